@@ -146,7 +146,8 @@ def _parse_filters(text: str) -> dict[str, frozenset[str]]:
 class Answer:
     """A whole answer; `value` is what JSON makes of it, bytes are sent as they are, None is an empty body.
 
-    A `public` one is a file of this program, in which there is nothing to hide from anybody.
+    A `public` one is a file of this program, or made of shapes that have no place for a secret: nothing in it is to be
+    hidden from anybody.
     """
 
     status: int = 200

@@ -136,7 +136,7 @@ def _service(tally: ServiceTally, name: str) -> ServiceFacts:
         stack=stack_of(service),
         desired=tally.desired,
         running=tally.running,
-        waiting=sum(task.finds_no_node for task in tally.newest.values()) if Mark.WAITING in tally.marks else 0,
+        waiting=sum(task.finds_no_node for task in tally.complaints.values()),
         failures=tally.failures.total,
         update=state_of(service),
         limits=(policy.minimum, policy.maximum) if policy is not None else None,

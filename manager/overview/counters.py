@@ -27,10 +27,21 @@ class ServiceTally:
 
     `running` are those that run and are to, `wanted` those that are to and have not ended; `newest` has the task that
     each slot shows, and `marks` counts these. `short_since` is when the service last came to have fewer tasks than it
-    is to have (Unix seconds; 0: it has all), `completed_at` when a task last completed.
+    is to have (Unix seconds; 0: it has all), `completed_at` when a task last completed. `complaints` are those of
+    `newest` that say an error.
     """
 
-    __slots__ = ("completed_at", "failures", "marks", "newest", "running", "service", "short_since", "wanted")
+    __slots__ = (
+        "complaints",
+        "completed_at",
+        "failures",
+        "marks",
+        "newest",
+        "running",
+        "service",
+        "short_since",
+        "wanted",
+    )
 
     def __init__(self) -> None:
         self.service: Service | None = None
@@ -38,6 +49,7 @@ class ServiceTally:
         self.wanted = 0
         self.marks: dict[Mark, int] = {}
         self.newest: dict[SlotKey, Task] = {}
+        self.complaints: dict[SlotKey, Task] = {}
         self.failures = Failures()
         self.short_since = 0.0
         self.completed_at = 0.0
@@ -100,6 +112,16 @@ def add(marks: dict[Mark, int], mark: Mark, by: int) -> None:
         marks[mark] = count
     else:
         marks.pop(mark, None)
+
+
+def _counts_alike(old: Task, new: Task) -> bool:
+    """Whether a change of a task leaves all numbers as they are: most say no more than a report that came again."""
+    return (
+        old.status.state is new.status.state
+        and old.desired_state is new.desired_state
+        and old.node_id == new.node_id
+        and old.spec is new.spec
+    )
 
 
 class Counters:
@@ -170,6 +192,9 @@ class Counters:
         task = new if new is not None else old
         assert task is not None
         tally = self._tally(task.service_id)
+        if old is not None and new is not None and _counts_alike(old, new):
+            self._show(tally, old, new)
+            return
         for value, by in ((old, -1), (new, 1)):
             if value is not None:
                 self._count_state(value.status.state, by)
@@ -219,8 +244,9 @@ class Counters:
         return max(left, key=age, default=None)
 
     def _swap(self, tally: ServiceTally, slot: SlotKey, shown: Task | None, instead: Task | None) -> None:
+        alike = shown is not None and instead is not None and shown.id == instead.id and _counts_alike(shown, instead)
         for task, by in ((shown, -1), (instead, 1)):
-            if task is not None:
+            if task is not None and not alike:
                 mark = mark_of(task)
                 add(tally.marks, mark, by)
                 if task.node_id and task.status.state.terminal:
@@ -229,6 +255,10 @@ class Counters:
             tally.newest.pop(slot, None)
         else:
             tally.newest[slot] = instead
+        if instead is not None and instead.status.err:
+            tally.complaints[slot] = instead
+        else:
+            tally.complaints.pop(slot, None)
 
     def _tally(self, service_id: str) -> ServiceTally:
         self.touched_services[service_id] = None

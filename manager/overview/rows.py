@@ -217,8 +217,7 @@ def _job_state(tally: ServiceTally) -> ServiceState:
 
 def error_of(tally: ServiceTally) -> str:
     """Return what the newest task says that waits or failed; else the last failure."""
-    troubled = [task for task in tally.newest.values() if task.status.err]
-    task = max(troubled, key=lambda each: each.updated_at, default=tally.failures.last)
+    task = max(tally.complaints.values(), key=lambda each: each.updated_at, default=tally.failures.last)
     return task.status.err[:LONGEST_ERROR] if task is not None else ""
 
 

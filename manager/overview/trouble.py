@@ -128,7 +128,7 @@ def _of_service(tally: ServiceTally, service: Service, now: float) -> Iterator[T
     if state_of(service) in HALTED and service.update_status is not None:
         text = f"{numbers}: {message(service.update_status)}"
         yield _trouble(Ailment.UPDATE_HALTED, service, text, _halted_since(service), _UPDATE)
-    if Mark.WAITING in tally.marks and (waiting := [task for task in tally.newest.values() if task.finds_no_node]):
+    if Mark.WAITING in tally.marks and (waiting := [task for task in tally.complaints.values() if task.finds_no_node]):
         text = f"{numbers}: {plural(len(waiting), 'task')} without a node{why}"
         yield _trouble(Ailment.TASKS_WAIT, service, text, min(task.created_at for task in waiting), _WAITS)
     if (recent := tally.failures.since(now - LOOP_SECONDS)) > LOOP_FAILURES:

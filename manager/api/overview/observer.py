@@ -18,7 +18,7 @@ from manager.store.watch import Lagged
 
 _LOG = logging.getLogger(__name__)
 # Changes that are taken in before others have their turn: a few milliseconds' work.
-CHUNK = 1000
+CHUNK = 500
 
 
 class Observer:

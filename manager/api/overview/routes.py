@@ -14,10 +14,11 @@ from typing import TypeVar
 from common.model import Task
 from common.model.client import Role
 from common.model.naming import Model
-from manager.api.call import EVENT_STREAM, Answer, Call, Reply, Send, Stream
+from manager.api.call import EVENT_STREAM, Call, Reply, Send, Stream
 from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.lookup import find_node, find_service, find_task
+from manager.api.overview.shaped import shaped
 from manager.api.overview.topics import LAST_CHANGES, parse_topics
 from manager.api.router import Route
 from manager.overview.boxes import boxes_of_node, boxes_of_service, waiting_boxes
@@ -41,14 +42,14 @@ T = TypeVar("T")
 MOST_OBJECTS = 64
 MOST_ROWS = 200
 _NUMBER = re.compile(r"[0-9]{1,15}")
-_CHUNK = 2000
+_CHUNK = 500
 
 
 async def overview(context: Context, call: Call) -> Reply:
     await context.overview.ready()
     observer = context.overview
     changes = shown_entries(call, islice(observer.timeline.newest_first(Wanted()), LAST_CHANGES))
-    return Answer(value=summarize(observer.counters, context.store.view, changes, context.clock.now()))
+    return shaped(summarize(observer.counters, context.store.view, changes, context.clock.now()))
 
 
 # --- nodes, services, tasks ---
@@ -68,7 +69,7 @@ async def nodes(context: Context, _: Call) -> Reply:
     tallies, usages = context.overview.counters.nodes, context.usages
     found = (node_tile(tally, now, usages.host(node_id, now)) for node_id, tally in tallies.items())
     tiles = tuple(tile for tile in found if tile is not None)
-    return Answer(value=NodeTiles(at=round(now, 3), index=context.store.view.index, nodes=tiles))
+    return shaped(NodeTiles(at=round(now, 3), index=context.store.view.index, nodes=tiles))
 
 
 class ServiceRows(Model):
@@ -88,8 +89,8 @@ async def services(context: Context, call: Call) -> Reply:
     rows = sorted(_asked_for(call, (row for row in found if row is not None)), key=_place)
     page = [row for row in rows if _place(row) > after][: limit + 1]
     last = _place(page[limit - 1]) if len(page) > limit else ""
-    return Answer(
-        value=ServiceRows(
+    return shaped(
+        ServiceRows(
             at=round(now, 3),
             index=context.store.view.index,
             total=len(rows),
@@ -138,8 +139,8 @@ async def tasks(context: Context, call: Call) -> Reply:
     if call.flag("waiting"):
         found += waiting_boxes(counters)
     named = {box.service: view.services.get(box.service) for box in found}
-    return Answer(
-        value=TaskBoxes(
+    return shaped(
+        TaskBoxes(
             at=round(context.clock.now(), 3),
             index=view.index,
             columns=BOX_COLUMNS,
@@ -180,7 +181,7 @@ async def timeline(context: Context, call: Call) -> Reply:
     following = found[limit - 1].id if len(found) > limit else 0
     entries = shown_entries(call, found[:limit])
     page = TimelinePage(began=round(context.overview.timeline.began, 3), entries=entries, next=following)
-    return Answer(value=page)
+    return shaped(page)
 
 
 def shown_entries(call: Call, entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -203,7 +204,7 @@ async def task_why(context: Context, call: Call) -> Reply:
             load.apply(Change(old=None, new=value))
         await asyncio.sleep(0)
     current = context.store.view.tasks.get(task.id)
-    return Answer(value=why(current if isinstance(current, Task) else task, context.store.view, load))
+    return shaped(why(current if isinstance(current, Task) else task, context.store.view, load))
 
 
 async def feed(context: Context, call: Call) -> Reply:

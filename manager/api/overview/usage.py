@@ -9,9 +9,10 @@ import msgspec
 from common.model.client import Role
 from common.model.naming import Model
 from common.wire.usage_messages import HostUsage
-from manager.api.call import Answer, Call, Reply
+from manager.api.call import Call, Reply
 from manager.api.context import Context
 from manager.api.lookup import find_node, find_service
+from manager.api.overview.shaped import shaped
 from manager.api.router import Route
 from manager.overview.usage import STEP_SECONDS, HostSample
 
@@ -51,8 +52,8 @@ class NodeUsage(Model):
 async def node_usage(context: Context, call: Call) -> Reply:
     node, now = find_node(context.store.view, call.params["id"]), context.clock.now()
     sample = context.usages.host(node.id, now)
-    return Answer(
-        value=NodeUsage(
+    return shaped(
+        NodeUsage(
             id=node.id,
             name=node.name,
             step=STEP_SECONDS,
@@ -119,8 +120,8 @@ async def service_usage(context: Context, call: Call) -> Reply:
     resources = service.spec.task_template.resources
     limits = resources.limits if resources is not None else None
     found = [(view.tasks.get(task_id), sample) for task_id, sample in context.usages.tasks(service.id, now).items()]
-    return Answer(
-        value=ServiceUsage(
+    return shaped(
+        ServiceUsage(
             id=service.id,
             name=service.name,
             step=STEP_SECONDS,

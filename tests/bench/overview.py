@@ -1,0 +1,254 @@
+"""Overview: what the dashboard's answers weigh and take with 1,000 nodes and 100,000 tasks, and what followers cost.
+
+The API runs in this process, on a store in memory, without HTTP. "Held" is the longest time that the event loop
+computed without a break, in CPU time. The cost of changes is a share of one core: the store's own writes alone, with the API's
+watchers and nobody who follows, and with ten followers of everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import random
+import time
+from collections.abc import Sequence
+from typing import Self
+
+import msgspec
+import uvloop
+
+from common.clock import SystemClock
+from common.ids import new_id
+from common.model import Cluster, Node, Service, Task, TaskState, TaskStatus
+from common.model.client import Role
+from common.model.container import ContainerSpec
+from common.model.node import NodeDescription, NodeResources, NodeSpec, NodeStatus
+from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from common.wire.usage_messages import HostUsage
+from manager.api.access.roles import Caller
+from manager.api.app import Api
+from manager.api.call import Answer, Call, Stream
+from manager.api.context import Identity
+from manager.ca.authority import Authority, create_root
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
+from manager.store.transaction import Transaction
+from tests.bench.table import print_table
+from tests.fakes.api_cluster import MANAGER
+
+NODES, SERVICES, TASKS = 1000, 500, 100_000
+CHANGES_A_SECOND, BATCH = 1000, 20
+FOLLOWERS = 10
+TOPICS = "overview,nodes,services,timeline"
+VIEWER = Caller("viewer", "unix", Role.VIEWER, uid=1)
+
+
+def fill(tx: Transaction, nodes: int, services: int, tasks: int, rng: random.Random) -> None:
+    """Put a cluster in which all runs."""
+    tx.put(Cluster(id="c" * 25))
+    resources = NodeResources(nano_cpus=32_000_000_000, memory_bytes=128 << 30)
+    there = []
+    for number in range(nodes):
+        description = NodeDescription(hostname=f"worker-{number}", resources=resources, agent_version="1.0")
+        node = Node(
+            id=new_id(rng),
+            spec=NodeSpec(labels={"zone": "abc"[number % 3]}),
+            description=description,
+            status=NodeStatus(state="ready"),
+            agent=True,
+        )
+        there.append(node.id)
+        tx.put(node)
+    reserved = Resources(reservations=Reservations(nano_cpus=100_000_000, memory_bytes=64 << 20))
+    for number in range(services):
+        template = TaskSpec(container_spec=ContainerSpec(image="registry/app:41"), resources=reserved)
+        count = tasks // services
+        spec = ServiceSpec(
+            name=f"stack{number % 50}_service{number}",
+            labels={"com.docker.stack.namespace": f"stack{number % 50}"},
+            task_template=template,
+            mode=ServiceMode(replicated=Replicated(replicas=count)),
+        )
+        service = Service(id=new_id(rng), spec=spec)
+        tx.put(service)
+        for slot in range(1, count + 1):
+            tx.put(
+                Task(
+                    id=new_id(rng),
+                    spec=template,
+                    service_id=service.id,
+                    service_name=spec.name,
+                    slot=slot,
+                    node_id=rng.choice(there),
+                    status=TaskStatus(state=TaskState.RUNNING, timestamp=tx.now),
+                    desired_state=TaskState.RUNNING,
+                )
+            )
+
+
+class Loop:
+    """Measures how long the loop is held, while it is asked to."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._watching = asyncio.create_task(self._watch())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+
+    async def _watch(self) -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0)
+            self.longest = max(self.longest, time.thread_time() - before)
+
+
+def new_api(store: Store, clock: SystemClock, rng: random.Random) -> Api:
+    async def leave() -> None:
+        raise NotImplementedError
+
+    engines = None
+    return Api(
+        store,
+        clock,
+        rng,
+        engines,  # type: ignore[arg-type]  # no engine is asked
+        Identity(node_id=MANAGER, address="10.1.0.1", version="1.0"),
+        Authority(create_root("c" * 25, clock.now())),
+        audit=lambda _: None,
+        leave=leave,
+    )
+
+
+async def ask(api: Api, path: str) -> bytes:
+    path, _, query = path.partition("?")
+    given = dict(pair.split("=") for pair in query.split("&") if pair)
+    reply = await api.answer(Call("GET", path, query=given, caller=VIEWER))
+    assert isinstance(reply, Answer), path
+    assert reply.status == 200, reply.value
+    return reply.value if isinstance(reply.value, bytes) else msgspec.json.encode(reply.value)
+
+
+async def answers(api: Api, store: Store) -> list[tuple[object, ...]]:
+    """Measure each answer: its size, what is left of it with gzip, how long it takes, how long it holds the loop."""
+    nodes = [node.id for node in store.view.nodes][:64]
+    task = next(iter(store.view.tasks)).id
+    rows: list[tuple[object, ...]] = []
+    for path in (
+        "/swarm/overview",
+        "/swarm/overview/nodes",
+        "/swarm/overview/services",
+        f"/swarm/overview/tasks?node={nodes[0]}",
+        f"/swarm/overview/tasks?node={','.join(nodes)}",
+        f"/tasks/{task}/why",
+        "/metrics",
+    ):
+        await ask(api, path)
+        await asyncio.sleep(1.1)  # a page of metrics is kept for a second
+        async with Loop() as loop:
+            began = time.perf_counter()
+            data = await ask(api, path)
+            took = time.perf_counter() - began
+            await asyncio.sleep(0)  # the watch has its turn
+        shown = path if len(path) < 60 else f"/swarm/overview/tasks, {len(nodes)} nodes"
+        rows.append((shown, len(data), len(gzip.compress(data, 1)), took * 1000, loop.longest * 1000))
+    return rows
+
+
+async def change(store: Store, seconds: float, rng: random.Random) -> int:
+    """Change tasks as workers' reports do, so many a second; return how many were changed."""
+    ids = [task.id for task in store.view.tasks]
+    loop = asyncio.get_running_loop()
+    end, due, done = loop.time() + seconds, loop.time(), 0
+
+    def step(tx: Transaction) -> None:
+        for task_id in rng.sample(ids, BATCH):
+            task = tx.tasks.get(task_id)
+            assert task is not None
+            status = msgspec.structs.replace(task.status, timestamp=tx.now, message=f"at {tx.now}")
+            if rng.random() < 0.02 and task.status.state is TaskState.RUNNING:
+                status = msgspec.structs.replace(status, state=TaskState.FAILED, err="exit 1")
+            tx.put(msgspec.structs.replace(task, status=status))
+
+    while loop.time() < end:
+        await store.update(step)
+        done += BATCH
+        due += BATCH / CHANGES_A_SECOND
+        await asyncio.sleep(max(0.0, due - loop.time()))
+    return done
+
+
+async def follow(api: Api, counted: list[int]) -> None:
+    reply = await api.answer(Call("GET", "/swarm/overview/feed", query={"topics": TOPICS}, caller=VIEWER))
+    assert isinstance(reply, Stream)
+
+    async def send(data: bytes) -> None:
+        counted.append(len(data))
+
+    await reply.produce(send)
+
+
+async def changes(
+    name: str, store: Store, seconds: float, api: Api | None = None, followers: int = 0
+) -> tuple[object, ...]:
+    """Measure what changes cost; hosts are measured every ten seconds, as workers do."""
+    counted: list[int] = []
+    jobs = [asyncio.create_task(follow(api, counted)) for _ in range(followers) if api is not None]
+    await asyncio.sleep(0.1)
+    rng = random.Random(7)  # the same for each
+    nodes = [node.id for node in store.view.nodes]
+    usage = HostUsage(cpu=0.5, memory_total=128 << 30, memory_available=64 << 30, disk_total=100, disk_available=50)
+    async with Loop() as loop:
+        began, cpu = time.perf_counter(), time.process_time()
+        changing = asyncio.create_task(change(store, seconds, rng))
+        while not changing.done():
+            if api is not None:
+                for node_id in rng.sample(nodes, len(nodes) // 100):
+                    api.context.usages.take_host(node_id, usage, time.time())
+            await asyncio.sleep(0.1)
+        took, used = time.perf_counter() - began, time.process_time() - cpu
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
+    sent = sum(counted) / took / 1000 / followers if followers else 0.0
+    return name, round(changing.result() / took), 100 * used / took, loop.longest * 1000, sent
+
+
+async def measure(options: argparse.Namespace) -> None:
+    rng, clock = random.Random(1), SystemClock()  # the same cluster each time
+    async with Store(MemoryBackend(), clock) as store:
+        await store.update(lambda tx: fill(tx, options.nodes, options.services, options.tasks, rng))
+        alone = await changes("the store alone", store, options.seconds)
+        api = new_api(store, clock, rng)
+        async with Loop() as loop:
+            began = time.perf_counter()
+            await api.__aenter__()
+            await api.context.overview.ready()
+            counting = time.perf_counter() - began
+        rows = await answers(api, store)
+        nobody = await changes("nobody follows", store, options.seconds, api)
+        many = await changes(f"{FOLLOWERS} follow", store, options.seconds, api, FOLLOWERS)
+        await api.__aexit__(None, None, None)
+    title = f"{options.nodes:,} nodes, {options.services:,} services, {options.tasks:,} tasks"
+    note = (
+        f"counting all at the start takes {counting * 1000:.0f} ms, and holds the loop for {loop.longest * 1000:.1f} ms"
+    )
+    print_table(title, ("answer", "bytes", "gzip", "ms", "held ms"), rows, (note,))
+    headings = ("changes", "a second", "% of a core", "held ms", "kB/s a follower")
+    print_table(f"{CHANGES_A_SECOND:,} changes a second", headings, (alone, nobody, many))
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tests/bench/run overview", description=__doc__)
+    parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--services", type=int, default=SERVICES)
+    parser.add_argument("--tasks", type=int, default=TASKS)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    uvloop.run(measure(parser.parse_args(argv)))
+    return 0

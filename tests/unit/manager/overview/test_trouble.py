@@ -1,0 +1,145 @@
+"""What is wrong, in words, the worst first."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model.node import NodeSpec, NodeStatus
+from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
+from common.model.update import Action, Requested, TasksFailed, UpdateState, UpdateStatus
+from manager.overview.counters import Counters
+from manager.overview.summary import Level, summarize
+from manager.overview.trouble import Ailment, Trouble, troubles
+from manager.store.changes import Change
+from manager.store.transaction import Tables, Transaction
+
+NOW = 1000.0
+
+
+class World:
+    """A cluster that changes at `NOW`, or when a test says."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.counters = Counters(self.tables)
+
+    def put(self, *values: Node | Service | Task, at: float = NOW) -> None:
+        tx = Transaction(self.tables, at)
+        for value in values:
+            tx.put(value)
+        for change in tx.change_set().changes:
+            self.counters.apply(Change(old=change.old, new=change.new), at)
+        tx.merge()
+        self.tables.index += 1
+
+    def wrong(self, at: float = NOW) -> list[Trouble]:
+        self.counters.settle(at)
+        return troubles(self.counters, at)
+
+
+def service(name: str, replicas: int, update: UpdateStatus | None = None) -> Service:
+    mode = ServiceMode(replicated=Replicated(replicas=replicas))
+    return Service(id=name, spec=ServiceSpec(name=name, mode=mode), update_status=update)
+
+
+def task(name: str, slot: int, state: TaskState, err: str = "", node: str = "n") -> Task:
+    return Task(
+        id=f"{name}.{slot}.{state.name}",
+        service_id=name,
+        service_name=name,
+        slot=slot,
+        node_id=node if state > TaskState.PENDING else "",
+        status=TaskStatus(state=state, err=err),
+        desired_state=TaskState.RUNNING,
+    )
+
+
+def running(name: str, count: int) -> Sequence[Task]:
+    return [task(name, slot, TaskState.RUNNING) for slot in range(1, count + 1)]
+
+
+def test_nothing_is_wrong_with_what_runs_or_was_just_made():
+    world = World()
+    world.put(service("web", 2), *running("web", 2), service("new", 1))
+    assert world.wrong() == []
+    (short,) = world.wrong(NOW + 60)
+    assert (short.kind, short.text) == (Ailment.SERVICE_DOWN, "new is down, 0 of 1 task run")
+
+
+def test_the_worst_comes_first():
+    world = World()
+    world.put(service("short", 2), *running("short", 1), task("short", 2, TaskState.PENDING, "no suitable node (x)"))
+    world.put(service("down", 1), task("down", 1, TaskState.FAILED, "exit 1"))
+    node = Node(id="w", spec=NodeSpec(name="w7"), status=NodeStatus(state="ready"), certificate_serials=("1",))
+    world.put(node)
+    world.put(replace(node, status=NodeStatus(state="down", message="no sign of life")), at=NOW + 5)
+    found = world.wrong(NOW + 10)
+    assert [each.kind for each in found] == [Ailment.SERVICE_DOWN, Ailment.NODE_DOWN, Ailment.TASKS_WAIT]
+    assert [each.text for each in found] == [
+        "down is down, 0 of 1 task run: exit 1",
+        "node w7 is down (no sign of life)",
+        "short 1/2: 1 task without a node: no suitable node (x)",
+    ]
+    assert [each.since for each in found] == [NOW, NOW + 5, NOW]
+
+
+def test_many_failures_in_ten_minutes_are_a_loop():
+    world = World()
+    world.put(service("web", 2), *running("web", 2))
+    for number in range(4):
+        failing = replace(task("web", 3, TaskState.RUNNING), id=f"f{number}")
+        world.put(failing)
+        world.put(
+            replace(failing, status=TaskStatus(state=TaskState.FAILED, err="exit 3"), desired_state=TaskState.REMOVE)
+        )
+    (loop,) = world.wrong()
+    assert (loop.kind, loop.text) == (Ailment.CRASH_LOOP, "web 2/2: 4 tasks failed in ten minutes: exit 3")
+    assert world.wrong(NOW + 700) == []
+
+
+def test_an_update_that_halts_or_was_taken_back_is_told():
+    world = World()
+    reason = TasksFailed(task="t", failed=1, of=2, error="exit 1")
+    world.put(service("web", 1, UpdateStatus(state=UpdateState.PAUSED, reason=reason)), *running("web", 1))
+    (halted,) = world.wrong()
+    assert halted.kind is Ailment.UPDATE_HALTED
+    assert halted.text == "web 1/1: update paused due to failure or early termination of task t"
+    back = UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, completed_at=NOW, reason=reason)
+    world.put(service("web", 1, back))
+    (rolled,) = world.wrong()
+    assert rolled.text == "the update of web failed, and was rolled back: exit 1"
+    assert world.wrong(NOW + 3601) == []
+    asked = Requested(action=Action.ROLLBACK, by="alice")
+    world.put(service("web", 1, UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, completed_at=NOW, reason=asked)))
+    assert world.wrong() == []
+
+
+def test_a_job_is_wrong_when_it_failed_for_good():
+    world = World()
+    mode = ServiceMode(replicated_job=ReplicatedJob())
+    world.put(Service(id="job", spec=ServiceSpec(name="job", mode=mode)), task("job", 1, TaskState.COMPLETE))
+    assert world.wrong(NOW + 100) == []
+    world.put(task("job", 2, TaskState.FAILED, "exit 2"))
+    (failed,) = world.wrong()
+    assert (failed.kind, failed.text) == (Ailment.JOB_FAILED, "job job failed: exit 2")
+
+
+def test_a_node_that_comes_back_soon_is_not_trouble():
+    world = World()
+    world.put(Node(id="w", status=NodeStatus(state="disconnected"), certificate_serials=("1",)))
+    assert world.wrong(NOW + 30) == []
+    assert [each.kind for each in world.wrong(NOW + 61)] == [Ailment.NODE_AWAY]
+    world.put(Node(id="w", status=NodeStatus(state="down")))  # it has left
+    assert world.wrong(NOW + 61) == []
+
+
+def test_the_sentence_says_how_it_is():
+    world = World()
+    world.put(Node(id="w", status=NodeStatus(state="ready")))
+    world.put(service("web", 1), *running("web", 1))
+    well = summarize(world.counters, world.tables, (), NOW)
+    assert (well.level, well.sentence) == (Level.WELL, "All is well · 1 of 1 service as wanted · 1 of 1 node ready")
+    world.put(service("web", 2))
+    changing = summarize(world.counters, world.tables, (), NOW)
+    assert (changing.level, changing.trouble_total) == (Level.CHANGING, 0)

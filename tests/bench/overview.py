@@ -1,8 +1,8 @@
 """Overview: what the dashboard's answers weigh and take with 1,000 nodes and 100,000 tasks, and what followers cost.
 
 The API runs in this process, on a store in memory, without HTTP. "Held" is the longest time that the event loop
-computed without a break, in CPU time. The cost of changes is a share of one core: the store's own writes alone, with the API's
-watchers and nobody who follows, and with ten followers of everything.
+computed without a break, in CPU time. The cost of changes is a share of one core: the store's own writes alone, with
+the API's watchers and nobody who follows, and with ten followers of everything.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Watching:
 
     async def ask(self, path: str) -> Any:
         url = f"http://127.0.0.1:{PORT}/api/v1/{path}"
-        asked = await self.cluster.boss.run("curl", "-sS", url, check=False)
+        asked = await self.cluster.boss.run("curl", "-sSf", url, check=False)
         return json.loads(asked.stdout)["data"] if not asked.returncode else None
 
     async def query(self, text: str) -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ async def test_it_comes_up_as_a_stack(watching: Watching) -> None:
 
     async def answers() -> bool:
         url = f"http://{watching.cluster.hosts[1].ip}:9090/api/v1/query?query=swarm_manager_leader"
-        asked = await boss.run("curl", "-sS", url, check=False)
+        asked = await boss.run("curl", "-sSf", url, check=False)
         return not asked.returncode and bool(json.loads(asked.stdout)["data"]["result"])
 
     await watching.cluster.until(answers, 60, pause=0.5)

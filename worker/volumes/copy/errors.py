@@ -48,8 +48,9 @@ _WORDS: dict[int, tuple[type[SwarmError], str]] = {
 
 
 def of_code(code: str, message: str) -> SwarmError:
-    """Make the error that another process has told of."""
-    return _BY_CODE.get(code, SwarmError)(message[:_LONGEST_MESSAGE])
+    """Make the error that another process has told of, so that nothing in it acts on a terminal."""
+    words = "".join(each if each.isprintable() else "?" for each in message[:_LONGEST_MESSAGE])
+    return _BY_CODE.get(code, SwarmError)(words)
 
 
 def refusal(error: OSError, side: str, what: str) -> SwarmError:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import ProtocolError, SwarmError, Unavailable
+from common.errors import ProtocolError, ResourceExhausted, SwarmError, Unavailable
 from tests.unit.worker.volumes.copy.sessions import receiving
 from tests.unit.worker.volumes.copy.trees import scratch
 from worker.volumes.copy.content import digests_of, root_of
@@ -27,6 +27,7 @@ from worker.volumes.copy.messages import (
     Change,
     Changes,
     End,
+    Failed,
     Have,
     Haves,
     HavesEnd,
@@ -217,3 +218,10 @@ def test_a_sender_refuses_what_cannot_be(messages: list) -> None:
 def test_a_receiver_that_is_gone_is_said() -> None:
     with pytest.raises(Unavailable, match="gone"):
         heard(GREETING, Haves((Have(b"b", WHOLE, BLOCKS),)))
+
+
+def test_words_of_the_other_side_do_not_act() -> None:
+    with pytest.raises(ResourceExhausted) as caught:
+        heard(Failed("ResourceExhausted", "full\x1b[2J\n" + "x" * 5000))
+    assert caught.value.message.startswith("full?[2J?xxx")
+    assert len(caught.value.message) == 1000

@@ -36,6 +36,7 @@ from manager.daemon.vitals import read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.domain.refusals import Refusals
+from manager.domain.transfer_progress import TransferProgress
 from manager.etcd import OwnEtcd
 from manager.loops.leadership import Candidate, Leadership
 from manager.metrics.instruments import Instruments
@@ -177,6 +178,7 @@ class Manager:
             measurements=Measurements(store.view, self._clock),
             usages=Usages(store.view),
             refusals=Refusals(),
+            transfers=TransferProgress(),
             instruments=self._instruments,
         )
 
@@ -230,6 +232,7 @@ class Manager:
             measurements=ground.measurements,
             usages=ground.usages,
             refusals=ground.refusals,
+            transfers=ground.transfers,
             instruments=ground.instruments,
             vitals=lambda: read_vitals(self._data, certificate.ends(), ground.authority),
             keys=self._keys,

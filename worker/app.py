@@ -35,6 +35,7 @@ from worker.net.dataplane import choose_networks
 from worker.tasks.supervisor import live
 from worker.tasks.tmpfs import TmpfsFiles
 from worker.volumes.marks import HostMarks
+from worker.volumes.transfers import VolumeTransfers
 
 STATUS_SECONDS = 1.0
 # Until there is a manager: `join` reads who it is.
@@ -110,6 +111,7 @@ class _Daemon:
         )
         fetcher = ImageFetcher(engine, questions, link.dial, self._rng, fetched)
         listener = await _listen(config.image_port, credentials, image_server)
+        marks = HostMarks()
         agent = Agent(
             node_id=config.node_id,
             engine=engine,
@@ -122,10 +124,13 @@ class _Daemon:
             advertise_addr=config.advertise_addr,
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
-            marks=HostMarks(),
+            marks=marks,
         )
         session = self._session = Session(
-            TlsDialler(credentials, config.docker_host, image_server),
+            TlsDialler(
+                *(credentials, config.docker_host, image_server),
+                VolumeTransfers(engine, marks, self._data_dir.copies),
+            ),
             agent,
             agent.reporter,
             credentials,

@@ -53,6 +53,7 @@ class DataDir:
         self.database = self.path / "state.db"
         self.status = self.path / "status.json"
         self.files = self.path / "files"
+        self.copies = self.path / "copies"
         self.fetched_images = self.path / "fetched-images.json"
         self.credentials = CredentialFiles(self.path / "certificates")
 

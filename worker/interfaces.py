@@ -231,6 +231,9 @@ class Engine(Protocol):
 
     async def volume(self, name: str) -> EngineVolume | None: ...
 
+    async def create_volume(self, name: str) -> EngineVolume:
+        """Make a volume of the engine's own driver; one that is there already is returned."""
+
     async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]: ...
 
     async def create_network(self, body: JSON) -> str: ...

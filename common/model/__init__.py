@@ -14,7 +14,7 @@ from common.model.node import Node
 from common.model.secret import Config, Secret
 from common.model.service import Service
 from common.model.task import Task, TaskState, TaskStatus
-from common.model.volume import Volume, VolumeClaim
+from common.model.volume import Transfer, Volume, VolumeClaim
 
 StoredObject: TypeAlias = (
     ClientCertificate
@@ -29,6 +29,7 @@ StoredObject: TypeAlias = (
     | Secret
     | Service
     | Task
+    | Transfer
     | Volume
     | VolumeClaim
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Task",
     "TaskState",
     "TaskStatus",
+    "Transfer",
     "Volume",
     "VolumeClaim",
 ]

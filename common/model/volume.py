@@ -40,7 +40,8 @@ class Volume(Object):
     @property
     def eligible(self) -> bool:
         """Whether a slot without data may take this copy."""
-        return not self.role and not self.missing_since
+        partial = bool(self.data_id) and not self.generation  # a move to there has not come to its end
+        return not self.role and not self.missing_since and not partial
 
 
 class VolumeClaim(Object):
@@ -75,3 +76,30 @@ def volume_id(node_id: str, name: str) -> str:
 def claim_id(service: str, slot: int, volume: str) -> str:
     """Return the id of a slot's claim to a volume."""
     return f"{service}/{slot}/{volume}"
+
+
+class Transfer(Object):
+    """A move of volumes that belong together from one node to another. `volumes` are their names.
+
+    `phase`: `copying` while their tasks run; `last` while the tasks are stopped for the last pass; `done` once claims
+    name the target, which is the commit: before it only the source counts, after it only the target. `failed` says why
+    in `error`, and the tasks run at the source. `max_downtime` (seconds): rather give up than be without service for
+    longer, as estimated; 0 is no bound. `downtime` is how long the tasks were stopped for it.
+    """
+
+    volumes: tuple[str, ...] = ()
+    source: str = ""
+    target: str = ""
+    phase: str = "copying"
+    error: str = ""
+    max_downtime: float = 0.0
+    stopped_at: float = 0.0
+    downtime: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.volumes[0] if self.volumes else self.id
+
+    @property
+    def active(self) -> bool:
+        return self.phase in ("copying", "last")

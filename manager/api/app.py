@@ -56,9 +56,11 @@ from manager.api.router import Match, Place, Router
 from manager.api.services import rollouts, stacks, tasks
 from manager.api.services import routes as services
 from manager.api.volumes import claims as volume_claims
+from manager.api.volumes import moves as volume_moves
 from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
+from manager.domain.transfer_progress import TransferProgress
 from manager.metrics.facts import Facts, gather
 from manager.metrics.instruments import Instruments
 from manager.metrics.page import Pages
@@ -110,6 +112,7 @@ RESOURCES = (
     terminal,
     volumes,
     volume_claims,
+    volume_moves,
     images_list,
     adopt,
     bring,
@@ -143,6 +146,7 @@ class Api:
         measurements: Measurements | None = None,
         usages: Usages | None = None,
         refusals: Refusals | None = None,
+        transfers: TransferProgress | None = None,
         instruments: Instruments | None = None,
         vitals: ReadVitals = Vitals,
         keys: Keys | None = None,
@@ -173,6 +177,7 @@ class Api:
             measurements=measurements or Measurements(store.view, clock),
             usages=self._usages,
             refusals=refusals or Refusals(),
+            transfers=transfers or TransferProgress(),
             overview=observer,
             feed=Feed(observer, self._usages, store, clock),
             pages=Pages(self._facts, self._instruments, vitals),

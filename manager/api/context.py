@@ -22,6 +22,7 @@ from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
+from manager.domain.transfer_progress import TransferProgress
 from manager.metrics.page import Pages
 from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
@@ -101,6 +102,7 @@ class Context:
     measurements: Measurements
     usages: Usages
     refusals: Refusals
+    transfers: TransferProgress
     overview: Observer
     feed: Feed
     pages: Pages

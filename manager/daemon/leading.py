@@ -16,6 +16,7 @@ from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.managers import KnownManagers
 from manager.domain.refusals import Refusals
+from manager.domain.transfer_progress import TransferProgress
 from manager.loops.allocation import allocation_rule
 from manager.loops.attachments import attachment_rule
 from manager.loops.autoscaling import Autoscaling
@@ -23,6 +24,7 @@ from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.root_rotation import root_rotation_rule
 from manager.loops.scheduling import Scheduling
+from manager.loops.transfers import Transfers
 from manager.loops.tunnel_keys import tunnel_keys_rule
 from manager.metrics.instruments import Instruments
 from manager.overview.usage import Usages
@@ -43,6 +45,7 @@ class Ground:
     measurements: Measurements
     usages: Usages
     refusals: Refusals
+    transfers: TransferProgress
     instruments: Instruments
 
 
@@ -72,7 +75,8 @@ class Leading:
             refusals=ground.refusals,
             epoch=epoch,
         )
-        async with running(*self._loops(), dispatcher.run()):
+        moves = Transfers(ground.store, ground.clock, dispatcher.open_stream, ground.transfers)
+        async with running(*self._loops(), keep_going("moves of volumes", moves.run), dispatcher.run()):
             self.dispatcher = dispatcher
             try:
                 yield

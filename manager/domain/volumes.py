@@ -20,6 +20,7 @@ from manager.domain.volume_claims import Claims, bound_volumes, has_volume, in_u
 from manager.store.view import View
 
 LEFT = "left"
+_AWAY = {"drain": "drained", "pause": "paused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,21 @@ def _unavailable(claim: VolumeClaim, view: View) -> str:
     release = f"swarm-manager volume release {claim.volume} to start empty"
     if view.nodes.get(claim.node_id) is None:
         return f"volume {claim.volume} was on node {claim.node_id}, which was removed: restore it, or {release}"
+    if moving := _moving(claim, view):
+        return moving
     copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
     if copy is None or not copy.missing_since:
         return ""
     node, when = node_name(claim.node_id, view), _when(copy.missing_since)
     return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: restore it, or {release}"
+
+
+def _moving(claim: VolumeClaim, view: View) -> str:
+    for each in view.transfers:
+        if each.phase == "last" and each.source == claim.node_id and claim.volume in each.volumes:
+            way = f"from {node_name(each.source, view)} to {node_name(each.target, view)}"
+            return f"volume {claim.volume} is moved {way}: the last pass"
+    return ""
 
 
 def _still_held(task: Task, claim: VolumeClaim, view: View) -> str:
@@ -205,7 +216,8 @@ def waits_for(volume: str, node_id: str, view: View) -> str:
     elif node.status.state == "down":
         why = f"is down since {_when(node.updated_at)}"
     elif node.spec.availability != "active":
-        why = {"drain": "is drained", "pause": "is paused"}.get(node.spec.availability, "") + ": make it active"
+        why = f"is {_AWAY.get(node.spec.availability, node.spec.availability)}: make it active"
+        why += f", or swarm-manager volume move {volume} NODE" if node.status.state == "ready" else ""
     elif node.status.state != "ready":
         why = f"is {node.status.state}"
     return f"waits for volume {volume} on {node.name or node_id}, which {why}" if why else ""

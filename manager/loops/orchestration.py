@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from common.model import Cluster, Node, Service, Task, TaskState
+from common.model import Cluster, Node, Service, Task, TaskState, Transfer
 from common.model.update import ACTIVE
 from manager.domain import executions
 from manager.loops.loop import Rule
@@ -70,7 +70,15 @@ def _own_keys(change: Change, view: View) -> Iterable[str]:
         return (value.service_id, *_next_to_leave(change, view)) if _task_matters(change, view) else ()
     if isinstance(value, Node):
         return _services_of_node(change, view)
+    if isinstance(value, Transfer):
+        return _services_of_move(value, view)
     return ()
+
+
+def _services_of_move(transfer: Transfer, view: View) -> Iterator[str]:
+    """Name the services whose data is moved: their tasks stop, or may start again."""
+    names = {claim.service for name in transfer.volumes for claim in view.volume_claims.named(name)}
+    yield from (service.id for name in sorted(names) for service in view.services.named(name))
 
 
 def all_services(view: View) -> Iterable[str]:

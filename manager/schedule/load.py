@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.model import Network, NetworkAttachment, Node, Task, TaskState, Volume, VolumeClaim
+from common.model import Network, NetworkAttachment, Node, Task, TaskState, Transfer, Volume, VolumeClaim
 from common.model.node import PlainContainers
 from common.spec.constraints import reader
 from manager.schedule.network_room import NetworkRoom
@@ -169,7 +169,7 @@ class ClusterLoad:
         if isinstance(change.current, Network):
             assert new is None or isinstance(new, Network)
             return self._apply_network(change.current.id, new)
-        if isinstance(change.current, Volume | VolumeClaim):
+        if isinstance(change.current, Transfer | Volume | VolumeClaim):
             return _frees_data(change)
         for attachment, sign in ((old, -1), (new, 1)):
             if isinstance(attachment, NetworkAttachment) and attachment.live:

@@ -23,6 +23,7 @@ from common.model import (
     Service,
     StoredObject,
     Task,
+    Transfer,
     Volume,
     VolumeClaim,
 )
@@ -74,6 +75,7 @@ class Tables:
         self.tasks: TaskTableView = self._by_type[Task]
         self.volumes: VolumeTableView = self._by_type[Volume]
         self.volume_claims: VolumeClaimTableView = self._by_type[VolumeClaim]
+        self.transfers: NamedTableView[Transfer] = self._by_type[Transfer]
         self.index: int = 0 if below is None else below.index
 
     @property

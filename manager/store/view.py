@@ -19,6 +19,7 @@ from common.model import (
     Service,
     StoredObject,
     Task,
+    Transfer,
     Volume,
     VolumeClaim,
 )
@@ -123,6 +124,8 @@ class View(Protocol):
     def clusters(self) -> NamedTableView[Cluster]: ...
     @property
     def volumes(self) -> VolumeTableView: ...
+    @property
+    def transfers(self) -> NamedTableView[Transfer]: ...
     @property
     def volume_claims(self) -> VolumeClaimTableView: ...
 

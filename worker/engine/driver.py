@@ -254,6 +254,11 @@ class DockerEngine:
         answer = await self._unless_absent(self._volume(name))
         return None if answer is None else engine_api.read_volume(answer)
 
+    async def create_volume(self, name: str) -> EngineVolume:
+        with self._errors("create the volume", SLOW_CALL_SECONDS):
+            await self._negotiate()
+            return engine_api.read_volume(json.loads(await self._post(("volumes", "create"), {"Name": name})))
+
     async def _volume(self, name: str) -> JSON:
         async with self._docker.session.get(self._url("volumes", name)) as response:
             await _raise_for_status(response)

@@ -23,9 +23,11 @@ from common.wire.client import dial_stream, open_session, say_unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from common.wire.server import FIRST_FRAME_BYTES
 from common.wire.stream import StreamChannel
+from common.wire.volume_copy import CONTROL, DATA
 from worker.config import parse_address
 from worker.images.serve import ImageServer
 from worker.intake.words import quote_foreign
+from worker.volumes.transfers import VolumeTransfers
 
 _ASK_AGAIN_SECONDS = 600.0
 
@@ -120,8 +122,15 @@ class Credentials:
 class TlsDialler:
     """The `Dialler` (worker.link.session) of production."""
 
-    def __init__(self, credentials: Credentials, docker_host: str, image_server: ImageServer) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        docker_host: str,
+        image_server: ImageServer,
+        copies: VolumeTransfers | None = None,
+    ) -> None:
         self._credentials = credentials
+        self._copies = copies
         self._docker_host = docker_host
         self._image_server = image_server
 
@@ -137,6 +146,10 @@ class TlsDialler:
         try:
             if opened.target == "images":
                 await self._serve_images(address, opened)
+                return
+            if opened.target in (CONTROL, DATA) and self._copies is not None:
+                ends = open_raw(await self._dial(address, opened.stream_id))
+                await (self._copies.control(ends) if opened.target == CONTROL else self._copies.data(ends))
                 return
             if opened.target != "engine":
                 await self._refuse(address, opened, f"this worker has no stream to {quote_foreign(opened.target)}")

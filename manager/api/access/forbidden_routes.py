@@ -253,6 +253,8 @@ HARMLESS = frozenset(
         ("POST", "/swarm/rebalance"),
         ("POST", "/swarm/volumes/{name+}/release"),
         ("POST", "/swarm/volumes/{name+}/claim"),
+        ("POST", "/swarm/volumes/{name+}/move"),
+        ("DELETE", "/swarm/transfers/{id}"),
         *(("POST", f"/{noun}s/create") for noun in ("secret", "config")),
         *(("POST", f"/{noun}s/{{id}}/update") for noun in ("secret", "config")),
         *(("DELETE", f"/{noun}s/{{id}}") for noun in ("secret", "config")),

@@ -33,7 +33,7 @@ async def release_volume(context: Context, call: Call) -> Reply:
     """Give up a volume: no slot waits for it any more, and the next task may start empty elsewhere. The data stays."""
 
     def step(tx: Transaction) -> list[str]:
-        node_id, name = _split(tx, call.params["name"])
+        node_id, name = split_reference(tx, call.params["name"])
         claims = [each for each in tx.volume_claims.named(name) if node_id in ("", each.node_id)]
         if not claims:
             raise NotFound(f"no slot's data is in volume {call.params['name']}")
@@ -56,7 +56,7 @@ async def claim_volume(context: Context, call: Call) -> Reply:
         raise invalid("invalid Slot: write SERVICE.NUMBER, as 'service ps' lists it")
 
     def step(tx: Transaction) -> VolumeClaim:
-        node_id, name = _split(tx, call.params["name"])
+        node_id, name = split_reference(tx, call.params["name"])
         copies = [each for each in tx.volumes.named(name) if node_id in ("", each.node_id) and not each.missing_since]
         if len(copies) != 1:
             raise NotFound(f"no node, or more than one, has volume {call.params['name']}: write NODE/VOLUME")
@@ -91,7 +91,7 @@ def _refuse_while_used(tx: Transaction, claim: VolumeClaim | None, node_id: str)
         raise FailedPrecondition(f"{claim.holder} runs on {where} with its data in {claim.volume}: scale it down first")
 
 
-def _split(tx: Transaction, reference: str) -> tuple[str, str]:
+def split_reference(tx: Transaction, reference: str) -> tuple[str, str]:
     """Split `NODE/NAME` into the node's id, empty when none is named, and the name; of nodes that were removed, too."""
     node, slash, name = reference.rpartition("/")
     if not slash:

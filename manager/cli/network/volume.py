@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
 import click
 
+from common.clock import seconds
+from common.text.quantities import human_size
 from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.completion import complete_volumes
+from manager.cli.completion import complete_nodes, complete_volumes
+from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
-from manager.cli.flags.types import KEY_VALUE, LABEL
+from manager.cli.flags.types import DURATION, KEY_VALUE, LABEL
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import format_flag, group_filters, listing
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.session import with_client
+
+LOOK_SECONDS = 0.5
 
 _VOLUMES: dict[str, Any] = {
     "nargs": -1,
@@ -113,6 +119,70 @@ async def claim(client: Client, /, name: str, slot: str) -> None:
     """Say that a slot's data is in a volume of a node: its next task goes there."""
     found = await client.post(f"/swarm{path_of(name)}/claim", {"Slot": slot})
     echo(f"the data of {found['Slot']} in {name.rpartition('/')[2]} is on {found['Node']}")
+
+
+@volume.command(
+    "move",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager volume move app_db host-3
+    swarm-manager volume move --max-downtime 10s host-2/app_db host-3
+    swarm-manager volume move --dry-run app_db host-3
+    """,
+)
+@click.argument("name", metavar="[NODE/]VOLUME", shell_complete=complete_volumes)
+@click.argument("node", metavar="NODE", shell_complete=complete_nodes)
+@flag("--max-downtime", type=DURATION, help="Rather give up than be without service for longer, as estimated.")
+@flag("--dry-run", is_flag=True, default=False, help="Say what would be moved, and check that it can be.")
+@flag("-d", "--detach", is_flag=True, default=False, help="Do not wait for its end.")
+@with_client
+async def move(
+    client: Client, /, name: str, node: str, max_downtime: int | None, *, dry_run: bool, detach: bool
+) -> None:
+    """Move a volume to another node, and its tasks with it.
+
+    It is copied while the tasks run; for the last changes they stop, and start on the other node. The old copy is kept.
+    """
+    body = {"Node": node, "MaxDowntime": seconds(max_downtime or 0), "DryRun": dry_run}
+    move = await client.post(f"/swarm{path_of(name)}/move", body)
+    what = f"{', '.join(move['Volumes'])} from {move['From']} to {move['To']}"
+    if dry_run:
+        echo(f"would move {what}")
+        return
+    echo(move["ID"] if detach else f"moving {what}")
+    if not detach:
+        await _follow(client, move["ID"])
+
+
+async def _follow(client: Client, move_id: str) -> None:
+    """Tell how far a move is until it has ended.
+
+    Raises:
+        CommandFailed: it has failed; its tasks run at the source.
+
+    """
+    told = ""
+    while True:
+        (move,) = [each for each in await client.get("/swarm/transfers") if each["ID"] == move_id]
+        if move["Phase"] == "failed":
+            raise CommandFailed(f"not moved: {move['Error']}; its tasks run on {move['From']}")
+        if move["Phase"] == "done":
+            echo(f"moved; its tasks were stopped for {move['Downtime']:.1f} s")
+            return
+        words = _progress(move)
+        if words != told:
+            echo(told := words)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _progress(move: Any) -> str:
+    if move["Phase"] == "last":
+        return "the last pass: its tasks are stopped"
+    done, left = move.get("Done", 0), move.get("Left", 0)
+    if not left:
+        return "copying"
+    share = f"{100 * done // (done + left)} % of {human_size(done + left)}"
+    return f"copying: {share}, about {move['Seconds']:.0f} s"
 
 
 @volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")

@@ -15,8 +15,9 @@ from common.model.task import Renewal, RestartRecord
 from common.model.update import ACTIVE, StopsFirst, TaskReplaced
 from common.spec import extensions
 from common.spec.constraints import unmet
+from common.spec.slot_volumes import slot_volumes
 from common.spec.volumes import POLICY_LABEL
-from manager.domain import revisions, volume_claims
+from manager.domain import revisions, transfers, volume_claims
 from manager.domain.references import container_references
 from manager.domain.update_status import canary_size
 from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailabilities
@@ -109,6 +110,7 @@ class ServiceContext:
             and not task.moving_to
             and not task.refused
             and self.standings.of(task) in STANDS_WELL
+            and not self.stands_still(task)
         )
 
     @property
@@ -132,6 +134,12 @@ class ServiceContext:
     def keeps_data(self) -> bool:
         """Whether a slot's next task has the data of the one before, and must not write beside it."""
         return self.has_one_writer and self.service.spec.labels.get(POLICY_LABEL) != "fresh"
+
+    def stands_still(self, task: Task) -> bool:
+        """Whether a task is to stop for the last pass of a move of its data; its next one waits for the end of that."""
+        return bool(len(self.view.transfers)) and any(
+            transfers.is_stopped(task.node_id, each.name, self.view) for each in slot_volumes(task)
+        )
 
     def tied_to_data(self, task: Task) -> bool:
         """Whether a task's slot has data on the task's node, without which it is not to start."""

@@ -99,6 +99,10 @@ def _keep(context: ServiceContext, slot: Slot, task: Task) -> Phase:
     stands = context.standings.of(task)
     if stands is NodeAvailability.LOST and context.tied_to_data(task):
         return Phase.SETTLED  # it waits for its data; a host that was only cut off runs on
+    if context.stands_still(task):
+        context.reason(f"task {task.name} stops for the last pass of a move of its data")
+        context.replace(slot, task, restart.moved_record(task))
+        return Phase.SETTLED
     if stands is NodeAvailability.LOST or (stands is NodeAvailability.DRAINED and not task.serves):
         _move(context, slot, task)
         return Phase.SETTLED

@@ -219,7 +219,9 @@ def test_what_is_wrong_with_its_node_is_told() -> None:
     view = world(replace(node("a", state="down"), updated_at=60.0))
     view.nodes.put(node("b", availability="drain"))  # type: ignore[attr-defined]
     assert waits_for("data", "a", view) == "waits for volume data on a, which is down since 1970-01-01T00:01:00Z"
-    assert waits_for("data", "b", view) == "waits for volume data on b, which is drained: make it active"
+    assert waits_for("data", "b", view) == (
+        "waits for volume data on b, which is drained: make it active, or swarm-manager volume move data NODE"
+    )
     assert waits_for("data", "c", view) == ""
 
 

@@ -89,6 +89,7 @@ OPEN = {
     "/events": "/events?since=1&until=2",
     "/swarm": "/swarm",
     "/swarm/rebalance": "/swarm/rebalance",
+    "/swarm/transfers": "/swarm/transfers",
     "/nodes": "/nodes",
     "/nodes/{id}": "/nodes/w1",
     "/networks": "/networks",

@@ -75,6 +75,7 @@ VIEWED = r"""
 /(services|tasks)/\{id\}/logs
 /services/\{id\}/history
 /swarm/rebalance
+/swarm/transfers
 /swarm/overview(/(nodes|services|tasks|feed))?
 /swarm/timeline
 /swarm/caller

@@ -1,0 +1,131 @@
+"""Moves of volumes: which must go together, what keeps one from being begun, and what its commit writes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from common.errors import FailedPrecondition
+from common.model import StoredObject, Task, Transfer, Volume, VolumeClaim
+from common.model.volume import volume_id
+from common.spec.constraints import unmet
+from manager.domain.volume_claims import holds
+from manager.domain.volumes import node_name
+from manager.store.view import View
+
+RETIRED = "retired"
+
+
+def moved_together(node_id: str, name: str, view: View) -> tuple[str, ...]:
+    """Name the volumes of a node that move with one: all of the slots that share it, and what these share again."""
+    found, left = {name}, [name]
+    while left:
+        slots = {(claim.service, claim.slot) for claim in claims_on(node_id, left.pop(), view)}
+        for claim in view.volume_claims.on_node(node_id):
+            if (claim.service, claim.slot) in slots and claim.volume not in found and holds(claim, view):
+                found.add(claim.volume)
+                left.append(claim.volume)
+    return (name, *sorted(found - {name}))
+
+
+def claims_on(node_id: str, name: str, view: View) -> Iterator[VolumeClaim]:
+    """Yield the claims to a copy that count."""
+    for claim in view.volume_claims.named(name):
+        if claim.node_id == node_id and holds(claim, view):
+            yield claim
+
+
+def check_move(transfer: Transfer, view: View) -> None:
+    """Refuse a move that cannot be.
+
+    Raises:
+        FailedPrecondition: says why, and what to do.
+
+    """
+    source, target = (view.nodes.get(node_id) for node_id in (transfer.source, transfer.target))
+    for node in (source, target):
+        if node is None or node.status.state != "ready" or not node.description.volumes:
+            name = node_name(transfer.source if node is source else transfer.target, view)
+            raise FailedPrecondition(f"node {name} is not ready, or its worker is too old to copy volumes")
+    assert target is not None
+    if transfer.source == transfer.target:
+        raise FailedPrecondition(f"volume {transfer.name} is on node {target.name} already")
+    for name in transfer.volumes:
+        _check_volume(transfer, name, view)
+        for claim in claims_on(transfer.source, name, view):
+            for service in view.services.named(claim.service):
+                if broken := unmet(service.spec.task_template.placement, target):
+                    raise FailedPrecondition(f"{claim.holder} may not be on node {target.name}: {broken}")
+
+
+def _check_volume(transfer: Transfer, name: str, view: View) -> None:
+    copy = view.volumes.get(volume_id(transfer.source, name))
+    if copy is None or copy.missing_since or not copy.data_id:
+        where = node_name(transfer.source, view)
+        raise FailedPrecondition(f"volume {name} on {where} has no mark that its data could be known by: is it there?")
+    if copy.shared or copy.driver != "local" or copy.options:
+        raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: it cannot be copied")
+    there = view.volumes.get(volume_id(transfer.target, name))
+    if there is not None and there.data_id != copy.data_id:
+        where = node_name(transfer.target, view)
+        raise FailedPrecondition(f"node {where} has another volume {name}: remove it first")
+    for other in view.transfers:
+        if other.active and other.id != transfer.id and name in other.volumes:
+            raise FailedPrecondition(f"volume {name} is being moved already")
+
+
+def is_stopped(node_id: str, name: str, view: View) -> bool:
+    """Whether the tasks with a copy are to stand still now, for the last pass of a move."""
+    return any(
+        transfer.phase == "last" and transfer.source == node_id and name in transfer.volumes
+        for transfer in view.transfers
+    )
+
+
+def users(transfer: Transfer, view: View) -> list[Task]:
+    """List the tasks that may still write to what is moved."""
+    slots = {
+        (claim.service, claim.slot)
+        for name in transfer.volumes
+        for claim in view.volume_claims.named(name)
+        if claim.node_id == transfer.source
+    }
+    return [
+        task for task in view.tasks.on_node(transfer.source) if task.placed and (task.service_name, task.slot) in slots
+    ]
+
+
+def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ...]:
+    """Return what makes the target the place of the data; from then on only it counts.
+
+    Raises:
+        FailedPrecondition: the move was ended meanwhile, or the source is not what it was.
+
+    """
+    latest = view.transfers.get(transfer.id)
+    if latest is None or latest.phase != "last":
+        raise FailedPrecondition("the move was ended meanwhile")
+    found: list[StoredObject] = []
+    for name in transfer.volumes:
+        copy = view.volumes.get(volume_id(transfer.source, name))
+        if copy is None:
+            raise FailedPrecondition(f"volume {name} is not known on its node any more")
+        found.append(replace(copy, role=RETIRED))
+        found.append(_arrived(copy, transfer.target, view))
+        found += [
+            replace(claim, node_id=transfer.target, bound=True)
+            for claim in view.volume_claims.named(name)
+            if claim.node_id == transfer.source
+        ]
+    found.append(replace(latest, phase="done", downtime=now - latest.stopped_at))
+    return tuple(found)
+
+
+def _arrived(copy: Volume, target: str, view: View) -> Volume:
+    """Return the record of a copy that has come to a node, one generation newer."""
+    known = view.volumes.get(volume_id(target, copy.name))
+    base = known or Volume(id=volume_id(target, copy.name), name=copy.name, node_id=target)
+    return replace(
+        base, data_id=copy.data_id, generation=copy.generation + 1, role="", size=copy.size, missing_since=0.0
+    )

@@ -1,0 +1,144 @@
+"""Data stays with its task on real engines: drained and lost nodes, prunes, volumes that are removed by hand.
+
+One cluster of two hosts serves all tests of this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.cluster import Cluster
+from tests.lab import Host
+from tests.lab.errors import LabError
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NAME = "db"
+LOOP = ("sh", "-c", "date >> /data/starts; exec sleep 100000")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def swarm() -> AsyncIterator[Cluster]:
+    async with Cluster("volumes", hosts=2) as cluster:
+        mount = "type=volume,source=app_db,target=/data"
+        command = ("service", "create", "-d", "--no-resolve-image", "--name", NAME, "--stop-grace-period", "1s")
+        await cluster.swarm(*command, "--mount", mount, "--constraint", "node.hostname==h2", "busybox:lab", *LOOP)
+        await cluster.running(NAME, 1)
+        await cluster.swarm("service", "update", "-d", "--constraint-rm", "node.hostname==h2", NAME)
+        yield cluster
+
+
+def holder(swarm: Cluster) -> Host:
+    return swarm.hosts[1]
+
+
+async def starts(swarm: Cluster) -> int:
+    """Count how often the data was written to, in the volume itself."""
+    return len((await volume_folder(swarm) / "_data" / "starts").read_text().splitlines())
+
+
+async def volume_folder(swarm: Cluster) -> Path:
+    found = json.loads(await holder(swarm).docker("volume", "inspect", "app_db"))
+    return Path(found[0]["Mountpoint"]).parent
+
+
+async def waits(swarm: Cluster, words: str, timeout: float = 30) -> None:
+    def told(tasks: list[Any]) -> bool:
+        return any(words in task["Status"].get("Err", "") for task in tasks)
+
+    await swarm.tasks_when(NAME, told, timeout)
+
+
+async def test_a_volume_is_marked_claimed_and_listed(swarm: Cluster) -> None:
+    async def listed() -> bool:
+        said = (await swarm.swarm("volume", "ls")).stdout.splitlines()
+        return any(line.split()[:3] == ["app_db", "h2", "db.1"] for line in said)
+
+    await swarm.until(listed, 20)
+    mark = json.loads((await volume_folder(swarm) / "swarm.json").read_text())
+    assert (len(mark["lineage"]), mark["generation"]) == (32, 1)
+
+
+async def test_a_drained_nodes_task_waits_and_finds_its_data_again(swarm: Cluster) -> None:
+    before = await starts(swarm)
+    refused = await swarm.swarm("node", "drain", "h2", check=False)
+    assert refused.returncode
+    assert "node h2 has the data of db.1 (app_db)" in refused.stderr
+    await swarm.swarm("node", "drain", "--stop-stateful", "h2")
+    await waits(swarm, "waits for volume app_db on h2, which is drained: make it active")
+    await swarm.swarm("node", "activate", "h2")
+    await swarm.running(NAME, 1)
+    assert await starts(swarm) == before + 1
+    with pytest.raises(LabError):
+        await swarm.hosts[0].docker("volume", "inspect", "app_db")
+
+
+async def test_a_lost_nodes_task_is_not_replaced_and_runs_on(swarm: Cluster) -> None:
+    (task,) = await swarm.running(NAME, 1)
+    before = await starts(swarm)
+    swarm.workers["h2"].kill()
+    await swarm.node_is(holder(swarm), "down")
+    await waits(swarm, "waits for volume app_db on h2, which is down since")
+    listed = (await swarm.swarm("volume", "ls")).stdout
+    assert "node down" in listed
+    await swarm.start_worker(holder(swarm))
+    await swarm.node_is(holder(swarm), "ready")
+    assert [each["ID"] for each in await swarm.running(NAME, 1)] == [task["ID"]]
+    assert await starts(swarm) == before
+
+
+async def test_a_volume_moves_with_its_task_and_its_content(swarm: Cluster) -> None:
+    before = await starts(swarm)
+    folder = await volume_folder(swarm) / "_data"
+    (folder / "large").write_bytes(bytes(range(256)) * 40_000)
+    (folder / "link").symlink_to("large")
+    said = (await swarm.swarm("volume", "move", "--dry-run", "app_db", "h1")).stdout
+    assert said == "would move app_db from h2 to h1\n"
+    said = (await swarm.swarm("volume", "move", "app_db", "h1")).stdout
+    assert said.splitlines()[0] == "moving app_db from h2 to h1"
+    assert said.splitlines()[-1].startswith("moved; its tasks were stopped for ")
+    (task,) = await swarm.running(NAME, 1)
+    assert task["NodeID"] == (await swarm.nodes())["h1"]["ID"]
+    found = json.loads(await swarm.hosts[0].docker("volume", "inspect", "app_db"))
+    there = Path(found[0]["Mountpoint"])
+    assert (there / "large").read_bytes() == (folder / "large").read_bytes()
+    assert (there / "link").readlink() == Path("large")
+
+    async def written() -> bool:
+        return len((there / "starts").read_text().splitlines()) == before + 1
+
+    await swarm.until(written, 10)
+    assert json.loads((there.parent / "swarm.json").read_text())["generation"] == 2
+    listed = (await swarm.swarm("volume", "ls")).stdout
+    assert "retired" in listed
+    await swarm.swarm("volume", "move", "app_db", "h2")
+    await swarm.running(NAME, 1)
+    assert await starts(swarm) == before + 2
+
+
+async def test_no_prune_and_no_removal_takes_it(swarm: Cluster) -> None:
+    await swarm.swarm("service", "scale", "-d", f"{NAME}=0")
+    await swarm.tasks_when(NAME, lambda tasks: not tasks)
+
+    async def stopped() -> bool:
+        return not await swarm.containers(holder(swarm))
+
+    await swarm.until(stopped, 30)
+    await swarm.swarm("volume", "prune", "--all", "--force")
+    refused = await swarm.swarm("volume", "rm", "--force", "app_db", check=False)
+    assert "volume app_db has the data of db.1: swarm-manager volume release h2/app_db first" in refused.stderr
+    assert await starts(swarm)
+
+
+async def test_a_volume_that_is_removed_by_hand_is_missed(swarm: Cluster) -> None:
+    await holder(swarm).docker("volume", "rm", "app_db")
+    await swarm.swarm("service", "scale", "-d", f"{NAME}=1")
+    await waits(swarm, "volume app_db was removed on h2 at ")
+    await swarm.swarm("volume", "release", "app_db")
+    await swarm.running(NAME, 1)

@@ -1,0 +1,127 @@
+"""Moves of volumes: which go together, which cannot be, and what a commit writes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from common.errors import FailedPrecondition
+from common.model import Node, Service, StoredObject, Task, TaskState, Transfer, VolumeClaim
+from common.model.service import Placement
+from manager.domain.transfers import check_move, commit, is_stopped, moved_together, users
+from manager.domain.volume_claims import Claims
+from manager.domain.volumes import Nowhere, Only, places
+from manager.store.transaction import Tables
+from tests.fakes.volumes import claim, copy, running, service, task
+from tests.unit.manager.schedule.worlds import node
+
+DB = service("db", "data", "files")
+MOVE = Transfer(id="m", volumes=("data",), source="a", target="b")
+
+
+def able(name: str, **more: str) -> Node:
+    found = node(name, **more)  # type: ignore[arg-type]
+    return replace(found, description=replace(found.description, volumes=True))
+
+
+def world(*values: StoredObject) -> Tables:
+    view = Tables()
+    for value in (able("a"), able("b"), *values):
+        view.of(type(value)).put(value)
+    return view
+
+
+def test_volumes_of_slots_that_share_one_move_together() -> None:
+    view = world(
+        claim("db.1", "data", "a"),
+        claim("db.1", "files", "a"),
+        claim("app.1", "files", "a"),
+        claim("app.1", "cache", "a"),
+        claim("web.1", "other", "a"),
+        claim("db.1", "elsewhere", "b"),
+    )
+    assert moved_together("a", "data", view) == ("data", "cache", "files")
+    assert moved_together("a", "other", view) == ("other",)
+    assert moved_together("a", "unclaimed", view) == ("unclaimed",)
+
+
+names = st.sampled_from(["data", "files", "cache", "other"])
+
+
+@given(st.lists(st.builds(claim, st.sampled_from(["db.1", "app.1", "web.1"]), names, st.just("a")), max_size=8), names)
+def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClaim], name: str) -> None:
+    view = world(*claims)
+    together = moved_together("a", name, view)
+    assert together[0] == name
+    assert all(set(moved_together("a", other, view)) == set(together) for other in together)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ((), "volume data on a has no mark that its data could be known by: is it there?"),
+        ((copy("a", "data", missing_since=5.0),), "volume data on a has no mark"),
+        ((copy("a", "data", options={"type": "tmpfs"}),), "it cannot be copied"),
+        ((copy("a", "data"), copy("b", "data", "e" * 32)), "node b has another volume data: remove it first"),
+        ((copy("a", "data"), able("b", state="down")), "node b is not ready, or its worker is too old"),
+        ((copy("a", "data"), node("b")), "node b is not ready, or its worker is too old"),
+        ((copy("a", "data"), replace(MOVE, id="other")), "volume data is being moved already"),
+    ],
+)
+def test_a_move_that_cannot_be_is_refused(values: tuple[StoredObject, ...], why: str) -> None:
+    with pytest.raises(FailedPrecondition, match=why):
+        check_move(MOVE, world(*values))
+
+
+def test_a_move_is_not_to_where_the_tasks_may_not_be() -> None:
+    spec = replace(DB.spec.task_template, placement=Placement(constraints=("node.hostname==a",)))
+    bound: Service = replace(DB, spec=replace(DB.spec, task_template=spec))
+    with pytest.raises(FailedPrecondition, match=r"db.1 may not be on node b: node.hostname==a"):
+        check_move(MOVE, world(bound, copy("a", "data"), claim("db.1", "data", "a")))
+
+
+def test_a_move_that_can_be_is_not_refused() -> None:
+    check_move(MOVE, world(DB, copy("a", "data"), claim("db.1", "data", "a"), copy("b", "data", generation=0)))
+
+
+def test_tasks_wait_for_the_end_of_the_last_pass() -> None:
+    one: Service = service("db", "data")
+    view = world(one, claim("db.1", "data", "a"), copy("a", "data"), MOVE)
+    assert places(task(one), Claims(view)) == Only("a", "data")
+    assert not is_stopped("a", "data", view)
+    view.of(Transfer).put(replace(MOVE, phase="last"))
+    assert places(task(one), Claims(view)) == Nowhere("volume data is moved from a to b: the last pass")
+    assert is_stopped("a", "data", view)
+    assert not is_stopped("b", "data", view)
+
+
+def test_users_are_the_tasks_that_may_still_write() -> None:
+    stopped: Task = running(DB, "a", number=2)
+    stopped = replace(stopped, status=replace(stopped.status, state=TaskState.SHUTDOWN))
+    view = world(claim("db.1", "data", "a"), running(DB, "a"), stopped, running(DB, "a", slot=2))
+    assert [each.id for each in users(MOVE, view)] == ["db.1.1"]
+
+
+def test_the_commit_makes_the_target_the_place_of_the_data() -> None:
+    view = world(
+        copy("a", "data", generation=4),
+        copy("b", "data", generation=2, role="retired"),
+        claim("db.1", "data", "a"),
+        claim("app.3", "data", "a"),
+        claim("db.2", "data", "c"),
+        replace(MOVE, phase="last", stopped_at=100.0),
+    )
+    for value in commit(MOVE, view, 102.5):
+        view.of(type(value)).put(value)
+    assert {each.holder: each.node_id for each in view.volume_claims} == {"db.1": "b", "app.3": "b", "db.2": "c"}
+    found = {each.node_id: (each.generation, each.role) for each in view.volumes}
+    assert found == {"a": (4, "retired"), "b": (5, "")}
+    assert [(each.phase, each.downtime) for each in view.transfers] == [("done", 2.5)]
+
+
+@pytest.mark.parametrize("phase", ["copying", "failed", "done"])
+def test_a_move_that_was_ended_commits_nothing(phase: str) -> None:
+    with pytest.raises(FailedPrecondition, match="ended meanwhile"):
+        commit(MOVE, world(copy("a", "data"), replace(MOVE, phase=phase)), 5.0)

@@ -1,0 +1,160 @@
+"""A worker's halves of copies, with the real copying processes, driven as a manager does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from common.wire.channel import splice
+from common.wire.volume_copy import CopyCommand, CopyEvent, Order
+from worker.interfaces import EngineVolume, Mark
+from worker.volumes.marks import HostMarks
+from worker.volumes.transfers import VolumeTransfers
+
+LINEAGE = "d" * 32
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="copies keep owners: they run as root")
+
+
+class Host:
+    """An engine that has folders for volumes, and the worker's side of copies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.transfers = VolumeTransfers(self, HostMarks(), folder / "copies")  # type: ignore[arg-type]
+
+    def data(self, name: str = "data") -> Path:
+        return self.folder / name / "_data"
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        path = self.data(name)
+        return EngineVolume(name=name, mountpoint=str(path)) if path.exists() else None
+
+    async def create_volume(self, name: str) -> EngineVolume:
+        self.data(name).mkdir(parents=True)
+        found = await self.volume(name)
+        assert found is not None
+        return found
+
+    async def mark(self, generation: int, data_id: str = LINEAGE) -> None:
+        found = await self.volume("data") or await self.create_volume("data")
+        await HostMarks().write(found, Mark(data_id, generation))
+
+    async def marked(self) -> Mark | None:
+        found = await self.volume("data")
+        return await HostMarks().read(found) if found is not None else None
+
+
+class Control:
+    """The manager's end of a control stream."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def event(self, wanted: str) -> CopyEvent:
+        while True:
+            found = msgspec.json.decode(await self.reader.readline(), type=CopyEvent)
+            assert found.event in (wanted, "progress", "ready"), found
+            if found.event == wanted:
+                return found
+
+    def tell(self, do: str, generation: int = 0) -> None:
+        self.writer.write(msgspec.json.encode(CopyCommand(do=do, generation=generation)) + b"\n")  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def opened(serve: object, order: Order) -> AsyncIterator[Control]:
+    """Open a stream that `serve` serves, and give it its order."""
+    ours, its = socket.socketpair()
+    near, far = await asyncio.open_connection(sock=ours), await asyncio.open_connection(sock=its)
+    serving = asyncio.ensure_future(serve(far))  # type: ignore[operator]
+    near[1].write(msgspec.json.encode(order) + b"\n")
+    try:
+        yield Control(*near)
+    finally:
+        near[1].close()
+        await asyncio.wait_for(serving, 20)
+
+
+def order(part: str, generation: int = 1) -> Order:
+    return Order(id="m", part=part, volume="data", data_id=LINEAGE, generation=generation)  # type: ignore[arg-type]
+
+
+async def test_a_copy_is_made_compared_and_marked(tmp_path: Path) -> None:
+    one, other = Host(tmp_path / "one"), Host(tmp_path / "other")
+    await one.mark(1)
+    (one.data() / "file").write_bytes(b"x" * 300_000)
+    async with (
+        opened(one.transfers.control, order("send")) as send,
+        opened(other.transfers.control, order("receive")) as receive,
+    ):
+        await send.event("prepared")
+        await receive.event("prepared")
+        assert await other.marked() == Mark(LINEAGE, 0)
+        async with (
+            opened(one.transfers.data, order("send")) as left,
+            opened(other.transfers.data, order("receive")) as right,
+        ):
+            joined = asyncio.create_task(splice((left.reader, left.writer), (right.reader, right.writer)))
+            await send.event("ready")
+            send.tell("pass")
+            await send.event("passed")
+            (one.data() / "late").write_text("written meanwhile")
+            send.tell("last")
+            assert (await send.event("passed")).digest
+            receive.tell("mark", 2)
+            await receive.event("marked")
+            for half in (send, receive):
+                half.tell("stop")
+            await asyncio.wait({joined}, timeout=10)
+            joined.cancel()
+    assert (other.data() / "late").read_text() == "written meanwhile"
+    assert (other.data() / "file").read_bytes() == b"x" * 300_000
+    assert await other.marked() == Mark(LINEAGE, 2)
+    assert not list((tmp_path / "one" / "copies").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("part", "generation", "lineage", "why"),
+    [
+        ("send", None, "", "volume data is not on this host, or has no mark"),
+        ("send", 2, LINEAGE, "volume data has data of generation 2 on this host"),
+        ("send", 1, "e" * 32, "volume data on this host has other data: remove or rename it first"),
+        ("receive", 1, "e" * 32, "volume data on this host has other data: remove or rename it first"),
+        ("receive", 1, LINEAGE, "volume data has newer data on this host than what is to come"),
+    ],
+)
+async def test_a_half_with_other_data_is_refused(
+    tmp_path: Path, part: str, generation: int | None, lineage: str, why: str
+) -> None:
+    host = Host(tmp_path)
+    if generation is not None:
+        await host.mark(generation, lineage)
+    async with opened(host.transfers.control, order(part)) as control:
+        found = await control.event("failed")
+    assert (found.code, found.message) == ("FailedPrecondition", why)
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"\n", b"[1]\n", b'{"id": "m", "part": "eat"}\n'])
+async def test_an_order_that_is_none_ends_the_stream(tmp_path: Path, line: bytes) -> None:
+    ours, its = socket.socketpair()
+    near, far = await asyncio.open_connection(sock=ours), await asyncio.open_connection(sock=its)
+    near[1].write(line)
+    await Host(tmp_path).transfers.control(far)
+    assert msgspec.json.decode(await near[0].readline(), type=CopyEvent).event == "failed"
+    near[1].close()
+
+
+async def test_names_that_lead_elsewhere_are_refused(tmp_path: Path) -> None:
+    for wrong in (
+        Order(id="m", part="send", volume="../etc", data_id=LINEAGE, generation=1),
+        Order(id="../m", part="send", volume="data", data_id=LINEAGE, generation=1),
+    ):
+        async with opened(Host(tmp_path).transfers.control, wrong) as control:
+            assert (await control.event("failed")).code == "InvalidArgument"

@@ -1,0 +1,218 @@
+"""This host's halves of copies of volumes: what a manager says on their control streams is done by child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import msgspec
+
+from common.errors import FailedPrecondition, InvalidArgument, ProtocolError, SwarmError, Unavailable
+from common.wire.channel import splice
+from common.wire.volume_copy import MAX_LINE, CopyCommand, CopyEvent, Order
+from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from worker.volumes.copy.control import AnyReport, Failed, Passed, Progress, Ready, Stopped
+from worker.volumes.copy.process import CopyProcess, copying
+
+ATTACH_SECONDS = 15.0
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+_ID = re.compile(r"[a-z0-9]{1,64}")
+# Of what is not whole yet: nobody takes it for a copy.
+PARTIAL = 0
+
+T = TypeVar("T")
+Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+_log = logging.getLogger(__name__)
+_ORDER = msgspec.json.Decoder(Order)
+_COMMAND = msgspec.json.Decoder(CopyCommand)
+
+
+class VolumeTransfers:
+    """Serves the streams. `folder` has the halves' indexes while copies last, and for those that are resumed."""
+
+    def __init__(self, engine: Engine, marks: Marks, folder: Path) -> None:
+        self._engine = engine
+        self._marks = marks
+        self._folder = folder
+        self._waiting: dict[str, asyncio.Future[Ends]] = {}
+        self._over: set[str] = set()
+
+    async def data(self, ends: Ends) -> None:
+        """Take a data stream: it belongs to the control stream with the same order, which sees to its end."""
+        order = await _read_order(ends[0])
+        waiting = self._waiting.get(_key(order))
+        if waiting is None or waiting.done():
+            ends[1].close()
+            raise ProtocolError("a data stream that no copy waits for")
+        waiting.set_result(ends)
+
+    async def control(self, ends: Ends) -> None:
+        """Carry out one half of a copy, until the manager stops it or either end is gone."""
+        reader, writer = ends
+        try:
+            order = await _read_order(reader)
+            await self._serve(order, reader, writer)
+        except SwarmError as error:
+            _log.warning("the copy of a volume ends: %s", error.message)
+            _say(writer, CopyEvent(event="failed", code=error.code, message=error.message))
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+        finally:
+            writer.close()
+
+    async def _serve(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        volume = await self._prepare(order)
+        key = _key(order)
+        waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
+        try:
+            _say(writer, CopyEvent(event="prepared"))
+            async with asyncio.timeout(ATTACH_SECONDS):
+                data = await waiting
+        except TimeoutError:
+            raise Unavailable("the manager opened no stream for the copy's data") from None
+        finally:
+            del self._waiting[key]
+        async with self._process(order, volume, data) as process:
+            await self._converse(volume, order, process, reader, writer)
+        if order.id in self._over:  # else its index makes the next try shorter
+            self._over.discard(order.id)
+            await asyncio.to_thread(shutil.rmtree, self._folder / key, ignore_errors=True)
+
+    @contextlib.asynccontextmanager
+    async def _process(self, order: Order, volume: EngineVolume, data: Ends) -> AsyncIterator[CopyProcess]:
+        """Run the copying process, its peer joined with the data stream."""
+        work = self._folder / _key(order)
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ours, its = socket.socketpair()
+        near = await asyncio.open_connection(sock=ours)
+        joined = asyncio.create_task(splice(near, data))
+        try:
+            async with copying(order.part, Path(volume.mountpoint), its, work=work) as process:
+                yield process
+        finally:
+            joined.cancel()
+            await asyncio.wait({joined})
+            near[1].close()
+            data[1].close()
+
+    async def _converse(
+        self,
+        volume: EngineVolume,
+        order: Order,
+        process: CopyProcess,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Hand commands to the process and its reports to the manager, until one of them has no more to say."""
+
+        async def hear() -> None:
+            while line := await reader.readline():
+                command = _decode(_COMMAND, line)
+                if command.do == "mark":
+                    await self._mark(volume, order, command.generation)
+                    _say(writer, CopyEvent(event="marked"))
+                else:
+                    process.tell(command.do)
+                    if command.do == "stop":
+                        self._over.add(order.id)
+
+        async def tell() -> None:
+            while not isinstance(report := await process.report(), Stopped):
+                if (event := _event(report)) is not None:
+                    _say(writer, event)
+                    await writer.drain()
+
+        jobs = {asyncio.create_task(hear()), asyncio.create_task(tell())}
+        try:
+            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            for job in done:
+                job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.wait(jobs)
+
+    async def _prepare(self, order: Order) -> EngineVolume:
+        """Find the volume that is sent, or that is written to, which is made if need be.
+
+        Raises:
+            FailedPrecondition: what is here is other data.
+
+        """
+        volume = await self._engine.volume(order.volume)
+        if volume is None and order.part == "receive":
+            volume = await self._engine.create_volume(order.volume)
+            await self._must_mark(volume, Mark(order.data_id, PARTIAL))
+        mark = await self._marks.read(volume) if volume is not None else None
+        if volume is None or mark is None:
+            raise FailedPrecondition(f"volume {order.volume} is not on this host, or has no mark")
+        if mark.data_id != order.data_id:
+            raise FailedPrecondition(f"volume {order.volume} on this host has other data: remove or rename it first")
+        if order.part == "send" and mark.generation != order.generation:
+            raise FailedPrecondition(f"volume {order.volume} has data of generation {mark.generation} on this host")
+        if order.part == "receive":
+            if mark.generation >= order.generation:
+                raise FailedPrecondition(f"volume {order.volume} has newer data on this host than what is to come")
+            await self._must_mark(volume, Mark(order.data_id, PARTIAL))
+        return volume
+
+    async def _mark(self, volume: EngineVolume, order: Order, generation: int) -> None:
+        if order.part != "receive" or generation <= order.generation:
+            raise ProtocolError("only what was received gets another mark, and a higher one")
+        await self._must_mark(volume, Mark(order.data_id, generation))
+
+    async def _must_mark(self, volume: EngineVolume, mark: Mark) -> None:
+        if not await self._marks.write(volume, mark):
+            raise FailedPrecondition(f"volume {volume.name} cannot be marked: its engine keeps it out of reach")
+
+
+def _key(order: Order) -> str:
+    return f"{order.id}-{order.part}"
+
+
+async def _read_order(reader: asyncio.StreamReader) -> Order:
+    try:
+        async with asyncio.timeout(ATTACH_SECONDS):
+            order = _decode(_ORDER, await reader.readline())
+    except TimeoutError:
+        raise ProtocolError("a copy's stream without an order") from None
+    if _NAME.fullmatch(order.volume) is None or _ID.fullmatch(order.id) is None:
+        raise InvalidArgument("a copy that cannot be: its volume or its number is not a name")
+    return order
+
+
+def _decode(decoder: msgspec.json.Decoder[T], line: bytes) -> T:
+    if len(line) > MAX_LINE:
+        raise ProtocolError("a line that is too long")
+    try:
+        return decoder.decode(line)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ProtocolError(f"the manager said what this worker does not understand: {error}") from error
+
+
+def _event(report: AnyReport) -> CopyEvent | None:
+    """Return what a manager hears of a report."""
+    match report:
+        case Ready():
+            return CopyEvent(event="ready")
+        case Progress():
+            return CopyEvent(event="progress", done=report.done, left=report.left, seconds=report.seconds)
+        case Passed():
+            return CopyEvent(
+                event="passed", done=report.read, next=str(report.next), rest=report.rest, digest=report.digest
+            )
+        case Failed():
+            return CopyEvent(event="failed", code=report.code, message=report.message)
+    return None
+
+
+def _say(writer: asyncio.StreamWriter, event: CopyEvent) -> None:
+    writer.write(msgspec.json.encode(event) + b"\n")

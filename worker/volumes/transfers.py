@@ -80,11 +80,16 @@ class VolumeTransfers:
             raise Unavailable("the manager opened no stream for the copy's data") from None
         finally:
             del self._waiting[key]
-        async with self._process(order, volume, data) as process:
-            await self._converse(volume, order, process, reader, writer)
-        if order.id in self._over:  # else its index makes the next try shorter
-            self._over.discard(order.id)
-            await asyncio.to_thread(shutil.rmtree, self._folder / key, ignore_errors=True)
+        try:
+            async with self._process(order, volume, data) as process:
+                await self._converse(volume, order, process, reader, writer)
+        except SwarmError:
+            if key not in self._over:  # else the other half has stopped first
+                raise
+        finally:
+            if key in self._over:  # else its index makes the next try shorter
+                self._over.discard(key)
+                await asyncio.to_thread(shutil.rmtree, self._folder / key, ignore_errors=True)
 
     @contextlib.asynccontextmanager
     async def _process(self, order: Order, volume: EngineVolume, data: Ends) -> AsyncIterator[CopyProcess]:
@@ -122,7 +127,7 @@ class VolumeTransfers:
                 else:
                     process.tell(command.do)
                     if command.do == "stop":
-                        self._over.add(order.id)
+                        self._over.add(_key(order))
 
         async def tell() -> None:
             while not isinstance(report := await process.report(), Stopped):

@@ -9,6 +9,7 @@ import logging
 import random
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from common.clock import Clock, SystemClock
@@ -138,8 +139,9 @@ class Manager:
         own = OwnEtcd(self._data, self._config, self._keys.keyring.seal(), self._clock, self._rng)
         own.prepare()
         async with own.process.running():
-            self._notifier.ready("waiting for the other managers")
-            await _first_of(own.ready(), self._ended.wait())
+            late = partial(self._notifier.ready, "waiting for the other managers")
+            async with running(self._notifier.keep_alive()):
+                await _first_of(own.ready(late), self._ended.wait())
             if self._ended.is_set():
                 return
             async with SharedStore(own.backend(), self._clock) as store:
@@ -207,7 +209,7 @@ class Manager:
             async with (
                 await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
                 serve_api(api, hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
-                running(circle.run() if circle is not None else asyncio.sleep(0)),
+                running(*((circle.run(), self._leave_when(circle.demoted())) if circle is not None else ())),
             ):
                 cluster = ground.store.view.cluster
                 if self._front is not None:
@@ -240,11 +242,16 @@ class Manager:
         )
 
     async def _leave(self) -> None:
-        """End the cluster: the daemon stops, is not started again, and its files go when it has stopped."""
-        _log.warning("leaving: cluster and certificate authority of %s are removed", self._data.path)
+        """Cease to manage: the daemon stops, is not started again, and its files go when it has stopped."""
+        _log.warning("leaving: what this manager has of its cluster is removed from %s", self._data.path)
         self._left = True
         self._data.forget()
         self.stop()
+
+    async def _leave_when(self, demoted: Coroutine[Any, Any, None]) -> None:
+        await demoted
+        _log.warning("this node is not a manager of the cluster any more")
+        await self._leave()
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -125,7 +126,12 @@ def init(
     """,
 )
 @click.argument("address", metavar="HOST[:PORT]")
-@click.option("--token", envvar="SWARM_JOIN_TOKEN", required=True, help="What 'join-token manager' prints.")
+@click.option(
+    "--token",
+    envvar="SWARM_JOIN_TOKEN",
+    required=True,
+    help="What 'join-token manager' prints; -: read it from standard input.",
+)
 @click.option("--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one.")
 @click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
 @_data_dir
@@ -149,7 +155,7 @@ def join(
     founding.join(
         data_dir,
         address,
-        token=token,
+        token=sys.stdin.readline().strip() if token == "-" else token,  # noqa: S105 - the usual word for it
         advertise=advertise_addr,
         listen=listen_addr,
         hosts=hosts,

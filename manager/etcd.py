@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from manager.store.backends.sealed import Seal
 _LIFETIME = 24 * HOUR
 _RENEW_AGAIN_SECONDS = 600.0
 _READY_SECONDS = 10.0
+_ASK_AGAIN_SECONDS = 0.05
 # What the root is sealed for.
 _ROOT_PATH = "etcd/root"
 
@@ -98,15 +100,32 @@ class OwnEtcd:
                 _log.error("the certificate of etcd cannot be renewed: %s: trying again soon", error)
                 await asyncio.sleep(_RENEW_AGAIN_SECONDS)
 
-    async def ready(self) -> None:
-        """Wait until this member knows a leader of etcd, for as long as that takes; say in the log what is missing."""
+    async def ready(self, late: Callable[[], None]) -> None:
+        """Wait until this member knows a leader and has a vote, however long that takes; `late` hears of each 10 s."""
         while True:
             try:
                 await self.process.ready(_READY_SECONDS)
-            except Unavailable as error:
-                _log.warning("%s", error.message)
+                async with asyncio.timeout(_READY_SECONDS):
+                    await self._until_it_reads()
+            except (Unavailable, TimeoutError) as error:
+                _log.warning("%s", error if isinstance(error, Unavailable) else "etcd on this host has no vote yet")
+                late()
             else:
                 return
+
+    async def _until_it_reads(self) -> None:
+        """Wait until the member answers reads, which one without a vote does not; nobody tells when it has one."""
+        client = self.process.client()
+        try:
+            while True:
+                try:
+                    await client.read(b"\0", b"\1", limit=1)
+                except Unavailable:
+                    await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                else:
+                    return
+        finally:
+            await client.close()
 
     def _kept_root(self) -> RootKey:
         try:

@@ -154,7 +154,17 @@ class ManagerRenew(Message):
 
 
 class BecomeManager(Message):
-    """Have this worker's host run a manager as well: `ticket` lets it join once, as this node."""
+    """Have this worker's host run a manager as well: `ticket` is a token that lets it join once, as this node.
+
+    `addr` is the host's address as the cluster knows it.
+    """
 
     KIND: ClassVar[int] = 112
     ticket: str
+    addr: str
+
+
+class ManagerLeave(Message):
+    """This manager leaves: it is to be none any more. Answered by `LeaveAck` when that is written, or refused."""
+
+    KIND: ClassVar[int] = 113

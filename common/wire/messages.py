@@ -45,6 +45,7 @@ from common.wire.manager_messages import (
     LinkWelcome,
     ManagerJoin,
     ManagerJoined,
+    ManagerLeave,
     ManagerRenew,
     Managers,
     ReadAt,
@@ -439,6 +440,7 @@ AnyMessage: TypeAlias = (
     | ManagerJoin
     | ManagerJoined
     | ManagerRenew
+    | ManagerLeave
     | BecomeManager
     | VolumeReport
     | ReportVolumes

@@ -29,6 +29,7 @@ from manager.ca import tokens
 from manager.ca.authority import create_root
 from manager.ca.keyring import new_unlock_key
 from manager.ca.rotation import begin, has_newest, root_of, trusts_newest
+from manager.domain.managers import managers
 from manager.store.transaction import Transaction
 
 # What a body sets although it is zero.
@@ -40,6 +41,11 @@ _LAST_MANAGER = (
     "To take a host out of the cluster, run 'swarm-worker leave' on that host."
 )
 
+_ONE_OF_MANAGERS = (
+    "You are attempting to leave the swarm on a node that is participating as a manager. "
+    "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. "
+    "Use `--force` to suppress this message."
+)
 _ENDS_ALL = (
     "This is the cluster's only manager. Without it the cluster, its services, secrets and "
     "certificate authority are lost for good, so '--force' is not enough. If that is what you "
@@ -68,9 +74,14 @@ async def join_swarm(_context: Context, call: Call) -> Reply:
 
 
 async def leave_swarm(context: Context, call: Call) -> Reply:
-    """End the cluster, for good. `force` alone, as a test's last line says it to any engine, is not taken for that."""
+    """Cease to be one of the managers, or end the cluster, for good.
+
+    For the latter `force` alone, as a test's last line says it to any engine, is not enough.
+    """
     if not call.flag("force"):
-        raise EngineError(503, _LAST_MANAGER)
+        raise EngineError(503, _LAST_MANAGER if len(managers(context.store.view)) == 1 else _ONE_OF_MANAGERS)
+    if await context.standing.leave():
+        return Answer()
     if call.query.get("cluster", "") != context.store.view.cluster.id:
         raise EngineError(409, _ENDS_ALL)
     await context.leave()
@@ -174,7 +185,7 @@ ROUTES = (
     Route("GET", "/swarm", inspect_swarm, needs=Role.VIEWER, place=Place.STORE),
     Route("POST", "/swarm/init", init_swarm, needs=Role.ADMIN),
     Route("POST", "/swarm/join", join_swarm, needs=Role.ADMIN),
-    Route("POST", "/swarm/leave", leave_swarm, needs=Role.ADMIN),
+    Route("POST", "/swarm/leave", leave_swarm, needs=Role.ADMIN, place=Place.HERE),
     Route("POST", "/swarm/update", update_swarm, needs=Role.ADMIN),
     Route("GET", "/swarm/unlockkey", unlock_key, needs=Role.ADMIN),
     Route("POST", "/swarm/unlock", unlock, needs=Role.ADMIN),

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec.structs import replace
 
 from common.aio.steady import keep_going
-from common.errors import Unavailable
+from common.errors import FailedPrecondition, Unavailable
 from common.model.node import Node
-from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew
+from common.wire.manager_messages import BecomeManager, ManagerJoin, ManagerJoined, ManagerRenew
 from common.wire.messages import RenewReply
 from manager.ca.keyring import Keyring
 from manager.dispatch.links import Links
 from manager.dispatch.manager_membership import ManagerMembership
 from manager.dispatch.managers import KnownManagers
+from manager.dispatch.tickets import TICKET_SECONDS, Tickets
 from manager.domain.managers import managers
 from manager.etcd import peer_url
-from manager.orchestrate.members import AddLearner, HandOver, Nothing, Promote, Remove, Step, next_step
+from manager.orchestrate.members import AddLearner, HandOver, Nothing, Promote, Remove, Step, next_step, reason_to_keep
 from manager.store.backends.etcd.members import Member, Members
 from manager.store.store import Store
+from manager.store.watch import Lagged
 
 # etcd refuses a change of members right after another one, and a vote for who has not caught up.
 _AGAIN_SECONDS = 0.3
 _JOIN_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +48,12 @@ class Admitting:
         keyring: Callable[[], Keyring],
         node_id: str,
         hand_over: Callable[[], None],
+        promote: Callable[[str, BecomeManager], Awaitable[None]],
+        tickets: Tickets,
     ) -> None:
+        self._promote = promote
+        self._tickets = tickets
+        self._promoted: dict[str, float] = {}
         self._store = store
         self._membership = membership
         self._members = members
@@ -90,9 +100,61 @@ class Admitting:
         """Sign a manager's next certificate; errors as `ManagerMembership.renew`."""
         return await self._membership.renew(request, manager_id)
 
+    async def check_demotion(self, node: Node) -> None:
+        """Check that the cluster can do without a manager.
+
+        Raises:
+            FailedPrecondition: it cannot; the message says why.
+            Unavailable: etcd does not answer.
+
+        """
+        if node.manager_status is None:
+            return
+        if len(managers(self._store.view)) == 1:
+            raise FailedPrecondition("attempting to demote the last manager of the swarm")
+        members = await self._members.list()
+        if reason := reason_to_keep(node.id, members, self._reachable(members)):
+            raise FailedPrecondition(
+                f"can't remove member from the raft: this would result in a loss of quorum: {reason}"
+            )
+
+    async def leave(self, node_id: str) -> None:
+        """Have a manager be none any more, at its own wish; errors as `check_demotion`."""
+        node = self._store.view.nodes.get(node_id)
+        if node is None:
+            return
+        await self.check_demotion(node)
+        await self._membership.take_back(node_id, keep=True)
+
     async def run(self) -> None:
         """Take steps until cancelled."""
-        await keep_going("the managers' membership", self._run)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keep_going("the managers' membership", self._run))
+            group.create_task(keep_going("the promotions", self._promote_all))
+
+    async def _promote_all(self) -> None:
+        """Have the hosts of nodes that are to be managers join as such; those that do not come are workers again."""
+        while True:
+            due = [node for node in self._store.view.nodes if node.spec.role == "manager" and not node.manager_status]
+            self._promoted = {node.id: self._promoted.get(node.id, math.inf) for node in due}
+            for node in due:
+                await self._promote_one(node)
+            with self._store.watch() as subscription, contextlib.suppress(TimeoutError, Lagged):
+                async with asyncio.timeout(_LOOK_SECONDS if due else None):
+                    await subscription.next()
+
+    async def _promote_one(self, node: Node) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._promoted[node.id] == math.inf:
+            self._promoted[node.id] = now + TICKET_SECONDS
+            ticket = self._tickets.give(node.id, self._membership.digest)
+            try:
+                await self._promote(node.id, BecomeManager(ticket=ticket, addr=node.status.addr))
+            except Unavailable as error:
+                await self._membership.give_up(node.id, f"it could not become a manager: {error.message}")
+        elif self._promoted[node.id] < now:
+            why = f"its host has not joined as a manager within {TICKET_SECONDS:g} s: see its worker's log"
+            await self._membership.give_up(node.id, why)
 
     async def _run(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from msgspec.structs import replace
 
 from common.tls import Identity
+from common.wire.manager_messages import BecomeManager
 from manager.daemon.admitting import Admitting
 from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
@@ -68,9 +69,12 @@ class Circle:
             lambda: self._keys.keyring,
             ground.node_id,
             self.fellows.leadership.hand_over,
+            self._promote,
+            tickets,
         )
         async with self.leading.begin(self.fellows.epoch), running(admitting.run()):
             self._admitting = admitting
+            self.fellows.turn()
             try:
                 yield
             finally:
@@ -80,6 +84,16 @@ class Circle:
         """Keep links to the others, and lead whenever it is this manager's turn, until cancelled."""
         async with running(self.links.run()):
             await self.fellows.leadership.run()
+
+    async def demoted(self) -> None:
+        """Wait until this manager's node is one of the managers no more."""
+        known = self._ground.managers
+        while known.nodes and self._ground.node_id in {node.id for node in known.nodes}:
+            await known.moved()
+
+    async def _promote(self, node_id: str, message: BecomeManager) -> None:
+        if self.leading.dispatcher is not None:
+            await self.leading.dispatcher.promote(node_id, message)
 
     def _show_certificate(self, tx: Transaction) -> None:
         """Let the others believe the certificate that this manager shows: it may be from before there were others."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from common.clock import Clock, rfc3339
-from common.errors import PermissionDenied, SwarmError, Unavailable
+from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unavailable
 from common.model import Node
 from common.model.node import ManagerStatus
 from common.wire.channel import Channel
@@ -22,13 +22,14 @@ from common.wire.manager_messages import (
     Link,
     ManagerJoin,
     ManagerJoined,
+    ManagerLeave,
     ManagerRenew,
     ReadAt,
     ReadIndex,
     Taken,
     WireEpoch,
 )
-from common.wire.messages import AnyMessage, JoinReply, JoinRequest, RenewReply
+from common.wire.messages import AnyMessage, JoinReply, JoinRequest, LeaveAck, RenewReply
 from manager.api.access.roles import Caller, caller_given, caller_record
 from manager.api.leader.standing import Duplex
 from manager.daemon.admitting import Admitting
@@ -73,6 +74,7 @@ class Fellows:
         self._dispatcher = dispatcher
         self._admitting = admitting
         self._led_at = clock.now()
+        self._turned = asyncio.Event()
         self.links: Links
         self.leadership: Leadership
         self.protocol: Callable[[Caller], asyncio.Protocol]
@@ -83,6 +85,11 @@ class Fellows:
     def epoch(self) -> WireEpoch:
         epoch = self._store.epoch
         return epoch.generation, epoch.number
+
+    def turn(self) -> None:
+        """Hear that this manager leads from now on."""
+        self._turned.set()
+        self._turned = asyncio.Event()
 
     @property
     def leads(self) -> bool:
@@ -114,6 +121,9 @@ class Fellows:
                 return ReadAt(index=self.leadership.index(), epoch=self.epoch)
             case ManagerRenew():
                 return await self._admits().renew(question, manager_id)
+            case ManagerLeave():
+                await self._admits().leave(manager_id)
+                return LeaveAck()
             case ForwardJoin():
                 return await self._join_here(_request_in(question.frame), question.address, question.at)
 
@@ -199,16 +209,35 @@ class Fellows:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
-                    moved = self._store.moved()
+                    news = [asyncio.ensure_future(each) for each in (self._store.moved(), self._turned.wait())]
                     try:
                         if self._leader_id:
                             return await ask(self._leader_id)
+                        await asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED)
                     except Unavailable as failed:
                         error = failed  # it may have gone; who leads next is seen in the store
-                    await moved
+                        await asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        for each in news:
+                            each.cancel()
         except TimeoutError:
             why = error.message if error is not None else "no manager leads just now"
             raise Unavailable(self.trouble or f"{why}: try again") from error
+
+    async def check_role(self, node: Node, role: str) -> None:
+        if role == "manager":
+            if not node.agent or node.status.state != "ready":
+                raise FailedPrecondition(
+                    f"node {node.name} cannot be promoted: its worker is not connected; run 'swarm-manager join' there"
+                )
+            return
+        await self._admits().check_demotion(node)
+
+    async def leave(self) -> bool:
+        if len(self._known.nodes) < 2:
+            return False
+        await self._ask_leader(ManagerLeave())
+        return True
 
     # --- what clients are told ----------------------------------------------------------------------------------------
 

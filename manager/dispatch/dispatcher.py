@@ -28,7 +28,7 @@ from common.wire.admission import SIZES
 from common.wire.channel import Channel, PeerInfo, open_raw
 from common.wire.handshake import OtherProtocol, identity_of
 from common.wire.image_messages import RelayHello
-from common.wire.manager_messages import WireEpoch
+from common.wire.manager_messages import BecomeManager, WireEpoch
 from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
     OLDEST_PROTOCOL,
@@ -200,6 +200,18 @@ class Dispatcher:
             name = f"{node.name} ({node_id})" if node is not None else node_id
             raise Unavailable(f"node {name} is not connected: look at 'node ls', and at the worker's log there")
         return await self._streams.open(node_id, target, session.send, take)
+
+    async def promote(self, node_id: str, message: BecomeManager) -> None:
+        """Have a node's worker make its host a manager.
+
+        Raises:
+            Unavailable: it is not connected, or of a release that cannot.
+
+        """
+        session = self._sessions.get(node_id)
+        if session is None or not session.knows_managers:
+            raise Unavailable(f"the worker of node {node_id} is not connected, or of a release before this one")
+        await session.send(message)
 
     async def applied(self) -> None:
         """Wait until all connected workers have applied what is decided now; late ones are passed over."""

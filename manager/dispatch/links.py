@@ -35,6 +35,7 @@ from common.wire.manager_messages import (
     Link,
     LinkWelcome,
     ManagerJoined,
+    ManagerLeave,
     ManagerRenew,
     ReadAt,
     ReadIndex,
@@ -46,6 +47,7 @@ from common.wire.messages import (
     Heartbeat,
     HeartbeatAck,
     JoinReply,
+    LeaveAck,
     Refused,
     RenewReply,
 )
@@ -56,8 +58,8 @@ from manager.domain.managers import address
 from manager.store.view import View
 
 Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Question: TypeAlias = ReadIndex | ForwardJoin | ManagerRenew
-Answer: TypeAlias = ReadAt | JoinReply | ManagerJoined | RenewReply
+Question: TypeAlias = ReadIndex | ForwardJoin | ManagerRenew | ManagerLeave
+Answer: TypeAlias = ReadAt | JoinReply | ManagerJoined | RenewReply | LeaveAck
 L = TypeVar("L", Link, LinkWelcome)
 
 # Formats of the store that this release knows, the oldest and the newest.
@@ -68,7 +70,13 @@ SILENCE_SECONDS = 2.0
 ASK_SECONDS = 10.0
 # What managers may say to each other, and how large.
 SIZES: Mapping[int, int] = MappingProxyType(
-    {Heartbeat.KIND: 256, ReadIndex.KIND: 256, ForwardJoin.KIND: 128 * 1024, ManagerRenew.KIND: 64 * 1024}
+    {
+        Heartbeat.KIND: 256,
+        ReadIndex.KIND: 256,
+        ForwardJoin.KIND: 128 * 1024,
+        ManagerRenew.KIND: 64 * 1024,
+        ManagerLeave.KIND: 256,
+    }
 )
 _RETRY_FIRST, _RETRY_LIMIT = 0.2, 2.0
 _MAX_OPEN = 1024
@@ -272,7 +280,7 @@ class _Outbound:
                 raise error_of_refusal(answer)
             case Elsewhere():
                 raise Unavailable(f"the manager at {self.address} does not lead any more: try again")
-            case ReadAt() | JoinReply() | ManagerJoined() | RenewReply():
+            case ReadAt() | JoinReply() | ManagerJoined() | RenewReply() | LeaveAck():
                 return answer
             case _:
                 raise Unavailable(f"the manager at {self.address} gave an unexpected {type(answer).__name__}")

@@ -22,7 +22,7 @@ from manager.ca.tokens import check_manager_token
 from manager.config import split_address
 from manager.dispatch.tickets import Tickets
 from manager.domain import hostnames
-from manager.domain.managers import address, managers
+from manager.domain.managers import address, managers, without_manager
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 
@@ -77,14 +77,31 @@ class ManagerMembership:
             peers=(),
         )
 
-    async def take_back(self, node_id: str) -> None:
-        """Undo a join that led to nothing: of a worker's host the role, of another one the row."""
+    @property
+    def digest(self) -> str:
+        """The digest of the root, as join tokens carry it."""
+        return self._authority.digest
+
+    async def give_up(self, node_id: str, why: str) -> None:
+        """Let a node that was to become a manager be a worker as before; its record says why."""
+        _log.warning("node %s stays a worker: %s", node_id, why)
+
+        def undo(tx: Transaction) -> None:
+            node = tx.nodes.get(node_id)
+            if node is not None and node.manager_status is None:
+                status = msgspec.structs.replace(node.status, message=why)
+                tx.put(msgspec.structs.replace(without_manager(node), status=status))
+
+        await self._store.update(undo)
+
+    async def take_back(self, node_id: str, *, keep: bool = False) -> None:
+        """Have a node be no manager any more. Without a worker its row goes, unless it is to be kept."""
 
         def undo(tx: Transaction) -> None:
             node = tx.nodes.get(node_id)
             if node is None:
                 return
-            if node.agent:
+            if node.agent or keep:
                 tx.put(without_manager(node))
             else:
                 tx.remove(node)
@@ -168,17 +185,6 @@ class ManagerMembership:
         identity = Identity(node_id, ROLE_MANAGER, self._authority.cluster_id, serial)
         lifetime = self._store.view.cluster.spec.ca_config.node_cert_expiry
         return self._authority.issue(csr, identity, lifetime, self._clock.now(), names)
-
-
-def without_manager(node: Node) -> Node:
-    """Return a node's record when it is a manager no more: none of its certificates as one is valid."""
-    return msgspec.structs.replace(
-        node,
-        spec=msgspec.structs.replace(node.spec, role="worker"),
-        manager_status=None,
-        manager_serials=(),
-        etcd_addr="",
-    )
 
 
 def _check(request: ManagerJoin, now: float) -> None:

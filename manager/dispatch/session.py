@@ -214,6 +214,11 @@ class Session:
         self._ended_by = error
         self._stale.set()
 
+    @property
+    def knows_managers(self) -> bool:
+        """Whether the worker is of a release that knows of several managers."""
+        return self._managers is not None
+
     def managers_moved(self) -> None:
         """Hear that managers are not any more where the worker was told."""
         if self._managers is not None:

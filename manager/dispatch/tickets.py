@@ -5,24 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from common.ids import new_id
+from manager.ca.tokens import new_token
 
 TICKET_SECONDS = 60.0
-_PREFIX = "SWMTKT-1-"
 
 
 class Tickets:
-    """Those that were given and not used yet. They are of one leader, and lost with it. `now` is the loop's time."""
+    """Those that were given and not used yet. They are of one leader, and lost with it. `now` is the loop's time.
+
+    A ticket looks like a join token, so that who has it knows which root to believe.
+    """
 
     def __init__(self, rng: random.Random, now: Callable[[], float]) -> None:
         self._rng = rng
         self._now = now
         self._given: dict[str, tuple[str, float]] = {}
 
-    def give(self, node_id: str) -> str:
-        """Make a ticket for a node, in place of one that it has."""
+    def give(self, node_id: str, digest: str) -> str:
+        """Make a ticket for a node, in place of one that it has; `digest` is that of the root."""
         self._given = {ticket: each for ticket, each in self._given.items() if each[0] != node_id}
-        ticket = _PREFIX + new_id(self._rng)
+        ticket = new_token(digest, self._rng)
         self._given[ticket] = node_id, self._now() + TICKET_SECONDS
         return ticket
 

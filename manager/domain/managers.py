@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from common.model import Node
+from common.model.node import NodeStatus
 from manager.store.view import View
 
 
@@ -21,3 +24,16 @@ def addresses(view: View, first: str = "") -> tuple[str, ...]:
     """Return where managers are, one that is to be tried before the others first."""
     found = dict.fromkeys([first, *map(address, managers(view))])
     return tuple(filter(None, found))
+
+
+def without_manager(node: Node) -> Node:
+    """Return a node's record when it is a manager no more: none of its certificates as one is valid."""
+    gone = NodeStatus(state="down", message="it was a manager, and has no worker", addr=node.status.addr)
+    return replace(
+        node,
+        status=node.status if node.agent or node.manager_status is None else gone,
+        spec=replace(node.spec, role="worker"),
+        manager_status=None,
+        manager_serials=(),
+        etcd_addr="",
+    )

@@ -15,7 +15,7 @@ from common.errors import SwarmError, Unavailable, leaves
 from common.wire.channel import Channel
 from common.wire.handshake import LedElsewhere, error_of_refusal
 from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSources, SeekImage, Spared
-from common.wire.manager_messages import Managers, WireEpoch
+from common.wire.manager_messages import BecomeManager, Managers, WireEpoch
 from common.wire.membership_messages import AllApplied, Applied, Goodbye, GoodbyeAck
 from common.wire.messages import (
     OLDEST_PROTOCOL,
@@ -40,6 +40,7 @@ from common.wire.messages import (
 )
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
 from common.wire.volume_messages import ReportVolumes, VolumeReport
+from worker.host.promotion import become_manager
 from worker.images.serve import ImageServer
 from worker.intake.words import quote_foreign
 from worker.link.pace import Pace
@@ -84,6 +85,7 @@ class Session:
     ) -> None:
         self.epoch = epoch
         self.told: tuple[str, ...] = ()
+        self._said: dict[str, str] = {}
         self._dialler = dialler
         self._agent = agent
         self._reporter = reporter
@@ -188,6 +190,7 @@ class Session:
         except NoWelcome as none:
             await self._pause_unwelcome(none)
             return
+        self._said = {}
         self._address = found.address
         self.epoch = found.welcome.epoch
         self._learn(found.welcome.managers)
@@ -197,9 +200,11 @@ class Session:
 
     async def _pause_unwelcome(self, none: NoWelcome) -> None:
         for address, error in none.errors.items():
-            _log.warning("no session with %s: %s", address, error.message)
+            if self._said.get(address) != error.message:
+                _log.warning("no session with %s: %s", address, error.message)
             if isinstance(error, LedElsewhere):
                 self._learn(error.told.managers)
+        self._said = {address: error.message for address, error in none.errors.items()}
         removal = none.removal
         self._note_refusal(removal.message if removal is not None else next(iter(none.errors.values())).message)
         if removal is not None:
@@ -285,8 +290,8 @@ class Session:
                 | ReportVolumes()
             ):
                 await self._tell(channel, message)
-            case OpenStream():
-                self._open(group, message)
+            case OpenStream() | BecomeManager():
+                self._begin(group, message)
             case ImageSources() | Spared() | AllApplied():
                 self._questions.answered(number, message)
             case ImageGrant() | SeekImage() | BringImage():
@@ -339,6 +344,12 @@ class Session:
                 serial = self._renewal.renewed(message)
                 if serial and self._protocol > OLDEST_PROTOCOL:
                     await self._pace.send(channel, CertificateStored(serial=serial))
+
+    def _begin(self, group: asyncio.TaskGroup, message: OpenStream | BecomeManager) -> None:
+        if isinstance(message, OpenStream):
+            self._open(group, message)
+        else:
+            _beside(group, become_manager, message, self._address)
 
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:

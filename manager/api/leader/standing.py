@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec.structs import replace
 
+from common.errors import FailedPrecondition
 from common.model import Node
 from common.model.node import ManagerStatus
 from manager.api.access.roles import Caller
@@ -42,6 +43,22 @@ class Standing(Protocol):
 
         """
 
+    async def check_role(self, node: Node, role: str) -> None:
+        """Check that a node can be given another role, `manager` or `worker`.
+
+        Raises:
+            FailedPrecondition: it cannot; the message says why.
+
+        """
+
+    async def leave(self) -> bool:
+        """Cease to be a manager, if there are others; return whether there are.
+
+        Raises:
+            SwarmError: the cluster could not go on without this one, or nobody can decide.
+
+        """
+
     def status_of(self, node: Node) -> ManagerStatus | None:
         """Return a manager's status as of now; None for a node that is no manager."""
 
@@ -60,6 +77,17 @@ class Alone:
 
     async def connect(self, caller: Caller) -> Duplex:
         raise AssertionError(f"the one manager answers {caller.name} itself")
+
+    async def check_role(self, node: Node, role: str) -> None:
+        if role == "worker":
+            raise FailedPrecondition("attempting to demote the last manager of the swarm")
+        raise FailedPrecondition(
+            f"node {node.name} cannot be promoted: the store of this cluster is a file of its one manager; "
+            "'swarm-manager convert --to etcd' on its host makes room for others"
+        )
+
+    async def leave(self) -> bool:
+        return False
 
     def status_of(self, node: Node) -> ManagerStatus | None:
         return replace(node.manager_status, leader=True) if node.manager_status is not None else None

@@ -15,7 +15,7 @@ from common.net.hostnames import is_hostname
 from manager.api.access.roles import authorise
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.errors import Unimplemented, invalid
+from manager.api.errors import invalid
 from manager.api.http.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, labels_match, passes
 from manager.api.nodes.stateful import refuse_stateful
@@ -24,6 +24,7 @@ from manager.api.router import Place, Route
 from manager.api.swarm import tls_info
 from manager.ca.rotation import root_of, taken_step
 from manager.domain import hostnames
+from manager.domain.managers import without_manager
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
@@ -69,17 +70,20 @@ async def update_node(context: Context, call: Call) -> Reply:
     index = call.index("node")
     spec = call.decode(NodeSpec)
     _check(spec)
+    found = find_node(context.store.view, call.params["id"])
+    if spec.role != found.spec.role:
+        authorise(call.caller, Role.ADMIN, "changing a node's role")
+        await context.standing.check_role(found, spec.role)
 
     def update(tx: Transaction) -> None:
         node = find_node(tx, call.params["id"])
         if not node.is_current(index):
             raise OutOfSequence
-        if spec.role != node.spec.role:
-            authorise(call.caller, Role.ADMIN, "changing a node's role")
-        _check_role_change(tx, node, spec)
+        if found.spec.role != node.spec.role:
+            raise OutOfSequence
         if call.query.get("stateful") == "refuse" and spec.availability == "drain":
             refuse_stateful(tx, node)
-        tx.put(_with_spec(tx, node, spec))
+        tx.put(_with_spec(tx, without_manager(node) if spec.role == "worker" else node, spec))
 
     await context.store.update(update)
     return Answer()
@@ -109,16 +113,6 @@ def _with_spec(view: View, node: Node, spec: NodeSpec) -> Node:
     if spec.name and other is not None:
         raise AlreadyExists(f"node {other.id} is called {other.name} already: remove it, or choose another name")
     return hostnames.with_new_name(view, changed)
-
-
-def _check_role_change(view: View, node: Node, spec: NodeSpec) -> None:
-    if node.spec.role == spec.role:
-        return
-    if spec.role == "manager":
-        raise Unimplemented("a worker cannot be promoted: a cluster has one manager, for now")
-    if sum(other.spec.role == "manager" for other in view.nodes) == 1:
-        raise FailedPrecondition("attempting to demote the last manager of the swarm")
-    raise Unimplemented("a manager cannot be demoted: run 'swarm-manager leave' on it instead")
 
 
 async def remove_node(context: Context, call: Call) -> Reply:

@@ -124,9 +124,8 @@ async def _address(client: Client) -> str:
 
 def join_help(role: str, token: str, address: str) -> str:
     """Word what to run on a host that is to join."""
-    if role == "manager":
-        return f"A cluster has one manager, for now; the token that others will join with is:\n\n    {token}\n"
-    command = f"swarm-worker join --token {token} {address}"
+    program = "swarm-manager" if role == "manager" else "swarm-worker"
+    command = f"{program} join --token {token} {address}"
     return (
         f"To add a {role} to this swarm, run the following command:\n\n    {command}\n\n"
         "Users who list that host's processes at that moment see the token. It can also come from --token-file FILE,\n"

@@ -25,10 +25,6 @@ from manager.cli.session import with_client
 
 _NODE: dict[str, Any] = {"metavar": "NODE", "shell_complete": complete_nodes}
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
-_PROMOTION = (
-    "the role of a node cannot be changed: a manager is made with `swarm-manager init`, "
-    "a worker with `swarm-worker join` on its host"
-)
 
 
 @click.group(
@@ -145,11 +141,11 @@ async def update_node(
     label_rm: tuple[str, ...],
     role: str | None,
 ) -> None:
-    """Change a node's availability, labels and host name."""
+    """Change a node's availability, labels, host name and role."""
     found = await client.get(f"/nodes/{reference}")
     spec = dict(found["Spec"])
-    if role is not None and role != spec.get("Role"):
-        raise InvalidArgument(_PROMOTION)
+    if role is not None:
+        spec["Role"] = role
     if availability is not None:
         spec["Availability"] = availability
     if hostname is not None:
@@ -172,15 +168,30 @@ async def remove_nodes(client: Client, /, nodes: tuple[str, ...], *, force: bool
     await each(nodes, lambda name: client.delete(f"/nodes/{name}", {"force": "true"} if force else None))
 
 
-@node.command("promote", cls=SwarmCommand, examples="swarm-manager node promote host-2   # refused, with what to do")
+@node.command("promote", cls=SwarmCommand, examples="swarm-manager node promote host-2 host-3")
 @click.argument("nodes", **_NODES)
-def promote(nodes: tuple[str, ...]) -> None:
-    """Refuse to make workers managers, and say how managers are made."""
-    raise CommandFailed(f"{', '.join(nodes)}: {_PROMOTION}")
+@with_client
+async def promote(client: Client, /, nodes: tuple[str, ...]) -> None:
+    """Make workers managers, too."""
+    await _give_role(
+        client, nodes, "manager", "Node {} promoted to a manager in the swarm.", "Node {} is already a manager."
+    )
 
 
-@node.command("demote", cls=SwarmCommand, examples="swarm-manager node demote host-1   # refused, with what to do")
+@node.command("demote", cls=SwarmCommand, examples="swarm-manager node demote host-3")
 @click.argument("nodes", **_NODES)
-def demote(nodes: tuple[str, ...]) -> None:
-    """Refuse to make managers workers, and say how workers are made."""
-    raise CommandFailed(f"{', '.join(nodes)}: {_PROMOTION}")
+@with_client
+async def demote(client: Client, /, nodes: tuple[str, ...]) -> None:
+    """Let managers be workers only."""
+    await _give_role(client, nodes, "worker", "Manager {} demoted in the swarm.", "Node {} is already a worker.")
+
+
+async def _give_role(client: Client, nodes: tuple[str, ...], role: str, done: str, already: str) -> None:
+    for reference in nodes:
+        found = await client.get(f"/nodes/{reference}")
+        if found["Spec"].get("Role") == role:
+            echo(already.format(reference))
+            continue
+        version = {"version": str(found["Version"]["Index"])}
+        await client.post(f"/nodes/{found['ID']}/update", {**found["Spec"], "Role": role}, version)
+        echo(done.format(reference))

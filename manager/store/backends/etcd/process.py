@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -175,8 +176,13 @@ class EtcdProcess:
     async def _run_once(self) -> int:
         """Start it, pass its words on, and return with which code it ended; end it when cancelled."""
         self._member.socket.unlink(missing_ok=True)
+        # etcd, too, tells systemd that it is ready; whether its manager is, is that one's to say.
+        environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
         process = await asyncio.create_subprocess_exec(
-            *self._member.command(), stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            *self._member.command(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
         )
         assert process.stderr is not None
         try:

@@ -77,7 +77,7 @@ async def test_node_update(client: Client, cluster: ApiCluster) -> None:
         ("m1", {"Role": "x"}, 400, 'invalid Role: "x"'),
         ("m1", {"Role": "manager", "Availability": "nope"}, 400, 'invalid Availability: "nope"'),
         ("m1", {"Role": "worker"}, 400, RPC.format("FailedPrecondition", "attempting to demote the last manager")),
-        ("w1", {"Role": "manager"}, 501, "a worker cannot be promoted"),
+        ("w1", {"Role": "manager"}, 400, "cannot be promoted: the store of this cluster is a file of its one manager"),
         ("nope", {"Role": "worker"}, 404, "node nope not found"),
     ],
 )

@@ -28,6 +28,7 @@ NOT_SAID_TO_A_MANAGER = {
     "LinkWelcome",
     "ManagerJoin",
     "ManagerJoined",
+    "ManagerLeave",
     "ManagerRenew",
     "Managers",
     "ReadAt",

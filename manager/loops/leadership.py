@@ -18,6 +18,8 @@ from manager.store.shared import SharedStore
 
 # Managers that have heard of the same silence claim this many seconds apart, at most.
 _JITTER_SECONDS = 0.15
+# A wait that is shorter may end before its instant, by rounding.
+_LEAST_SECONDS = 0.001
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ class Leadership:
             return
         news = [asyncio.create_task(each) for each in (self._store.moved(), self._handing_over.wait())]
         try:
-            timeout = max(0.0, verdict.until - self._elapsed())
+            timeout = max(_LEAST_SECONDS, verdict.until - self._elapsed())
             await asyncio.wait(news, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in news:

@@ -120,8 +120,10 @@ class SharedStore(Store):
             Unavailable: the storage did not answer; follow on, and claim again.
 
         """
+        judged = self._moved
         async with self._using:
-            if not await self._shared.claim(record):
+            # While it waited for what was being loaded, another manager may have had the epoch that it claims.
+            if self._moved is not judged or not await self._shared.claim(record):
                 return False
             if self._following is not None:
                 self._following.cancel()

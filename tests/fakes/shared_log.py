@@ -38,13 +38,15 @@ class LogBackend:
         self.stored = False
         self.gate = asyncio.Event()
         self.gate.set()
-        self.waits = asyncio.Event()  # a commit has come to the gate
+        self.waits = asyncio.Event()  # a commit, or a load, has come to the gate
 
     def close_gate(self) -> None:
         self.gate.clear()
         self.waits.clear()
 
     async def load(self) -> Loaded:
+        self.waits.set()
+        await self.gate.wait()
         objects: dict[tuple[type, str], StoredObject] = {}
         index = 0
         for entry in self._log.entries:

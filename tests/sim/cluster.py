@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from types import SimpleNamespace
 from typing import TypeVar
 
-from common.clock import SECOND, LoopClock
+from common.clock import SECOND, Clock, LoopClock
 from common.errors import SwarmError, Unavailable
 from common.model import Cluster as ClusterRecord
 from common.model import Task
@@ -40,22 +40,22 @@ from tests.sim.scaling import Loads
 T = TypeVar("T")
 
 
-class Manager:
-    """One run of the manager's processes over the backend: everything that the real one runs, but the API.
+class Leading:
+    """What a manager runs over an open store while it leads: all that the real one runs, but the API.
 
     `authority` is for those who join; without one nobody can. `rules` are those that run besides the usual ones.
     """
 
     def __init__(
         self,
-        backend: Backend,
-        clock: LoopClock,
+        store: Store,
+        clock: Clock,
         seed: str,
         *,
         authority: Authority | None = None,
         rules: Collection[Rule] = (),
     ) -> None:
-        self.store = Store(backend, clock)
+        self.store = store
         self._clock = clock
         self._seed = seed
         self._authority = authority
@@ -63,36 +63,38 @@ class Manager:
         self._connections: dict[asyncio.Task[None], MemoryChannel] = {}
         self.dispatcher: Dispatcher | None = None
         self.reception: Reception | None = None
-        self.ready = asyncio.Event()
 
-    async def run(self) -> None:
-        async with self.store:
-            nobody_joins = SimpleNamespace(cluster_id="cluster", root_certificate=b"root")
-            authority: Authority = self._authority or nobody_joins  # type: ignore[assignment]
-            dispatcher = Dispatcher(
-                self.store,
-                authority,
-                self._clock,
-                random.Random(f"{self._seed}/dispatch"),
-                manager_id="manager",
-                managers=KnownManagers(self.store, "manager:2377"),
-            )
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for rule in (*orchestration_rules(), allocation_rule(), *self._rules):
-                        rng = random.Random(f"{self._seed}/{rule.name}")
-                        group.create_task(Loop(rule, self.store, self._clock, rng).run(), name=rule.name)
-                    group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling")
-                    group.create_task(dispatcher.run(), name="dispatch")
-                    autoscaling = Autoscaling(self.store, dispatcher.measurements, self._clock)
-                    group.create_task(autoscaling.run(), name="autoscaling")
-                    await asyncio.sleep(0)
-                    self.dispatcher = dispatcher
-                    self.reception = Reception(authority, self._clock, lambda: self.dispatcher)
-                    self.ready.set()
-            finally:
-                self.dispatcher = None
-                await self._hang_up()
+    @contextlib.asynccontextmanager
+    async def leading(self) -> AsyncIterator[None]:
+        nobody_joins = SimpleNamespace(cluster_id="cluster", root_certificate=b"root")
+        authority: Authority = self._authority or nobody_joins  # type: ignore[assignment]
+        dispatcher = Dispatcher(
+            self.store,
+            authority,
+            self._clock,
+            random.Random(f"{self._seed}/dispatch"),
+            manager_id="manager",
+            managers=KnownManagers(self.store, "manager:2377"),
+        )
+        autoscaling = Autoscaling(self.store, dispatcher.measurements, self._clock)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = []
+                for rule in (*orchestration_rules(), allocation_rule(), *self._rules):
+                    rng = random.Random(f"{self._seed}/{rule.name}")
+                    tasks.append(group.create_task(Loop(rule, self.store, self._clock, rng).run(), name=rule.name))
+                tasks.append(group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling"))
+                tasks.append(group.create_task(dispatcher.run(), name="dispatch"))
+                tasks.append(group.create_task(autoscaling.run(), name="autoscaling"))
+                await asyncio.sleep(0)
+                self.dispatcher = dispatcher
+                self.reception = Reception(authority, self._clock, lambda: self.dispatcher)
+                yield
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.dispatcher = None
+            await self._hang_up()
 
     def accept(self, host: Host, latency: float) -> MemoryChannel:
         """Connect a host, whose connection is served as the real listener would.
@@ -132,6 +134,27 @@ class Manager:
         await asyncio.gather(*connections, return_exceptions=True)
 
 
+class Manager(Leading):
+    """The only manager: it leads for as long as it runs."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        clock: LoopClock,
+        seed: str,
+        *,
+        authority: Authority | None = None,
+        rules: Collection[Rule] = (),
+    ) -> None:
+        super().__init__(Store(backend, clock), clock, seed, authority=authority, rules=rules)
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        async with self.store, self.leading():
+            self.ready.set()
+            await asyncio.get_running_loop().create_future()
+
+
 class Cluster(Operator):
     """The cluster, as its operator sees it: `update` stands for the API."""
 
@@ -164,7 +187,7 @@ class Cluster(Operator):
         finally:
             for host in self.hosts.values():
                 await host.power_off()
-            await self.stop_manager()
+            await self.end()
             log.removeHandler(self._complaints)
 
     def _use(self, task: Task) -> float | None:
@@ -191,6 +214,10 @@ class Cluster(Operator):
         with contextlib.suppress(asyncio.CancelledError):
             await self._running
         self.restarts += 1
+
+    async def end(self) -> None:
+        """End all that manages."""
+        await self.stop_manager()
 
     async def update(self, fn: Callable[[Transaction], T]) -> T:
         assert self._manager is not None
@@ -220,10 +247,14 @@ class Cluster(Operator):
         if self._running is not None and self._running.done() and not self._running.cancelled():
             self._running.result()
             raise Broken("the manager ended by itself")
-        self.backend.look()
+        self._look()
         if self.backend.broken:
             raise Broken(self.backend.broken[0])
         if self.ledger.broken:
             raise Broken("\n".join(self.ledger.broken))
         if self._complaints.heard:
             raise Broken("the manager complained:\n" + "\n".join(self._complaints.heard))
+
+    def _look(self) -> None:
+        """Check that nothing is overdue, if there is somebody to do it."""
+        self.backend.look()

@@ -72,7 +72,7 @@ class CheckedBackend:
 
     async def load(self) -> Loaded:
         """Load as a manager does when it starts."""
-        self._due_times.running_since = self._scaled.running_since = self._clock.now()
+        self.begin()
         return await self._inner.load()
 
     def share_of_commit(self, change_set: ChangeSet) -> float:
@@ -87,9 +87,7 @@ class CheckedBackend:
             raise Unavailable("no space left on device")
         await self._inner.commit(change_sets)
         for change_set in change_sets:
-            self._check(change_set)
-        if len(self.history) > MOST_CHANGES:
-            self._say("changes do not come to an end; the last ones: " + "\n".join(self.history[-20:]), [])
+            self.check(change_set)
         await asyncio.sleep(self._delay / 2)
 
     async def close(self) -> None:
@@ -97,7 +95,12 @@ class CheckedBackend:
 
     # --- checks ---
 
-    def _check(self, change_set: ChangeSet) -> None:
+    def begin(self) -> None:
+        """Note that a manager begins to decide."""
+        self._due_times.running_since = self._scaled.running_since = self._clock.now()
+
+    def check(self, change_set: ChangeSet) -> None:
+        """Check what was just stored."""
         before = {change.current.id: change.old for change in change_set.changes}
         view, now = self.mirror, self._clock.now()
         self._say_all(out_of_order(view, change_set), gaps(view, change_set), misleading(view, change_set))
@@ -117,6 +120,8 @@ class CheckedBackend:
         self._say_all(paced(view, change_set), beside(view, change_set), impossible(view, change_set))
         for watch in (self._canaries, self._progress, self._backoff, self._goodbyes):
             self._say_all(watch.look(view, change_set, now))
+        if len(self.history) > MOST_CHANGES:
+            self._say("changes do not come to an end; the last ones: " + "\n".join(self.history[-20:]), [])
 
     def look(self) -> None:
         """Check that nothing is overdue that nobody may have decided on."""

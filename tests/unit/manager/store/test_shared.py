@@ -196,6 +196,24 @@ async def test_after_a_gap_watchers_hear_the_difference(managers: Managers) -> N
     assert [(each.current.name, each.new is None) for each in change_set.changes] == [("old", True), ("db", False)]
 
 
+async def test_a_claim_that_waits_for_a_load_was_thought_of_before(managers: Managers) -> None:
+    """What is loaded may have another leader, whose epoch would be used again."""
+    one, two, _ = managers
+    backend = managers.backends[1]
+    backend.close_gate()
+    managers.log.forgotten = 99
+    await one.lead(record("one", 1))
+    await one.update(put("web"))
+    await backend.waits.wait()
+    managers.log.forgotten = 0
+    claim = asyncio.create_task(two.lead(record("two", 1)))
+    await asyncio.sleep(0)
+    backend.gate.set()
+    assert not await claim
+    assert two.record == record("one", 1)
+    assert await two.lead(record("two", 2))
+
+
 def test_a_bug_in_following_is_mended_by_loading(caplog: pytest.LogCaptureFixture) -> None:
     def sabotage(entry: FollowedCommit) -> None:
         raise RuntimeError("a bug in following")

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from manager.store.backends.etcd.api import (
     Compacted,
     Compare,
+    Delete,
     Get,
     KeyValue,
     NoAnswer,
+    Operation,
     Outcome,
     Page,
     Put,
+    Refused,
     Revision,
     Transaction,
     end_of,
-    puts_and_deletes,
 )
 
 # etcd answers a request that it cannot decide after 5 s and two elections, and ends a watch without a leader sooner.
@@ -111,18 +113,29 @@ class FakeEtcd:
     # --- what it holds ---
 
     def apply(self, transaction: Transaction) -> Outcome:
-        """Do a transaction at this instant."""
+        """Do a transaction at this instant.
+
+        Raises:
+            Refused: a key is put twice, or put and deleted.
+
+        """
+        for branch in (transaction.success, transaction.failure):
+            _refuse_twice(branch)
         succeeded = all(self._is_so(each) for each in transaction.compare)
-        done = transaction.success if succeeded else transaction.failure
-        found = tuple(self._values.get(each.key) for each in done if isinstance(each, Get))
-        changes = tuple(each for each in puts_and_deletes(done) if isinstance(each, Put) or each.key in self._values)
+        changes: list[Put | Delete] = []
+        found: list[KeyValue | None] = []
+        for each in transaction.success if succeeded else transaction.failure:
+            if isinstance(each, Get):
+                found.append(self._values.get(each.key))
+            elif isinstance(each, Put) or each.key in self._values:
+                changes.append(each)
+                _change(self._values, each, self.revision + 1)
         if changes:
             self.revision += 1
-            _change(self._values, Revision(self.revision, changes))
-            self._history.append(Revision(self.revision, changes))
+            self._history.append(Revision(self.revision, tuple(changes)))
             self.applied(transaction, self._history[-1])
             self.tell()
-        return Outcome(self.revision, succeeded, found)
+        return Outcome(self.revision, succeeded, tuple(found))
 
     def state(self, revision: int) -> list[KeyValue]:
         """Return all keys, in order, as they were at a revision.
@@ -131,14 +144,14 @@ class FakeEtcd:
             Compacted: it is gone.
 
         """
-        if revision < self.compacted:
-            raise Compacted(f"revision {revision} is gone")
+        if not self.compacted <= revision <= self.revision:
+            raise Compacted(f"revision {revision} is gone, or yet to come")
         values = self._values
         if revision < self.revision:
             values = {}
             for each in self._history:
-                if each.number <= revision:
-                    _change(values, each)
+                for change in each.changes if each.number <= revision else ():
+                    _change(values, change, each.number)
         return [values[key] for key in sorted(values)]
 
     def after(self, revision: int) -> list[Revision]:
@@ -228,7 +241,7 @@ class FakeClient:
         if not revision and etcd.draw(etcd.faults.stale):
             at = max(etcd.compacted, 1, at - round(etcd.uniform(etcd.faults.stale_revisions)))
         found = [each for each in etcd.state(at) if first <= each.key < end]
-        return Page(at, tuple(found[:limit]), len(found) > limit)
+        return Page(etcd.revision if revision else at, tuple(found[:limit]), len(found) > limit)
 
     async def watch(self, prefix: bytes, revision: int) -> AsyncGenerator[Revision, None]:
         etcd, member = self._etcd, self._member
@@ -269,9 +282,14 @@ class FakeClient:
             raise NoAnswer("etcdserver: no leader") from None
 
 
-def _change(values: dict[bytes, KeyValue], revision: Revision) -> None:
-    for change in revision.changes:
-        if isinstance(change, Put):
-            values[change.key] = KeyValue(change.key, change.value, revision.number)
-        else:
-            values.pop(change.key, None)
+def _change(values: dict[bytes, KeyValue], change: Put | Delete, revision: int) -> None:
+    if isinstance(change, Put):
+        values[change.key] = KeyValue(change.key, change.value, revision)
+    else:
+        values.pop(change.key, None)
+
+
+def _refuse_twice(operations: Sequence[Operation]) -> None:
+    changed = [each.key for each in operations if not isinstance(each, Get)]
+    if any(isinstance(each, Put) and changed.count(each.key) > 1 for each in operations):
+        raise Refused("etcdserver: duplicate key given in txn request")

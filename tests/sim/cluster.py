@@ -60,6 +60,7 @@ class Leading:
         self._seed = seed
         self._authority = authority
         self._rules = rules
+        self._rngs: dict[str, random.Random] = {}
         self._connections: dict[asyncio.Task[None], MemoryChannel] = {}
         self.dispatcher: Dispatcher | None = None
         self.reception: Reception | None = None
@@ -72,7 +73,7 @@ class Leading:
             self.store,
             authority,
             self._clock,
-            random.Random(f"{self._seed}/dispatch"),
+            self._rng("dispatch"),
             manager_id="manager",
             managers=KnownManagers(self.store, "manager:2377"),
         )
@@ -81,8 +82,8 @@ class Leading:
             async with asyncio.TaskGroup() as group:
                 tasks = []
                 for rule in (*orchestration_rules(), allocation_rule(), *self._rules):
-                    rng = random.Random(f"{self._seed}/{rule.name}")
-                    tasks.append(group.create_task(Loop(rule, self.store, self._clock, rng).run(), name=rule.name))
+                    loop = Loop(rule, self.store, self._clock, self._rng(rule.name))
+                    tasks.append(group.create_task(loop.run(), name=rule.name))
                 tasks.append(group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling"))
                 tasks.append(group.create_task(dispatcher.run(), name="dispatch"))
                 tasks.append(group.create_task(autoscaling.run(), name="autoscaling"))
@@ -95,6 +96,10 @@ class Leading:
         finally:
             self.dispatcher = None
             await self._hang_up()
+
+    def _rng(self, name: str) -> random.Random:
+        """Return the chance of one part, which goes on where it was when the manager leads again."""
+        return self._rngs.setdefault(name, random.Random(f"{self._seed}/{name}"))
 
     def accept(self, host: Host, latency: float) -> MemoryChannel:
         """Connect a host, whose connection is served as the real listener would.

@@ -22,7 +22,7 @@ from tests.sim.managers import Managers
 from tests.sim.test_seeds import converge
 
 SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "60"))
-PART = 10
+PART = 5
 FAULTS_SECONDS = 40.0
 # As long as no misfortune of a manager, or of etcd, lasts.
 _LONGEST = 8.0

@@ -6,7 +6,7 @@ last, 0 where the key is not there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -79,7 +79,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Keys in their order, as of `revision`; `more` says that there are others behind the last."""
+    """Keys in their order; `more` says that there are others behind the last. `revision` is the present one."""
 
     revision: int
     found: tuple[KeyValue, ...]
@@ -129,8 +129,3 @@ class Etcd(Protocol):
 def end_of(prefix: bytes) -> bytes:
     """Return the first key behind all that begin with a prefix, which does not end in 0xff."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
-
-
-def puts_and_deletes(operations: Sequence[Operation]) -> tuple[Put | Delete, ...]:
-    """Return what changes something."""
-    return tuple(each for each in operations if not isinstance(each, Get))

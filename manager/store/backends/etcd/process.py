@@ -109,10 +109,11 @@ class EtcdMember:
 
 
 class EtcdProcess:
-    """Keeps one member running. `run` it beside what uses it; `client` and `members` ask it."""
+    """Keeps one member running. `run` it beside what uses it; `client` asks it. `pid` is there while it runs."""
 
     def __init__(self, member: EtcdMember, rng: random.Random) -> None:
         self._member = member
+        self.pid: int | None = None
         self._backoff = Backoff(_RESTART_FIRST_SECONDS, _RESTART_LAST_SECONDS, rng)
 
     def client(self) -> EtcdClient:
@@ -185,12 +186,14 @@ class EtcdProcess:
             env=environment,
         )
         assert process.stderr is not None
+        self.pid = process.pid
         try:
             async with contextlib.aclosing(lines(_chunks(process.stderr))) as said:
                 async for line in said:
                     _pass_on(line)
             return await process.wait()
         finally:
+            self.pid = None
             await _stop(process)
 
 

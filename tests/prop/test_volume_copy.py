@@ -95,6 +95,12 @@ def attribute(at: Path, _root: Path, seed: int) -> None:
         os.removexattr(at, f"user.{seed % 2}", follow_symlinks=False)
 
 
+def link(at: Path, root: Path, to: bytes) -> None:
+    """Link a regular file: of others a copy makes several."""
+    if stat.S_ISREG(at.lstat().st_mode):
+        os.link(at, below(root, to))
+
+
 CONTENT = ("write", "patch", "append", "extend", "truncate")
 CHANGE = {
     "write": write,
@@ -107,7 +113,7 @@ CHANGE = {
     "truncate": lambda at, _root, size, _seed: os.truncate(at, size),
     "mkdir": lambda at, _root: at.mkdir(),
     "rename": lambda at, root, to: at.rename(below(root, to)),
-    "link": lambda at, root, to: os.link(at, below(root, to), follow_symlinks=False),
+    "link": link,
     "symlink": lambda at, _root, to: at.symlink_to(os.fsdecode(to)),
     "pipe": lambda at, _root: os.mkfifo(at),
     "chown": lambda at, _root, owner: os.chown(at, owner, owner, follow_symlinks=False),

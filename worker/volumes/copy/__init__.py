@@ -50,5 +50,6 @@ Exit status: 0 stopped as told, 1 failed as reported. `process.py` is the parent
 
 What is copied: files with their holes, folders, symbolic and hard links, devices, sockets, pipes, with owner, mode,
 time of modification, extended attributes, ACLs and capabilities; whatever bytes a name has; on one file system. Not
-copied: times of access, attributes of `chattr`, SELinux labels (the target's engine sets its own).
+copied: hard links of other than regular files (each becomes its own), times of access, attributes of `chattr`, SELinux
+labels (the target's engine sets its own).
 """

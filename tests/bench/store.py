@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import random
 import shutil
@@ -35,11 +36,16 @@ COMMITTED = [1, 20, 1_000]
 SECRETS = [(10, 1_000), (100, 1_000), (100, 10_000)]
 
 
+@functools.cache
+def _spec(service: int) -> TaskSpec:
+    image = f"registry.example/{random.Random(service).getrandbits(256):x}"
+    return TaskSpec(container_spec=ContainerSpec(image=image, env=tuple(f"V{n}={n}" for n in range(40))))
+
+
 def _task(number: int, rng: random.Random) -> Task:
-    spec = ContainerSpec(image=f"registry.example/{rng.getrandbits(256):x}", env=tuple(f"V{n}={n}" for n in range(40)))
     return Task(
         id=f"t{number:024}",
-        spec=TaskSpec(container_spec=spec),
+        spec=_spec(number % 100),
         service_id=f"s{number % 100:024}",
         service_name=f"service{number % 100}",
         slot=number,

@@ -11,11 +11,12 @@ import tarfile
 import msgspec
 
 from common.clock import SystemClock
-from common.model import Cluster, Config, Node, Secret, Service, StoredObject
+from common.model import Cluster, Config, Node, Secret, Service, StoredObject, Task
 from common.model.cluster import JoinTokens
+from common.model.container import ContainerSpec
 from common.model.node import TunnelKey
 from common.model.secret import ConfigSpec, SecretSpec
-from common.model.service import ServiceSpec
+from common.model.service import ServiceSpec, TaskSpec
 from common.tls import root_digest
 from manager.ca.authority import create_root
 from manager.ca.tokens import new_tokens
@@ -27,6 +28,7 @@ from manager.store.backends.sealed import Unsealed
 # The schema of the release before.
 BEFORE = 3
 INDEX = 7
+SPEC = TaskSpec(container_spec=ContainerSpec(image="nginx", env=("A=b",)))
 SECRET, CONFIG, TUNNEL = b"the-secret's-data", b"the-config's-data", b"T" * 32
 
 
@@ -37,6 +39,8 @@ def objects(tokens: JoinTokens) -> list[StoredObject]:
         Config(id="f1", spec=ConfigSpec(name="conf", data=CONFIG)),
         Node(id="n1", tunnel_keys=(TunnelKey(generation=1, private=TUNNEL, public=b"P" * 32),)),
         Service(id="s1", spec=ServiceSpec(name="web")),
+        *(Task(id=f"t{number}", service_id="s1", slot=number, spec=SPEC) for number in range(3)),
+        Task(id="t3", service_id="s1", slot=3),
     ]
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from common.clock import rfc3339
 from common.errors import Unavailable
 from common.model import Cluster, RootKey, StoredObject
+from common.model.service import TaskSpec
 from common.version import version
 from manager.store.backends.confirmed import Position, read_confirmed
 from manager.store.backends.failures import WHAT_IS_LEFT, Damaged
@@ -36,6 +37,10 @@ from manager.store.backends.schema import (
     wrap_sum,
 )
 from manager.store.backends.sealed import NotOpened, Seal
+from manager.store.backends.task_specs import KIND as SPEC
+from manager.store.backends.task_specs import named_spec, read_spec, read_task
+
+T = TypeVar("T")
 
 # These are about the file's surroundings, not about what is in it.
 _SURROUNDINGS = (
@@ -61,6 +66,7 @@ class Contents:
     `confirmed` what was noted beside it, None without such a note. `checksum` is that of the objects that were found.
     `unreadable` has kind and id of the objects that are damaged, as far as these can be read; `faults` says what else
     is wrong with the file. `unopened` counts the sealed objects of a store that was read without its keys.
+    `specs` are the ids of the tasks' specifications, `unnamed_specs` of those that no task names.
     """
 
     schema: Schema = _NOTHING
@@ -71,11 +77,13 @@ class Contents:
     unreadable: tuple[tuple[str, str], ...] = ()
     faults: tuple[str, ...] = ()
     unopened: int = 0
+    specs: frozenset[str] = frozenset()
+    unnamed_specs: frozenset[str] = frozenset()
 
     @property
     def found(self) -> int:
-        """How many objects are there and not damaged."""
-        return len(self.objects) + self.unopened
+        """How many rows are there and not damaged."""
+        return len(self.objects) + len(self.specs) + self.unopened
 
     @property
     def cluster(self) -> Cluster | None:
@@ -175,6 +183,8 @@ def read(path: Path, seal: Seal | None, *, log: bool = True) -> Contents:
         unreadable=tuple(reader.unreadable),
         faults=tuple(reader.faults),
         unopened=reader.unopened,
+        specs=frozenset(reader.specs),
+        unnamed_specs=frozenset(reader.specs.keys() - reader.named_specs),
     )
 
 
@@ -220,6 +230,8 @@ class _Reader:
         self.unreadable: dict[tuple[str, str], None] = {}
         self.faults: list[str] = []
         self.unopened = 0
+        self.specs: dict[str, TaskSpec] = {}
+        self.named_specs: set[str] = set()
         self._taken: set[tuple[str, str]] = set()
 
     def read(self) -> None:
@@ -281,7 +293,22 @@ class _Reader:
                 self.unopened += 1
                 return
             body = self._opened(self._seal, *key, body)
-        self.objects[key] = self._decoded(*key, body)
+        if key[0] == SPEC and self.schema.has_specs:
+            self.specs[key[1]] = self._read(*key, lambda: read_spec(body))
+        elif key[0] == "task" and self.schema.has_specs:
+            self._take_task(key, body)
+        else:
+            self.objects[key] = self._decoded(*key, body)
+
+    def _take_task(self, key: tuple[str, str], body: bytes) -> None:
+        """Take a task's row; without its specification it is as good as damaged."""
+        spec_id = named_spec(body)
+        self.named_specs.add(spec_id)
+        spec = self.specs.get(spec_id)
+        if spec is None:
+            self.unreadable[key] = None
+        else:
+            self.objects[key] = self._read(*key, lambda: read_task(body, spec))
 
     def _opened(self, seal: Seal, kind: str, object_id: str, body: bytes) -> bytes:
         """Open one sealed object, of which the digest is right.
@@ -312,8 +339,11 @@ class _Reader:
                 f"the store {self._path} has objects of kind {kind!r}, which release {version()} does not know: "
                 "it was written by a newer release: install that one"
             )
+        return self._read(kind, object_id, lambda: decoder.decode(body))
+
+    def _read(self, kind: str, object_id: str, decode: Callable[[], T]) -> T:
         try:
-            return decoder.decode(body)
+            return decode()
         except msgspec.MsgspecError as error:
             raise Unavailable(
                 f"the store {self._path} has a {kind} {object_id!r} that release {version()} cannot read ({error}): "

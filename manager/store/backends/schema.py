@@ -18,9 +18,10 @@ from typing import Any, get_args
 
 from common.model import Cluster, Config, Node, RegistryLogin, RootKey, Secret, StoredObject
 from manager.store.backends.sealed import Seal, Unsealed
+from manager.store.backends.task_specs import refer_body
 from manager.store.changes import Change
 
-RECORDS, VAULT = "records", "vault"
+RECORDS, VAULT, SPECS = "records", "vault", "specs"
 
 KINDS: dict[str, type[StoredObject]] = {kind.__name__.lower(): kind for kind in get_args(StoredObject)}
 
@@ -80,10 +81,26 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # What was there before it was sealed may still be read.
     VACUUM,
+    """
+    CREATE TABLE specs (
+        kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    INSERT OR IGNORE INTO specs SELECT 'spec', spec_id(body), spec_body(body), 0 FROM records WHERE kind = 'task';
+    UPDATE specs SET digest = row_digest(kind, id, body);
+    UPDATE records SET body = referring(body) WHERE kind = 'task';
+    UPDATE records SET digest = row_digest(kind, id, body) WHERE kind = 'task';
+    UPDATE reached SET last_index = last_index + (last_index > 0), (count, checksum) = (
+        SELECT count(*), coalesce(wrapped_sum(digest), 0)
+        FROM (SELECT digest FROM records UNION ALL SELECT digest FROM vault UNION ALL SELECT digest FROM specs)
+    );
+    """,
+    # Tasks take a third of the room that they took.
+    VACUUM,
 )
-# The first schemas that have digests, and whose vault is sealed.
+# The first schemas that have digests, whose vault is sealed, and whose tasks name their specifications.
 _DIGESTS_SINCE = 2
 _SEALED_SINCE = 4
+_SPECS_SINCE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,10 @@ class Schema:
     def is_sealed(self) -> bool:
         return self.version >= _SEALED_SINCE
 
+    @property
+    def has_specs(self) -> bool:
+        return self.version >= _SPECS_SINCE
+
 
 def schema_of(version: int) -> Schema:
     """Return how a file of this version is read; 0 and what is unknown have no tables."""
@@ -114,13 +135,17 @@ def schema_of(version: int) -> Schema:
     if version < _DIGESTS_SINCE:
         return Schema(version, ("objects",), "kind, id, body, NULL", "SELECT last_index, 0, 0, 0.0 FROM position")
     position = "SELECT last_index, count, checksum, time FROM reached"
-    return Schema(version, (RECORDS, VAULT), "kind, id, body, digest", position)
+    tables = (SPECS, RECORDS, VAULT) if version >= _SPECS_SINCE else (RECORDS, VAULT)  # specifications are read first
+    return Schema(version, tables, "kind, id, body, digest", position)
 
 
 def migrate(database: sqlite3.Connection, seal: Seal, to: int = len(MIGRATIONS)) -> None:
     """Bring the schema to a version, this program's own by default, each step whole or not at all."""
     database.create_function("row_digest", 3, row_digest, deterministic=True)
     database.create_function("sealed", 3, lambda kind, object_id, body: seal.seal(path_of(kind, object_id), body))
+    database.create_function("spec_id", 1, lambda body: refer_body(body).spec_id)
+    database.create_function("spec_body", 1, lambda body: refer_body(body).spec)
+    database.create_function("referring", 1, lambda body: refer_body(body).body)
     database.create_aggregate("wrapped_sum", 1, _WrappedSum)
     (schema,) = database.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(MIGRATIONS[schema:to], start=schema + 1):

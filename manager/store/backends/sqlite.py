@@ -14,7 +14,8 @@ import os
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -22,13 +23,14 @@ from typing import TypeVar
 import msgspec
 
 from common.errors import Unavailable
-from common.model import StoredObject
+from common.model import StoredObject, Task
 from manager.store.backend import Loaded
 from manager.store.backends.confirmed import ConfirmedFile, Position
 from manager.store.backends.contents import Contents, read
 from manager.store.backends.failures import SECOND, explaining
 from manager.store.backends.schema import (
     MIGRATIONS,
+    SPECS,
     VAULT,
     forgets_secrets,
     kind_of,
@@ -40,6 +42,8 @@ from manager.store.backends.schema import (
     wrap_sum,
 )
 from manager.store.backends.sealed import Seal
+from manager.store.backends.task_specs import KIND as SPEC
+from manager.store.backends.task_specs import Referrer
 from manager.store.changes import ChangeSet
 
 R = TypeVar("R")
@@ -128,6 +132,9 @@ class StoreFile:
         self._database: sqlite3.Connection | None = None
         self._claim: int | None = None
         self._position = Position()
+        # The specifications that are stored, and those that no task named when they were read: the next commit's to go.
+        self._specs: set[str] = set()
+        self._unnamed: frozenset[str] = frozenset()
         self._warned = False
         # Whether the log has, or may have, something in it that was secret and is removed.
         self.unerased = True
@@ -170,6 +177,8 @@ class StoreFile:
         if 0 < contents.schema.version < len(MIGRATIONS):
             _log.info("bringing the store %s to schema %d, in which secrets are sealed", self._path, len(MIGRATIONS))
         migrate(database, self._seal)
+        self._specs.update(found for (found,) in database.execute(f"SELECT id FROM {SPECS}"))  # noqa: S608 - ours
+        self._unnamed = contents.unnamed_specs
         self._position = Position(*database.execute(_NOW.position).fetchone())
         self._confirmed.open(self._position)
         self.erase_log()
@@ -201,7 +210,8 @@ class StoreFile:
         forgets = any(forgets_secrets(change) for change_set in change_sets for change in change_set.changes)
         database.execute("BEGIN IMMEDIATE")
         try:
-            position = _write(database, change_sets, self._position, self._seal)
+            rows = _Rows(change_sets, self._seal)
+            position = rows.write(database, self._position, self._specs, self._unnamed - rows.specs.keys())
             if forgets:
                 _refill(database, VAULT)
             fields = msgspec.structs.astuple(position)
@@ -211,6 +221,8 @@ class StoreFile:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
+        self._specs = (self._specs - self._unnamed) | rows.specs.keys()
+        self._unnamed = frozenset()
         self._position = position
         self._confirmed.note(position)
         if forgets:
@@ -278,26 +290,54 @@ def lock_directory(path: Path) -> int:
     return folder
 
 
-def _write(database: sqlite3.Connection, change_sets: Sequence[ChangeSet], before: Position, seal: Seal) -> Position:
-    """Write the last word on each object, whatever happened to it in between; return the position that results."""
-    last: defaultdict[str, dict[str, StoredObject | None]] = defaultdict(dict)
-    for change_set in change_sets:
-        for change in change_set.changes:
-            last[kind_of(change.current)][change.current.id] = change.new
-    encode = msgspec.msgpack.Encoder().encode
-    count, checksum = before.count, before.checksum
-    for kind, values in last.items():
-        table = table_of(kind)
-        old = database.execute(_DIGESTS[table], (kind, msgspec.json.encode(list(values)).decode())).fetchall()
-        bodies = [(object_id, encode(value)) for object_id, value in values.items() if value is not None]
-        if table == VAULT:
-            bodies = [(object_id, seal.seal(path_of(kind, object_id), body)) for object_id, body in bodies]
-        rows = [(kind, object_id, body, row_digest(kind, object_id, body)) for object_id, body in bodies]
-        database.executemany(_PUT[table], rows)
-        database.executemany(_REMOVE[table], [(kind, object_id) for object_id, new in values.items() if new is None])
-        count += len(rows) - len(old)
-        checksum += sum(digest for *_, digest in rows) - sum(digest for (digest,) in old)
-    return Position(change_sets[-1].index, count, wrap_sum(checksum), time.time())
+class _Rows:
+    """The rows of a commit: the last word on each object, whatever happened to it in between.
+
+    `specs` are those of the specifications that its tasks name, by id.
+    """
+
+    def __init__(self, change_sets: Sequence[ChangeSet], seal: Seal) -> None:
+        self._last: defaultdict[str, dict[str, StoredObject | None]] = defaultdict(dict)
+        for change_set in change_sets:
+            for change in change_set.changes:
+                self._last[kind_of(change.current)][change.current.id] = change.new
+        self._index = change_sets[-1].index
+        self._seal = seal
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._referrer = Referrer()
+        self.specs: dict[str, bytes] = {}
+        self._bodies = {
+            kind: {object_id: self._body(kind, value) for object_id, value in values.items() if value is not None}
+            for kind, values in self._last.items()
+        }
+
+    def _body(self, kind: str, value: StoredObject) -> bytes:
+        if isinstance(value, Task):
+            referring = self._referrer.refer(value)
+            self.specs[referring.spec_id] = referring.spec
+            return referring.body
+        body = self._encode(value)
+        return self._seal.seal(path_of(kind, value.id), body) if table_of(kind) == VAULT else body
+
+    def write(
+        self, database: sqlite3.Connection, before: Position, stored: AbstractSet[str], unnamed: Iterable[str]
+    ) -> Position:
+        """Write them, of the specifications those that are not `stored` yet, and remove `unnamed` ones.
+
+        Returns the position that results.
+        """
+        specs = {spec_id: body for spec_id, body in self.specs.items() if spec_id not in stored}
+        changes = [(SPECS, SPEC, specs, [*specs, *unnamed])]
+        changes += [(table_of(kind), kind, self._bodies[kind], [*values]) for kind, values in self._last.items()]
+        count, checksum = before.count, before.checksum
+        for table, kind, bodies, ids in changes:
+            old = database.execute(_DIGESTS[table], (kind, msgspec.json.encode(ids).decode())).fetchall() if ids else []
+            rows = [(kind, object_id, body, row_digest(kind, object_id, body)) for object_id, body in bodies.items()]
+            database.executemany(_PUT[table], rows)
+            database.executemany(_REMOVE[table], [(kind, object_id) for object_id in ids if object_id not in bodies])
+            count += len(rows) - len(old)
+            checksum += sum(digest for *_, digest in rows) - sum(digest for (digest,) in old)
+        return Position(self._index, count, wrap_sum(checksum), time.time())
 
 
 def _refill(database: sqlite3.Connection, table: str) -> None:

@@ -50,6 +50,7 @@ async def test_everything_is_there_and_nothing_secret_is_readable(data: DataDir)
     assert {needle for _, needle in anywhere(data, *secret)} == set(secret)
     for _ in range(2):
         async with opened(data) as store:
+            assert len(store.view.tasks) == 4
             assert [store.view.of(type(value)).get(value.id) for value in values] == values
             assert Authority.stored(store.view).root_certificate == certificate
             assert not anywhere(data, *secret)

@@ -42,6 +42,7 @@ from worker.link.reporter import Reporter
 from worker.metrics.host_meter import HostMeter, read_host
 from worker.metrics.host_meter import Read as ReadHost
 from worker.metrics.meter import Meter
+from worker.metrics.page import read_tasks, write_page
 from worker.tasks.plan.files import Materials
 from worker.tasks.plan.machine import Contact
 from worker.tasks.runner_context import RunnerContext
@@ -230,6 +231,11 @@ class Agent:
 
     async def host_measured(self) -> HostUsage:
         return await self._host_meter.take()
+
+    async def metrics_page(self) -> bytes:
+        """Write what this host's tasks use, for Prometheus."""
+        tasks, statuses = list(self._set.tasks.values()), dict(self.supervisor.tasks)
+        return await asyncio.to_thread(lambda: write_page(read_tasks(tasks, statuses), self._context.node_id))
 
     def lost(self) -> None:
         self._meter.order(Measure())

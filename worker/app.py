@@ -130,6 +130,7 @@ class _Daemon:
             TlsDialler(
                 *(credentials, config.docker_host, image_server),
                 VolumeTransfers(engine, marks, self._data_dir.copies),
+                agent.metrics_page,
             ),
             agent,
             agent.reporter,

@@ -358,7 +358,7 @@ class OpenStream(Message):
     """Ask the worker to dial a new connection for bulk bytes and to name `stream_id` in its `StreamHello`.
 
     `target`: `engine` joins it to the local engine's API socket, byte for byte; `images` speaks as an image server does
-    to another worker, which is at the manager's other side.
+    to another worker, which is at the manager's other side; `metrics` writes the node's page of metrics, and ends.
     """
 
     KIND: ClassVar[int] = 40

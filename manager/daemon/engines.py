@@ -33,6 +33,9 @@ class LeadersEngines:
     async def connect(self, node_id: str) -> Duplex:
         return await self._dispatcher.open_stream(node_id, "engine")
 
+    async def metrics(self, node_id: str) -> Duplex:
+        return await self._dispatcher.open_stream(node_id, "metrics")
+
     async def image_holders(self, image_id: str) -> Mapping[str, str]:
         return await self._dispatcher.images.holders(image_id)
 

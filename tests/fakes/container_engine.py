@@ -17,6 +17,7 @@ import aiohttp
 from common.errors import Unavailable
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 from tests.fakes.engine_answers import IMAGE_ID
+from tests.fakes.written import written
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -178,6 +179,11 @@ class Engines:
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self._path(node_id)))
+
+    async def metrics(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if node_id not in self._by_node or node_id in self.cut:
+            raise Unavailable(f"node {node_id} is not connected")
+        return await written(f"# the page of {node_id}\n".encode())
 
     async def applied(self) -> None:
         self.barriers += 1

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from common.errors import Unavailable
 from common.text.image_names import begins_with
+from tests.fakes.written import written
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -142,6 +143,11 @@ class FakeEngines:
 
     async def applied(self) -> None:
         """Nothing is decided here that nodes would have to apply."""
+
+    async def metrics(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if node_id not in self.engines:
+            raise Unavailable(f"node {node_id} is not connected")
+        return await written(f"# the page of {node_id}\n".encode())
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)

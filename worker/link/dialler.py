@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import ssl
+from collections.abc import Awaitable, Callable
 
 from common.clock import Clock, rfc3339, sleep_until
 from common.errors import InvalidArgument, SwarmError, Unauthenticated, Unavailable
@@ -30,6 +31,8 @@ from worker.intake.words import quote_foreign
 from worker.volumes.transfers import VolumeTransfers
 
 _ASK_AGAIN_SECONDS = 600.0
+# A page that the manager does not read for so long is given up.
+WRITE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +123,7 @@ class Credentials:
 
 
 class TlsDialler:
-    """The `Dialler` (worker.link.session) of production."""
+    """The `Dialler` (worker.link.session) of production. `page` writes what the tasks here use, for Prometheus."""
 
     def __init__(
         self,
@@ -128,9 +131,11 @@ class TlsDialler:
         docker_host: str,
         image_server: ImageServer,
         copies: VolumeTransfers | None = None,
+        page: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._credentials = credentials
         self._copies = copies
+        self._page = page
         self._docker_host = docker_host
         self._image_server = image_server
 
@@ -150,6 +155,9 @@ class TlsDialler:
             if opened.target in (CONTROL, DATA) and self._copies is not None:
                 ends = open_raw(await self._dial(address, opened.stream_id))
                 await (self._copies.control(ends) if opened.target == CONTROL else self._copies.data(ends))
+                return
+            if opened.target == "metrics" and self._page is not None:
+                await self._write(address, opened, await self._page())
                 return
             if opened.target != "engine":
                 await self._refuse(address, opened, f"this worker has no stream to {quote_foreign(opened.target)}")
@@ -179,6 +187,18 @@ class TlsDialler:
             engine[1].close()
             raise
         await splice(engine, raw)
+
+    async def _write(self, address: str, opened: OpenStream, data: bytes) -> None:
+        """Send what there is to say, and end the stream."""
+        _, writer = open_raw(await self._dial(address, opened.stream_id))
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                writer.write(data)
+                await writer.drain()
+        except (OSError, TimeoutError) as error:
+            _log.warning("stream to %s: the manager does not read it: %s", quote_foreign(opened.target), error)
+        finally:
+            writer.close()
 
     async def _serve_images(self, address: str, opened: OpenStream) -> None:
         """Give images to a worker that reaches us through the manager only: the stream speaks in frames again."""

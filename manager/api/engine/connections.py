@@ -28,6 +28,14 @@ class Engines(Protocol):
 
         """
 
+    async def metrics(self, node_id: str) -> Duplex:
+        """Open a stream of the page of metrics that a node's worker writes; the caller closes the writer.
+
+        Raises:
+            Unavailable: the node is not connected, or its worker has no such page.
+
+        """
+
     async def image_holders(self, image_id: str) -> Mapping[str, str]:
         """Ask all connected nodes which hold an image, by its id or the beginning of it; return its id by node id."""
 

@@ -1,17 +1,25 @@
-"""GET /metrics and /metrics/targets: what Prometheus reads, and the list of all that it can read here."""
+"""GET /metrics, /nodes/{id}/metrics, /metrics/targets: what Prometheus reads, and the list of all these pages."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 
+from common.errors import Unavailable
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
+from manager.api.lookup import find_node
 from manager.api.router import Route
 from manager.metrics.page import CONTENT_TYPE
 
 # What a client calls this manager: the address that it has reached.
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,255}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
+
+# A page has some 5 kB a task.
+MOST_BYTES = 8 << 20
+PAGE_SECONDS = 10.0
+NODES_JOB = "swarm-nodes"
 
 
 async def metrics(context: Context, call: Call) -> Reply:
@@ -30,10 +38,34 @@ async def targets(context: Context, call: Call) -> Reply:
     if not host:
         return Answer(value=[])
     pages = [{"targets": [host], "labels": {"__metrics_path__": "/metrics"}}]
+    for node in context.store.view.nodes:
+        if node.agent and node.description.measures:
+            labels = {"__metrics_path__": f"/nodes/{node.id}/metrics", "node": node.name, "job": NODES_JOB}
+            pages.append({"targets": [host], "labels": labels})
     return Answer(value=pages)
+
+
+async def node_metrics(context: Context, call: Call) -> Reply:
+    """Pass on the page that a node's worker writes, as it is: what is in it is that worker's word."""
+    node = find_node(context.store.view, call.params["id"])
+    try:
+        async with asyncio.timeout(PAGE_SECONDS):
+            reader, writer = await context.engines.metrics(node.id)
+            try:
+                data = await reader.read(MOST_BYTES + 1)
+                while len(data) <= MOST_BYTES and (more := await reader.read(MOST_BYTES)):
+                    data += more
+            finally:
+                writer.close()
+    except TimeoutError:
+        raise Unavailable(f"node {node.name} did not send its page of metrics in {PAGE_SECONDS:g} s") from None
+    if len(data) > MOST_BYTES:
+        raise Unavailable(f"node {node.name} sends a page of metrics of more than {MOST_BYTES:,} bytes")
+    return Answer(value=data, content_type=CONTENT_TYPE)
 
 
 ROUTES = (
     Route("GET", "/metrics", metrics, needs=Role.VIEWER),
     Route("GET", "/metrics/targets", targets, needs=Role.VIEWER),
+    Route("GET", "/nodes/{id}/metrics", node_metrics, needs=Role.VIEWER),
 )

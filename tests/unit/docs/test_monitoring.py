@@ -6,9 +6,11 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.manager.metrics.test_page import page
+from worker.metrics.page import write_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "monitoring.md"
 _NAME = re.compile(r"`(swarm_[a-z_]+)`")
+_CONTAINERS = re.compile(r"`(container_[a-z_]+)`")
 
 
 def test_each_family_is_described():
@@ -17,3 +19,9 @@ def test_each_family_is_described():
     # The parser takes the suffix from a counter's name.
     there = {f"{each.name}_total" if each.type == "counter" else each.name for each in families}
     assert {name for name in there if not name.startswith("process_")} == described
+
+
+def test_each_family_of_a_nodes_page_is_described():
+    described = {name for name in _CONTAINERS.findall(PAGE.read_text()) if not name.startswith("container_label_")}
+    pages = write_page((), "n1").decode()
+    assert set(re.findall(r"^# HELP (\w+)", pages, re.MULTILINE)) == described

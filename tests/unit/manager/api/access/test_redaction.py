@@ -122,6 +122,8 @@ SHAPED = {
     "/metrics/targets": "/metrics/targets",
 }
 FOLLOWED = {"/swarm/overview/feed"}
+# Numbers that a worker writes, under labels of its tasks that are shown in any case.
+NUMBERS = {"/nodes/{id}/metrics"}
 # The dashboard's files, the same for everybody; and who asks, in which its environment is a flag.
 OWN = {"/dashboard", "/dashboard/", "/dashboard/{path+}", "/swarm/caller"}
 VIEWED = {route.pattern for resource in RESOURCES for route in resource.ROUTES if route.needs is Role.VIEWER}
@@ -196,7 +198,7 @@ async def filled(cluster: ApiCluster, client: Client, monkeypatch: pytest.Monkey
 
 
 def test_every_route_of_viewers_is_thought_of() -> None:
-    assert {*SECRETIVE, *OPEN, *SHAPED, *FOLLOWED, *OWN} == VIEWED
+    assert {*SECRETIVE, *OPEN, *SHAPED, *FOLLOWED, *NUMBERS, *OWN} == VIEWED
 
 
 @pytest.mark.parametrize("pattern", SECRETIVE)

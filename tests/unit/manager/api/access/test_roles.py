@@ -82,6 +82,7 @@ VIEWED = r"""
 /dashboard(/(\{path\+\})?)?
 /metrics(/targets)?
 /(nodes|services)/\{id\}/usage
+/nodes/\{id\}/metrics
 /tasks/\{id\}/why
 /containers/json
 /containers/\{id\}/(json|changes|logs|stats)

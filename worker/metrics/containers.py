@@ -1,0 +1,98 @@
+"""What a container has used, as the kernel counts it: `read` looks at its cgroup and its process, the rest is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.metrics.meter import controllers, read_usage
+
+_MICRO = 1e6
+_TICKS = 100.0  # of /proc/PID/stat, whatever the kernel's own
+_START = 19  # after the command's name: field 22
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerNumbers:
+    """Counters since the container's start, and memory now; None for what cannot be told.
+
+    Times are in seconds, all else in bytes; `limit` is None where there is none. `started_at` is in Unix seconds.
+    """
+
+    cpu: float
+    working_set: float
+    throttled: float | None = None
+    rss: int | None = None
+    limit: int | None = None
+    oom_kills: int | None = None
+    started_at: float | None = None
+    received: int | None = None
+    sent: int | None = None
+    read: int | None = None
+    written: int | None = None
+
+
+def read(
+    pid: int, container_id: str, proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")
+) -> ContainerNumbers:
+    """Read a container's numbers by its first process; of cgroups version 1, processor time and memory alone.
+
+    Raises:
+        OSError, ValueError: it cannot be told from here: another process has the number, or the files are not there.
+
+    """
+    used = read_usage(pid, container_id, proc, root)
+    paths = controllers((proc / str(pid) / "cgroup").read_text(), container_id)
+    if "" not in paths or "memory" in paths:
+        return ContainerNumbers(used.cpu, used.memory)
+    folder = root / paths[""]
+    memory, cpu = _table(folder / "memory.stat"), _table(folder / "cpu.stat")
+    limit = (folder / "memory.max").read_text().strip()
+    reads, writes = parse_io((folder / "io.stat").read_text()) if (folder / "io.stat").exists() else (None, None)
+    received, sent = parse_network((proc / str(pid) / "net" / "dev").read_text())
+    return ContainerNumbers(
+        cpu=used.cpu,
+        working_set=used.memory,
+        throttled=cpu["throttled_usec"] / _MICRO if "throttled_usec" in cpu else None,
+        rss=memory.get("anon"),
+        limit=int(limit) if limit.isdecimal() else None,
+        oom_kills=_table(folder / "memory.events").get("oom_kill"),
+        started_at=parse_start((proc / str(pid) / "stat").read_text(), (proc / "stat").read_text()),
+        received=received,
+        sent=sent,
+        read=reads,
+        written=writes,
+    )
+
+
+def _table(file: Path) -> Mapping[str, int]:
+    pairs = (line.split() for line in file.read_text().splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def parse_io(text: str) -> tuple[int, int]:
+    """Read a cgroup's `io.stat`: bytes read and written, of all devices."""
+    fields = [field.partition("=") for line in text.splitlines() for field in line.split()[1:]]
+    read, written = (sum(int(value) for name, _, value in fields if name == wanted) for wanted in ("rbytes", "wbytes"))
+    return read, written
+
+
+def parse_network(text: str) -> tuple[int, int]:
+    """Read `/proc/PID/net/dev`: bytes received and sent by all interfaces but the loopback."""
+    received = sent = 0
+    for line in text.splitlines()[2:]:
+        name, _, numbers = line.partition(":")
+        columns = numbers.split()
+        if name.strip() != "lo":
+            received += int(columns[0])
+            sent += int(columns[8])
+    return received, sent
+
+
+def parse_start(process: str, host: str) -> float | None:
+    """Read when a process was started, in Unix seconds, from `/proc/PID/stat` and `/proc/stat`."""
+    booted = next((line.split()[1] for line in host.splitlines() if line.startswith("btime ")), None)
+    if booted is None:
+        return None
+    return int(booted) + int(process.rpartition(")")[2].split()[_START]) / _TICKS

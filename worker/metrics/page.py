@@ -1,0 +1,92 @@
+"""A node's page for Prometheus: its tasks' containers, under cAdvisor's names, so that boards made for that work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from common.model.service import STACK_LABEL
+from common.model.task import Task, TaskState, TaskStatus
+from worker.metrics.containers import ContainerNumbers, read
+
+_log = logging.getLogger(__name__)
+
+# No other label of a container: each would be a series of its own for whatever somebody puts there.
+LABELS = (
+    *("name", "image", "container_label_com_docker_stack_namespace", "container_label_com_docker_swarm_service_name"),
+    *("container_label_com_docker_swarm_task_name", "container_label_com_docker_swarm_node_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A task that runs, and its container's numbers."""
+
+    task: Task
+    numbers: ContainerNumbers
+
+
+def read_tasks(tasks: Collection[Task], statuses: Mapping[str, TaskStatus]) -> list[Running]:
+    """Read the numbers of the tasks that run; those that end meanwhile are left out. It is called in a thread."""
+    found = []
+    for task in tasks:
+        status = statuses.get(task.id)
+        container = status.container_status if status is not None and status.state is TaskState.RUNNING else None
+        if container is None or not container.pid:
+            continue
+        try:
+            found.append(Running(task, read(container.pid, container.container_id)))
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            _log.debug("task %s: what it uses cannot be told: %s", task.name, error)
+    return found
+
+
+def write_page(running: Iterable[Running], node_id: str) -> bytes:
+    """Write the page."""
+    # Loaded with the first page: most workers never write one.
+    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+    from prometheus_client.registry import Collector  # noqa: PLC0415
+
+    there = [(_labels(each.task, node_id), each.numbers) for each in running]
+
+    class Containers(Collector):
+        def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
+            for name, kind, text, number in _FAMILIES:
+                made = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+                family = made(name, text, labels=LABELS)
+                for labels, numbers in there:
+                    if (value := number(numbers)) is not None:
+                        family.add_metric(labels, value)
+                yield family
+
+    registry = CollectorRegistry()
+    registry.register(Containers())
+    return generate_latest(registry)
+
+
+def _labels(task: Task, node_id: str) -> tuple[str, ...]:
+    container = task.spec.container_spec
+    image = container.image if container is not None else ""
+    return (task.name, image, task.labels.get(STACK_LABEL, ""), task.service_name, task.name, node_id)
+
+
+_FAMILIES: tuple[tuple[str, str, str, Callable[[ContainerNumbers], float | None]], ...] = (
+    ("container_cpu_usage_seconds_total", "counter", "Processor time.", lambda n: n.cpu),
+    ("container_cpu_cfs_throttled_seconds_total", "counter", "Time held back by its limit.", lambda n: n.throttled),
+    ("container_memory_working_set_bytes", "gauge", "Memory without cache that can go.", lambda n: n.working_set),
+    ("container_memory_rss", "gauge", "Memory of its programs.", lambda n: n.rss),
+    (
+        "container_spec_memory_limit_bytes",
+        "gauge",
+        "Limit of its memory, 0: none.",
+        lambda n: n.limit or 0,
+    ),
+    ("container_oom_events_total", "counter", "Programs killed for want of memory.", lambda n: n.oom_kills),
+    ("container_start_time_seconds", "gauge", "When it was started.", lambda n: n.started_at),
+    ("container_network_receive_bytes_total", "counter", "Bytes received.", lambda n: n.received),
+    ("container_network_transmit_bytes_total", "counter", "Bytes sent.", lambda n: n.sent),
+    ("container_fs_reads_bytes_total", "counter", "Bytes read from disks.", lambda n: n.read),
+    ("container_fs_writes_bytes_total", "counter", "Bytes written to disks.", lambda n: n.written),
+)

@@ -230,6 +230,7 @@ class Manager:
             self._identity(),
             ground.authority,
             audit=self._audit.record,
+            read_audit=self._audit.read,
             leave=self._leave,
             measurements=ground.measurements,
             usages=ground.usages,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
 from manager.api import dashboard, files, refused, swarm, system
-from manager.api.access import certificates
+from manager.api.access import audit_view, certificates
 from manager.api.access.acting import ActingStore
 from manager.api.access.audit import Audit, Entry, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
@@ -90,6 +90,7 @@ RESOURCES = (
     usage,
     metrics,
     certificates,
+    audit_view,
     dashboard,
     nodes,
     services,
@@ -149,6 +150,7 @@ class Api:
         transfers: TransferProgress | None = None,
         instruments: Instruments | None = None,
         vitals: ReadVitals = Vitals,
+        read_audit: Callable[[str, int], Sequence[object]] = lambda _, __: (),
         keys: Keys | None = None,
         standing: Standing | None = None,
     ) -> None:
@@ -181,6 +183,7 @@ class Api:
             overview=observer,
             feed=Feed(observer, self._usages, store, clock),
             pages=Pages(self._facts, self._instruments, vitals),
+            read_audit=read_audit,
             answers=self._memory.lease(),
             keys=keys or OpenKeys(),
         )

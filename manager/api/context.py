@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -107,4 +107,5 @@ class Context:
     feed: Feed
     pages: Pages
     answers: Lease
+    read_audit: Callable[[str, int], Sequence[object]]
     keys: Keys

@@ -18,7 +18,7 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.router import Route
+from manager.api.router import Place, Route
 
 FOLDER = Path(__file__).parents[1] / "web"
 # Files are below this; `deploy/web-assets` makes the folder in them that has other people's libraries.
@@ -125,8 +125,8 @@ async def caller(_: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/dashboard", file, needs=Role.VIEWER),
-    Route("GET", "/dashboard/", file, needs=Role.VIEWER),
-    Route("GET", "/dashboard/{path+}", file, needs=Role.VIEWER),
-    Route("GET", "/swarm/caller", caller, needs=Role.VIEWER),
+    Route("GET", "/dashboard", file, needs=Role.VIEWER, place=Place.HERE),
+    Route("GET", "/dashboard/", file, needs=Role.VIEWER, place=Place.HERE),
+    Route("GET", "/dashboard/{path+}", file, needs=Role.VIEWER, place=Place.HERE),
+    Route("GET", "/swarm/caller", caller, needs=Role.VIEWER, place=Place.HERE),
 )

@@ -122,6 +122,7 @@ class ApiCluster:
             Identity(node_id=MANAGER, address="10.1.0.1", version="0.1.0", hosts=("tcp://10.1.0.1:2376",)),
             self.authority,
             audit=self.audited.append,
+            read_audit=lambda _, limit: [*reversed(self.audited)][:limit],
             leave=self._leave,
         )
         self._stack = contextlib.AsyncExitStack()

@@ -1,5 +1,6 @@
 """A cluster to look at: twelve nodes, three stacks, and what goes wrong in clusters. Nothing in it moves by itself."""
 
+import math
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -30,6 +31,7 @@ from common.model.service import (
 )
 from common.model.task import ContainerStatus
 from common.model.update import TasksFailed, UpdateProgress, UpdateState, UpdateStatus
+from common.wire.usage_messages import HostUsage, TaskUsage
 from manager.store.transaction import Transaction
 from tests.fakes.api_cluster import ApiCluster, make_node
 
@@ -220,6 +222,28 @@ class Scene:
             task.status, container_status=ContainerStatus(container_id=container_id, pid=7)
         )
         await self.store.update(lambda tx: tx.put(msgspec.structs.replace(task, status=status)))
+
+    def measure(self, service: str) -> None:
+        """Let the nodes have said for an hour what their hosts use, and for ten minutes what a service's tasks do."""
+        usages, rng = self.cluster.api.context.usages, random.Random(service)
+        usages.ask(self.service(service).id, self.now)
+        for step in range(360, -1, -1):
+            for node in self.store.view.nodes:
+                wave = 0.4 + 0.3 * math.sin(step / 30 + len(node.id)) + rng.random() * 0.1
+                usage = HostUsage(
+                    cpu=wave,
+                    memory_total=16 * GIB,
+                    memory_available=int(16 * GIB * (0.7 - wave / 3)),
+                    disk_total=200 * GIB,
+                    disk_available=80 * GIB + step * GIB // 10,
+                    received=(360 - step) * 2_000_000,
+                    sent=(360 - step) * 700_000,
+                    pressure_cpu=wave / 10,
+                )
+                usages.take_host(node.id, usage, self.now - 10 * step)
+            for task in self.store.view.tasks.of_service(self.service(service).id) if step < 60 else ():
+                used = TaskUsage(task_id=task.id, cpu=0.2 + rng.random() / 5, memory=200e6 + rng.random() * 5e7)
+                usages.take_tasks(task.node_id, [used], self.now - 10 * step)
 
     # --- what happens ---
 

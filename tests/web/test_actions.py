@@ -6,8 +6,10 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from common.model import Service
 from common.model.client import Role
+from common.tls import certificate_request, new_key
 from manager.api.app import RESOURCES
 from manager.api.router import Router
+from tests.fakes.api_client import Client
 from tests.web.conftest import SHARED, Dashboard, dashboard_of
 from tests.web.scene import Scene
 
@@ -162,3 +164,24 @@ async def test_a_change_elsewhere_takes_no_focus(operators: Dashboard) -> None:
     await scene.scale("reports", 6)
     await expect(page.locator("[data-standing]")).to_contain_text("6/6")
     await expect(button(page, "Scale")).to_be_focused()
+
+
+async def test_an_administrator_sees_who_may_what(scene: Scene, browser: Browser) -> None:
+    key = certificate_request(new_key()).decode()
+    made = Client(scene.cluster.api)
+    await made.make(
+        "/swarm/client-certificates/create", {"Name": "grafana", "Role": "viewer", "CertificateRequest": key}
+    )
+    async with dashboard_of(scene, browser, "admin") as dashboard:
+        page = await dashboard.open("/access")
+        await expect(page.get_by_role("table", name="Audit log")).to_contain_text("/swarm/client-certificates/create")
+        await page.get_by_role("button", name="Revoke the certificate of grafana").click()
+        await page.get_by_label("Type grafana to go on").fill("grafana")
+        await confirm(page, "Revoke").click()
+        await expect(page.get_by_role("table", name="Certificates")).to_contain_text("revoked")
+        assert dashboard.complaints == []
+    async with dashboard_of(scene, browser, "operator") as dashboard:
+        page = await dashboard.open()
+        await expect(page.get_by_role("link", name="Access")).to_have_count(0)
+        await dashboard.go(page, "/access")
+        await expect(page.get_by_role("alert")).to_contain_text("needs the role admin")

@@ -1,5 +1,7 @@
 """What happens in the cluster is seen in the page, without a reload."""
 
+import re
+
 from playwright.async_api import expect
 
 from common.model.update import UpdateState
@@ -88,3 +90,14 @@ async def test_many_tabs_have_one_stream(dashboard: Dashboard) -> None:
     for page in tabs[1:]:
         await expect(page.locator("[data-sentence]")).to_have_text("All is well")
     assert dashboard.scene.cluster.api.context.feed.followers == 1
+
+
+async def test_the_last_hour_is_drawn(dashboard: Dashboard) -> None:
+    dashboard.scene.measure("shop_api")
+    page = await dashboard.open("/nodes/w1")
+    for name in ("CPU", "Memory", "Disk of the engine", "Received", "Sent", "Waiting for CPU"):
+        await expect(page.get_by_role("img", name=re.compile(f"^{name}, the last hour: now "))).to_be_visible()
+    await expect(page.get_by_role("img", name="Waiting for memory")).to_have_count(0)  # of which nothing is known
+    await dashboard.go(page, "/services/shop_api")
+    await expect(page.get_by_role("img", name=re.compile("^CPU, the last hour: now .* cores"))).to_be_visible()
+    assert dashboard.complaints == []

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +208,17 @@ class AuditFile:
         self._waiting.append(line)
         self._filled.set()
 
+    def read(self, before: str, limit: int) -> list[Entry]:
+        """Read the newest entries, of those older than an instant (RFC 3339) if one is given. It takes a while."""
+        found: list[Entry] = []
+        for path in (self._path, *(self._numbered(number) for number in range(1, self._kept + 1))):
+            for entry in _newest_first(path):
+                if not before or entry.time < before:
+                    found.append(entry)
+                if len(found) == limit:
+                    return found
+        return found
+
     async def run(self) -> None:
         """Write until cancelled; what was taken before that is written."""
         writing: asyncio.Future[None] | None = None
@@ -258,3 +269,14 @@ class AuditFile:
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _newest_first(path: Path) -> Iterator[Entry]:
+    """Yield the entries of a file that is there; a line that is not whole is passed over."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in reversed(lines):
+        with suppress(msgspec.DecodeError):
+            yield msgspec.json.decode(line, type=Entry)

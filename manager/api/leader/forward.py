@@ -19,8 +19,9 @@ from manager.api.leader.standing import INDEX_HEADER, Duplex, Standing
 
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 1024
-# Of the request's head; the connection's own are made anew.
-_NOT_FORWARDED = HOP_BY_HOP | {"host", "expect", "content-length"}
+# Of the request's head; the connection's own are made anew. Of which site a page is has been looked at here, where its
+# host was this manager's.
+_NOT_FORWARDED = HOP_BY_HOP | {"host", "expect", "content-length", "origin", "sec-fetch-site"}
 _OF_ANSWER = HOP_BY_HOP | {INDEX_HEADER, "content-length", "server", "date"}
 
 _LOG = logging.getLogger(__name__)

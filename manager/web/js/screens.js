@@ -1,5 +1,6 @@
 // All screens, and the addresses that they have below /dashboard.
 import { html } from "./html.js";
+import { AccessView } from "./views/access.js";
 import { FileView, FilesView } from "./views/files.js";
 import { NetworkView, NetworksView } from "./views/networks.js";
 import { NodeView } from "./views/node.js";
@@ -28,6 +29,7 @@ const SCREENS = [
   [/^\/secrets$/, FilesView, () => "Secrets and configs"],
   [/^\/secrets\/(?<reference>[^/]+)$/, FileView, ({ reference }) => reference, { kind: "secret" }],
   [/^\/configs\/(?<reference>[^/]+)$/, FileView, ({ reference }) => reference, { kind: "config" }],
+  [/^\/access$/, AccessView, () => "Access"],
   [/^\/timeline$/, TimelineView, () => "Timeline"],
 ];
 

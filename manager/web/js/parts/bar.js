@@ -1,7 +1,7 @@
 // The bar on top: where one can go, search, who looks, light and dark.
 import { html } from "../html.js";
 import { showsHelp } from "../keys.js";
-import { me } from "../me.js";
+import { may, me } from "../me.js";
 import { href } from "../router.js";
 import { isDark, switchTheme, theme } from "../theme.js";
 import { Search } from "./search.js";
@@ -16,13 +16,15 @@ const PLACES = /** @type {[string, string][]} */ ([
   ["/timeline", "Timeline"],
 ]);
 
+const ADMINS = /** @type {[string, string][]} */ ([["/access", "Access"]]);
+
 /** @param {{path: string}} props */
 export function Bar({ path }) {
   theme.value; // drawn anew when it changes
   return html`<header class="bar">
     <a class="brand" href=${href("/")} aria-label="swarm, overview"><${Logo} /><span>swarm</span></a>
     <nav aria-label="Screens">
-      ${PLACES.map(([to, name]) => html`<a key=${to} href=${href(to)} aria-current=${isAt(path, to) ? "page" : undefined}>${name}</a>`)}
+      ${[...PLACES, ...(may("admin") ? ADMINS : [])].map(([to, name]) => html`<a key=${to} href=${href(to)} aria-current=${isAt(path, to) ? "page" : undefined}>${name}</a>`)}
     </nav>
     <${Search} />
     <div class="bar-end">

@@ -32,7 +32,7 @@ export function Table({ columns, rows, id, label, empty }) {
   if (!rows.length) return html`<p class="empty muted">${empty ?? "None."}</p>`;
   const { from, to } = virtual ? range : { from: 0, to: rows.length };
   const shown = rows.slice(from, to);
-  return html`<div class="table-frame" tabindex="0" role="region" aria-label=${label}>
+  return html`<div class="table-frame" tabindex="0" role="group" aria-label=${label}>
     <table aria-label=${label} aria-rowcount=${rows.length + 1}>
       <thead>
         <tr>

@@ -10,6 +10,7 @@ import { Badge, State } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
 import { Facts, Section, Table } from "../parts/table.js";
 import { Meter } from "../parts/tile.js";
+import { NodeUsage } from "../parts/usage.js";
 import { markOf } from "../tasks.js";
 import { Happened } from "./timeline.js";
 
@@ -48,6 +49,7 @@ export function NodeView({ reference }) {
         <span class="muted number">${bytes(tile.ReservedMemory ?? 0)} of ${bytes(tile.Memory ?? 0)} reserved</span>
       </div>
     <//>
+    <${NodeUsage} id=${node.ID} />
     <${Section} title=${`Tasks (${live.length})`}><${Tasks} tasks=${live} services=${services} isLost=${isDown} empty="No task runs here." /><//>
     ${ended.length > 0 && html`<details><summary>${ended.length} that have ended</summary><${Tasks} tasks=${ended} services=${services} isLost=${false} /></details>`}
     <${About} node=${node} />

@@ -12,6 +12,7 @@ import { Badge, State } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
 import { Facts, Section, Table } from "../parts/table.js";
 import { Tabs } from "../parts/tabs.js";
+import { ServiceUsage } from "../parts/usage.js";
 import { slotName, slotsOf } from "../tasks.js";
 import { running } from "./services.js";
 import { Happened } from "./timeline.js";
@@ -43,7 +44,7 @@ export function ServiceView({ reference }) {
   return html`<header class="screen-head"><h1>${service.Spec.Name}</h1><${Standing} service=${service} row=${row} /><${Buttons} actions=${serviceActions(service)} /></header>
     <${Update} service=${service} />
     <${Tabs} at=${tab} tabs=${[["tasks", "Tasks"], ["logs", "Logs"], ["revisions", "Revisions"], ["timeline", "Timeline"], ["spec", "Specification"]]} choose=${(/** @type {string} */ name) => choose({ tab: name })} />
-    ${tab === "tasks" && html`<${Slots} tasks=${tasks} nodes=${nodes} /><${About} service=${service} networks=${networks} />`}
+    ${tab === "tasks" && html`<${Slots} tasks=${tasks} nodes=${nodes} /><${ServiceUsage} id=${service.ID} /><${About} service=${service} networks=${networks} />`}
     ${tab === "logs" && html`<${ServiceLog} service=${service} tasks=${tasks} nodes=${nodes} />`}
     ${tab === "revisions" && html`<${Revisions} service=${service} />`}
     ${tab === "timeline" && html`<${Happened} object=${service.ID} />`}

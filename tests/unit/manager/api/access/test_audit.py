@@ -194,3 +194,29 @@ async def test_a_disk_that_stands_still_costs_bounded_memory(
     assert caplog.text.count("audit: ") == 2
     await written(file, range(0))
     assert paths_in(tmp_path / "audit.log") == [f"/{number}" for number in range(5)]
+
+
+async def test_the_newest_lines_are_read_first(tmp_path: Path) -> None:
+    """Over the files that were moved aside, and past a line that is not whole."""
+    audit = AuditFile(tmp_path / "audit.log", max_bytes=400, kept=3)
+    for number in range(8):
+        audit.record(
+            Entry(time=f"2026-01-01T00:00:0{number}Z", name="a", origin="unix", method="POST", path="/x", status=200)
+        )
+        audit._write(audit._take())
+    assert len([*tmp_path.iterdir()]) > 1
+    with (tmp_path / "audit.log").open("ab") as file:
+        file.write(b'{"time":"2026-01-01T00:00:09Z","na')
+    assert [entry.time[18] for entry in audit.read("", 100)][:5] == ["7", "6", "5", "4", "3"]
+    assert [entry.time[18] for entry in audit.read("2026-01-01T00:00:05Z", 2)] == ["4", "3"]
+    assert AuditFile(tmp_path / "none.log").read("", 5) == []
+
+
+async def test_administrators_read_it(client: Client) -> None:
+    await client.error("DELETE", "/services/nobody")
+    answer = await client.get("/swarm/audit?limit=1")
+    assert [(each["method"], each["path"], each["status"]) for each in answer["Entries"]] == [
+        ("DELETE", "/services/nobody", 404)
+    ]
+    for query in ("limit=0", "limit=x", "limit=501", "before=yesterday"):
+        assert (await client.error("GET", f"/swarm/audit?{query}"))[0] == 400

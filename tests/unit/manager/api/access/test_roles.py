@@ -98,6 +98,7 @@ ADMINISTERED = {
     ("GET", "/swarm/unlockkey"),
     ("POST", "/swarm/unlock"),
     ("DELETE", "/nodes/{id}"),
+    ("GET", "/swarm/audit"),
     ("GET", "/swarm/client-certificates"),
     ("POST", "/swarm/client-certificates/create"),
     ("DELETE", "/swarm/client-certificates/{id}"),

@@ -8,6 +8,7 @@ from manager.api.access.sites import check_site
 from manager.api.app import RESOURCES
 from manager.api.call import Call
 from manager.api.errors import EngineError
+from manager.api.leader.forward import _request_head
 from manager.api.router import Route
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
@@ -101,3 +102,13 @@ def test_what_forwards_to_the_socket_may_have_any_scheme() -> None:
 def test_of_several_headers_each_is_looked_at() -> None:
     repeated = {"sec-fetch-site": ("cross-site", "same-origin")}
     assert "cross-site" in site(OVER_TLS, {"sec-fetch-site": "same-origin"}, repeated)
+
+
+def test_another_manager_does_not_look_again() -> None:
+    """To the leader the host is its own; where the client is, this was looked at."""
+    headers = {"host": "m2:2376", "origin": "https://m2:2376", "sec-fetch-site": "same-origin", "swarm-role": "viewer"}
+    assert site(OVER_TLS, headers) == ""
+    head = _request_head(Call("POST", "/networks/prune", headers=headers, caller=OVER_TLS), chunked=False).decode()
+    assert "swarm-role: viewer" in head
+    assert "origin" not in head
+    assert "sec-fetch-site" not in head

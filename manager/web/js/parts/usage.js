@@ -1,0 +1,61 @@
+// What a node or a service uses, over the last hour. Asking is what has a service's tasks measured.
+import { useEffect } from "preact/hooks";
+import { get } from "../api.js";
+import { bytes, cores } from "../format.js";
+import { html } from "../html.js";
+import { Sparkline } from "./sparkline.js";
+import { useAnswer } from "./state.js";
+import { Section } from "./table.js";
+
+const AGAIN_MILLISECONDS = 10_000;
+
+/** @param {string} path */
+function useUsage(path) {
+  const { value, again } = useAnswer((signal) => get(path, undefined, signal), [path]);
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || again(), AGAIN_MILLISECONDS);
+    return () => clearInterval(timer);
+  }, [path]);
+  return value;
+}
+
+const share = (/** @type {number} */ value) => `${Math.round(value * 100)} %`;
+const rate = (/** @type {number} */ value) => `${bytes(value)}/s`;
+
+/** @param {Record<string, (number | null)[]> | undefined} columns */
+function isKnown(columns) {
+  return Object.values(columns ?? {}).some((values) => values.some((value) => value !== null));
+}
+
+/** @param {{id: string}} props */
+export function NodeUsage({ id }) {
+  const value = useUsage(`/nodes/${id}/usage`);
+  if (!value || !isKnown(value.Columns)) return null;
+  const columns = value.Columns;
+  const now = value.Now ?? {};
+  return html`<${Section} title="The last hour">
+    <div class="sparks">
+      <${Sparkline} name="CPU" values=${columns.CPU} say=${share} most=${1} />
+      <${Sparkline} name="Memory" values=${columns.Memory} say=${bytes} most=${now.Memory ?? 0} />
+      <${Sparkline} name="Disk of the engine" values=${columns.Disk} say=${bytes} most=${now.Disk ?? 0} />
+      <${Sparkline} name="Received" values=${columns.Received} say=${rate} />
+      <${Sparkline} name="Sent" values=${columns.Sent} say=${rate} />
+      <${Sparkline} name="Waiting for CPU" values=${columns.PressureCPU} say=${share} most=${1} />
+      <${Sparkline} name="Waiting for memory" values=${columns.PressureMemory} say=${share} most=${1} />
+      <${Sparkline} name="Waiting for disks" values=${columns.PressureIO} say=${share} most=${1} />
+    </div>
+  <//>`;
+}
+
+/** @param {{id: string}} props */
+export function ServiceUsage({ id }) {
+  const value = useUsage(`/services/${id}/usage`);
+  if (!value || !isKnown(value.Columns)) return null;
+  const limit = (/** @type {number | undefined} */ one) => (one ?? 0) * (value.Tasks?.length ?? 0);
+  return html`<${Section} title="The last hour, of all its tasks">
+    <div class="sparks">
+      <${Sparkline} name="CPU" values=${value.Columns.CPU} say=${(/** @type {number} */ used) => `${cores(used)} cores`} limit=${limit(value.CPULimit)} />
+      <${Sparkline} name="Memory" values=${value.Columns.Memory} say=${bytes} limit=${limit(value.MemoryLimit)} />
+    </div>
+  <//>`;
+}

@@ -1,0 +1,68 @@
+// 11 Access (admins): whose certificates there are, and who changed what.
+import { get, send } from "../api.js";
+import { clock, instant, plural } from "../format.js";
+import { html } from "../html.js";
+import { may } from "../me.js";
+import { Command, shell } from "../parts/command.js";
+import { ask } from "../parts/dialog.js";
+import { Badge } from "../parts/marks.js";
+import { Missing, useAnswer } from "../parts/state.js";
+import { Section, Table } from "../parts/table.js";
+
+const LINES = "200";
+
+export function AccessView() {
+  const { value, error, again } = useAnswer(async (signal) => {
+    const [certificates, audit] = await Promise.all([get("/swarm/client-certificates", undefined, signal), get("/swarm/audit", { limit: LINES }, signal)]);
+    return { certificates, entries: audit.Entries ?? [] };
+  }, [], () => ["timeline"]);
+  if (!value) return html`<${Missing} error=${error} />`;
+  return html`<header class="screen-head"><h1>Access</h1></header>
+    <${Section} title="Certificates of clients"><${Certificates} all=${value.certificates} again=${again} />
+      <p class="spaced"><${Command} text="swarm-manager client-cert NAME --role viewer" /></p><//>
+    <${Section} title="Audit log of this manager"><${Audit} entries=${value.entries} /><//>`;
+}
+
+/** @param {any} each */
+function stateOf(each) {
+  if (instant(each.RevokedAt)) return "revoked";
+  return instant(each.NotAfter) * 1000 < Date.now() ? "expired" : "valid";
+}
+
+/** @param {{all: any[], again: () => void}} props */
+function Certificates({ all, again }) {
+  const revoke = (/** @type {any} */ each) =>
+    ask({
+      title: `Revoke the certificate of ${each.Name}`,
+      text: "Its connections end at once, and it is worth nothing from then on.",
+      command: () => shell("swarm-manager", "client-cert", "revoke", each.ID),
+      name: each.Name,
+      verb: "Revoke",
+      act: async () => {
+        await send("DELETE", `/swarm/client-certificates/${each.ID}`);
+        again();
+      },
+    });
+  const columns = [
+    { name: "name", title: "Name", cell: (/** @type {any} */ each) => each.Name },
+    { name: "role", title: "Role", cell: (/** @type {any} */ each) => html`${each.Role}${each.Forbidden?.length ? html` <span class="muted">without ${plural(each.Forbidden.length, "way")} to the host</span>` : null}` },
+    { name: "state", title: "State", cell: (/** @type {any} */ each) => html`<${Badge} word=${stateOf(each)} tone=${stateOf(each) === "valid" ? "good" : "idle"} />` },
+    { name: "until", title: "Until", class: "number", cell: (/** @type {any} */ each) => clock(instant(each.NotAfter)) },
+    { name: "by", title: "Made by", class: "says", cell: (/** @type {any} */ each) => each.IssuedBy },
+    { name: "revoke", title: "Revoke", cell: (/** @type {any} */ each) => stateOf(each) === "valid" && html`<button type="button" class="danger" disabled=${!may("admin")} aria-label=${`Revoke the certificate of ${each.Name}`} onClick=${() => revoke(each)}>Revoke</button>` },
+  ];
+  return html`<${Table} label="Certificates" columns=${columns} rows=${all} id=${(/** @type {any} */ each) => each.ID} empty="Nobody has a certificate: the API is used over its unix socket." />`;
+}
+
+/** @param {{entries: any[]}} props */
+function Audit({ entries }) {
+  const columns = [
+    { name: "time", title: "Time", class: "number", cell: (/** @type {any} */ entry) => clock(instant(entry.time), { withSeconds: true }) },
+    { name: "who", title: "Who", cell: (/** @type {any} */ entry) => html`${entry.name} <span class="muted">${entry.role} ${entry.from}</span>` },
+    { name: "what", title: "What", class: "mono wide", cell: (/** @type {any} */ entry) => `${entry.method} ${entry.path}` },
+    { name: "object", title: "Object", class: "mono wide", cell: (/** @type {any} */ entry) => entry.object ?? "" },
+    { name: "status", title: "Status", class: "number right", cell: (/** @type {any} */ entry) => html`<span class=${entry.status >= 400 ? "bad" : ""}>${entry.status}</span>` },
+  ];
+  const rows = entries.map((entry, n) => ({ ...entry, n }));
+  return html`<${Table} label="Audit log" columns=${columns} rows=${rows} id=${(/** @type {any} */ entry) => entry.n} empty="Nothing has been changed yet." />`;
+}

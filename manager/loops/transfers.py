@@ -39,6 +39,10 @@ RETRY_SECONDS = 5.0
 LAST_SECONDS = 60.0
 # How long tasks may take to stop, beyond what a worker gives them.
 STOP_SECONDS = 180.0
+# When one half fails, the other may say why within this time.
+WORD_SECONDS = 2.0
+# Moves at once: more would make each slower.
+MOST_MOVES = 2
 # Records of moves that have ended.
 KEPT = 50
 PIECE = 1 << 16
@@ -56,6 +60,7 @@ class Transfers:
     open_stream: OpenStream
     progress: TransferProgress
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_MOVES))
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -77,7 +82,8 @@ class Transfers:
     async def _move(self, transfer: Transfer) -> None:
         self.progress.gauges[transfer.id] = Gauge()
         try:
-            await self._try_often(transfer)
+            async with self._slots:
+                await self._try_often(transfer)
         except SwarmError as error:
             await self._fail(transfer, error.message)
         except Exception as error:  # noqa: BLE001 - its tasks must start again; it is logged whole
@@ -267,12 +273,24 @@ class _Copy:
         await self.receiver.wait_for("marked")
 
     async def _passed(self, gauge: Gauge) -> CopyEvent:
-        """Wait for the end of a pass; a receiver that fails meanwhile ends it."""
+        """Wait for the end of a pass; a receiver that fails meanwhile ends it, and knows best why."""
 
         def note(event: CopyEvent) -> None:
             gauge.done, gauge.left, gauge.seconds = event.done, event.left, event.seconds
 
-        return await self.sender.wait_for("passed", tell=note)
+        passing = asyncio.create_task(self.sender.wait_for("passed", tell=note))
+        failing = asyncio.create_task(self.receiver.wait_for("failed"))  # which is raised
+        try:
+            await asyncio.wait({passing, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if not passing.done() or passing.exception() is not None:
+                await asyncio.wait({passing, failing}, timeout=WORD_SECONDS)
+                reasons = [job.exception() for job in (failing, passing) if job.done()]
+                raise min(filter(None, reasons), key=lambda error: isinstance(error, Unavailable))
+            return passing.result()
+        finally:
+            for job in (passing, failing):
+                job.cancel()
+            await asyncio.wait({passing, failing})
 
     def stop(self) -> None:
         for half in (self.sender, self.receiver):

@@ -122,6 +122,19 @@ async def test_a_volume_moves_with_its_task_and_its_content(swarm: Cluster) -> N
     assert await starts(swarm) == before + 2
 
 
+async def test_a_drain_takes_the_data_along(swarm: Cluster) -> None:
+    before = await starts(swarm)
+    said = (await swarm.swarm("node", "drain", "--move-volumes", "h2")).stdout
+    assert said.splitlines()[0] == "moving app_db from h2 to h1"
+    (task,) = await swarm.running(NAME, 1)
+    assert task["NodeID"] == (await swarm.nodes())["h1"]["ID"]
+    assert (await swarm.nodes())["h2"]["Spec"]["Availability"] == "drain"
+    await swarm.swarm("node", "activate", "h2")
+    await swarm.swarm("volume", "move", "app_db", "h2")
+    await swarm.running(NAME, 1)
+    assert await starts(swarm) == before + 2
+
+
 async def test_no_prune_and_no_removal_takes_it(swarm: Cluster) -> None:
     await swarm.swarm("service", "scale", "-d", f"{NAME}=0")
     await swarm.tasks_when(NAME, lambda tasks: not tasks)

@@ -254,6 +254,7 @@ HARMLESS = frozenset(
         ("POST", "/swarm/volumes/{name+}/release"),
         ("POST", "/swarm/volumes/{name+}/claim"),
         ("POST", "/swarm/volumes/{name+}/move"),
+        ("POST", "/nodes/{id}/volumes/move"),
         ("DELETE", "/swarm/transfers/{id}"),
         *(("POST", f"/{noun}s/create") for noun in ("secret", "config")),
         *(("POST", f"/{noun}s/{{id}}/update") for noun in ("secret", "config")),

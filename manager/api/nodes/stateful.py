@@ -25,8 +25,8 @@ def refuse_stateful(view: View, node: Node) -> None:
         return
     more = f" and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
     raise FailedPrecondition(
-        f"node {node.name} has the data of {', '.join(found[:_NAMED_AT_MOST])}{more}: with --stop-stateful these stop, "
-        "and wait until it is active again"
+        f"node {node.name} has the data of {', '.join(found[:_NAMED_AT_MOST])}{more}: with --move-volumes "
+        "that moves to other nodes, with --stop-stateful these stop and wait until it is active again"
     )
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from common.clock import seconds
-from common.text.quantities import human_size
 from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_nodes, complete_volumes
-from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import DURATION, KEY_VALUE, LABEL
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import format_flag, group_filters, listing
+from manager.cli.network.volume_moves import follow_move
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.session import with_client
-
-LOOK_SECONDS = 0.5
 
 _VOLUMES: dict[str, Any] = {
     "nargs": -1,
@@ -151,38 +147,7 @@ async def move(
         return
     echo(move["ID"] if detach else f"moving {what}")
     if not detach:
-        await _follow(client, move["ID"])
-
-
-async def _follow(client: Client, move_id: str) -> None:
-    """Tell how far a move is until it has ended.
-
-    Raises:
-        CommandFailed: it has failed; its tasks run at the source.
-
-    """
-    told = ""
-    while True:
-        (move,) = [each for each in await client.get("/swarm/transfers") if each["ID"] == move_id]
-        if move["Phase"] == "failed":
-            raise CommandFailed(f"not moved: {move['Error']}; its tasks run on {move['From']}")
-        if move["Phase"] == "done":
-            echo(f"moved; its tasks were stopped for {move['Downtime']:.1f} s")
-            return
-        words = _progress(move)
-        if words != told:
-            echo(told := words)
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-def _progress(move: Any) -> str:
-    if move["Phase"] == "last":
-        return "the last pass: its tasks are stopped"
-    done, left = move.get("Done", 0), move.get("Left", 0)
-    if not left:
-        return "copying"
-    share = f"{100 * done // (done + left)} % of {human_size(done + left)}"
-    return f"copying: {share}, about {move['Seconds']:.0f} s"
+        await follow_move(client, move["ID"])
 
 
 @volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")

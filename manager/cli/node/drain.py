@@ -10,12 +10,14 @@ import click
 
 from common.clock import seconds
 from common.model import Task
+from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_nodes
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION
 from manager.cli.format.inspection import each
+from manager.cli.network.volume_moves import follow_move
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.service import task_rows
@@ -37,14 +39,26 @@ _NAMED_AT_MOST = 10
 @flag("--wait", is_flag=True, default=False, help="Wait until no task runs there.")
 @flag("--deadline", type=DURATION, help="Stop waiting after this time. The node is still drained.")
 @flag("--stop-stateful", is_flag=True, default=False, help="Stop tasks whose data is there; they wait for the node.")
+@flag("--move-volumes", is_flag=True, default=False, help="First move the data of tasks to other nodes.")
 @with_client
 async def drain(
-    client: Client, /, nodes: tuple[str, ...], *, wait: bool, deadline: int | None, stop_stateful: bool
+    client: Client,
+    /,
+    nodes: tuple[str, ...],
+    *,
+    wait: bool,
+    deadline: int | None,
+    stop_stateful: bool,
+    move_volumes: bool,
 ) -> None:
     """Move all tasks away from nodes, each replaced before it stops, and give them no new ones.
 
-    A node is not drained while tasks run there whose data in volumes is there, unless they are to stop.
+    A node is not drained while tasks run there whose data in volumes is there, unless they are to stop, or their data
+    is to move: then the node takes no new tasks until all of it is elsewhere, and is drained after that.
     """
+    if move_volumes:
+        await _set(client, nodes, "pause")
+        await each(nodes, lambda node: _move_volumes(client, node))
     due = time.monotonic() + seconds(deadline) if deadline is not None else None
     drained = await _set(client, nodes, "drain", {} if stop_stateful else {"stateful": "refuse"})
     if wait or due is not None:
@@ -57,6 +71,13 @@ async def drain(
 async def activate(client: Client, /, nodes: tuple[str, ...]) -> None:
     """Let nodes that were drained or paused take tasks again."""
     await _set(client, nodes, "active")
+
+
+async def _move_volumes(client: Client, node: str) -> None:
+    """Move all data off a node, and tell how far that is."""
+    for move in await client.post(f"/nodes/{node}/volumes/move"):
+        echo(f"moving {', '.join(move['Volumes'])} from {move['From']} to {move['To']}")
+        await follow_move(client, move["ID"])
 
 
 async def _set(

@@ -186,7 +186,8 @@ async def test_a_drain_names_what_would_stop(cluster: ApiCluster, client: Client
     status, message = await client.error("POST", f"{path}&stateful=refuse", body)
     assert status == 400
     assert message.partition(" desc = ")[2] == (
-        "node w1 has the data of db.1 (data): with --stop-stateful these stop, and wait until it is active again"
+        "node w1 has the data of db.1 (data): with --move-volumes that moves to other nodes, with --stop-stateful these "
+        "stop and wait until it is active again"
     )
     assert (await client.ask("POST", path, body))[0] == 200
 
@@ -200,3 +201,45 @@ async def test_a_container_goes_to_its_data_or_nowhere(cluster: ApiCluster, clie
     status, message = await client.error("POST", "/containers/create", body)
     assert status == 409
     assert message.startswith("volume data is on w2, which takes no containers now")
+
+
+async def test_all_data_of_a_node_can_be_moved(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    def step(tx: Transaction) -> None:
+        for node in list(tx.nodes):
+            tx.put(replace(node, description=replace(node.description, volumes=True)))
+
+    await cluster.store.update(step)
+    other = service("app", "files")
+    await put(cluster, DB, other, running(DB, WORKER1), running(other, WORKER1))
+    await put(cluster, claim("db.1", "data", WORKER1), copy(WORKER1, "data", size=500))
+    await put(cluster, claim("app.1", "files", WORKER1), copy(WORKER1, "files", "e" * 32, size=5))
+    await put(cluster, claim("gone.1", "old", WORKER1), copy(WORKER1, "old", "f" * 32))
+    status, moves = await client.ask("POST", "/nodes/w1/volumes/move")
+    assert status == 202
+    assert [(each["Volumes"], each["To"]) for each in moves] == [(["files"], "w2"), (["data"], "w2")]
+    assert [each["ID"] for each in (await client.ask("POST", "/nodes/w1/volumes/move"))[1]] == [
+        each["ID"] for each in moves
+    ]
+    assert (await client.ask("DELETE", f"/swarm/transfers/{moves[0]['ID']}"))[0] == 204
+    assert {each["Volumes"][0]: each["Phase"] for each in await client.get("/swarm/transfers")} == {
+        "files": "failed",
+        "data": "copying",
+    }
+    await down(cluster, WORKER2)
+    status, message = await client.error("POST", "/nodes/w1/volumes/move")
+    assert "no other node can take volume files" in message
+
+
+async def test_a_move_is_tried_without_being_begun(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    def step(tx: Transaction) -> None:
+        for node in list(tx.nodes):
+            tx.put(replace(node, description=replace(node.description, volumes=True)))
+
+    await cluster.store.update(step)
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"))
+    status, found = await client.ask("POST", "/swarm/volumes/data/move", {"Node": "w2", "DryRun": True})
+    assert (status, found["Volumes"], found["From"], found["To"]) == (200, ["data"], "w1", "w2")
+    assert await client.get("/swarm/transfers") == []
+    assert (await client.error("POST", "/swarm/volumes/none/move", {"Node": "w2"}))[0] == 404
+    status, message = await client.error("POST", "/swarm/volumes/data/move", {"Node": "w1"})
+    assert "volume data is on node w1 already" in message

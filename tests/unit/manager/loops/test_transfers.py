@@ -1,0 +1,280 @@
+"""Moves over a real store, with workers that are not there: what each end of a move leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from common.clock import SystemClock
+from common.errors import Unavailable
+from common.model import Node, StoredObject, Task, TaskState, Transfer
+from common.wire.volume_copy import CONTROL, CopyCommand, CopyEvent, Order
+from manager.domain.transfer_progress import TransferProgress
+from manager.loops import transfers
+from manager.loops.transfers import Transfers
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
+from tests.fakes.volumes import claim, copy, running, service
+from tests.unit.manager.schedule.worlds import node
+
+DB = service("db", "data")
+MOVE = Transfer(id="m", volumes=("data",), source="a", target="b")
+Says = Callable[[CopyCommand], list[CopyEvent] | None]
+
+
+def usual(command: CopyCommand) -> list[CopyEvent] | None:
+    """Answer as workers do with whom all is well."""
+    match command.do:
+        case "pass":
+            return [CopyEvent(event="progress", done=5, left=5), CopyEvent(event="passed", next="last", rest=0.5)]
+        case "last":
+            return [CopyEvent(event="passed", digest="same")]
+        case "mark":
+            return [CopyEvent(event="marked")]
+    return []
+
+
+class Workers:
+    """Both halves. `says` answers commands, None breaks the stream; `told` has what they were told."""
+
+    def __init__(self) -> None:
+        self.says: dict[str, Says] = {"send": usual, "receive": usual}
+        self.prepares: dict[str, CopyEvent] = {}
+        self.ready: dict[str, CopyEvent] = {}
+        self.told: list[tuple[str, str, int]] = []
+        self.away: set[str] = set()
+        self.tries = 0
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def open(self, node_id: str, target: str) -> transfers.Ends:
+        if node_id in self.away:
+            raise Unavailable(f"node {node_id} is not connected")
+        ours, its = socket.socketpair()
+        near, far = await asyncio.open_connection(sock=ours), await asyncio.open_connection(sock=its)
+        serving = asyncio.create_task(self._control(*far) if target == CONTROL else self._data(*far))
+        self._jobs.add(serving)
+        serving.add_done_callback(self._jobs.discard)
+        return near
+
+    async def _data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        order = msgspec.json.decode(await reader.readline(), type=Order)
+        self.tries += order.part == "send"
+
+        def say(event: CopyEvent) -> None:
+            writer.write(msgspec.json.encode(event) + b"\n")
+
+        say(self.prepares.get(order.part, CopyEvent(event="prepared")))
+        say(self.ready.get(order.part, CopyEvent(event="ready")))
+        while line := await reader.readline():
+            command = msgspec.json.decode(line, type=CopyCommand)
+            self.told.append((order.part, command.do, command.generation))
+            events = self.says[order.part](command)
+            if events is None:
+                break
+            for event in events:
+                say(event)
+        writer.close()
+
+
+def able(name: str) -> Node:
+    found = node(name)
+    return replace(found, description=replace(found.description, volumes=True))
+
+
+@contextlib.asynccontextmanager
+async def moving(workers: Workers, backend: MemoryBackend | None = None) -> AsyncIterator[Store]:
+    """Run the moves over a store; a service's task with the data runs on node `a`."""
+    async with Store(backend or MemoryBackend(), SystemClock()) as store:
+        job = asyncio.create_task(Transfers(store, SystemClock(), workers.open, TransferProgress()).run())
+        try:
+            yield store
+        finally:
+            job.cancel()
+            await asyncio.wait({job})
+
+
+async def put(store: Store, *values: StoredObject) -> None:
+    await store.update(lambda tx: [tx.put(value) for value in values])
+
+
+async def begin(store: Store, *more: StoredObject) -> None:
+    await put(store, able("a"), able("b"), DB, claim("db.1", "data", "a"), copy("a", "data"), *more, MOVE)
+
+
+async def until(store: Store, ready: Callable[[], bool]) -> None:
+    with store.watch() as changes:
+        async with asyncio.timeout(20):
+            while not ready():
+                await changes.next()
+
+
+def phase(store: Store) -> str:
+    found = store.view.transfers.get("m")
+    return found.phase if found is not None else ""
+
+
+def error(store: Store) -> str:
+    found = store.view.transfers.get("m")
+    return found.error if found is not None else ""
+
+
+def place(store: Store) -> str:
+    (found,) = store.view.volume_claims
+    return found.node_id
+
+
+async def test_a_move_copies_stops_compares_marks_and_commits() -> None:
+    workers = Workers()
+    async with moving(workers) as store:
+        task: Task = running(DB, "a")
+        await begin(store, task)
+        await until(store, lambda: phase(store) == "last")
+        assert workers.told == [("send", "pass", 0)]
+        assert place(store) == "a"
+        known = store.view.tasks.get(task.id)
+        assert known is not None
+        await put(store, replace(known, status=replace(known.status, state=TaskState.SHUTDOWN)))
+        await until(store, lambda: phase(store) == "done")
+        assert place(store) == "b"
+        assert workers.told[:3] == [("send", "pass", 0), ("send", "last", 0), ("receive", "mark", 2)]
+
+
+@pytest.mark.parametrize(
+    ("part", "says", "why"),
+    [
+        ("send", lambda _: [CopyEvent(event="failed", code="ResourceExhausted", message="it is full")], "it is full"),
+        ("send", lambda c: [CopyEvent(event="passed", next="last")], "the copy of volume data was not compared"),
+        (
+            "receive",
+            lambda _: [CopyEvent(event="failed", code="FailedPrecondition", message="cannot be marked")],
+            "cannot be marked",
+        ),
+    ],
+)
+async def test_what_fails_ends_at_the_source(part: str, says: Says, why: str) -> None:
+    workers = Workers()
+    workers.says[part] = says
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store) == why
+        assert place(store) == "a"
+
+
+@pytest.mark.parametrize("part", ["send", "receive"])
+async def test_a_half_that_dies_in_the_last_pass_ends_at_the_source(part: str) -> None:
+    workers = Workers()
+    workers.says[part] = lambda command: None if command.do in ("last", "mark") else usual(command)
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store) == "a worker, or the way to it, is gone"
+        assert place(store) == "a"
+
+
+async def test_a_receiver_that_fails_knows_best_why() -> None:
+    workers = Workers()
+    full = CopyEvent(event="failed", code="ResourceExhausted", message="there is no room for it")
+    workers.prepares["receive"] = CopyEvent(event="prepared")
+    workers.ready["receive"] = full
+    workers.says["send"] = lambda _: None
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store) == "there is no room for it"
+        assert workers.tries == 1
+
+
+async def test_a_break_while_tasks_run_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "RETRY_SECONDS", 0.01)
+    workers = Workers()
+    workers.says["send"] = lambda command: None if workers.tries < 3 else usual(command)
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "done")
+        assert workers.tries == 3
+        assert place(store) == "b"
+
+
+async def test_a_move_is_given_up_when_a_worker_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "RETRY_SECONDS", 0.001)
+    workers = Workers()
+    workers.away.add("b")
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store) == "node b is not connected"
+        assert place(store) == "a"
+
+
+async def test_too_long_a_downtime_stops_no_task() -> None:
+    workers = Workers()
+    workers.says["send"] = lambda _: [CopyEvent(event="passed", next="last", rest=30.0)]
+    async with moving(workers) as store:
+        await put(store, able("a"), able("b"), DB, claim("db.1", "data", "a"), copy("a", "data"))
+        await put(store, replace(MOVE, max_downtime=10.0))
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store).startswith("its tasks would be stopped for about 30.0 s, longer than 10 s")
+        found = store.view.transfers.get("m")
+        assert found is not None
+        assert not found.stopped_at
+
+
+async def test_the_next_manager_takes_a_move_to_its_end() -> None:
+    """The first one ends while the tasks are stopped."""
+    workers, backend = Workers(), MemoryBackend()
+    held: asyncio.Event = asyncio.Event()
+
+    def stuck(command: CopyCommand) -> list[CopyEvent] | None:
+        if command.do == "last" and not held.is_set():
+            held.set()
+            return []
+        return usual(command)
+
+    workers.says["send"] = stuck
+    async with moving(workers, backend) as store:
+        await begin(store)
+        await asyncio.wait_for(held.wait(), 20)
+    async with moving(workers, backend) as store:
+        await until(store, lambda: phase(store) == "done")
+        assert place(store) == "b"
+
+
+async def test_a_move_that_is_ended_on_request_is_over() -> None:
+    workers = Workers()
+    begun = asyncio.Event()
+
+    def never(_: CopyCommand) -> list[CopyEvent]:
+        begun.set()
+        return []
+
+    workers.says["send"] = never
+    async with moving(workers) as store:
+        await begin(store)
+        await asyncio.wait_for(begun.wait(), 20)
+        known = store.view.transfers.get("m")
+        assert known is not None
+        await put(store, replace(known, phase="failed", error="ended on request"))
+        await put(store, replace(MOVE, id="again"))
+        workers.says["send"] = usual
+        await until(store, lambda: place(store) == "b")
+
+
+async def test_what_a_worker_says_is_a_strangers_word() -> None:
+    workers = Workers()
+    workers.prepares["send"] = CopyEvent(event="failed", code="X", message="\x1b[31mred" + "x" * 5000)
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store).isprintable()
+        assert len(error(store)) <= 1000

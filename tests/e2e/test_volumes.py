@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
 from tests.lab.errors import LabError
@@ -122,6 +123,7 @@ async def test_a_volume_moves_with_its_task_and_its_content(swarm: Cluster) -> N
     assert await starts(swarm) == before + 2
 
 
+@long
 async def test_a_drain_takes_the_data_along(swarm: Cluster) -> None:
     before = await starts(swarm)
     said = (await swarm.swarm("node", "drain", "--move-volumes", "h2")).stdout

@@ -186,8 +186,8 @@ async def test_a_drain_names_what_would_stop(cluster: ApiCluster, client: Client
     status, message = await client.error("POST", f"{path}&stateful=refuse", body)
     assert status == 400
     assert message.partition(" desc = ")[2] == (
-        "node w1 has the data of db.1 (data): with --move-volumes that moves to other nodes, with --stop-stateful these "
-        "stop and wait until it is active again"
+        "node w1 has the data of db.1 (data): with --move-volumes that moves to other nodes, with --stop-stateful "
+        "these stop and wait until it is active again"
     )
     assert (await client.ask("POST", path, body))[0] == 200
 

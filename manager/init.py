@@ -26,6 +26,7 @@ from common.text.terminal import echo
 from common.wire.messages import DEFAULT_PORT
 from manager import app
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
+from manager.ca.keyring import KeyFile, Locked
 from manager.cli.cluster.commands import join_help
 from manager.cli.cluster.lock import read_unlock_key
 from manager.config import (
@@ -240,6 +241,7 @@ def start(data_dir: Path, *, hosts: Sequence[str] = (), tls_names: Sequence[str]
     if config == before:
         if daemon.pid() is None:
             daemon.start(READY_SECONDS)
+            _tell_if_locked(data)
         return
 
     def undo() -> None:
@@ -253,8 +255,16 @@ def start(data_dir: Path, *, hosts: Sequence[str] = (), tls_names: Sequence[str]
         data.save(config)
         daemon.start(READY_SECONDS)
         settle()
+    _tell_if_locked(data)
     for address in config.api_addresses():
         echo(f"The API is at {address}, for clients with a certificate: 'swarm-manager client-cert' makes one.")
+
+
+def _tell_if_locked(data: DataDir) -> None:
+    try:
+        KeyFile(data.key).load()
+    except Locked as error:
+        echo(f"This manager waits to be unlocked: {error.message}")
 
 
 def daemon_of(data: DataDir) -> Daemon:

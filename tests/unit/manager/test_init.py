@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from manager.ca.keyring import KeyFile, new_unlock_key
 from manager.config import DataDir
 from manager.init import daemon_of, foreign_address
 from manager.main import cli
@@ -85,3 +86,13 @@ def test_names_are_checked_before_anything_is_stopped(data: DataDir) -> None:
     pid = daemon_of(data).pid()
     assert swarm("start", data, "--tls-san", "not a name")[0] == 1
     assert daemon_of(data).pid() == pid
+
+
+def test_a_manager_that_starts_locked_says_what_it_waits_for(data: DataDir) -> None:
+    daemon_of(data).stop()
+    file = KeyFile(data.key)
+    file.save(file.load().locked_with(new_unlock_key()))
+    code, said = swarm("start", data)
+    assert code == 0, said
+    assert "waits to be unlocked" in said
+    assert "'swarm-manager unlock'" in said

@@ -1,0 +1,49 @@
+"""The keys of a cluster are replaced and locked under real engines: no task notices."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.e2e import ci
+from tests.e2e.cluster import Cluster
+
+pytestmark = ci.long
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with Cluster("keys", hosts=3, client=False) as cluster:
+        yield cluster
+
+
+async def containers(cluster: Cluster) -> set[str]:
+    tasks = await cluster.running("web", 4)
+    return {each["Status"]["ContainerStatus"]["ContainerID"] for each in tasks}
+
+
+async def test_another_root_and_a_lock_touch_no_task(cluster: Cluster) -> None:
+    await cluster.swarm("service", "create", "--name", "web", "--replicas", "4", "busybox:lab", "sleep", "1000")
+    before, token = await containers(cluster), (await cluster.swarm("join-token", "-q", "worker")).stdout
+    said = (await cluster.swarm("ca", "--rotate", timeout=120)).stdout
+    assert "new root: believed by" in said
+    assert "The root is sha256:" in said
+    assert not (await cluster.get("/swarm"))["RootRotationInProgress"]
+    assert (await cluster.swarm("join-token", "-q", "worker")).stdout != token
+    for host in cluster.lab.hosts[1:]:
+        await cluster.node_is(host, "ready")
+    assert await containers(cluster) == before
+
+    await cluster.swarm("cluster", "update", "--autolock")
+    key = (await cluster.swarm("unlock-key", "-q")).stdout
+    await cluster.manager.stop()
+    await cluster.start_manager()
+    locked = await cluster.swarm("node", "ls", check=False)
+    assert "Swarm is encrypted and needs to be unlocked" in locked.stderr
+    wrong = await cluster.swarm("unlock", check=False, stdin="SWMKEY-1-" + "A" * 43)
+    assert "invalid key provided" in wrong.stderr
+    await cluster.swarm("unlock", stdin=key)
+    for host in cluster.lab.hosts[1:]:
+        await cluster.node_is(host, "ready")
+    assert await containers(cluster) == before
+    await cluster.swarm("service", "scale", "web=6")
+    await cluster.running("web", 6)

@@ -44,6 +44,7 @@ from manager.metrics.instruments import Instruments
 from manager.metrics.lag import measure_lag
 from manager.overview.usage import Usages
 from manager.store.backends.etcd.members import Members
+from manager.store.backends.etcd.process import RemovedMember
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.measurements import Measurements
 from manager.store.shared import SharedStore
@@ -66,7 +67,7 @@ class Manager:
         self._rng = random.SystemRandom()
         self._notifier = Notifier.from_environment()
         self._ended = asyncio.Event()
-        self._left = False
+        self._left = self._removed = False
         self._instruments = Instruments()
         self._audit = AuditFile(data.path / "audit.log", unwritten=self._instruments.unwritten)
         self._keys = ManagerKeys(data)
@@ -77,7 +78,7 @@ class Manager:
         self._ended.set()
 
     async def run(self) -> bool:
-        """Serve the cluster; return whether it has been left.
+        """Serve the cluster; return whether it has been left, or this manager was removed from it.
 
         Raises:
             SwarmError: a file, an address or the store cannot be had; the message says which. Of a manager that was
@@ -92,7 +93,7 @@ class Manager:
         finally:
             if self._left:
                 self._data.clear()
-        return self._left
+        return self._left or self._removed
 
     async def _begin_locked(self) -> None:
         """Wait until this manager is unlocked, or is to stop before."""
@@ -138,6 +139,17 @@ class Manager:
         """Manage from a store that several managers share: one leads, the others follow."""
         own = OwnEtcd(self._data, self._config, self._keys.keyring.seal(), self._clock, self._rng)
         own.prepare()
+        try:
+            await self._manage_in(own)
+        except* RemovedMember:
+            _log.error(
+                "this manager was removed from its cluster: it stops, and must not run again; remove %s, then it can "
+                "join anew",
+                self._data.path,
+            )
+            self._removed = True
+
+    async def _manage_in(self, own: OwnEtcd) -> None:
         async with own.process.running():
             late = partial(self._notifier.ready, "waiting for the other managers")
             async with running(self._notifier.keep_alive()):

@@ -89,6 +89,11 @@ _log_level = click.option(
     show_default=True,
     help="Where the cluster's state is: in a file of this manager, or in an etcd that more managers can share.",
 )
+@click.option(
+    "--force-new-cluster",
+    is_flag=True,
+    help="Go on with this one of several managers alone, when most of them are lost for good.",
+)
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
 def init(
     *,
@@ -100,11 +105,15 @@ def init(
     pools: Sequence[str],
     data_path_port: int,
     store: str,
+    force_new_cluster: bool,
     foreground: bool,
 ) -> None:
     """Make this host the manager of a new cluster."""
-    from manager.init import initialise  # noqa: PLC0415 - a client's command starts without the daemon's imports
+    from manager.init import initialise, start_alone  # noqa: PLC0415 - a client's command starts without the daemon's
 
+    if force_new_cluster:
+        start_alone(data_dir, foreground=foreground)
+        return
     initialise(
         data_dir,
         advertise=advertise_addr,

@@ -15,6 +15,7 @@ import uvloop
 from common.clock import SystemClock, rfc3339
 from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
+from common.model import Node
 from common.net import host_addresses
 from common.net.addressing import ANY_ADDRESS, is_one_host
 from common.process import logs
@@ -40,6 +41,7 @@ from manager.config import (
     split_address,
 )
 from manager.etcd import peer_url
+from manager.forced import force_new_cluster
 from manager.init_join import join_cluster
 from manager.restore import Restored, restore_cluster
 
@@ -79,6 +81,27 @@ def initialise(
     founding = create_cluster(data, config, choose_pools(pools), SystemClock(), rng, data_path_port=port)
     cluster = asyncio.run(founding)
     _start(data, lambda: _tell(config, cluster.join_tokens.worker), foreground=foreground)
+
+
+def start_alone(data_dir: Path, *, foreground: bool) -> None:
+    """Go on with this one of several managers alone: stop its daemon, make the others none, and start it again.
+
+    Raises:
+        SwarmError: what was wrong.
+
+    """
+    data = DataDir(data_dir)
+    data.load()
+    daemon_of(data).stop()
+    gone = asyncio.run(force_new_cluster(data, read_unlock_key, SystemClock()))
+    _run(data, lambda: _tell_alone(gone), foreground=foreground)
+
+
+def _tell_alone(gone: Sequence[Node]) -> None:
+    echo("This node is the cluster's only manager now. The join tokens have changed.")
+    for node in gone:
+        echo(f"{node.name} ({node.id}) is not a manager any more. It must not run again as one: on its host, stop")
+        echo("swarm-manager and remove its data directory before it joins again.")
 
 
 @interruptible(_INTERRUPTED)
@@ -193,13 +216,18 @@ def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None
             settle()
             tell()
 
-        if foreground:
-            logs.setup()
-            keep_memory_off_disk()
-            uvloop.run(app.run(data, ready))
-        else:
-            daemon_of(data).start(READY_SECONDS)
-            ready()
+        _run(data, ready, foreground=foreground)
+
+
+def _run(data: DataDir, ready: Callable[[], None], *, foreground: bool) -> None:
+    """Run the daemon here, or start it in the background; `ready` is called when it answers."""
+    if foreground:
+        logs.setup()
+        keep_memory_off_disk()
+        uvloop.run(app.run(data, ready))
+    else:
+        daemon_of(data).start(READY_SECONDS)
+        ready()
 
 
 def _tell(config: ManagerConfig, token: str) -> None:

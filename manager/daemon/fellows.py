@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from common.clock import Clock, rfc3339
+from common.clock import Clock, boot_time, rfc3339
 from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unavailable
 from common.model import Node
 from common.model.node import ManagerStatus
@@ -73,7 +73,6 @@ class Fellows:
         self._node_id = node_id
         self._dispatcher = dispatcher
         self._admitting = admitting
-        self._led_at = clock.now()
         self._turned = asyncio.Event()
         self.links: Links
         self.leadership: Leadership
@@ -181,7 +180,6 @@ class Fellows:
                     await self._store.reached(answer.index)
         except (SwarmError, TimeoutError):
             return self._stale()
-        self._led_at = self._clock.now()
         return ""
 
     async def reached(self, index: int) -> None:
@@ -268,7 +266,8 @@ class Fellows:
 
     def _stale(self) -> str:
         trouble = self.trouble or "the leader does not answer"
-        return f"read only since {rfc3339(self._led_at)}: {trouble}; as of change {self._store.index}"
+        since = self._clock.now() - (boot_time() - self._store.moved_at)
+        return f"read only since {rfc3339(since)}: {trouble}; as of change {self._store.index}"
 
 
 def _request_in(frame: bytes) -> JoinRequest | ManagerJoin:

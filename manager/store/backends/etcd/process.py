@@ -108,12 +108,17 @@ class EtcdMember:
         return ["setpriv", "--pdeathsig", "TERM", "etcd", *arguments, *(f"--{flag}=true" for flag in flags)]
 
 
+class RemovedMember(Unavailable):
+    """The other members have removed this one, for good: it must not be started again."""
+
+
 class EtcdProcess:
     """Keeps one member running. `run` it beside what uses it; `client` asks it. `pid` is there while it runs."""
 
     def __init__(self, member: EtcdMember, rng: random.Random) -> None:
         self._member = member
         self.pid: int | None = None
+        self._removed = False
         self._backoff = Backoff(_RESTART_FIRST_SECONDS, _RESTART_LAST_SECONDS, rng)
 
     def client(self) -> EtcdClient:
@@ -132,6 +137,7 @@ class EtcdProcess:
         """Run it until cancelled, and restart it when it ends by itself.
 
         Raises:
+            RemovedMember: it is a member no more.
             Unavailable: etcd is not installed, or its directory cannot be made.
 
         """
@@ -145,6 +151,8 @@ class EtcdProcess:
         while True:
             began = loop.time()
             code = await self._run_once()
+            if self._removed:
+                raise RemovedMember("this manager's etcd was removed from the cluster by the others")
             if loop.time() - began > _WELL_SECONDS:
                 self._backoff.reset()
             delay = self._backoff.next()
@@ -190,6 +198,7 @@ class EtcdProcess:
         try:
             async with contextlib.aclosing(lines(_chunks(process.stderr))) as said:
                 async for line in said:
+                    self._removed = self._removed or _REMOVED in line
                     _pass_on(line)
             return await process.wait()
         finally:
@@ -224,6 +233,7 @@ _EXPECTED = (
     "exceeded recommended request limit",
     "simple token is not cryptographically signed",
 )
+_REMOVED = b"the member has been permanently removed from the cluster"
 _LEVELS = {"warn": logging.WARNING, "error": logging.ERROR, "panic": logging.CRITICAL, "fatal": logging.CRITICAL}
 
 

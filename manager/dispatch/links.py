@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from common.aio.steady import Backoff
 from common.clock import Clock
-from common.errors import PermissionDenied, ProtocolError, SwarmError, Unavailable
+from common.errors import PermissionDenied, ProtocolError, SwarmError, Unavailable, leaves
 from common.model import Node
 from common.text.terminal import printable
 from common.tls import Identity
@@ -211,19 +211,25 @@ class Links:
         await channel.send(_introduced(LinkWelcome, self._own, self._answers), request_id)
         settle()
         _log.info("linked by manager %s, release %s", identity.node_id, printable(opening.release, 64))
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._hear(channel, identity, group)
+        except BaseExceptionGroup as errors:
+            raise next(leaves(errors)) from errors
+
+    async def _hear(self, channel: Channel, identity: Identity, group: asyncio.TaskGroup) -> None:
         open_questions = asyncio.Semaphore(_MAX_OPEN)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                number, message = await channel.receive()
-                member_manager(self._view, identity)
-                if isinstance(message, Heartbeat):
-                    await channel.send(HeartbeatAck(), number)
-                elif isinstance(message, Question):
-                    await open_questions.acquire()
-                    answering = group.create_task(self._answer(channel, message, identity.node_id, number))
-                    answering.add_done_callback(lambda _: open_questions.release())
-                else:
-                    raise ProtocolError(f"a manager does not say {type(message).__name__} over a link")
+        while True:
+            number, message = await channel.receive()
+            member_manager(self._view, identity)
+            if isinstance(message, Heartbeat):
+                await channel.send(HeartbeatAck(), number)
+            elif isinstance(message, Question):
+                await open_questions.acquire()
+                answering = group.create_task(self._answer(channel, message, identity.node_id, number))
+                answering.add_done_callback(lambda _: open_questions.release())
+            else:
+                raise ProtocolError(f"a manager does not say {type(message).__name__} over a link")
 
     async def _answer(self, channel: Channel, question: Question, manager_id: str, number: int) -> None:
         answer: AnyMessage

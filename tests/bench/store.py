@@ -42,7 +42,7 @@ def _spec(service: int) -> TaskSpec:
     return TaskSpec(container_spec=ContainerSpec(image=image, env=tuple(f"V{n}={n}" for n in range(40))))
 
 
-def _task(number: int, rng: random.Random) -> Task:
+def make_task(number: int, rng: random.Random) -> Task:
     return Task(
         id=f"t{number:024}",
         spec=_spec(number % 100),
@@ -53,11 +53,12 @@ def _task(number: int, rng: random.Random) -> Task:
     )
 
 
-def _change_set(index: int, objects: Sequence[StoredObject], *, removed: bool = False) -> ChangeSet:
+def make_change_set(index: int, objects: Sequence[StoredObject], *, removed: bool = False) -> ChangeSet:
     return ChangeSet(index, tuple(Change(each, None) if removed else Change(None, each) for each in objects))
 
 
-def _milliseconds(seconds: list[float]) -> tuple[float, float]:
+def percentiles(seconds: list[float]) -> tuple[float, float]:
+    """Return p50 and p99 in milliseconds."""
     ordered = sorted(seconds)
     return ordered[len(ordered) // 2] * 1000, ordered[int(len(ordered) * 0.99)] * 1000
 
@@ -66,16 +67,16 @@ async def _filled(folder: Path, objects: Sequence[StoredObject]) -> SqliteBacken
     """Make a store with so many objects, under index 1."""
     backend = SqliteBackend(folder / "store.db", SEAL, fresh=True)
     await backend.load()
-    await backend.commit([_change_set(1, objects)])
+    await backend.commit([make_change_set(1, objects)])
     return backend
 
 
 async def _commits(folder: Path, stored: int, size: int, rounds: int) -> list[float]:
     rng = random.Random(1)
-    backend = await _filled(folder, [_task(number, rng) for number in range(stored)])
+    backend = await _filled(folder, [make_task(number, rng) for number in range(stored)])
     found = []
     for index in range(2, rounds + 2):
-        changes = [_change_set(index, [_task(rng.randrange(stored), rng) for _ in range(size)])]
+        changes = [make_change_set(index, [make_task(rng.randrange(stored), rng) for _ in range(size)])]
         began = time.perf_counter()
         await backend.commit(changes)
         found.append(time.perf_counter() - began)
@@ -91,9 +92,9 @@ async def _removals(folder: Path, count: int, size: int, rounds: int) -> list[fl
     for index in range(2, 2 * rounds + 2, 2):
         secret = rng.choice(secrets)
         began = time.perf_counter()
-        await backend.commit([_change_set(index, [secret], removed=True)])
+        await backend.commit([make_change_set(index, [secret], removed=True)])
         found.append(time.perf_counter() - began)
-        await backend.commit([_change_set(index + 1, [secret])])
+        await backend.commit([make_change_set(index + 1, [secret])])
     await backend.close()
     return found
 
@@ -103,7 +104,7 @@ async def _load(folder: Path, stored: int) -> float:
     rng = random.Random(1)
     mode = ServiceMode(replicated=Replicated(replicas=stored))
     service = Service(id="s1", spec=ServiceSpec(name="web", mode=mode))
-    backend = await _filled(folder, [service, *(_task(number, rng) for number in range(stored))])
+    backend = await _filled(folder, [service, *(make_task(number, rng) for number in range(stored))])
     await backend.close()
     began = time.perf_counter()
     async with Store(SqliteBackend(folder / "store.db", SEAL), SystemClock()):
@@ -136,17 +137,17 @@ def main(argv: Sequence[str]) -> int:
         return made
 
     try:
-        rows = [["a flushed write of 4 kB", *_milliseconds(_flushes(folder(), options.rounds))]]
+        rows = [["a flushed write of 4 kB", *percentiles(_flushes(folder(), options.rounds))]]
         for stored in options.stored:
             for size in COMMITTED:
                 rounds = max(20, options.rounds // size)
                 found = asyncio.run(_commits(folder(), stored, size, rounds))
-                rows.append([f"{size:,} of {stored:,} tasks", *_milliseconds(found)])
+                rows.append([f"{size:,} of {stored:,} tasks", *percentiles(found)])
         print_table("Commits", ["what", "p50 ms", "p99 ms"], rows)
         rows = []
         for count, size in SECRETS:
             found = asyncio.run(_removals(folder(), count, size, max(20, options.rounds // 10)))
-            rows.append([f"{count} of {size:,} bytes", *_milliseconds(found)])
+            rows.append([f"{count} of {size:,} bytes", *percentiles(found)])
         print_table("Removing a secret", ["secrets", "p50 ms", "p99 ms"], rows)
         loads = [[stored, asyncio.run(_load(folder(), stored))] for stored in options.stored]
         print_table("Start", ["tasks", "seconds"], loads)

@@ -8,8 +8,7 @@ import os
 import random
 import shutil
 import signal
-import socket
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,8 +29,9 @@ from manager.store.backends.etcd.api import (
     end_of,
 )
 from manager.store.backends.etcd.members import Members
-from manager.store.backends.etcd.process import EtcdMember, EtcdProcess
+from manager.store.backends.etcd.process import EtcdProcess
 from tests.fakes.etcd import FakeEtcd
+from tests.fakes.etcd_members import real_members
 
 pytestmark = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
 
@@ -41,19 +41,6 @@ PREFIX = b"/p/"
 KEYS = [PREFIX + name for name in (b"a", b"b", b"c", b"d")] + [b"/other"]
 CALLS = 300
 KILLS = 2
-
-
-@contextlib.asynccontextmanager
-async def real_etcd(folder: Path) -> AsyncIterator[EtcdProcess]:
-    """Run one member, on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    member = EtcdMember("one", folder / "etcd", url, url, {"one": url}, "model")
-    process = EtcdProcess(member, random.Random(1))
-    async with process.running():
-        await process.ready(30)
-        yield process
 
 
 class Pair:
@@ -167,7 +154,7 @@ async def _watched(etcd: Etcd, revision: int, last: int) -> list[Revision]:
 async def test_the_model_answers_as_etcd_does(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     kills = rng.sample(range(CALLS), KILLS)
-    async with real_etcd(tmp_path) as process:
+    async with real_members(tmp_path, 1) as (process,):
         pair = Pair(process, rng)
         try:
             for number in range(CALLS):

@@ -94,7 +94,6 @@ async def update_swarm(context: Context, call: Call) -> Reply:
     changes = normal(ClusterSpec, parse(call.body))
     rotated = [role for role in tokens.ROLES if call.flag(f"rotate{role.capitalize()}Token")]
     rotates_lock = call.flag("rotateManagerUnlockKey")
-    fresh_root = create_root(context.authority.cluster_id, context.clock.now())
 
     def update(tx: Transaction) -> None:
         cluster = tx.cluster
@@ -103,7 +102,7 @@ async def update_swarm(context: Context, call: Call) -> Reply:
         spec = merge_spec(cluster.spec, changes)
         check_spec(spec)
         if spec.ca_config.force_rotate != cluster.spec.ca_config.force_rotate:
-            tx.put(begin(tx, fresh_root))
+            tx.put(begin(tx, create_root(cluster.id, context.clock.now())))
         join_tokens = cluster.join_tokens
         for role in rotated:
             join_tokens = tokens.rotate(join_tokens, role, context.authority.digest, context.rng)

@@ -73,7 +73,10 @@ SCRIPTS: dict[str, Script] = {
         step("node inspect w1 --format '{{.Spec.Labels}}'", r"map\[\]"),
         step("!node update --availability nope w1", r"[Ii]nvalid [Aa]vailability"),
         step("!node demote m1", r"attempting to demote the last manager of the swarm"),
-        step("!node promote w1", r"a worker cannot be promoted"),
+        step(
+            "!node promote w1",
+            r"the store of this cluster is a file of its one manager; .*swarm-manager convert --to etcd",
+        ),
     ),
     "node rm": (
         step("!node rm w1", r"is not down and can't be removed"),

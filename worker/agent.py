@@ -235,7 +235,8 @@ class Agent:
     async def metrics_page(self) -> bytes:
         """Write what this host's tasks use, for Prometheus."""
         tasks, statuses = list(self._set.tasks.values()), dict(self.supervisor.tasks)
-        return await asyncio.to_thread(lambda: write_page(read_tasks(tasks, statuses), self._context.node_id))
+        running = await read_tasks(tasks, statuses, self._context.engine.usage)
+        return await asyncio.to_thread(write_page, running, self._context.node_id)
 
     def lost(self) -> None:
         self._meter.order(Measure())

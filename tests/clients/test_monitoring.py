@@ -101,6 +101,31 @@ async def test_all_nodes_are_there_and_measured(watching: Watching) -> None:
     assert {each["metric"]["node"] for each in states} == {host.name for host in watching.cluster.hosts}
 
 
+async def test_containers_are_on_their_nodes_pages(watching: Watching) -> None:
+    query = 'container_memory_working_set_bytes{container_label_com_docker_swarm_service_name="web"} > 0'
+
+    async def both() -> bool:
+        return len(await watching.query(query)) == 2
+
+    await watching.cluster.until(both, 30, pause=0.5)
+    found = await watching.query(query)
+    assert {each["metric"]["job"] for each in found} == {"swarm-nodes"}
+    tasks = {task["NodeID"] for task in await watching.cluster.tasks("web")}
+    assert {each["metric"]["container_label_com_docker_swarm_node_id"] for each in found} == tasks
+
+
+async def test_the_command_line_shows_what_is_used(watching: Watching) -> None:
+    shown = (await watching.cluster.swarm("service", "stats", "--no-stream", "web")).stdout.split("\n")
+    assert shown[0].split() == ["NAME", "TASKS", "CPU", "MEM", "LIMIT", "FAILURES/1H"]
+    name, tasks, cpu, memory, *_ = shown[1].split()
+    assert (name, tasks) == ("web", "2/2")
+    assert float(cpu) >= 0
+    assert memory.endswith("iB")
+    nodes = (await watching.cluster.swarm("node", "stats", "--no-stream")).stdout.splitlines()
+    assert [line.split()[0] for line in nodes[1:]] == [host.name for host in watching.cluster.hosts]
+    assert not any("--" in line for line in nodes)
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
 async def test_a_boards_panels_have_data(watching: Watching, board: Path) -> None:
     host = watching.cluster.hosts[0].name

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from common.errors import SwarmError
 from common.model.service import STACK_LABEL
-from common.model.task import Task, TaskState, TaskStatus
+from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
+from worker.interfaces import ContainerUsage
 from worker.metrics.containers import ContainerNumbers, read
+
+_AT_ONCE = 16
+# The manager waits ten seconds for the whole page.
+READ_SECONDS = 5.0
+_UNSEEN = TaskStatus()
 
 _log = logging.getLogger(__name__)
 
@@ -27,18 +36,36 @@ class Running:
     numbers: ContainerNumbers
 
 
-def read_tasks(tasks: Collection[Task], statuses: Mapping[str, TaskStatus]) -> list[Running]:
-    """Read the numbers of the tasks that run; those that end meanwhile are left out. It is called in a thread."""
-    found = []
-    for task in tasks:
-        status = statuses.get(task.id)
-        container = status.container_status if status is not None and status.state is TaskState.RUNNING else None
-        if container is None or not container.pid:
-            continue
-        try:
-            found.append(Running(task, read(container.pid, container.container_id)))
-        except (OSError, ValueError, KeyError, IndexError) as error:
-            _log.debug("task %s: what it uses cannot be told: %s", task.name, error)
+async def read_tasks(
+    tasks: Collection[Task], statuses: Mapping[str, TaskStatus], ask: Callable[[str], Awaitable[ContainerUsage]]
+) -> list[Running]:
+    """Read the numbers of the tasks that run; where the kernel's files do not tell, `ask` the engine.
+
+    Those that end meanwhile, and what takes too long, are left out.
+    """
+    gate = asyncio.Semaphore(_AT_ONCE)
+    found: list[Running] = []
+
+    async def one(task: Task, container: ContainerStatus) -> None:
+        async with gate:
+            try:
+                numbers = await asyncio.to_thread(read, container.pid, container.container_id)
+            except (OSError, ValueError, KeyError, IndexError):
+                try:
+                    used = await ask(container.container_id)
+                except SwarmError as error:
+                    _log.debug("task %s: what it uses cannot be told: %s", task.name, error.message)
+                    return
+                numbers = ContainerNumbers(used.cpu, used.memory)
+            found.append(Running(task, numbers))
+
+    with contextlib.suppress(TimeoutError):  # what is there by then is written
+        async with asyncio.timeout(READ_SECONDS), asyncio.TaskGroup() as group:
+            for task in tasks:
+                status = statuses.get(task.id, _UNSEEN)
+                container = status.container_status if status.state is TaskState.RUNNING else None
+                if container is not None and container.pid:
+                    group.create_task(one(task, container))
     return found
 
 

@@ -11,6 +11,7 @@ from common.model import Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from common.model.task import ContainerStatus
+from worker.interfaces import ContainerUsage, EngineDown
 from worker.metrics.containers import ContainerNumbers, parse_io, read
 from worker.metrics.page import Running, read_tasks, write_page
 
@@ -101,7 +102,19 @@ def test_promtool_has_nothing_to_say_about_a_nodes_page():
     assert (checked.stdout, checked.stderr) == (b"", b"")
 
 
-def test_a_task_that_has_ended_is_left_out():
+async def test_the_engine_is_asked_where_the_kernel_does_not_tell():
+    async def ask(container_id: str) -> ContainerUsage:
+        assert container_id == ID
+        return ContainerUsage(cpu=1.5, memory=7)
+
     status = TaskStatus(state=TaskState.RUNNING, container_status=ContainerStatus(container_id=ID, pid=2**30))
-    assert read_tasks([a_task()], {"t": status}) == []
-    assert read_tasks([a_task()], {}) == []
+    assert await read_tasks([a_task()], {"t": status}, ask) == [Running(a_task(), ContainerNumbers(1.5, 7))]
+    assert await read_tasks([a_task()], {}, ask) == []
+
+
+async def test_a_task_that_has_ended_is_left_out():
+    async def ask(_: str) -> ContainerUsage:
+        raise EngineDown("it is away")
+
+    status = TaskStatus(state=TaskState.RUNNING, container_status=ContainerStatus(container_id=ID, pid=2**30))
+    assert await read_tasks([a_task()], {"t": status}, ask) == []

@@ -80,6 +80,21 @@ async def test_ping(path: Path) -> None:
                 assert {name: response.headers.get(name) for name in expected} == expected
 
 
+async def test_long_answers_of_the_overview_are_packed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with browsing(path) as session:
+        for asked, longest, packed in (
+            ("/swarm/overview/nodes", 10, True),
+            ("/swarm/overview/nodes", 1 << 20, False),
+            ("/nodes", 10, False),  # these may have secrets
+        ):
+            monkeypatch.setattr("manager.api.http.server.PACKED_FROM_BYTES", longest)
+            async with session.get(asked, headers={"Accept-Encoding": "gzip"}) as answer:
+                assert (answer.headers.get("Content-Encoding") == "gzip") is packed
+                assert await answer.json()
+        async with session.get("/swarm/overview/nodes", headers={"Accept-Encoding": "identity"}) as answer:
+            assert "Content-Encoding" not in answer.headers
+
+
 async def test_errors_are_json(path: Path) -> None:
     async with browsing(path) as session:
         async with session.get("/v1.99/info") as response:

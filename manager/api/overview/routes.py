@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -43,6 +43,7 @@ MOST_OBJECTS = 64
 MOST_ROWS = 200
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _CHUNK = 500
+_ROWS_AT_ONCE = 200
 
 
 async def overview(context: Context, call: Call) -> Reply:
@@ -55,6 +56,14 @@ async def overview(context: Context, call: Call) -> Reply:
 # --- nodes, services, tasks ---
 
 
+async def in_pieces(values: Sequence[T]) -> AsyncIterator[T]:
+    """Yield values so that others have their turn after some: rows are whole, and older than what changes meanwhile."""
+    for number, value in enumerate(values, 1):
+        yield value
+        if number % _ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
 class NodeTiles(Model):
     """The tiles of all nodes, in the order in which they joined."""
 
@@ -65,11 +74,12 @@ class NodeTiles(Model):
 
 async def nodes(context: Context, _: Call) -> Reply:
     await context.overview.ready()
-    now = context.clock.now()
+    now, index = context.clock.now(), context.store.view.index
     tallies, usages = context.overview.counters.nodes, context.usages
-    found = (node_tile(tally, now, usages.host(node_id, now)) for node_id, tally in tallies.items())
+    pieces = in_pieces(list(tallies.items()))
+    found = [node_tile(tally, now, usages.host(node_id, now)) async for node_id, tally in pieces]
     tiles = tuple(tile for tile in found if tile is not None)
-    return shaped(NodeTiles(at=round(now, 3), index=context.store.view.index, nodes=tiles))
+    return shaped(NodeTiles(at=round(now, 3), index=index, nodes=tiles))
 
 
 class ServiceRows(Model):
@@ -85,14 +95,15 @@ class ServiceRows(Model):
 async def services(context: Context, call: Call) -> Reply:
     await context.overview.ready()
     now, limit, after = context.clock.now(), number(call, "limit", MOST_ROWS), call.query.get("after", "")
-    found = (service_row(tally, now) for tally in context.overview.counters.services.values())
+    index, tallies = context.store.view.index, context.overview.counters.services
+    found = [service_row(tally, now) async for tally in in_pieces(list(tallies.values()))]
     rows = sorted(_asked_for(call, (row for row in found if row is not None)), key=_place)
     page = [row for row in rows if _place(row) > after][: limit + 1]
     last = _place(page[limit - 1]) if len(page) > limit else ""
     return shaped(
         ServiceRows(
             at=round(now, 3),
-            index=context.store.view.index,
+            index=index,
             total=len(rows),
             services=tuple(page[:limit]),
             next=last,
@@ -128,21 +139,27 @@ class TaskBoxes(Model):
 
 
 async def tasks(context: Context, call: Call) -> Reply:
-    """Answer with the boxes of nodes, of services, or of the tasks that wait for a node."""
+    """Answer with the boxes of nodes, of services, or of the tasks that wait for a node.
+
+    Others have their turn after each of these; what changes meanwhile has a higher index than the answer.
+    """
     await context.overview.ready()
     view, counters = context.store.view, context.overview.counters
+    index = view.index
     found: list[TaskBox] = []
     for reference in _references(call, "node"):
         found += boxes_of_node(find_node(view, reference).id, counters, view)
+        await asyncio.sleep(0)
     for reference in _references(call, "service"):
         found += boxes_of_service(find_service(view, reference).id, counters, view)
+        await asyncio.sleep(0)
     if call.flag("waiting"):
         found += waiting_boxes(counters)
     named = {box.service: view.services.get(box.service) for box in found}
     return shaped(
         TaskBoxes(
             at=round(context.clock.now(), 3),
-            index=view.index,
+            index=index,
             columns=BOX_COLUMNS,
             boxes=tuple(found),
             services={each: service.name for each, service in named.items() if service is not None},

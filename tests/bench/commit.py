@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import random
 import shutil
 import tempfile
@@ -73,6 +74,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--folder", type=Path, help="measure the disk of this folder")
     options = parser.parse_args(argv)
+    logging.getLogger("manager").setLevel(logging.CRITICAL)  # members that are ended, or stopped, miss each other
     root = Path(tempfile.mkdtemp(prefix="bench-", dir=options.folder))
     try:
         rows = asyncio.run(_measure("SQLite", _sqlite(root), options.rounds))

@@ -12,6 +12,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from manager.store.backends.etcd.api import (
@@ -28,7 +29,6 @@ from manager.store.backends.etcd.api import (
     Transaction,
     end_of,
 )
-from manager.store.backends.etcd.members import Members
 from manager.store.backends.etcd.process import EtcdProcess
 from tests.fakes.etcd import FakeEtcd
 from tests.fakes.etcd_members import real_members
@@ -96,7 +96,7 @@ class Pair:
     async def _compact(self) -> None:
         revision = self._rng.randint(self._etcd.compacted + 1, self._etcd.revision)
         if self._rng.random() < 0.3 and revision > self._etcd.compacted:
-            await Members(self._real).compact(revision)
+            await self._real.call("/v3/kv/compaction", msgspec.json.encode({"revision": str(revision)}))
             self._etcd.compact(revision)
 
     @property

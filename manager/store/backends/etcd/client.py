@@ -1,12 +1,10 @@
-"""etcd over its JSON gateway: HTTP by a unix socket, or by TLS to one of several endpoints."""
+"""etcd over its JSON gateway: HTTP on the unix socket of this host's member."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Self
 
 import aiohttp
 
@@ -23,29 +21,21 @@ from manager.store.backends.etcd.messages import (
 
 # etcd ends a watch of a member that has no leader, instead of saying nothing.
 _WATCH_HEADERS = {"Grpc-Metadata-hasleader": "true"}
+# A name that a URL needs: the socket is the address.
+_GATEWAY = "http://etcd"
 _CONNECT_SECONDS = 2.0
 # Two commits' worth: more would only be held in memory.
 _READ_BYTES = 1 << 22
 
 
 class EtcdClient:
-    """Asks one endpoint, and the next one when that does not answer."""
+    """Asks the member that listens on a unix socket."""
 
-    def __init__(self, connector: aiohttp.BaseConnector, endpoints: Sequence[str]) -> None:
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        connector = aiohttp.UnixConnector(str(socket))
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_READ_BYTES)
-        self._endpoints = list(endpoints)
-        self._current = 0
-
-    @classmethod
-    def on_socket(cls, path: Path) -> Self:
-        """Return a client of the member that listens on a unix socket."""
-        return cls(aiohttp.UnixConnector(str(path)), ["http://etcd"])
-
-    @classmethod
-    def over_tls(cls, endpoints: Sequence[str], context: ssl.SSLContext) -> Self:
-        """Return a client of etcd at URLs like `https://10.0.0.1:2379`."""
-        return cls(aiohttp.TCPConnector(ssl=context), endpoints)
 
     async def transact(self, transaction: Transaction) -> Outcome:
         return decode_transaction(transaction, await self.call("/v3/kv/txn", encode_transaction(transaction)))
@@ -55,19 +45,16 @@ class EtcdClient:
 
     async def watch(self, prefix: bytes, revision: int) -> AsyncGenerator[Revision, None]:
         body = encode_watch(prefix, end_of(prefix), revision)
-        endpoint = self._endpoint
         try:
-            async with self._session.post(f"{endpoint}/v3/watch", data=body, headers=_WATCH_HEADERS) as response:
+            async with self._session.post(f"{_GATEWAY}/v3/watch", data=body, headers=_WATCH_HEADERS) as response:
                 if response.status != HTTPStatus.OK:
                     raise failure(response.status, await response.read())
                 async for line in lines(response.content.iter_any()):
                     for each in decode_watched(line, revision):
                         yield each
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._leave(endpoint)
-            raise NoAnswer(f"etcd at {endpoint} cannot be watched: {error}") from error
-        self._leave(endpoint)
-        raise NoAnswer(f"etcd at {endpoint} ended the watch")
+            raise NoAnswer(f"etcd at {self._socket} cannot be watched: {error}") from error
+        raise NoAnswer(f"etcd at {self._socket} ended the watch")
 
     async def call(self, path: str, body: bytes) -> bytes:
         """Ask something of etcd, and return its answer.
@@ -78,28 +65,17 @@ class EtcdClient:
             Compacted: it does not have it any more.
 
         """
-        endpoint = self._endpoint
         try:
-            async with self._session.post(f"{endpoint}{path}", data=body) as response:
+            async with self._session.post(f"{_GATEWAY}{path}", data=body) as response:
                 content = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._leave(endpoint)
-            raise NoAnswer(f"etcd at {endpoint} does not answer: {error}") from error
+            raise NoAnswer(f"etcd at {self._socket} does not answer: {error}") from error
         if response.status != HTTPStatus.OK:
             raise failure(response.status, content)
         return content
 
     async def close(self) -> None:
         await self._session.close()
-
-    @property
-    def _endpoint(self) -> str:
-        return self._endpoints[self._current]
-
-    def _leave(self, endpoint: str) -> None:
-        """Ask the next endpoint from now on, if nobody has turned to it yet."""
-        if endpoint == self._endpoint:
-            self._current = (self._current + 1) % len(self._endpoints)
 
 
 async def lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

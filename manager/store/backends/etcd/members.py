@@ -82,20 +82,6 @@ class Members:
             errors=tuple(answer.errors),
         )
 
-    async def give_lead_to(self, member_id: int) -> None:
-        """Have another member lead etcd; the client must be of the one that leads now."""
-        await self._client.call(
-            "/v3/maintenance/transfer-leadership", msgspec.json.encode({"targetID": str(member_id)})
-        )
-
-    async def compact(self, revision: int) -> None:
-        """Have etcd forget what was before a revision."""
-        await self._client.call("/v3/kv/compaction", msgspec.json.encode({"revision": str(revision)}))
-
-    async def defragment(self) -> None:
-        """Give the disk back what the client's member does not use. It answers nobody meanwhile."""
-        await self._client.call("/v3/maintenance/defragment", b"{}")
-
 
 class _Header(msgspec.Struct):
     member_id: int = 0

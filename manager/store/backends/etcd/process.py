@@ -123,7 +123,7 @@ class EtcdProcess:
 
     def client(self) -> EtcdClient:
         """Return a new client of this member, for the caller to close."""
-        return EtcdClient.on_socket(self._member.socket)
+        return EtcdClient(self._member.socket)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

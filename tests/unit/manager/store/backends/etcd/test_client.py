@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -42,7 +41,7 @@ async def gateway(folder: Path, handler: Handler) -> AsyncIterator[EtcdClient]:
     await runner.setup()
     socket = folder / "s"
     await web.UnixSite(runner, str(socket)).start()
-    client = EtcdClient.on_socket(socket)
+    client = EtcdClient(socket)
     try:
         yield client
     finally:
@@ -100,7 +99,7 @@ async def test_what_is_no_answer_is_told_from_a_refusal(
 
 
 async def test_nobody_who_listens_is_no_answer(tmp_path: Path) -> None:
-    client = EtcdClient.on_socket(tmp_path / "none")
+    client = EtcdClient(tmp_path / "none")
     with pytest.raises(NoAnswer, match="does not answer"):
         await client.transact(TRANSACTION)
     with pytest.raises(NoAnswer, match="cannot be watched"):
@@ -153,18 +152,6 @@ async def test_a_watch_yields_whole_revisions_until_it_ends(
         with pytest.raises(end):
             await collect(client)
     assert found == expected
-
-
-async def test_an_endpoint_that_does_not_answer_is_left(tmp_path: Path) -> None:
-    content = msgspec.json.encode({"header": {"revision": "9"}, "kvs": []})
-    async with gateway(tmp_path, answering(content)) as served:
-        connector = aiohttp.UnixConnector(str(tmp_path / "s"))
-        client = EtcdClient(connector, ["nonsense://a", "http://b"])
-        with pytest.raises(NoAnswer):
-            await client.read(b"a", b"b", limit=1)
-        assert (await client.read(b"a", b"b", limit=1)).revision == 9
-        assert (await served.read(b"a", b"b", limit=1)).revision == 9
-        await client.close()
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda line: b"\n" not in line)), st.lists(st.integers(1, 9)))

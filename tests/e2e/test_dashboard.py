@@ -29,19 +29,19 @@ async def test_what_happens_is_seen() -> None:
         async_playwright() as playwright,
     ):
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page()
+        context = await browser.new_context()
         said: list[str] = []
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        await page.goto(f"http://127.0.0.1:{port}/#{gate.new_token()}")
-        await expect(page.locator("[data-sentence]")).to_have_text("No services yet")
+        context.on("weberror", lambda error: said.append(str(error.error)))
+        context.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        overview = await context.new_page()
+        await overview.goto(f"http://127.0.0.1:{port}/#{gate.new_token()}")
+        await expect(overview.locator("[data-sentence]")).to_have_text("No services yet")
 
         create = ("--no-resolve-image", "--name", "web", "--replicas", "3", "--update-monitor", "2s", "web:lab")
         await swarm.swarm("service", "create", "-d", *create)
-        await expect(page.locator("[data-sentence]")).to_have_text("All is well")
+        await expect(overview.locator("[data-sentence]")).to_have_text("All is well")
 
-        overview = page
-        service = await page.context.new_page()
+        service = await context.new_page()
         await service.goto(f"http://127.0.0.1:{port}/dashboard/services/web")
         await expect(service.locator("[data-standing]")).to_contain_text("3/3")
         await swarm.swarm("service", "scale", "-d", "web=5")

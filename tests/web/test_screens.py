@@ -66,7 +66,7 @@ async def test_every_screen(operators: Dashboard, width: int, theme: str) -> Non
     page = await operators.open(context=await operators.context(width, theme))
     too_wide = []
     for path, text in SCREENS.items():
-        await operators.go(page, address(operators.scene, path))
+        await operators.follow(page, address(operators.scene, path))
         await page.get_by_text(text).filter(visible=True).first.wait_for()
         if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             too_wide.append(path)
@@ -89,7 +89,7 @@ async def test_everybody_can_use_it(operators: Dashboard, theme: str, paths: lis
     page = await operators.open(context=await operators.context(1280, theme))
     found = {}
     for path in paths:
-        await operators.go(page, address(operators.scene, path))
+        await operators.follow(page, address(operators.scene, path))
         await page.get_by_text(SCREENS[path]).filter(visible=True).first.wait_for()
         found[path] = await violations(page)
     assert {path: each for path, each in found.items() if each} == {}

@@ -1,5 +1,6 @@
 """The dashboard's modules: what they import is there, none is long, and no text can become markup or code."""
 
+import configparser
 import re
 from pathlib import Path
 
@@ -67,3 +68,12 @@ def test_no_text_becomes_markup_or_code(path: Path) -> None:
 @pytest.mark.parametrize("page", ["index.html", "terminal.html"])
 def test_pages_ask_nobody_else(page: str) -> None:
     assert not re.search(r"https?://|//[a-z]", (FOLDER / page).read_text())
+
+
+def test_every_file_of_the_pages_is_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(FOLDER.parents[1] / "setup.cfg")
+    patterns = [each.strip() for each in setup["options.package_data"]["manager"].split(",")]
+    installed = {path for pattern in patterns for path in FOLDER.parent.glob(pattern)}
+    own = {path for path in FOLDER.rglob("*") if path.is_file() and not path.is_relative_to(FOLDER / "vendor")}
+    assert {path.name for path in own - installed} == {"package.json", "package-lock.json"}

@@ -19,6 +19,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 from common.errors import InvalidArgument, Unavailable
@@ -161,6 +162,13 @@ def certificate_request(key: bytes, common_name: str = "swarm-node") -> bytes:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(load_key(key), hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM)
+
+
+def browsers_file(name: str, key: bytes, certificate: bytes, root: bytes, password: str) -> bytes:
+    """Return a key and its certificates (PEM) as PKCS #12, encrypted: what browsers import."""
+    own, authority = x509.load_pem_x509_certificate(certificate), x509.load_pem_x509_certificate(root)
+    encryption = serialization.BestAvailableEncryption(password.encode())
+    return pkcs12.serialize_key_and_certificates(name.encode(), load_key(key), own, [authority], encryption)
 
 
 def identity_of(certificate: x509.Certificate) -> Identity:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import docker as docker_sdk
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from common.tls import ROLE_MANAGER, ROLE_WORKER
 from manager.api.http.server import serve
@@ -263,6 +264,24 @@ async def swarm(api: TlsApi) -> AsyncIterator[SwarmCli]:
     host = f"unix://{api.cluster.folder}/docker.sock"
     async with serve(api.cluster.api, [host]):
         yield SwarmCli(host)
+
+
+async def test_a_file_that_browsers_import(api: TlsApi, swarm: SwarmCli, tmp_path: Path) -> None:
+    out = tmp_path / "carol"
+    said = await swarm.ok("client-cert", "carol", "--role", "viewer", "--p12", "--out", str(out))
+    password = said.split("password ")[1].split(",")[0]
+    assert said.endswith("then open https://10.1.0.1:2376/dashboard/")
+    file = out / "browser.p12"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    key, certificate, authorities = pkcs12.load_key_and_certificates(file.read_bytes(), password.encode())
+    assert key is not None
+    assert certificate is not None
+    assert certificate.public_bytes(Encoding.PEM) == (out / "cert.pem").read_bytes()
+    assert [each.public_bytes(Encoding.PEM) for each in authorities] == [(out / "ca.pem").read_bytes()]
+    with pytest.raises(ValueError, match="password"):
+        pkcs12.load_key_and_certificates(file.read_bytes(), b"wrong")
+    async with api.browsing(out) as session, session.get("/dashboard/static/icon.svg") as answer:
+        assert answer.status == 200
 
 
 async def test_what_client_cert_writes_is_what_docker_wants(api: TlsApi, swarm: SwarmCli, tmp_path: Path) -> None:

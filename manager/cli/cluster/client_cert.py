@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from common.errors import AlreadyExists, Unavailable
 from common.model.client import Forbidden, Role
 from common.text.quantities import human_duration, parse_duration
 from common.text.terminal import echo
-from common.tls import certificate_request, new_key
+from common.tls import browsers_file, certificate_request, new_key
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup, flag, invalid
 from manager.cli.failures import ApiError
@@ -29,6 +30,7 @@ from manager.cli.session import with_client
 CREATE = "create"
 # Named as docker wants them.
 FILES = ("ca.pem", "cert.pem", "key.pem")
+BROWSERS = "browser.p12"
 TABLE = Table(
     columns=("{{.Serial}}", "{{.Name}}", "{{.Role}}", "{{.Forbidden}}", "{{.Status}}", "{{.IssuedBy}}"),
     headings={
@@ -112,6 +114,7 @@ def client_cert() -> None:
     metavar="WORD[,WORD...]",
     help=f"What an operator may not do, of {', '.join(Forbidden)}, or all.",
 )
+@flag("--p12", is_flag=True, default=False, help=f"Make {BROWSERS} too, which browsers import.")
 @flag("--out", type=click.Path(path_type=Path), metavar="DIR", help="Directory for the files (default: NAME).")
 @with_client
 async def create(
@@ -123,6 +126,7 @@ async def create(
     ttl: int,
     env: bool,
     forbid: tuple[tuple[str, ...], ...],
+    p12: bool,
     out: Path | None,
 ) -> None:
     """Make a certificate: ca.pem, cert.pem and key.pem, as DOCKER_CERT_PATH wants them.
@@ -139,13 +143,19 @@ async def create(
         )
         _write(directory / "cert.pem", answer["Certificate"].encode(), 0o644)
         _write(directory / "ca.pem", answer["CA"].encode(), 0o644)
+        password = secrets.token_urlsafe(12) if p12 else ""
+        if p12:
+            certificate, root = answer["Certificate"].encode(), answer["CA"].encode()
+            _write(directory / BROWSERS, browsers_file(name, key, certificate, root, password), 0o600)
     echo(how_to_use(answer, name, role, directory))
+    if p12:
+        echo(f"\n{in_a_browser(answer, directory, password)}")
 
 
 @contextmanager
 def _reserve_files(directory: Path, key: bytes) -> Iterator[None]:
     """Write the key first, where no other files are; when no certificate comes of it, nothing is left."""
-    files = [directory / name for name in FILES]
+    files = [directory / name for name in (*FILES, BROWSERS)]
     for each in files:
         if each.exists():
             raise AlreadyExists(f"{each} exists already: give another directory with --out")
@@ -191,6 +201,15 @@ def how_to_use(answer: Any, name: str, role: str, directory: Path) -> str:
     if not hosts:
         lines += ["", "This manager's API is not served over TCP yet: see --host tcp://ADDRESS:2376 of 'run'."]
     return "\n".join(lines)
+
+
+def in_a_browser(answer: Any, directory: Path, password: str) -> str:
+    """Say what to do with the file for browsers. Its password is nowhere else."""
+    host = answer["Hosts"][0].removeprefix("tcp://") if answer["Hosts"] else "HOST:2376"
+    return (
+        f"For the dashboard in a browser: import {directory / BROWSERS}, password {password}, and trust\n"
+        f"{directory / 'ca.pem'} for web sites; then open https://{host}/dashboard/"
+    )
 
 
 @client_cert.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager client-cert ls")

@@ -113,7 +113,7 @@ class Dispatcher:
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
         self.measurements = measurements or Measurements(store.view, clock)
-        self._usages = usages or Usages(store.view)
+        self.usages = usages or Usages(store.view)
         self._liveness = Liveness(self._lose)
         self._parts = SessionParts(
             store=store,
@@ -126,7 +126,7 @@ class Dispatcher:
             renew=self._membership.renew,
             images=self.images,
             measurements=self.measurements,
-            usages=self._usages,
+            usages=self.usages,
             barrier=Barrier(self._sessions),
             managers=managers,
         )
@@ -136,14 +136,14 @@ class Dispatcher:
     async def _measure_asked(self) -> None:
         """Tell workers when somebody begins to look at what tasks of theirs use, or has looked away."""
         changed = asyncio.Event()
-        self._usages.told = changed.set
+        self.usages.told = changed.set
         before: Collection[str] = frozenset()
         while True:
             with contextlib.suppress(TimeoutError):  # then some may have looked away
                 async with asyncio.timeout(ASKED_SECONDS if before else None):
                     await changed.wait()
             changed.clear()
-            asked = self._usages.asked(self._clock.now())
+            asked = self.usages.asked(self._clock.now())
             concerned = {
                 task.node_id
                 for service_id in frozenset(asked) ^ frozenset(before)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from common.model import Service, Task, TaskState, TaskStatus
+from common.model.node import NodeDescription
 from common.model.service import Replicated, ServiceMode, ServiceSpec
 from common.spec import autoscale
 from common.wire.messages import Heartbeat, HeartbeatAck
-from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
+from common.wire.usage_messages import Gauge, HostUsage, Measure, MeasureHost, Scrape, TaskUsage, Usage
 from tests.fakes.dispatching import Manager
 from tests.fakes.world import replace
 
@@ -41,6 +42,34 @@ async def test_a_node_is_told_when_what_it_is_to_measure_changes(manager: Manage
     assert await worker.expect(Measure) == Measure(gauges=(gauge,))
     await manager.remove(task("t1", "n1"))
     assert await worker.expect(Measure) == Measure()
+
+
+async def test_a_service_is_measured_while_it_is_looked_at(manager: Manager) -> None:
+    worker, other = await manager.session("n1"), await manager.session("n2")
+    await manager.put(service(), task("t1", "n1"))
+    usages = manager.dispatcher.usages
+    usages.ask("s1", manager.clock.now())
+    gauge = Gauge(service_id="s1", interval=10.0, cpu=True, memory=True)
+    assert await worker.expect(Measure) == Measure(gauges=(gauge,))
+    await worker.say(Usage(tasks=(TaskUsage(task_id="t1", cpu=0.5, memory=7.0), TaskUsage(task_id="t2", cpu=9.0))), 7)
+    await worker.say(Heartbeat(), 8)
+    await worker.expect(HeartbeatAck, 8)
+    assert {task_id: sample.cpu for task_id, sample in usages.tasks("s1", manager.clock.now()).items()} == {"t1": 0.5}
+    await other.say(Heartbeat(), 9)
+    await other.expect(HeartbeatAck, 9)
+
+
+async def test_a_host_is_measured_by_workers_that_can(manager: Manager) -> None:
+    await manager.node("n1")
+    worker = manager.dial("n1")
+    await worker.hello(description=NodeDescription(hostname="host", measures=True))
+    assert await worker.expect(MeasureHost) == MeasureHost(interval=10.0)
+    await worker.say(HostUsage(cpu=0.5, memory_total=8, memory_available=2, disk_total=-1))
+    await worker.say(Heartbeat(), 5)
+    await worker.expect(HeartbeatAck, 5)
+    sample = manager.dispatcher.usages.host("n1", manager.clock.now())
+    assert sample is not None
+    assert (sample.usage.cpu, sample.usage.memory_available, sample.usage.disk_total) == (0.5, 2, 0)
 
 
 async def test_a_new_session_is_told_again_and_other_nodes_nothing(manager: Manager) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import random
@@ -27,6 +28,7 @@ from common.model import Service
 from common.model.service import ServiceSpec
 from common.version import version
 from manager.loops.leadership import Candidate, Leadership
+from manager.store.backends.etcd.api import NoAnswer
 from manager.store.backends.etcd.backend import EtcdBackend
 from manager.store.backends.etcd.process import EtcdProcess
 from manager.store.backends.sealed import KEY_BYTES, AesSeal
@@ -80,8 +82,12 @@ async def _hand_over(leader: _Manager) -> Callable[[], Awaitable[None]]:
 
 
 async def _kill_manager(leader: _Manager) -> Callable[[], Awaitable[None]]:
-    """Take its client away: nothing of it comes or goes any more, as when its process is gone."""
-    await leader.client.close()
+    """Let nothing of it come or go any more, as when its process is gone."""
+
+    async def no_answer(*_: object) -> bytes:
+        raise NoAnswer("its process is gone")
+
+    leader.client.call = no_answer  # type: ignore[method-assign]
     return _nothing_to_mend
 
 
@@ -140,9 +146,10 @@ def main(argv: Sequence[str]) -> int:
     logging.getLogger("manager").setLevel(logging.CRITICAL)  # members that are ended, or stopped, miss each other
     root = Path(tempfile.mkdtemp(prefix="bench-"))
     rows: list[list[object]] = []
+    numbers = itertools.count()
     try:
         for name in FAULTS:
-            found = [asyncio.run(_measure(root / f"{name}{number}", name)) for number in range(options.rounds)]
+            found = [asyncio.run(_measure(root / f"{next(numbers)}", name)) for number in range(options.rounds)]
             rows.append([name, len(found), statistics.median(found), max(found)])
     finally:
         shutil.rmtree(root)

@@ -154,7 +154,7 @@ async def _watched(etcd: Etcd, revision: int, last: int) -> list[Revision]:
 async def test_the_model_answers_as_etcd_does(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     kills = rng.sample(range(CALLS), KILLS)
-    async with real_members(tmp_path, 1) as (process,):
+    async with real_members(tmp_path / "a, b", 1) as (process,):
         pair = Pair(process, rng)
         try:
             for number in range(CALLS):

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -75,7 +76,7 @@ class EtcdMember:
         options = {
             "name": self.name,
             "data-dir": str(self.directory / "data"),
-            "listen-client-urls": f"unix://{self.socket}",
+            "listen-client-urls": f"unix://{quote(str(self.socket))}",
             # Needed, and dialled by nobody: the manager's client has the socket.
             "advertise-client-urls": "http://127.0.0.1:9",
             "listen-peer-urls": self.listen_url,

@@ -41,6 +41,11 @@ def test_only_the_manager_reaches_it_and_only_members_its_peers(tmp_path: Path) 
     assert "--force-new-cluster=true" in member(tmp_path, forced=True).command()
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    command = member(tmp_path / "a b, c").command()
+    assert f"--listen-client-urls=unix://{tmp_path}/a%20b%2C%20c/etcd.sock" in command, "etcd's flag is a list of URLs"
+
+
 async def test_without_etcd_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tmp_path, "setpriv", "exit 0")
     monkeypatch.setenv("PATH", str(tmp_path))

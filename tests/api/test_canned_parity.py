@@ -126,6 +126,10 @@ class Canned:
         return web.json_response(ANSWERS.get(path, {"Id": "a", "Config": {"Tty": True}}))
 
 
+# What our lists say beyond docker's.
+_OURS = ("Node", "Reference", "State", "UsedBy")
+
+
 @pytest.fixture
 async def canned(tmp_path: Path) -> AsyncIterator[Canned]:
     api, app = Canned(), web.Application()
@@ -142,7 +146,7 @@ def lines(text: str) -> list[Any]:
     if not text.startswith("{"):
         return sorted(text.splitlines())
     entries = [json.loads(line) for line in text.splitlines()]
-    shown = [{key: value for key, value in entry.items() if key not in ("Node", "Reference")} for entry in entries]
+    shown = [{key: value for key, value in entry.items() if key not in _OURS} for entry in entries]
     return sorted(shown, key=str)
 
 

@@ -57,8 +57,9 @@ async def drain(
     is to move: then the node takes no new tasks until all of it is elsewhere, and is drained after that.
     """
     if move_volumes:
-        await _set(client, nodes, "pause")
-        await each(nodes, lambda node: _move_volumes(client, node))
+        for node in nodes:
+            await _change(client, node, "pause")
+            await _move_volumes(client, node)
     due = time.monotonic() + seconds(deadline) if deadline is not None else None
     drained = await _set(client, nodes, "drain", {} if stop_stateful else {"stateful": "refuse"})
     if wait or due is not None:
@@ -87,13 +88,18 @@ async def _set(
     done: dict[str, str] = {}
 
     async def change(reference: str) -> None:
-        node = await client.get(f"/nodes/{reference}")
-        version = {"version": str(node["Version"]["Index"]), **(query or {})}
-        await client.post(f"/nodes/{node['ID']}/update", {**node["Spec"], "Availability": availability}, version)
-        done[node["ID"]] = reference
+        done[await _change(client, reference, availability, query)] = reference
 
     await each(references, change)
     return done
+
+
+async def _change(client: Client, reference: str, availability: str, query: Mapping[str, str] | None = None) -> str:
+    """Set the availability of a node and return its id."""
+    node = await client.get(f"/nodes/{reference}")
+    version = {"version": str(node["Version"]["Index"]), **(query or {})}
+    await client.post(f"/nodes/{node['ID']}/update", {**node["Spec"], "Availability": availability}, version)
+    return str(node["ID"])
 
 
 async def _until_empty(client: Client, nodes: dict[str, str], due: float | None) -> None:

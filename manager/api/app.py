@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from common.aio.steady import keep_going
 from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
@@ -194,10 +195,12 @@ class Api:
         await self._tasks.__aenter__()
         events = self.context.events.run(self.context.store, self.context.clock)
         presence = self.context.presence.run(self.context.store)
+        observing = keep_going("the overview", self.context.overview.run)
+        feeding = keep_going("the overview's feed", self.context.feed.run)
         self._followers.append(self._tasks.create_task(events, name="api-events"))
         self._followers.append(self._tasks.create_task(presence, name="api-presence"))
-        self._followers.append(self._tasks.create_task(self.context.overview.run(), name="api-overview"))
-        self._followers.append(self._tasks.create_task(self.context.feed.run(), name="api-feed"))
+        self._followers.append(self._tasks.create_task(observing, name="api-overview"))
+        self._followers.append(self._tasks.create_task(feeding, name="api-feed"))
         return self
 
     async def __aexit__(

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +13,9 @@ from common.model.client import Role
 from common.model.service import Replicated, ServiceMode
 from manager.api.access.roles import Caller
 from manager.api.call import Call, Stream
+from manager.overview.entries import entries_of
+from manager.overview.timeline import Entry
+from manager.store.changes import Change
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
@@ -49,6 +52,30 @@ async def test_an_empty_cluster_says_so(client: Client):
     found = await client.get("/swarm/overview")
     assert (found["Level"], found["Sentence"]) == ("empty", "No services yet · 3 of 3 nodes ready")
     assert found["Totals"]["Nodes"] == {"ready": 3}
+
+
+async def test_a_bug_with_one_change_keeps_no_other_out(
+    cluster: ApiCluster, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def entries(change: Change, *others: Any) -> Iterator[Entry]:
+        if change.current.id == WORKER1:
+            raise RuntimeError("a bug")
+        return entries_of(change, *others)
+
+    await heard(cluster)
+    monkeypatch.setattr("manager.api.overview.observer.entries_of", entries)
+
+    def drain(tx: Transaction) -> None:
+        for node in [tx.nodes.get(WORKER1), tx.nodes.get(WORKER2)]:
+            assert node is not None
+            tx.put(msgspec.structs.replace(node, spec=msgspec.structs.replace(node.spec, availability="drain")))
+
+    await cluster.store.update(drain)
+    await heard(cluster)
+    found = (await client.get("/swarm/timeline?topic=nodes"))["Entries"]
+    assert [entry["Text"] for entry in found] == ["w2 was changed: availability active → drain"]
+    assert "the overview is not right about" in caplog.text
+    caplog.clear()
 
 
 @pytest.mark.usefixtures("tasks")

@@ -151,6 +151,7 @@ async def test_no_prune_and_no_removal_takes_it(swarm: Cluster) -> None:
     assert await starts(swarm)
 
 
+@long
 async def test_a_volume_that_is_removed_by_hand_is_missed(swarm: Cluster) -> None:
     await holder(swarm).docker("volume", "rm", "app_db")
     await swarm.swarm("service", "scale", "-d", f"{NAME}=1")

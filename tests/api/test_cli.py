@@ -271,10 +271,17 @@ async def test_node_update_and_a_role_that_cannot_change(swarm: SwarmCli):
     await swarm.ok("node", "update", "--label-rm", "disk", "w1")
     missing = await swarm.run("node", "update", "--label-rm", "disk", "w1")
     assert (missing.code, missing.err) == (1, "key disk doesn't exist in node's labels\n")
-    for words in (("promote", "w1"), ("demote", "m1"), ("update", "--role", "manager", "w1")):
+    alone = "the store of this cluster is a file of its one manager"
+    for words, why in (
+        (("promote", "w1"), alone),
+        (("demote", "m1"), "attempting to demote the last manager of the swarm"),
+        (("update", "--role", "manager", "w1"), alone),
+    ):
         ran = await swarm.run("node", *words)
         assert ran.code == 1
-        assert "swarm-manager init" in ran.err
+        assert why in ran.err
+    assert await swarm.ok("node", "promote", "m1") == "Node m1 is already a manager."
+    assert await swarm.ok("node", "demote", "w1") == "Node w1 is already a worker."
 
 
 async def test_a_nodes_name_and_what_is_not_believed_of_it(cluster: ApiCluster, swarm: SwarmCli, docker: DockerCli):

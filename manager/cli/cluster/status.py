@@ -46,12 +46,21 @@ async def status(client: Client, /) -> None:
 def describe(url: str, version: Any, swarm: Any, nodes: list[Any]) -> list[tuple[str, str]]:
     """Make the lines of the report from the API's answers."""
     states = Counter(node["Status"].get("State", "unknown") for node in nodes)
-    managers = sum(1 for node in nodes if node.get("ManagerStatus"))
+    managers = [node for node in nodes if node.get("ManagerStatus")]
     counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return [
         ("Manager", f"running at {url}"),
         ("Version", f"{version.get('Version', '')} (API {version.get('ApiVersion', '')})"),
         ("Cluster", str((swarm.get("Cluster") or {}).get("ID", "none"))),
         ("Node", f"{swarm.get('NodeID', '')} at {swarm.get('NodeAddr', '')}"),
-        ("Nodes", f"{len(nodes)} ({counted}; {managers} manager{'' if managers == 1 else 's'})"),
+        ("Nodes", f"{len(nodes)} ({counted}; {len(managers)} manager{'' if len(managers) == 1 else 's'})"),
+        *([("Managers", ", ".join(map(_standing, managers)))] if len(managers) > 1 else []),
+        *([("Trouble", swarm["Error"])] if swarm.get("Error") else []),
     ]
+
+
+def _standing(node: Any) -> str:
+    """Say what one of several managers is at the moment."""
+    status = node["ManagerStatus"]
+    name = str(node.get("Description", {}).get("Hostname") or node.get("ID", ""))
+    return f"{name} ({'leader' if status.get('Leader') else status.get('Reachability', 'unknown')})"

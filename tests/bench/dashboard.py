@@ -102,7 +102,7 @@ async def measure(options: argparse.Namespace) -> None:
                 arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
                 browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
                 page = await browser.new_page(viewport={"width": 1280, "height": 900})
-                rows = await browse(page, f"http://127.0.0.1:{port}/#{gate.new_token()}", store)
+                rows = await browse(page, f"http://127.0.0.1:{port}/dashboard/?zoom=boxes#{gate.new_token()}", store)
                 await browser.close()
     title = f"{options.nodes:,} nodes, {options.services} services, {options.tasks:,} tasks, one tab"
     print_table(title, ("", "measured"), rows)

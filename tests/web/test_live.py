@@ -2,12 +2,15 @@
 
 import re
 
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from common.model.update import UpdateState
 from manager.api.http.server import serve
+from manager.cli.dashboard.keys import Keys
 from tests.e2e.ci import long
-from tests.web.conftest import SHARED, Dashboard
+from tests.fakes.api_cluster import ApiCluster
+from tests.web.conftest import SHARED, Dashboard, dashboard_of
+from tests.web.scene import Scene
 
 pytestmark = SHARED
 
@@ -101,3 +104,22 @@ async def test_the_last_hour_is_drawn(dashboard: Dashboard) -> None:
     await dashboard.go(page, "/services/shop_api")
     await expect(page.get_by_role("img", name=re.compile("^CPU, the last hour: now .* cores"))).to_be_visible()
     assert dashboard.complaints == []
+
+
+async def test_a_dashboard_that_was_ended_says_how_to_go_on(dashboard: Dashboard) -> None:
+    """Its key is worth nothing to the next one."""
+    page = await dashboard.open()
+    dashboard.gate.keys = Keys()
+    await page.reload()
+    await expect(page.get_by_role("alert")).to_contain_text("This page has no key")
+    await expect(page.get_by_role("alert")).to_contain_text("swarm-manager dashboard")
+
+
+async def test_an_empty_cluster_says_how_to_fill_it(browser: Browser) -> None:
+    async with ApiCluster(idle=True) as cluster:
+        served = serve(cluster.api, [f"unix://{cluster.folder}/docker.sock"])
+        async with served, dashboard_of(Scene(cluster), browser, "viewer") as dashboard:
+            page = await dashboard.open()
+            await expect(page.locator("[data-sentence]")).to_have_text("No services yet")
+            await expect(page.locator("main")).to_contain_text("swarm-manager stack deploy -c docker-compose.yaml app")
+            assert dashboard.complaints == []

@@ -145,7 +145,7 @@ async function lead() {
     abort.abort();
     const failed = await stream;
     if (failed) {
-      report(failed instanceof Refused ? "refused" : "lost", failed.message);
+      report(failed instanceof Refused && failed.isKeyless ? "refused" : "lost", failed.message);
       await Promise.race([pause(RETRY_MILLISECONDS), changed]);
     }
   }

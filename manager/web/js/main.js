@@ -1,7 +1,7 @@
 // The dashboard: finds its key, draws the bar and the screen that the address means.
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
-import { Lost, Refused, get } from "./api.js";
+import { Refused, get } from "./api.js";
 import { begin as beginFeed, link } from "./feed.js";
 import { html } from "./html.js";
 import { listen as listenToKeys } from "./keys.js";
@@ -38,10 +38,10 @@ function skip(event) {
 }
 
 function LinkNotice() {
-  const { state, at } = link.value;
+  const { state, at, why } = link.value;
   if (state !== "lost") return null;
   const since = at ? `What you see is as of ${new Date(at * 1000).toLocaleTimeString()}` : "Nothing is known yet";
-  return html`<p class="link-notice" role="status">The manager does not answer. ${since}; trying again.</p>`;
+  return html`<p class="link-notice" role="status" title=${why}>The manager does not answer. ${since}; trying again.</p>`;
 }
 
 /** @param {{why: string}} props */
@@ -54,16 +54,23 @@ function Keyless({ why }) {
   </div>`;
 }
 
-/** Find out who looks; while the manager does not answer, again and again. @returns {Promise<string>} why not */
-async function whoLooks() {
+/**
+ * Find out who looks; while the manager does not answer, or cannot serve, again and again.
+ * @param {HTMLElement} root @returns {Promise<string>} why not
+ */
+async function whoLooks(root) {
   for (;;) {
     try {
       me.value = await get("/swarm/caller");
       return "";
     } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
       if (error instanceof Refused && error.isKeyless) forget();
-      if (!(error instanceof Lost)) return error instanceof Error ? error.message : String(error);
-      link.value = { state: "lost", at: 0, why: error.message };
+      if (error instanceof Refused && error.status < 500) return message;
+      const notice = document.createElement("p");
+      notice.className = "notice";
+      notice.textContent = `${message} Trying again …`;
+      root.replaceChildren(notice);
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MILLISECONDS));
     }
   }
@@ -74,7 +81,7 @@ async function main() {
   listen();
   const root = /** @type {HTMLElement} */ (document.getElementById("app"));
   const refusal = await beginSession();
-  const why = refusal || (await whoLooks());
+  const why = refusal || (await whoLooks(root));
   root.replaceChildren();
   if (why) {
     link.value = { state: "refused", at: 0, why };

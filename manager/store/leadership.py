@@ -91,7 +91,9 @@ def judge(seen: Seen, now: float, jitter: float, patience: Patience, generation:
 
 def _claim_at(seen: Seen, jitter: float, patience: Patience) -> float:
     """Return when to claim, if nothing is heard of a leader until then."""
-    again = seen.tried_at + patience.claim_again + jitter
+    # What was heard since a claim may be why it failed, and then the next one need not.
+    heard = seen.moved_at > seen.tried_at
+    again = seen.moved_at if heard else seen.tried_at + patience.claim_again + jitter
     if seen.record is None:
         return again
     # By a record of its own nobody else leads: it is from before a start, or of a claim whose answer was lost. But a

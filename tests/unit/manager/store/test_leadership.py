@@ -75,6 +75,11 @@ def test_a_claim_that_failed_is_not_repeated_at_once(found: LeaderRecord | None)
     assert judge(seen(found, 5.0, tried_at=6.0), 6.0, 0.1, PATIENCE) == Wait(pytest.approx(6.4))
 
 
+def test_a_claim_that_failed_is_repeated_when_there_is_news() -> None:
+    vacant = record("other", vacant=True)
+    assert isinstance(judge(seen(vacant, 6.1, tried_at=6.0), 6.1, 0.1, PATIENCE), Claim)
+
+
 @pytest.mark.parametrize("vacant", [False, True])
 def test_who_has_led_leaves_it_to_the_others_first(vacant: bool) -> None:
     here = seen(record("own", vacant=vacant), moved_at=5.0, has_led=True)

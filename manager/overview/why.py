@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from common.clock import rfc3339
@@ -64,11 +63,10 @@ def why(task: Task, view: View, load: ClusterLoad) -> Why:
 
 
 def _refusing(refusal: Refusal) -> RefusingNodes:
-    lacking = Counter(what for node in refusal.nodes for what in refusal.filter.lacking(node))
     return RefusingNodes(
         reason=refusal.filter.explain(refusal.nodes),
         nodes=_names(refusal.nodes),
-        lacking=tuple(what for what, _ in lacking.most_common()),
+        lacking=tuple(refusal.filter.missing(refusal.nodes)),
     )
 
 

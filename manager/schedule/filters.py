@@ -52,9 +52,13 @@ class Filter:
 
     def explain(self, refused: Collection[NodeLoad]) -> str:
         text = self.one if len(refused) == 1 else self.many.format(len(refused))
-        missing = Counter(name for load in refused for name in self.lacking(load))
-        named = ", ".join(name for name, _ in missing.most_common(_MOST_NAMED))
+        named = ", ".join(self.missing(refused)[:_MOST_NAMED])
         return f"{text}: {named}" if named else text
+
+    def missing(self, refused: Iterable[NodeLoad]) -> list[str]:
+        """Return what these nodes lack: what most of them do first, then by name, whatever order they come in."""
+        counts = Counter(name for load in refused for name in self.lacking(load))
+        return sorted(counts, key=lambda name: (-counts[name], name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from common.errors import leaves
-from common.process import logs
+from common.process import join_token, logs
 from common.process.hardening import keep_memory_off_disk, refuse_others_writing
 from common.process.hosts import MANAGER_HOST
 from common.text.terminal import echo
@@ -132,14 +131,16 @@ def init(
     cls=OwnCommand,
     examples="""
     swarm-manager join --token SWMTKN-1-… 192.0.2.10:2377
+    swarm-manager join --token-file /root/token 192.0.2.10:2377
     """,
 )
 @click.argument("address", metavar="HOST[:PORT]")
+@click.option("--token", default="", help="What 'join-token manager' prints; -: read it from standard input.")
 @click.option(
-    "--token",
-    envvar="SWARM_JOIN_TOKEN",
-    required=True,
-    help="What 'join-token manager' prints; -: read it from standard input.",
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"Read the token from a file. The default is the variable {join_token.VARIABLE}.",
 )
 @click.option("--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one.")
 @click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
@@ -151,6 +152,7 @@ def join(
     *,
     address: str,
     token: str,
+    token_file: Path | None,
     advertise_addr: str | None,
     listen_addr: str | None,
     data_dir: Path,
@@ -164,7 +166,7 @@ def join(
     founding.join(
         data_dir,
         address,
-        token=sys.stdin.readline().strip() if token == "-" else token,  # noqa: S105 - the usual word for it
+        token=join_token.read_token(token, token_file, role="manager"),
         advertise=advertise_addr,
         listen=listen_addr,
         hosts=hosts,

@@ -29,7 +29,7 @@ _PATH = "store.key"
 
 
 class Locked(Unavailable):
-    """The keys are locked: somebody has to say the cluster's unlock key."""
+    """The keys are locked, and open with the cluster's unlock key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class KeyFile:
         if file.keys is not None:
             return _keyring(file.keys, self.path)
         if unlock_key is None:
-            raise Locked(f"{self.path} is locked: say the cluster's unlock key with 'swarm-manager unlock'")
+            raise Locked(f"{self.path} is locked: unlock it with 'swarm-manager unlock' and the cluster's unlock key")
         seal = _unlock_seal(unlock_key)
         try:
             content = seal.open(_PATH, file.locked)

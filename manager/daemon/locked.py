@@ -58,7 +58,7 @@ async def answer_locked(
         )
         front = Front(api)
         async with api, serve(front, sockets, group=group):
-            _log.warning("this manager is locked: say the cluster's unlock key with 'swarm-manager unlock'")
+            _log.warning("this manager is locked: unlock it with 'swarm-manager unlock' and the cluster's unlock key")
             yield front
 
 

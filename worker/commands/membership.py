@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from common.process import join_token
 from common.process.hosts import ENGINE_HOST
 from common.process.interrupt import interruptible
 from common.text.help import as_epilog
@@ -14,7 +15,7 @@ from common.text.terminal import echo
 from worker.commands.agent import run_agent
 from worker.commands.options import DATA_DIR, LOG_LEVEL, plain_errors
 from worker.config import DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir
-from worker.host import background, join, join_token, leave
+from worker.host import background, join, leave
 
 
 @click.command(

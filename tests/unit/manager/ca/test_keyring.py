@@ -30,7 +30,7 @@ def test_what_was_saved_is_read_and_for_its_owner_only(file: KeyFile) -> None:
 def test_a_locked_file_opens_with_its_unlock_key_alone(file: KeyFile) -> None:
     keyring = new_keyring().locked_with(new_unlock_key())
     file.save(keyring)
-    with pytest.raises(Locked, match="is locked: say the cluster's unlock key with 'swarm-manager unlock'"):
+    with pytest.raises(Locked, match="is locked: unlock it with 'swarm-manager unlock'"):
         file.load()
     with pytest.raises(InvalidArgument, match="swarm could not be unlocked: invalid key provided"):
         file.load(new_unlock_key())

@@ -1,4 +1,4 @@
-"""Where `swarm-worker join` has its token from: whoever lists a host's processes reads their arguments."""
+"""Where a host that joins has its token from: whoever lists a host's processes reads their arguments."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ STANDARD_INPUT = "-"
 _MOST_BYTES = 4096
 
 
-def read_token(given: str, file: Path | None, environment: MutableMapping[str, str] = os.environ) -> str:
+def read_token(
+    given: str, file: Path | None, environment: MutableMapping[str, str] = os.environ, *, role: str = "worker"
+) -> str:
     """Return the token: the one given (`-`: standard input), a file's, or the environment's, which is taken out of it.
 
     The daemon that is started afterwards, and what it starts, is not to have it in its environment.
+    `role` is what the host joins as, for the words.
 
     Raises:
         InvalidArgument: there is none, or there are two, or it cannot be read.
@@ -31,13 +34,13 @@ def read_token(given: str, file: Path | None, environment: MutableMapping[str, s
     if given == STANDARD_INPUT:
         token = _from_standard_input()
     elif file is not None:
-        token = _from_file(file)
+        token = _from_file(file, role)
     else:
         token = given or inherited
     if not token.strip():
         raise InvalidArgument(
             f"no token: give it with --token-file FILE, --token - (standard input), --token TOKEN or {VARIABLE}; "
-            "'swarm-manager join-token worker' prints it"
+            f"'swarm-manager join-token {role}' prints it"
         )
     return token.strip()
 
@@ -48,11 +51,11 @@ def _from_standard_input() -> str:
     return sys.stdin.readline(_MOST_BYTES)
 
 
-def _from_file(file: Path) -> str:
+def _from_file(file: Path, role: str) -> str:
     try:
         with file.open(encoding="ascii") as opened:
             return opened.read(_MOST_BYTES)
     except OSError as error:
         raise InvalidArgument(f"cannot read the token from {file}: {error.strerror}") from error
     except UnicodeDecodeError:
-        raise InvalidArgument(f"{file} has no token in it: 'swarm-manager join-token -q worker' prints one") from None
+        raise InvalidArgument(f"{file} has no token in it: 'swarm-manager join-token -q {role}' prints one") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidArgument
-from worker.host.join_token import read_token
+from common.process.join_token import read_token
 
 TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
 
@@ -43,7 +43,7 @@ def test_the_environment_which_has_it_no_longer():
 
 
 def test_a_terminal_is_asked_and_does_not_show_it():
-    program = "from worker.host.join_token import read_token; print('read', read_token('-', None, {})[-5:])"
+    program = "from common.process.join_token import read_token; print('read', read_token('-', None, {})[-5:])"
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
@@ -75,3 +75,8 @@ def test_what_is_wrong_is_said(tmp_path: Path, given: str, file: str | None, con
         (tmp_path / str(file)).write_text(content, encoding="latin-1")
     with pytest.raises(InvalidArgument, match=said):
         read_token(given, tmp_path / file if file else None, {})
+
+
+def test_who_joins_as_a_manager_is_told_of_the_managers_token():
+    with pytest.raises(InvalidArgument, match="'swarm-manager join-token manager' prints it"):
+        read_token("", None, {}, role="manager")

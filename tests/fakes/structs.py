@@ -36,6 +36,8 @@ def _strategy(info: inspect.Type, depth: int, scalars: Scalars) -> st.SearchStra
             return st.one_of(*(_strategy(option, depth, scalars) for option in info.types))
         case inspect.VarTupleType():
             return st.lists(_strategy(info.item_type, depth, scalars), max_size=0 if depth > 6 else 2).map(tuple)
+        case inspect.TupleType():
+            return st.tuples(*(_strategy(each, depth, scalars) for each in info.item_types))
         case inspect.DictType():
             values = _strategy(info.value_type, depth, scalars)
             return st.dictionaries(_strategy(info.key_type, depth, scalars), values, max_size=2)

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _NEEDS_ROOT = ("lab", "e2e", "clients")
 
@@ -14,6 +15,9 @@ def pytest_configure() -> None:
     """Let tests interrupt programs also where a shell runs all this in the background, and so ignores Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes is the machine's load as much as ours: benches judge time, tests do not.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:

@@ -21,7 +21,7 @@ from tests.sim.chaos import Chaos
 from tests.sim.managers import Managers
 from tests.sim.test_seeds import converge
 
-SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "60"))
+SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "40"))
 PART = 5
 FAULTS_SECONDS = 40.0
 # As long as no misfortune of a manager, or of etcd, lasts.

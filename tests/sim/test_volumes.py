@@ -24,7 +24,7 @@ from tests.sim.host import BAD_IMAGE
 from tests.sim.invariants import Broken
 
 # Each takes about as long as eight of the other seeds.
-SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "60"))
+SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "30"))
 PART = 20
 FAULTS_SECONDS = 60.0
 REST_SECONDS = 400.0

@@ -77,10 +77,10 @@ async def test_a_limit_is_kept_and_progress_reported(place: Path) -> None:
 
 async def test_either_side_may_be_killed_at_any_moment(place: Path) -> None:
     rng = random.Random(5)
-    for number in range(200):
+    for number in range(100):
         (place / "source" / str(number)).write_bytes(rng.randbytes(rng.choice([10, 5000, 40_000])))
     (place / "source" / "large").write_bytes(rng.randbytes(9_000_000))
-    for attempt in range(6):
+    for attempt in range(4):
         async with both(place, "--limit", "8000000") as (sender, receiver):
             with contextlib.suppress(Unavailable):
                 await sender.wait_for(Ready)

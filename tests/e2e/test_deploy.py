@@ -23,7 +23,7 @@ getent group | sort
 cat /proc/sys/net/ipv4/ip_forward
 ip -br link | awk '{print $1}' | grep -v '^eth0'
 nft -s list ruleset
-ps ax -o args= | grep -v -e '^ps' -e '^sh -c' -e '^nsenter' | grep -e '[s]warm-' -e '[d]ockerd' || true
+ps ax -o args= | grep -v -e '^ps' -e '^sh -c' -e '^nsenter' | grep -e '[s]warm-' -e '[d]ockerd' -e '[e]tcd' || true
 """
 
 # Debian's units start it at boot.
@@ -43,6 +43,10 @@ sed -i /swarm-worker/d /opt/swarm/manifest
 rm /usr/local/bin/swarm-worker
 """
 
+
+# What `node ls` prints, without its heading.
+NODE_TABLE = re.compile(r"^ID +HOSTNAME .*MANAGER STATUS.*\n((?:\S.*\n)+)", re.MULTILINE)
+MANAGER_STATUSES = {"Leader", "Reachable", "Unreachable"}
 
 # What others may write of an installation.
 WRITABLE = """
@@ -123,6 +127,47 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
             await host.run("mount", "--bind", QUICKSTART_DOCKER, QUICKSTART_DOCKER)
         await host.run(QUICKSTART, "--down", env=offline)
         assert await inventory(host) == before
+
+
+@long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", [BareMachine, SystemdHost])
+async def test_quickstart_shows_a_failover(kind: type[Host], offline: dict[str, str]):
+    async with Lab("failover", hosts=1, client=False, host_type=kind, engine=False) as lab:
+        host = lab.hosts[0]
+        if kind is SystemdHost:
+            await host.run("sh", "-c", NEVER_STARTED_DOCKER)
+        before = await inventory(host)
+        for wrong in ("2", "x"):
+            refused = await host.run(QUICKSTART, "--managers", wrong, env=offline, check=False)
+            assert refused.returncode == 1
+            assert "give 3, 5 or 7" in refused.stderr
+        assert await inventory(host) == before
+
+        # The first time this machine's own manager leads, the second time one of the others.
+        killed = {await killed_leader(host, offline), await killed_leader(host, offline)}
+        assert host.name in killed
+        assert len(killed) == 2
+        await host.run(QUICKSTART, "--down", env=offline)
+        assert await inventory(host) == before
+
+
+async def killed_leader(host: Host, offline: dict[str, str]) -> str:
+    """Have the quickstart show a failover; return whom it killed."""
+    shown = (await host.run(QUICKSTART, "--managers", "3", env=offline, timeout=150)).stdout
+    first, second, third = (manager_statuses(table) for table in NODE_TABLE.findall(shown))
+    assert sorted(first.values()) == sorted(third.values()) == ["Leader", "Reachable", "Reachable"]
+    assert sorted(second.values()) == ["Leader", "Reachable", "Unreachable"]
+    [killed] = (name for name, status in second.items() if status == "Unreachable")
+    assert first[killed] == "Leader"
+    assert re.search(r"^[1-9]\d* ms after the kill, the next leader had taken the change\.$", shown, re.MULTILINE)
+    return killed
+
+
+def manager_statuses(table: str) -> dict[str, str]:
+    """Read the columns HOSTNAME and MANAGER STATUS of what `node ls` printed."""
+    rows = (line.replace("*", " ").split() for line in table.splitlines())
+    return {row[1]: next(word for word in row if word in MANAGER_STATUSES) for row in rows}
 
 
 @pytest.mark.timeout(170)

@@ -190,7 +190,7 @@ manager_ended() {
 # As when its host loses its power: the manager and its etcd, at once and without a word.
 kill_manager() {
     local pid children
-    pid=$(pid_of_manager "$1")
+    pid=$(pid_of_manager "$1") || return 0
     read -ra children <"/proc/$pid/task/$pid/children" || true
     kill -KILL "$pid" "${children[@]}"
     # It stays away, as the host would, until we start it again.
@@ -235,9 +235,11 @@ remove_managers() {
 leave_cluster() {
     local number=$1
     shift
-    attempt swarm-manager "$@" leave --force
-    # Without the others it may not be able to leave in order.
-    wait_for 20 manager_ended "$number" || kill_manager "$number"
+    # Where the others do not run any more, it cannot.
+    if ! show swarm-manager "$@" leave --force || ! wait_for 20 manager_ended "$number"; then
+        warn "manager $number of this machine has not left in order, and is killed if it runs"
+        kill_manager "$number"
+    fi
 }
 
 remove_bridge() {

@@ -130,7 +130,7 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
 
 
 @long
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", [BareMachine, SystemdHost])
 async def test_quickstart_shows_a_failover(kind: type[Host], offline: dict[str, str]):
     async with Lab("failover", hosts=1, client=False, host_type=kind, engine=False) as lab:

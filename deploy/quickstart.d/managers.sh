@@ -4,7 +4,6 @@
 
 readonly BRIDGE=quickstart0
 readonly MANAGERS_MADE=$STATE/managers
-readonly LABEL=failover
 
 # Set MANAGERS to the number that was given, or to that of the last run; 1: the manager of this machine alone.
 choose_managers() {
@@ -39,6 +38,7 @@ keep_etcd_for_managers() {
     ! systemd_runs || systemctl disable --quiet etcd.service || warn "etcd.service may take port 2380 at the next boot"
 }
 
+# Managers are numbered: the first is this machine's own.
 name_of() {
     echo "quickstart-$1"
 }
@@ -64,11 +64,9 @@ address_of() {
 }
 
 ensure_bridge() {
-    if [ ! -e "/sys/class/net/$BRIDGE" ]; then
-        ip link add "$BRIDGE" type bridge
-        ip addr add "$(address_of 1)/24" dev "$BRIDGE"
-        ip link set "$BRIDGE" up
-    fi
+    [ -e "/sys/class/net/$BRIDGE" ] || ip link add "$BRIDGE" type bridge
+    ip addr replace "$(address_of 1)/24" dev "$BRIDGE"
+    ip link set "$BRIDGE" up
     # Docker has the kernel ask iptables about what crosses a bridge, too, and forbids what it does not know.
     bridge_rule -C 2>/dev/null || bridge_rule -I
 }
@@ -111,16 +109,12 @@ on_host() {
     nsenter --net="$base.net" --uts="$base.uts" "$@"
 }
 
-# Show a command as one would type it on a manager's host, and run it there.
+# Show a command as one would type it on a further manager's host, and run it there.
 show_on() {
     local number=$1
     shift
-    if [ "$number" = 1 ]; then
-        show "$@"
-    else
-        printf '\n%s$ %s\n' "$(name_of "$number")" "$*"
-        on_host "$number" "$@"
-    fi
+    printf '\n%s$ %s\n' "$(name_of "$number")" "$*"
+    on_host "$number" "$@"
 }
 
 ensure_more_managers() {
@@ -198,7 +192,7 @@ kill_manager() {
 }
 
 change_is_taken() {
-    docker -H "$1" service update --detach --label-add "$LABEL=$EPOCHREALTIME" "$SERVICE" >/dev/null 2>&1
+    docker -H "$1" service update --detach --label-add "failover=$EPOCHREALTIME" "$SERVICE" >/dev/null 2>&1
 }
 
 show_failover() {

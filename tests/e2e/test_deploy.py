@@ -130,7 +130,7 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
 
 
 @long
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("kind", [BareMachine, SystemdHost])
 async def test_quickstart_shows_a_failover(kind: type[Host], offline: dict[str, str]):
     async with Lab("failover", hosts=1, client=False, host_type=kind, engine=False) as lab:
@@ -153,7 +153,7 @@ async def test_quickstart_shows_a_failover(kind: type[Host], offline: dict[str, 
 
 async def show_failover(host: Host, offline: dict[str, str]) -> None:
     """Have the quickstart show a failover: another manager leads, and the killed one comes back."""
-    shown = (await host.run(QUICKSTART, "--managers", "3", env=offline, timeout=150)).stdout
+    shown = (await host.run(QUICKSTART, "--managers", "3", env=offline, timeout=200)).stdout
     first, second, third = (manager_statuses(table) for table in NODE_TABLE.findall(shown))
     assert sorted(first.values()) == sorted(third.values()) == ["Leader", "Reachable", "Reachable"]
     assert sorted(second.values()) == ["Leader", "Reachable", "Unreachable"]

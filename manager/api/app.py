@@ -112,7 +112,6 @@ RESOURCES = (
     containers,
     execs,
     terminal,
-    terminal,
     volumes,
     volume_claims,
     volume_evacuation,

@@ -97,6 +97,28 @@ class ProtocolError(SwarmError):
     code = "InvalidArgument"
 
 
+_BY_CODE: dict[str, type[SwarmError]] = {
+    each.code: each
+    for each in (
+        AlreadyExists,
+        FailedPrecondition,
+        InvalidArgument,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        Unauthenticated,
+        Unavailable,
+    )
+}
+_LONGEST_MESSAGE = 1000
+
+
+def of_code(code: str, message: str) -> SwarmError:
+    """Make the error that another process has told of, so that nothing in it acts on a terminal."""
+    words = "".join(each if each.isprintable() else "?" for each in message[:_LONGEST_MESSAGE])
+    return _BY_CODE.get(code, SwarmError)(words)
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """Yield what an error consists of: the errors of a group, however deep, else the error itself."""
     if isinstance(error, BaseExceptionGroup):

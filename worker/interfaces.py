@@ -234,6 +234,9 @@ class Engine(Protocol):
     async def create_volume(self, name: str) -> EngineVolume:
         """Make a volume of the engine's own driver; one that is there already is returned."""
 
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that does not exist is not an error."""
+
     async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]: ...
 
     async def create_network(self, body: JSON) -> str: ...

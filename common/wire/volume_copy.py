@@ -3,33 +3,48 @@
 For each half of a copy the manager opens two streams to the worker that has it (`OpenStream`): `CONTROL`, on which both
 sides say lines of JSON, and then `DATA`, which carries the halves' own bytes. The first line of both is an `Order`;
 then come the manager's `CopyCommand`s and the worker's `CopyEvent`s.
+
+A volume's archive has the same two streams to its one worker. For `export` the worker sends the archive, and then
+`archived`. For `import` the manager sends it, hears `archived`, and says `mark`, which keeps the volume: without that
+word it is removed again.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import msgspec
 
+from common.errors import ProtocolError, Unavailable, of_code
+
 CONTROL, DATA = "volume-control", "volume-data"
 MAX_LINE = 64 * 1024
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+ID = re.compile(r"[a-z0-9]{1,64}")
+PIECE = 1 << 16
+Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Have the half `part` of a copy: of the volume `volume` with this lineage and, at the sender, this generation.
 
+    An archive that is exported has whatever data is there; one that is imported makes a volume with this lineage.
+
     `id` names the copy on this worker: both streams have the same.
     """
 
     id: str
-    part: Literal["send", "receive"]
+    part: Literal["send", "receive", "export", "import"]
     volume: str
-    data_id: str
-    generation: int
+    data_id: str = ""
+    generation: int = 0
 
 
 class CopyCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`pass`, `last`, `stop` are the copying process's; `mark` writes the generation beside the receiver's data."""
+    """`pass`, `last`, `stop` are the copying process's; `mark` writes the generation beside what has come."""
 
     do: Literal["pass", "last", "stop", "mark"]
     generation: int = 0
@@ -37,6 +52,8 @@ class CopyCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 class CopyEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What happened: `prepared` (the data stream is waited for), `ready`, `progress`, `passed`, `marked`, `failed`.
+
+    `archived`: the archive is whole.
 
     `done`, `left`: bytes. `seconds`: until the pass ends. `next` (`pass`, `last`, `give-up`) and `rest`, the estimated
     seconds of the last pass, follow a pass; `digest` the last one. `code` and `message` are a `SwarmError`'s.
@@ -51,3 +68,56 @@ class CopyEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     digest: str = ""
     code: str = ""
     message: str = ""
+
+
+_EVENT = msgspec.json.Decoder(CopyEvent)
+
+
+class CopyControl:
+    """The manager's end of a control stream."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._rest = b""
+
+    def tell(self, command: CopyCommand) -> None:
+        self._writer.write(msgspec.json.encode(command) + b"\n")
+
+    async def event(self) -> CopyEvent:
+        """Wait for the next event.
+
+        Raises:
+            Unavailable: the worker, or the way to it, is gone.
+            SwarmError: it has failed, in its worker's words.
+
+        """
+        while b"\n" not in self._rest:
+            if len(self._rest) > MAX_LINE:
+                raise ProtocolError("a worker says a line that is too long")
+            try:
+                data = await self._reader.read(PIECE)
+            except OSError as error:
+                raise Unavailable(f"the connection to a worker broke: {error}") from error
+            if not data:
+                raise Unavailable("a worker, or the way to it, is gone")
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        try:
+            event = _EVENT.decode(line)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ProtocolError("a worker says what nobody understands of a copy") from error
+        if event.event == "failed":
+            raise of_code(event.code, event.message)
+        return event
+
+    async def wait_for(self, *events: str, tell: Callable[[CopyEvent], None] = lambda _: None) -> CopyEvent:
+        while (event := await self.event()).event not in events:
+            tell(event)
+        return event
+
+
+def begin(ends: Ends, order: Order) -> Ends:
+    """Say on a stream that was just opened what it is for."""
+    ends[1].write(msgspec.json.encode(order) + b"\n")
+    return ends

@@ -56,6 +56,7 @@ from manager.api.render import JsonCache
 from manager.api.router import Match, Place, Router
 from manager.api.services import rollouts, stacks, tasks
 from manager.api.services import routes as services
+from manager.api.volumes import archives as volume_archives
 from manager.api.volumes import claims as volume_claims
 from manager.api.volumes import evacuate as volume_evacuation
 from manager.api.volumes import moves as volume_moves
@@ -113,6 +114,7 @@ RESOURCES = (
     execs,
     terminal,
     volumes,
+    volume_archives,
     volume_claims,
     volume_evacuation,
     volume_moves,

@@ -36,6 +36,9 @@ class LeadersEngines:
     async def metrics(self, node_id: str) -> Duplex:
         return await self._dispatcher.open_stream(node_id, "metrics")
 
+    async def volumes(self, node_id: str, target: str) -> Duplex:
+        return await self._dispatcher.open_stream(node_id, target)
+
     async def image_holders(self, image_id: str) -> Mapping[str, str]:
         return await self._dispatcher.images.holders(image_id)
 

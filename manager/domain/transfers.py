@@ -112,7 +112,7 @@ def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ..
         if copy is None:
             raise FailedPrecondition(f"volume {name} is not known on its node any more")
         found.append(replace(copy, role=RETIRED))
-        found.append(_arrived(copy, transfer.target, view))
+        found.append(arrived(transfer.target, copy, view))
         found += [
             replace(claim, node_id=transfer.target, bound=True)
             for claim in view.volume_claims.named(name)
@@ -122,10 +122,10 @@ def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ..
     return tuple(found)
 
 
-def _arrived(copy: Volume, target: str, view: View) -> Volume:
-    """Return the record of a copy that has come to a node, one generation newer."""
-    known = view.volumes.get(volume_id(target, copy.name))
-    base = known or Volume(id=volume_id(target, copy.name), name=copy.name, node_id=target)
+def arrived(node_id: str, copy: Volume, view: View) -> Volume:
+    """Return the record of data that has come to a node, one generation newer than `copy`."""
+    known = view.volumes.get(volume_id(node_id, copy.name))
+    base = known or Volume(id=volume_id(node_id, copy.name), name=copy.name, node_id=node_id)
     return replace(
         base, data_id=copy.data_id, generation=copy.generation + 1, role="", size=copy.size, missing_since=0.0
     )

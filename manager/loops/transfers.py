@@ -14,22 +14,20 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import msgspec
 from msgspec.structs import replace
 
 from common.clock import Clock
-from common.errors import FailedPrecondition, ProtocolError, SwarmError, Unavailable
+from common.errors import FailedPrecondition, SwarmError, Unavailable
 from common.model import Transfer
 from common.model.volume import volume_id
 from common.wire.channel import splice
-from common.wire.volume_copy import CONTROL, DATA, MAX_LINE, CopyCommand, CopyEvent, Order
+from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, begin
 from manager.domain import transfers as rules
 from manager.domain.transfer_progress import Gauge, TransferProgress
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
 
-Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 
 # Tries while tasks run, and the seconds between them: a worker that restarts is back by then.
@@ -45,10 +43,8 @@ WORD_SECONDS = 2.0
 MOST_MOVES = 2
 # Records of moves that have ended.
 KEPT = 50
-PIECE = 1 << 16
 
 _log = logging.getLogger("manager.loops.transfers")
-_EVENT = msgspec.json.Decoder(CopyEvent)
 
 
 @dataclass(slots=True)
@@ -136,7 +132,9 @@ class Transfers:
         like = Order(id=key, part="send", volume=name, data_id=copy.data_id, generation=copy.generation)
         orders = ((transfer.source, like), (transfer.target, replace(like, part="receive")))
         async with AsyncExitStack() as stack:
-            sender, receiver = [_Half(*await self._open(stack, node_id, CONTROL, order)) for node_id, order in orders]
+            sender, receiver = [
+                CopyControl(*await self._open(stack, node_id, CONTROL, order)) for node_id, order in orders
+            ]
             for half in (sender, receiver):
                 await half.wait_for("prepared")
             data = [await self._open(stack, node_id, DATA, order) for node_id, order in orders]
@@ -148,8 +146,7 @@ class Transfers:
     async def _open(self, stack: AsyncExitStack, node_id: str, target: str, order: Order) -> Ends:
         reader, writer = await self.open_stream(node_id, target)
         stack.callback(writer.close)
-        writer.write(msgspec.json.encode(order) + b"\n")
-        return reader, writer
+        return begin((reader, writer), order)
 
     async def _stop_tasks(self, transfer: Transfer) -> None:
         """Have the tasks with this data stop, and wait until they have."""
@@ -200,59 +197,14 @@ class Transfers:
                 return
 
 
-class _Half:
-    """The control stream to the worker of one half."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._rest = b""
-
-    def tell(self, command: CopyCommand) -> None:
-        self._writer.write(msgspec.json.encode(command) + b"\n")
-
-    async def event(self) -> CopyEvent:
-        """Wait for the next event.
-
-        Raises:
-            Unavailable: the worker, or the way to it, is gone.
-            SwarmError: the half has failed, in its worker's words.
-
-        """
-        while b"\n" not in self._rest:
-            if len(self._rest) > MAX_LINE:
-                raise ProtocolError("a worker says a line that is too long")
-            try:
-                data = await self._reader.read(PIECE)
-            except OSError as error:
-                raise Unavailable(f"the connection to a worker broke: {error}") from error
-            if not data:
-                raise Unavailable("a worker, or the way to it, is gone")
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
-        try:
-            event = _EVENT.decode(line)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise ProtocolError("a worker says what nobody understands of a copy") from error
-        if event.event == "failed":
-            kind = Unavailable if event.code == "Unavailable" else FailedPrecondition
-            raise kind("".join(char for char in event.message[:1000] if char.isprintable()))
-        return event
-
-    async def wait_for(self, *events: str, tell: Callable[[CopyEvent], None] = lambda _: None) -> CopyEvent:
-        while (event := await self.event()).event not in events:
-            tell(event)
-        return event
-
-
 @dataclass(slots=True)
 class _Copy:
     """The copy of one volume, its halves ready."""
 
     name: str
     generation: int
-    sender: _Half
-    receiver: _Half
+    sender: CopyControl
+    receiver: CopyControl
 
     async def settle(self, gauge: Gauge) -> float:
         """Make passes until the last one is due; return the seconds that it will take, as estimated."""

@@ -259,6 +259,9 @@ class DockerEngine:
             await self._negotiate()
             return engine_api.read_volume(json.loads(await self._post(("volumes", "create"), {"Name": name})))
 
+    async def remove_volume(self, name: str) -> None:
+        await self._unless_absent(self._delete("volumes", name), "remove the volume", SLOW_CALL_SECONDS)
+
     async def _volume(self, name: str) -> JSON:
         async with self._docker.session.get(self._url("volumes", name)) as response:
             await _raise_for_status(response)

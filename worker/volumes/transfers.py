@@ -1,34 +1,31 @@
-"""This host's halves of copies of volumes: what a manager says on their control streams is done by child processes."""
+"""This host's halves of copies of volumes, and archives: child processes do what a manager says on the streams."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import re
 import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from common.errors import FailedPrecondition, InvalidArgument, ProtocolError, SwarmError, Unavailable
+from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ProtocolError, SwarmError, Unavailable
 from common.wire.channel import splice
-from common.wire.volume_copy import MAX_LINE, CopyCommand, CopyEvent, Order
+from common.wire.volume_copy import ID, MAX_LINE, VOLUME_NAME, CopyCommand, CopyEvent, Ends, Order
 from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from worker.volumes import archives
 from worker.volumes.copy.control import AnyReport, Failed, Passed, Progress, Ready, Stopped
 from worker.volumes.copy.process import CopyProcess, copying
 
 ATTACH_SECONDS = 15.0
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
-_ID = re.compile(r"[a-z0-9]{1,64}")
 # Of what is not whole yet: nobody takes it for a copy.
 PARTIAL = 0
 
 T = TypeVar("T")
-Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _log = logging.getLogger(__name__)
 _ORDER = msgspec.json.Decoder(Order)
@@ -44,24 +41,36 @@ class VolumeTransfers:
         self._folder = folder
         self._waiting: dict[str, asyncio.Future[Ends]] = {}
         self._over: set[str] = set()
+        self._filled: set[str] = set()
 
     async def data(self, ends: Ends) -> None:
         """Take a data stream: it belongs to the control stream with the same order, which sees to its end."""
-        order = await _read_order(ends[0])
+        try:
+            self._expected(await _read_order(ends[0])).set_result(ends)
+        except BaseException:
+            ends[1].close()
+            raise
+
+    def _expected(self, order: Order) -> asyncio.Future[Ends]:
         waiting = self._waiting.get(_key(order))
         if waiting is None or waiting.done():
-            ends[1].close()
             raise ProtocolError("a data stream that no copy waits for")
-        waiting.set_result(ends)
+        return waiting
 
     async def control(self, ends: Ends) -> None:
         """Carry out one half of a copy, until the manager stops it or either end is gone."""
         reader, writer = ends
         try:
             order = await _read_order(reader)
-            await self._serve(order, reader, writer)
+            match order.part:
+                case "export":
+                    await self._export(order, reader, writer)
+                case "import":
+                    await self._import(order, reader, writer)
+                case _:
+                    await self._serve(order, reader, writer)
         except SwarmError as error:
-            _log.warning("the copy of a volume ends: %s", error.message)
+            _log.warning("a copy or an archive of a volume ends: %s", error.message)
             _say(writer, CopyEvent(event="failed", code=error.code, message=error.message))
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
@@ -71,15 +80,7 @@ class VolumeTransfers:
     async def _serve(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         volume = await self._prepare(order)
         key = _key(order)
-        waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
-        try:
-            _say(writer, CopyEvent(event="prepared"))
-            async with asyncio.timeout(ATTACH_SECONDS):
-                data = await waiting
-        except TimeoutError:
-            raise Unavailable("the manager opened no stream for the copy's data") from None
-        finally:
-            del self._waiting[key]
+        data = await self._attached(order, writer)
         try:
             async with self._process(order, volume, data) as process:
                 await self._converse(volume, order, process, reader, writer)
@@ -90,6 +91,50 @@ class VolumeTransfers:
             if key in self._over:  # else its index makes the next try shorter
                 self._over.discard(key)
                 await asyncio.to_thread(shutil.rmtree, self._folder / key, ignore_errors=True)
+
+    async def _export(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send a volume as an archive."""
+        volume = await archives.existing(self._engine, order.volume)
+        with archives.next_word(reader) as word:
+            data = await archives.unless_told(self._attached(order, writer), word)
+            with contextlib.closing(data[1]):
+                length = await archives.unless_told(archives.write_out(volume, data), word)
+                _say(writer, CopyEvent(event="archived", done=length))
+                await word  # which ends the streams: not before all is read
+
+    async def _import(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Make a volume of an archive. It stays when the manager says so, which knows whether all has come."""
+        if order.volume in self._filled:
+            raise AlreadyExists(f"volume {order.volume} is being made of another archive")
+        self._filled.add(order.volume)
+        try:
+            async with archives.made(self._engine, order.volume) as volume:
+                await self._must_mark(volume, Mark(order.data_id, PARTIAL))
+                with archives.next_word(reader) as word:
+                    data = await archives.unless_told(self._attached(order, writer), word)
+                    with contextlib.closing(data[1]):
+                        length = await archives.unless_told(archives.read_in(volume, data), word)
+                    _say(writer, CopyEvent(event="archived", done=length))
+                    if not (line := await word):
+                        raise Unavailable("the manager is gone before it has said that the archive is whole")
+                await self._mark(volume, order, _decode(_COMMAND, line).generation)
+                _say(writer, CopyEvent(event="marked"))
+        finally:
+            self._filled.discard(order.volume)
+
+    async def _attached(self, order: Order, writer: asyncio.StreamWriter) -> Ends:
+        """Say that all is prepared, and wait for the data stream."""
+        key = _key(order)
+        waiting: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
+        self._waiting[key] = waiting
+        try:
+            _say(writer, CopyEvent(event="prepared"))
+            async with asyncio.timeout(ATTACH_SECONDS):
+                return await waiting
+        except TimeoutError:
+            raise Unavailable("the manager opened no stream for the copy's data") from None
+        finally:
+            del self._waiting[key]
 
     @contextlib.asynccontextmanager
     async def _process(self, order: Order, volume: EngineVolume, data: Ends) -> AsyncIterator[CopyProcess]:
@@ -170,7 +215,7 @@ class VolumeTransfers:
         return volume
 
     async def _mark(self, volume: EngineVolume, order: Order, generation: int) -> None:
-        if order.part != "receive" or generation <= order.generation:
+        if order.part not in ("receive", "import") or generation <= order.generation:
             raise ProtocolError("only what was received gets another mark, and a higher one")
         await self._must_mark(volume, Mark(order.data_id, generation))
 
@@ -189,7 +234,7 @@ async def _read_order(reader: asyncio.StreamReader) -> Order:
             order = _decode(_ORDER, await reader.readline())
     except TimeoutError:
         raise ProtocolError("a copy's stream without an order") from None
-    if _NAME.fullmatch(order.volume) is None or _ID.fullmatch(order.id) is None:
+    if VOLUME_NAME.fullmatch(order.volume) is None or ID.fullmatch(order.id) is None:
         raise InvalidArgument("a copy that cannot be: its volume or its number is not a name")
     return order
 

@@ -254,6 +254,8 @@ HARMLESS = frozenset(
         ("POST", "/swarm/volumes/{name+}/release"),
         ("POST", "/swarm/volumes/{name+}/claim"),
         ("POST", "/swarm/volumes/{name+}/move"),
+        ("GET", "/swarm/volumes/{name+}/archive"),
+        ("PUT", "/swarm/volumes/{name+}/archive"),
         ("POST", "/nodes/{id}/volumes/move"),
         ("DELETE", "/swarm/transfers/{id}"),
         *(("POST", f"/{noun}s/create") for noun in ("secret", "config")),

@@ -36,6 +36,16 @@ class Engines(Protocol):
 
         """
 
+    async def volumes(self, node_id: str, target: str) -> Duplex:
+        """Open a stream of a copy of volumes, or of an archive; the caller closes the writer.
+
+        `target` as in `common.wire.volume_copy`.
+
+        Raises:
+            Unavailable: the node is not connected, or its worker copies none.
+
+        """
+
     async def image_holders(self, image_id: str) -> Mapping[str, str]:
         """Ask all connected nodes which hold an image, by its id or the beginning of it; return its id by node id."""
 

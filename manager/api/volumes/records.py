@@ -28,6 +28,8 @@ def _state(node_id: str, copy: Volume | None, view: View) -> str:
     node = view.nodes.get(node_id)
     if node is None or node.status.state == "down":
         return "node down"
+    if copy is not None and copy.data_id and not copy.generation:
+        return "unfinished"
     if copy is not None and copy.role:
         return copy.role
     return "shared" if copy is not None and copy.shared else "ready"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -18,29 +17,20 @@ from manager.api.containers.list import warning_header, with_node
 from manager.api.containers.place import NodeFacts, place
 from manager.api.containers.request import RequestedContainer
 from manager.api.context import Context
-from manager.api.engine.presence import node_name, ready_ids, ready_nodes
-from manager.api.engine.proxy import EngineReply, ask, ask_all, raw_query, read_every
+from manager.api.engine.presence import node_name, ready_nodes
+from manager.api.engine.proxy import EngineReply, ask, raw_query, read_every
 from manager.api.engine.types import Volume as ListedVolume
 from manager.api.engine.types import VolumeList
 from manager.api.errors import EngineError, invalid
 from manager.api.http.body import parse
 from manager.api.router import Route
 from manager.api.volumes import records
+from manager.api.volumes.find import VOLUME_SECONDS, find, only, split
 from manager.api.volumes.forget import forget
 from manager.api.volumes.prune import prune_volumes
 from manager.domain.volume_claims import holders
 
-VOLUME_SECONDS = 10.0
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A volume that a client means: its node, its name there, and the engine's view of it."""
-
-    node_id: str
-    name: str
-    view: Mapping[str, Any]
 
 
 async def list_volumes(context: Context, call: Call) -> Reply:
@@ -91,9 +81,9 @@ async def create_volume(context: Context, call: Call) -> Reply:
     if not isinstance(body, dict):
         raise invalid("invalid JSON: expected an object (VolumeCreate)")
     key = next((key for key in body if key.lower() == "name"), "Name")
-    node_id, name = _split(context, str(body.get(key) or ""))
+    node_id, name = split(context, str(body.get(key) or ""))
     if not node_id and name:
-        node_id = next((volume.node_id for volume in await _find(context, "", name)), "")
+        node_id = next((volume.node_id for volume in await find(context, "", name)), "")
     if not node_id:
         nodes = {node.id: NodeFacts(image=True) for node in ready_nodes(context.store.view)}
         node_id = place(context.store.view, RequestedContainer("", "", {}), nodes, ())
@@ -106,8 +96,8 @@ async def create_volume(context: Context, call: Call) -> Reply:
 
 
 async def inspect_volume(context: Context, call: Call) -> Reply:
-    node_id, name = _split(context, call.params["name"])
-    volume = _only(context, call.params["name"], await _find(context, node_id, name))
+    node_id, name = split(context, call.params["name"])
+    volume = only(context, call.params["name"], await find(context, node_id, name))
     view = context.store.view
     found = with_node(volume.view, node_name(view, volume.node_id))
     return Answer(value=_with_status(found, records.status(volume.node_id, volume.name, view)))
@@ -115,11 +105,11 @@ async def inspect_volume(context: Context, call: Call) -> Reply:
 
 async def remove_volume(context: Context, call: Call) -> Reply:
     """Remove a volume; with `force` one that there is not is removed, as for the engine."""
-    node_id, name = _split(context, call.params["name"])
-    found = await _find(context, node_id, name)
+    node_id, name = split(context, call.params["name"])
+    found = await find(context, node_id, name)
     if not found and call.flag("force"):
         return Answer(204)
-    volume = _only(context, call.params["name"], found)
+    volume = only(context, call.params["name"], found)
     if used := holders(volume.node_id, volume.name, context.store.view):
         release = f"swarm-manager volume release {node_name(context.store.view, volume.node_id)}/{volume.name}"
         raise EngineError(409, f"volume {volume.name} has the data of {', '.join(used)}: {release} first")
@@ -128,45 +118,6 @@ async def remove_volume(context: Context, call: Call) -> Reply:
     if reply.ok:
         await forget(context, volume.node_id, volume.name)
     return reply.answer()
-
-
-def _split(context: Context, reference: str) -> tuple[str, str]:
-    """Split `NODE/NAME` into the node's id, empty when none is named, and the name.
-
-    Raises:
-        EngineError: 404, there is no such node.
-
-    """
-    node, slash, name = reference.rpartition("/")
-    if not slash:
-        return "", name
-    for each in context.store.view.nodes:
-        if node in {each.id, each.name}:
-            return each.id, name
-    raise EngineError(404, f"get {reference}: no such volume: there is no node {node}")
-
-
-async def _find(context: Context, node_id: str, name: str) -> list[Volume]:
-    """Return the volumes of a name, on one node or on all that answer."""
-    path, nodes = f"/volumes/{quote(name, safe='')}", [node_id] if node_id else ready_ids(context.store.view)
-
-    async def one(node_id: str) -> ListedVolume | None:
-        reply = await ask(context, node_id, "GET", path, seconds=None)
-        return reply.read(ListedVolume) if reply.ok else None
-
-    results, reasons = await ask_all(one, nodes, seconds=VOLUME_SECONDS)
-    if node_id and reasons:
-        raise EngineError(503, f"node {node_name(context.store.view, node_id)}: {reasons[node_id]}")
-    return [Volume(each, name, view) for each, view in results.items() if view is not None]
-
-
-def _only(context: Context, reference: str, found: list[Volume]) -> Volume:
-    if not found:
-        raise EngineError(404, f"get {reference}: no such volume")
-    if len(found) > 1:
-        each = ", ".join(sorted(f"{node_name(context.store.view, one.node_id)}/{one.name}" for one in found))
-        raise EngineError(409, f"several nodes have a volume {reference}: name one of {each}")
-    return found[0]
 
 
 ROUTES = (

@@ -28,6 +28,8 @@ from manager.cli.session import with_client
 if TYPE_CHECKING:
     from aiohttp import StreamReader
 
+TAR = {"Content-Type": "application/x-tar"}
+
 _quiet = flag("-q", "--quiet", is_flag=True, default=False, help="Do not print the progress.")
 
 
@@ -151,14 +153,22 @@ def _write_when_done(path: Path) -> Iterator[IO[bytes]]:
 @with_client
 async def load(client: Client, /, source: str, *, quiet: bool) -> None:
     """Load images from a tar archive to one node; the others fetch them from there when they need them."""
+    with await open_archive(source) as file:
+        archive = pieces(file.fileno())
+        async with client.upload("/images/load", archive, [("quiet", "1")], headers=TAR) as answer:
+            await show(answer, quiet=quiet)
+
+
+async def open_archive(source: str) -> IO[bytes]:
+    """Open a file to be sent, or standard input that is no terminal.
+
+    Raises:
+        InvalidArgument: standard input is a terminal, or the file cannot be read.
+
+    """
     if not source and sys.stdin.isatty():
         raise InvalidArgument("an archive is read from standard input, and this is a terminal: use -i, or redirect it")
-    headers = {"Content-Type": "application/x-tar"}
     try:
-        file = await asyncio.to_thread(Path(source).open, "rb") if source else sys.stdin.buffer
+        return await asyncio.to_thread(Path(source).open, "rb") if source else sys.stdin.buffer
     except OSError as error:
         raise InvalidArgument(f"cannot read {source}: {error.strerror}") from error
-    with file:
-        archive = pieces(file.fileno())
-        async with client.upload("/images/load", archive, [("quiet", "1")], headers=headers) as answer:
-            await show(answer, quiet=quiet)

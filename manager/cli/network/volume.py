@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -16,6 +15,7 @@ from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import DURATION, KEY_VALUE, LABEL
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import format_flag, group_filters, listing
+from manager.cli.network.volume_archives import backup, path_of, restore
 from manager.cli.network.volume_moves import follow_move
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.session import with_client
@@ -63,10 +63,6 @@ async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], 
     echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
     for warning in found.get("EngineWarnings") or ():  # which nodes are missing has been said
         echo(f"WARNING: {warning}", err=True)
-
-
-def path_of(reference: str) -> str:
-    return f"/volumes/{quote(reference, safe='/')}"
 
 
 @volume.command("inspect", cls=SwarmCommand, examples="swarm-manager volume inspect -f '{{.Mountpoint}}' host-2/data")
@@ -160,3 +156,7 @@ async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, ever
     what = ("all" if everything else "anonymous") + " local volumes not used by at least one container"
     more = {"all": ["true"]} if everything else {}
     await run_prune(client, "volume", what, group_filters(filters, **more), force=force)
+
+
+volume.add_command(backup)
+volume.add_command(restore)

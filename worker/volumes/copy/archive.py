@@ -13,7 +13,7 @@ import stat
 import tarfile
 from collections.abc import Callable
 from decimal import Decimal
-from typing import IO, cast
+from typing import IO, Self, cast
 
 import msgspec
 
@@ -185,7 +185,9 @@ def restore(root: int, base: int, read: Read) -> int:
     path = b""
     archive = _Counted(read)
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", archive), mode="r|", encoding=_ENCODING, errors=_ERRORS) as tar:
+        with tarfile.open(
+            fileobj=cast("IO[bytes]", archive), mode="r|", encoding=_ENCODING, errors=_ERRORS, tarinfo=_Member
+        ) as tar:
             for info in tar:
                 path = _path_of(info.name)
                 _restore_one(target, tar, info, path, folders)
@@ -205,6 +207,19 @@ def restore(root: int, base: int, read: Read) -> int:
     while archive.read(CHUNK):
         pass
     return archive.length
+
+
+class _Member(tarfile.TarInfo):
+    """What is read where a member is to come. By itself tarfile takes for the end whatever is neither that nor one."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.HeaderError as error:
+            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]  # typeshed leaves it out
+                raise
+            raise tarfile.ReadError(str(error)) from error
 
 
 class _Counted:

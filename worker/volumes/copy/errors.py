@@ -4,32 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from common.errors import (
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    SwarmError,
-    Unauthenticated,
-    Unavailable,
-)
+from common.errors import FailedPrecondition, PermissionDenied, ResourceExhausted, SwarmError, Unavailable
 
-_BY_CODE: dict[str, type[SwarmError]] = {
-    each.code: each
-    for each in (
-        AlreadyExists,
-        FailedPrecondition,
-        InvalidArgument,
-        NotFound,
-        PermissionDenied,
-        ResourceExhausted,
-        Unauthenticated,
-        Unavailable,
-    )
-}
-_LONGEST_MESSAGE = 1000
 _NO_ROOM = (ResourceExhausted, "the {side} has no room left for {what}: {reason}")
 _NOT_ALLOWED = (PermissionDenied, "the {side}'s host does not allow this for {what}: {reason}")
 _WORDS: dict[int, tuple[type[SwarmError], str]] = {
@@ -45,12 +21,6 @@ _WORDS: dict[int, tuple[type[SwarmError], str]] = {
     errno.EFBIG: (FailedPrecondition, "{what} is larger than the {side} can have it"),
     errno.EROFS: (FailedPrecondition, "the {side}'s file system is read-only"),
 }
-
-
-def of_code(code: str, message: str) -> SwarmError:
-    """Make the error that another process has told of, so that nothing in it acts on a terminal."""
-    words = "".join(each if each.isprintable() else "?" for each in message[:_LONGEST_MESSAGE])
-    return _BY_CODE.get(code, SwarmError)(words)
 
 
 def refusal(error: OSError, side: str, what: str) -> SwarmError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from common.errors import ProtocolError
+from common.errors import ProtocolError, of_code
 from worker.volumes.copy.content import root_of
 from worker.volumes.copy.entries import (
     DIGEST_BYTES,
@@ -15,7 +15,6 @@ from worker.volumes.copy.entries import (
     parse_record,
     show,
 )
-from worker.volumes.copy.errors import of_code
 from worker.volumes.copy.messages import (
     BATCH_BYTES,
     BATCH_ITEMS,

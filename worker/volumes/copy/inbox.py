@@ -7,9 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TypeVar
 
-from common.errors import ProtocolError, SwarmError
+from common.errors import ProtocolError, SwarmError, of_code
 from worker.volumes.copy.control import Command
-from worker.volumes.copy.errors import of_code
 from worker.volumes.copy.messages import Failed, PassDone, Verified, parse_from_receiver
 from worker.volumes.copy.stream import Stopped, Stream
 

@@ -12,9 +12,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from common.errors import Unavailable
+from common.errors import Unavailable, of_code
 from worker.volumes.copy.control import AnyReport, Command, Failed, Report, Stopped, encode, parse_report
-from worker.volumes.copy.errors import of_code
 
 _LINE_BYTES = 64 * 1024
 _STOP_SECONDS = 5.0
@@ -113,9 +112,11 @@ async def copying(
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=(peer.fileno(), its.fileno()),
             )
-        except OSError as error:
+        except BaseException as error:
             commands.close()
-            raise Unavailable(f"no process to copy with can be started: {error.strerror}") from error
+            if isinstance(error, OSError):
+                raise Unavailable(f"no process to copy with can be started: {error.strerror}") from error
+            raise
     running = CopyProcess(process, reports, commands)
     try:
         yield running

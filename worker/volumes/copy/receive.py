@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from common.errors import ProtocolError, ResourceExhausted, SwarmError
+from common.errors import ProtocolError, ResourceExhausted, SwarmError, of_code
 from worker.volumes.copy.content import Reader, digests_of, root_of, write_all
 from worker.volumes.copy.entries import (
     DIGEST_BYTES,
@@ -31,7 +31,7 @@ from worker.volumes.copy.entries import (
     parse_record,
     show,
 )
-from worker.volumes.copy.errors import of_code, refusal
+from worker.volumes.copy.errors import refusal
 from worker.volumes.copy.haves import say_haves
 from worker.volumes.copy.index import Index, Row, TreeDigest
 from worker.volumes.copy.merge import merge

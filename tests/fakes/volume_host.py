@@ -1,0 +1,82 @@
+"""A host with folders for volumes, and the manager's ends of streams to its worker; copying processes are real."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from common.wire.volume_copy import CopyCommand, CopyEvent, Order
+from worker.interfaces import EngineVolume, Mark
+from worker.volumes.marks import HostMarks
+from worker.volumes.transfers import VolumeTransfers
+
+LINEAGE = "d" * 32
+
+
+class Host:
+    """An engine that has folders for volumes, and the worker's side of copies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.transfers = VolumeTransfers(self, HostMarks(), folder / "copies")  # type: ignore[arg-type]
+
+    def data(self, name: str = "data") -> Path:
+        return self.folder / name / "_data"
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        path = self.data(name)
+        return EngineVolume(name=name, mountpoint=str(path)) if path.exists() else None
+
+    async def create_volume(self, name: str) -> EngineVolume:
+        self.data(name).mkdir(parents=True)
+        found = await self.volume(name)
+        assert found is not None
+        return found
+
+    async def remove_volume(self, name: str) -> None:
+        shutil.rmtree(self.data(name).parent)
+
+    async def mark(self, generation: int, data_id: str = LINEAGE) -> None:
+        found = await self.volume("data") or await self.create_volume("data")
+        await HostMarks().write(found, Mark(data_id, generation))
+
+    async def marked(self) -> Mark | None:
+        found = await self.volume("data")
+        return await HostMarks().read(found) if found is not None else None
+
+
+class Control:
+    """The manager's end of a control stream."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def event(self, wanted: str) -> CopyEvent:
+        while True:
+            found = msgspec.json.decode(await self.reader.readline(), type=CopyEvent)
+            assert found.event in (wanted, "progress", "ready"), found
+            if found.event == wanted:
+                return found
+
+    def tell(self, do: str, generation: int = 0) -> None:
+        self.writer.write(msgspec.json.encode(CopyCommand(do=do, generation=generation)) + b"\n")  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def opened(serve: object, order: Order) -> AsyncIterator[Control]:
+    """Open a stream that `serve` serves, and give it its order."""
+    ours, its = socket.socketpair()
+    near, far = await asyncio.open_connection(sock=ours), await asyncio.open_connection(sock=its)
+    serving = asyncio.ensure_future(serve(far))  # type: ignore[operator]
+    near[1].write(msgspec.json.encode(order) + b"\n")
+    try:
+        yield Control(*near)
+    finally:
+        near[1].close()
+        await asyncio.wait_for(serving, 20)

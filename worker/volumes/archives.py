@@ -1,0 +1,146 @@
+"""A volume as a tar archive: written from one that there is, or read into one that is made for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from common.errors import AlreadyExists, FailedPrecondition, NotFound, SwarmError, Unavailable
+from common.wire.channel import carry
+from common.wire.volume_copy import Ends
+from worker.interfaces import Engine, EngineVolume
+from worker.volumes.copy.control import Archived
+from worker.volumes.copy.process import CopyProcess, copying
+from worker.volumes.marks import folder_of
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+async def existing(engine: Engine, name: str) -> EngineVolume:
+    """Find a volume whose data the engine has in a folder of its own.
+
+    Raises:
+        NotFound: there is none of this name.
+        FailedPrecondition: its data is elsewhere.
+
+    """
+    volume = await engine.volume(name)
+    if volume is None:
+        raise NotFound(f"volume {name} is not on this host")
+    if folder_of(volume) is None or volume.options:
+        raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: back up what it leads to")
+    return volume
+
+
+@contextlib.asynccontextmanager
+async def made(engine: Engine, name: str) -> AsyncIterator[EngineVolume]:
+    """Make a volume for the block, which is removed again if the block fails.
+
+    Raises:
+        AlreadyExists: there is one of this name.
+
+    """
+    if await engine.volume(name) is not None:
+        raise AlreadyExists(f"volume {name} is on this host already: remove it first, or choose another name")
+    volume = await engine.create_volume(name)
+    try:
+        yield volume
+    except BaseException:
+        try:
+            await engine.remove_volume(name)
+        except SwarmError as error:
+            _log.warning("volume %s has half of an archive, and cannot be removed: %s", name, error.message)
+        raise
+
+
+async def write_out(volume: EngineVolume, data: Ends) -> int:
+    """Write a volume to the stream; return the archive's length when the stream has taken all of it."""
+    async with _process("export", volume) as (process, near):
+        carrying = asyncio.create_task(_carry((near[0], data[1]), near))
+        return await _both(process, carrying)
+
+
+async def read_in(volume: EngineVolume, data: Ends) -> int:
+    """Fill a volume from the stream; return the archive's length when all of it is on the disk."""
+    async with _process("import", volume) as (process, near):
+        carrying = asyncio.create_task(_carry((data[0], near[1]), near))
+        return await _both(process, carrying)
+
+
+@contextlib.contextmanager
+def next_word(reader: asyncio.StreamReader) -> Iterator[asyncio.Task[bytes]]:
+    """Listen for the manager's next line; it is empty when the manager is gone."""
+
+    async def listen() -> bytes:
+        try:
+            return await reader.readline()
+        except OSError:
+            return b""
+
+    word = asyncio.create_task(listen())
+    try:
+        yield word
+    finally:
+        word.cancel()
+
+
+async def unless_told(work: Coroutine[object, object, T], word: asyncio.Task[bytes]) -> T:
+    """Do this while the manager says nothing.
+
+    Raises:
+        Unavailable: it wants it no more, or is gone.
+
+    """
+    job = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({job, word}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise Unavailable("the manager has stopped the archive, or is gone")
+        return job.result()
+    finally:
+        job.cancel()
+        await asyncio.wait({job})
+
+
+@contextlib.asynccontextmanager
+async def _process(part: Literal["export", "import"], volume: EngineVolume) -> AsyncIterator[tuple[CopyProcess, Ends]]:
+    ours, its = socket.socketpair()
+    with its:
+        near = await asyncio.open_connection(sock=ours)
+        try:
+            async with copying(part, Path(volume.mountpoint), its) as process:
+                yield process, near
+        finally:
+            near[1].close()
+
+
+async def _carry(way: Ends, near: Ends) -> None:
+    """Carry bytes one way. Where that breaks, the process hears of it, as it would wait for ever."""
+    try:
+        await carry(*way)
+    except OSError as error:
+        near[1].close()
+        raise Unavailable(f"the connection broke: {error.strerror or error}") from error
+
+
+async def _both(process: CopyProcess, carrying: asyncio.Task[None]) -> int:
+    """Wait until the process has done its work and all bytes are carried; of two failures the cause is told."""
+    try:
+        try:
+            length = (await process.wait_for(Archived)).bytes
+        except SwarmError:
+            if carrying.done():
+                carrying.result()
+            raise
+        await carrying
+        return length
+    finally:
+        carrying.cancel()
+        await asyncio.wait({carrying})

@@ -6,6 +6,8 @@ One cluster of two hosts serves all tests of this file.
 from __future__ import annotations
 
 import json
+import shlex
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,62 @@ async def test_a_drain_takes_the_data_along(swarm: Cluster) -> None:
     await swarm.swarm("volume", "move", "app_db", "h2")
     await swarm.running(NAME, 1)
     assert await starts(swarm) == before + 2
+
+
+BACKUP = """
+set -eu
+restic init
+swarm-manager service scale db=0
+trap 'swarm-manager service scale --detach db=1' EXIT
+restic backup --stdin-from-command --stdin-filename app_db.tar -- swarm-manager volume backup app_db -
+restic forget --group-by paths --keep-daily 7 --keep-weekly 5 --prune
+"""
+
+
+@long
+async def test_a_volume_is_backed_up_and_restored(swarm: Cluster, tmp_path: Path) -> None:
+    """As docs/volumes.md has it: its script, and its way back."""
+    before = await starts(swarm)
+    (tmp_path / "password").write_text("secret")
+    settings = {"RESTIC_REPOSITORY": str(tmp_path / "repository"), "RESTIC_PASSWORD_FILE": str(tmp_path / "password")}
+    settings |= {"SWARM_MANAGER_HOST": swarm.api, "RESTIC_CACHE_DIR": str(tmp_path / "cache")}
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
+    await swarm.boss.run("sh", "-c", "\n".join([*exports, BACKUP]), timeout=120)
+    await swarm.running(NAME, 1)
+    assert await starts(swarm) == before + 1
+    refused = "restic dump latest app_db.tar | swarm-manager volume restore - h2/app_db"
+    found = await swarm.boss.run("sh", "-c", "\n".join([*exports, refused]), check=False)
+    assert "volume app_db is on this host already" in found.stderr
+    back = "restic dump latest app_db.tar | swarm-manager volume restore - h1/again"
+    await swarm.boss.run("sh", "-c", "\n".join([*exports, back]))
+    there = Path(json.loads(await swarm.hosts[0].docker("volume", "inspect", "again"))[0]["Mountpoint"])
+    assert len((there / "starts").read_text().splitlines()) == before
+    assert json.loads((there.parent / "swarm.json").read_text())["generation"] == 1
+    await swarm.swarm("volume", "backup", "h1/again", tmp_path / "again.tar")
+    with tarfile.open(tmp_path / "again.tar") as tar:
+        assert "./starts" in tar.getnames()
+    half = tmp_path / "half.tar"
+    half.write_bytes((tmp_path / "again.tar").read_bytes()[:-1024])
+    broken = await swarm.swarm("volume", "restore", half, "h1/third", check=False)
+    assert "this is not a whole tar archive" in broken.stderr
+    with pytest.raises(LabError):
+        await swarm.hosts[0].docker("volume", "inspect", "third")
+    await swarm.swarm("volume", "rm", "h1/again")
+
+
+@long
+async def test_a_task_goes_on_with_what_was_restored(swarm: Cluster, tmp_path: Path) -> None:
+    before = await starts(swarm)
+    archive = tmp_path / "app_db.tar"
+    await swarm.swarm("service", "scale", f"{NAME}=0")
+    await swarm.swarm("volume", "backup", "app_db", archive)
+    await holder(swarm).docker("volume", "rm", "app_db")
+    await swarm.swarm("service", "scale", "-d", f"{NAME}=1")
+    await waits(swarm, "volume app_db was removed on h2 at ")
+    said = (await swarm.swarm("volume", "restore", archive, "h2/app_db")).stdout
+    assert said.startswith("restored volume app_db on h2: an archive of ")
+    await swarm.running(NAME, 1)
+    assert await starts(swarm) == before + 1
 
 
 async def test_no_prune_and_no_removal_takes_it(swarm: Cluster) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -21,6 +20,7 @@ from manager.api.engine.presence import node_name, ready_nodes
 from manager.api.engine.proxy import EngineReply, ask, read_every
 from manager.api.engine.types import Container, ContainerInspect
 from manager.api.errors import EngineError, invalid
+from manager.api.http.warnings import warning
 from manager.api.logs.stream import TASK_LABEL
 from manager.api.networks.attachment_view import in_network, with_cluster_networks
 from manager.api.router import Route
@@ -35,9 +35,8 @@ _FILTERS = frozenset(
         "node", "publish", "since", "status", "volume",
     }
 )  # fmt: skip
-# What a person reads of one node, and of all; what no header may have.
-_MAX_REASON, _MAX_WARNING = 300, 4096
-_NOT_IN_HEADERS = re.compile(r"[^ -\[\]-~]")
+# What a person reads of one node.
+_MAX_REASON = 300
 # Judged here: they name one container of the cluster, or what its engines do not know.
 _OURS = frozenset({"before", "is-task", "since", "network", "node"})
 
@@ -115,10 +114,7 @@ def warning_header(view: View, reasons: Mapping[str, str]) -> dict[str, str]:
     if not missing:
         return {}
     text = "; ".join(f"{name}: {reason[:_MAX_REASON]}" for name, reason in sorted(missing.items()))
-    if len(text) > _MAX_WARNING:
-        text = text[:_MAX_WARNING] + " …"
-    clean = _NOT_IN_HEADERS.sub("?", " ".join(text.replace("…", "...").replace('"', "'").split()))
-    return {"Warning": f'199 swarm-manager "not complete: {clean}"'}
+    return warning(f"not complete: {text}")
 
 
 def _node_labels(filters: Filters) -> dict[str, frozenset[str]]:

@@ -17,11 +17,13 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.http.json_list import json_list
+from manager.api.http.warnings import warning
 from manager.api.lookup import any_prefix, find_node, labels_match, passes
-from manager.api.nodes.stateful import refuse_stateful
+from manager.api.nodes.stateful import refuse_stateful, stateful
 from manager.api.render import head, render
 from manager.api.router import Place, Route
 from manager.api.swarm import tls_info
+from manager.api.volumes.stay import only_copies
 from manager.ca.rotation import root_of, taken_step
 from manager.domain import hostnames
 from manager.domain.managers import without_manager
@@ -75,7 +77,7 @@ async def update_node(context: Context, call: Call) -> Reply:
         authorise(call.caller, Role.ADMIN, "changing a node's role")
         await context.standing.check_role(found, spec.role)
 
-    def update(tx: Transaction) -> None:
+    def update(tx: Transaction) -> str:
         node = find_node(tx, call.params["id"])
         if not node.is_current(index):
             raise OutOfSequence
@@ -83,10 +85,11 @@ async def update_node(context: Context, call: Call) -> Reply:
             raise OutOfSequence
         if call.query.get("stateful") == "refuse" and spec.availability == "drain":
             refuse_stateful(tx, node)
+        stopped = stateful(tx, node) if spec.availability == "drain" != node.spec.availability else ""
         tx.put(_with_spec(tx, without_manager(node) if spec.role == "worker" else node, spec))
+        return f"{stopped} stop, and wait until the node is active again: their data is there" if stopped else ""
 
-    await context.store.update(update)
-    return Answer()
+    return Answer(headers=warning(await context.store.update(update)))
 
 
 def _check(spec: NodeSpec) -> None:
@@ -125,6 +128,9 @@ async def remove_node(context: Context, call: Call) -> Reply:
             raise FailedPrecondition(f"{text}. It must be demoted to worker before removal")
         if node.status.state in ("ready", "disconnected") and not call.flag("force"):
             raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+        if (only := only_copies(node, tx)) and not call.flag("force"):
+            text = f"node {node.id} has the only copy of {only}"
+            raise FailedPrecondition(f"{text}: with --force it is removed, and these wait for its host to join again")
         tx.remove(node)
 
     await context.store.update(remove)

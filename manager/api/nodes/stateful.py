@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from common.errors import FailedPrecondition
 from common.model import Node
 from common.spec.slot_volumes import slot_volumes
+from manager.api.volumes.stay import some
 from manager.domain.volume_claims import data_node
 from manager.store.view import View
-
-_NAMED_AT_MOST = 10
 
 
 def refuse_stateful(view: View, node: Node) -> None:
@@ -20,14 +19,16 @@ def refuse_stateful(view: View, node: Node) -> None:
         FailedPrecondition: names them, and what may be done instead.
 
     """
-    found = sorted(_stateful(view, node.id))
-    if not found:
-        return
-    more = f" and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
-    raise FailedPrecondition(
-        f"node {node.name} has the data of {', '.join(found[:_NAMED_AT_MOST])}{more}: with --move-volumes "
-        "that moves to other nodes, with --stop-stateful these stop and wait until it is active again"
-    )
+    if found := stateful(view, node):
+        raise FailedPrecondition(
+            f"node {node.name} has the data of {found}: with --move-volumes "
+            "that moves to other nodes, with --stop-stateful these stop and wait until it is active again"
+        )
+
+
+def stateful(view: View, node: Node) -> str:
+    """Name the slots whose tasks run on a node, and whose data is there; empty if there are none."""
+    return some(sorted(_stateful(view, node.id)))
 
 
 def _stateful(view: View, node_id: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.http.json_list import json_list
+from manager.api.http.warnings import warning
 from manager.api.images.find import describe, holders
 from manager.api.images.own import parse_own
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
@@ -30,6 +31,7 @@ from manager.api.services.autoscaling import autoscaling_view
 from manager.api.services.names import resolve_networks
 from manager.api.services.validation import check_service
 from manager.api.services.view import service_view, status_view
+from manager.api.volumes.stay import staying
 from manager.domain import hostnames
 from manager.domain.defaults import fill_defaults
 from manager.domain.image_use import of_the_cluster
@@ -174,12 +176,13 @@ def change_service(
 async def delete_service(context: Context, call: Call) -> Reply:
     """Begin the end of a service. For clients it is gone now; its record goes when its tasks are."""
 
-    def delete(tx: Transaction) -> None:
+    def delete(tx: Transaction) -> str:
         service = find_service(tx, call.params["id"])
+        stay = staying(service, tx)
         tx.put(msgspec.structs.replace(service, pending_delete=True))
+        return stay
 
-    await context.store.update(delete)
-    return Answer()
+    return Answer(headers=warning(await context.store.update(delete)))
 
 
 def _check_auth_source(call: Call) -> None:

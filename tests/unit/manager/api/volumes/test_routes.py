@@ -10,8 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from common.model import StoredObject, Volume, VolumeClaim
+from manager.api.call import Answer, Call
 from manager.store.transaction import Transaction
-from tests.fakes.api_client import Client
+from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 from tests.fakes.container_engine import ContainerEngine, Engines
 from tests.fakes.volumes import claim, copy, running, service
@@ -243,3 +244,31 @@ async def test_a_move_is_tried_without_being_begun(cluster: ApiCluster, client: 
     assert (await client.error("POST", "/swarm/volumes/none/move", {"Node": "w2"}))[0] == 404
     status, message = await client.error("POST", "/swarm/volumes/data/move", {"Node": "w1"})
     assert "volume data is on node w1 already" in message
+
+
+async def test_a_service_that_goes_says_which_volumes_stay(cluster: ApiCluster, engines: Engines) -> None:
+    each = replace(service("web", "cache"), id="web")
+    await put(cluster, DB, each, claim("db.1", "data", WORKER1), copy(WORKER1, "data"), copy(WORKER2, "cache"))
+    for name, words in (("db", "data on w1"), ("web", "cache on w2")):
+        reply = await cluster.api.answer(Call("DELETE", f"/services/{name}", caller=ADMIN))
+        assert isinstance(reply, Answer)
+        assert reply.headers == {"Warning": f'199 swarm-manager "these volumes stay: {words}"'}
+
+
+async def test_a_drain_warns_of_what_it_stops(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, DB, running(DB, WORKER1), claim("db.1", "data", WORKER1), copy(WORKER1, "data"))
+    node = await client.get("/nodes/w1")
+    body = json.dumps({**node["Spec"], "Availability": "drain"}).encode()
+    query, headers = {"version": str(node["Version"]["Index"])}, {"content-type": "application/json"}
+    reply = await cluster.api.answer(Call("POST", "/nodes/w1/update", {}, query, headers, body, caller=ADMIN))
+    assert isinstance(reply, Answer)
+    assert reply.headers["Warning"].startswith('199 swarm-manager "db.1 (data) stop, and wait until')
+
+
+async def test_a_node_with_an_only_copy_goes_by_force(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"))
+    await down(cluster, WORKER1)
+    status, message = await client.error("DELETE", "/nodes/w1")
+    assert status == 400
+    assert "has the only copy of data (db.1): with --force" in message
+    assert (await client.ask("DELETE", "/nodes/w1?force=1"))[0] == 200

@@ -1,0 +1,45 @@
+"""Which volumes stay when what uses them goes."""
+
+from __future__ import annotations
+
+from common.model import Node, Service
+from common.model.volume import volume_id
+from manager.domain.volume_claims import holders, holds, in_use
+from manager.domain.volumes import node_name
+from manager.store.view import View
+
+_NAMED_AT_MOST = 10
+
+
+def staying(service: Service, view: View) -> str:
+    """Say which named volumes a service leaves behind when it is removed; empty if it has none."""
+    container = service.spec.task_template.container_spec
+    names = {each.source for each in container.mounts if each.type == "volume"} if container is not None else set()
+    places = {(copy.name, copy.node_id) for name in names if name for copy in view.volumes.named(name)}
+    places |= {(each.volume, each.node_id) for each in view.volume_claims.of_service(service.name) if holds(each, view)}
+    there = (place for place in places if not _is_missing(*place, view))
+    found = sorted(f"{name} on {node_name(node_id, view)}" for name, node_id in there)
+    return f"these volumes stay: {some(found)}" if found else ""
+
+
+def only_copies(node: Node, view: View) -> str:
+    """Name the volumes of a node that slots wait for wherever they are placed, as their data is there alone."""
+    names = {each.volume for each in view.volume_claims.on_node(node.id) if holds(each, view) and in_use(each, view)}
+    found = (
+        f"{name} ({', '.join(holders(node.id, name, view))})"
+        for name in sorted(names)
+        if not _is_missing(name, node.id, view)
+    )
+    return some(list(found))
+
+
+def _is_missing(name: str, node_id: str, view: View) -> bool:
+    """Whether a host is known not to have a volume any more."""
+    copy = view.volumes.get(volume_id(node_id, name))
+    return copy is not None and bool(copy.missing_since)
+
+
+def some(found: list[str]) -> str:
+    """List what is found, and of many how many more there are."""
+    more = f" and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
+    return ", ".join(found[:_NAMED_AT_MOST]) + more

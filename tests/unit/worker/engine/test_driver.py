@@ -278,3 +278,15 @@ async def test_names_that_engines_have_reach_them_as_they_are(tmp_path: Path):
         assert [await engine.image(name) for name in names] == [None] * 3
         assert await engine.inspect("web.1.0a9z") is None
     assert asked == [*(f"images/{name}/json" for name in names), "containers/web.1.0a9z/json"]
+
+
+async def test_a_volume_that_is_not_there_is_removed(tmp_path: Path) -> None:
+    asked = []
+
+    async def remove(request: web.Request) -> web.Response:
+        asked.append((request.method, request.path))
+        return web.json_response({"message": "no such volume"}, status=404)
+
+    async with answering(tmp_path, remove) as engine:
+        await engine.remove_volume("data")
+    assert asked == [("DELETE", "/v1.43/volumes/data")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -142,3 +143,21 @@ async def test_who_reads_slowly_gets_the_whole_archive(tmp_path: Path) -> None:
             taken += len(piece)
             await asyncio.sleep(0)
         assert (await control.event("archived")).done == taken > 10_000_000
+
+
+async def test_a_target_that_cannot_have_it_leaves_no_volume(tmp_path: Path) -> None:
+    one, other = Host(tmp_path / "one"), Host(tmp_path / "other")
+    await one.mark(1)
+    (one.data() / "file").write_bytes(b"x" * 3_000_000)
+    archive = await archived(one)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # of the process that is to start
+    try:
+        async with begun(other, "import") as (control, data):
+            data.writer.write(archive)
+            data.writer.write_eof()
+            found = await control.event("failed")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert found.message == "file is larger than the target can have it"
+    assert await other.volume("data") is None

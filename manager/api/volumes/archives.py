@@ -15,6 +15,7 @@ from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
 from common.model import Volume
 from common.model.client import Role
+from common.model.volume import volume_id
 from common.wire.volume_copy import (
     CONTROL,
     DATA,
@@ -31,6 +32,7 @@ from manager.api.context import Context
 from manager.api.engine.presence import node_name
 from manager.api.errors import invalid
 from manager.api.router import Route
+from manager.api.volumes.find import Volume as Found
 from manager.api.volumes.find import find, only, split
 from manager.domain.transfers import arrived
 from manager.store.transaction import Transaction
@@ -44,7 +46,8 @@ _LINEAGE_BITS = 128
 async def read_archive(context: Context, call: Call) -> Reply:
     """Send what is in a volume."""
     reference = call.params["name"]
-    volume = only(context, reference, await find(context, *split(context, reference)))
+    found = await find(context, *split(context, reference))
+    volume = only(context, reference, _current(context, found) or found)
 
     async def run(exchange: Exchange) -> None:
         order = Order(id=new_id(context.rng), part="export", volume=volume.name)
@@ -58,6 +61,12 @@ async def read_archive(context: Context, call: Call) -> Reply:
             _check_length((await control.wait_for("archived")).done, sent)
 
     return Relay(run)
+
+
+def _current(context: Context, found: list[Found]) -> list[Found]:
+    """Leave out what was moved away or left behind: it is written out where its node is named."""
+    copies = context.store.view.volumes
+    return [each for each in found if (copy := copies.get(volume_id(each.node_id, each.name))) is None or copy.eligible]
 
 
 async def write_archive(context: Context, call: Call) -> Reply:

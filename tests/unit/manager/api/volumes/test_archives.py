@@ -171,3 +171,12 @@ async def test_a_volume_that_is_there_is_not_restored_over(workers: Workers) -> 
     with pytest.raises(SwarmError, match="is on this host already"):
         await workers.call("PUT", "w1/data", Sent(b"\0" * 10_240))
     assert look(source) == before
+
+
+async def test_a_name_alone_means_the_copy_that_counts(cluster: ApiCluster, workers: Workers) -> None:
+    await workers.made(WORKER1)
+    await workers.made(WORKER2)
+    await put(cluster, copy(WORKER1, "data", role="retired"), copy(WORKER2, "data"))
+    (workers.hosts[WORKER2].data() / "file").write_bytes(b"the newest")
+    assert b"the newest" in (await workers.call("GET", "data", Answered())).data
+    assert b"the newest" not in (await workers.call("GET", "w1/data", Answered())).data

@@ -185,6 +185,9 @@ class Engines:
             raise Unavailable(f"node {node_id} is not connected")
         return await written(f"# the page of {node_id}\n".encode())
 
+    async def volumes(self, node_id: str, _target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        raise Unavailable(f"the worker of node {node_id} copies no volumes")
+
     async def applied(self) -> None:
         self.barriers += 1
 

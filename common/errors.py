@@ -113,10 +113,15 @@ _BY_CODE: dict[str, type[SwarmError]] = {
 _LONGEST_MESSAGE = 1000
 
 
+def kind_of(code: str, otherwise: type[SwarmError]) -> type[SwarmError]:
+    """Return which error another process means by a code; `otherwise` where no error has it."""
+    return _BY_CODE.get(code, otherwise)
+
+
 def of_code(code: str, message: str) -> SwarmError:
     """Make the error that another process has told of, so that nothing in it acts on a terminal."""
     words = "".join(each if each.isprintable() else "?" for each in message[:_LONGEST_MESSAGE])
-    return _BY_CODE.get(code, SwarmError)(words)
+    return kind_of(code, SwarmError)(words)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

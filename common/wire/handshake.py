@@ -10,16 +10,13 @@ from typing import TypeAlias, TypeVar
 
 from common.clock import is_instant, rfc3339
 from common.errors import (
-    AlreadyExists,
     FailedPrecondition,
-    InvalidArgument,
-    NotFound,
     PermissionDenied,
     ProtocolError,
-    ResourceExhausted,
     SwarmError,
     Unauthenticated,
     Unavailable,
+    kind_of,
 )
 from common.text.terminal import printable
 from common.tls import BACKDATE_SECONDS, ROLE_MANAGER, ROLE_WORKER, Identity
@@ -62,17 +59,6 @@ Opening: TypeAlias = (
 )
 
 _M = TypeVar("_M", RootReply, JoinReply, Welcome, LeaveAck, GoodbyeAck, LinkWelcome, ManagerJoined, Taken)
-
-_ERRORS = (
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-)
 
 
 def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
@@ -183,8 +169,7 @@ def refusal(error: SwarmError) -> Refused:
 
 def error_of_refusal(refused: Refused) -> SwarmError:
     """Turn a refusal back into the error that it was on the other side."""
-    kind = next((kind for kind in _ERRORS if kind.code == refused.code), Unavailable)
-    return kind(refused.message)
+    return kind_of(refused.code, Unavailable)(refused.message)
 
 
 def root_of(reply: AnyMessage, token: JoinToken, now: float) -> bytes:

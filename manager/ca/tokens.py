@@ -31,35 +31,19 @@ def rotate(tokens: JoinTokens, role: Role, digest: str, rng: random.Random) -> J
     return msgspec.structs.replace(tokens, **{role: fresh})
 
 
-def check_worker_token(text: str, tokens: JoinTokens) -> None:
-    """Decide whether a token entitles to join as a worker.
+def check_token(text: str, tokens: JoinTokens, role: Role) -> None:
+    """Decide whether a token entitles to join in a role.
 
     Raises:
         InvalidArgument: it is not a token.
-        FailedPrecondition: it is the manager token.
+        FailedPrecondition: it is the other role's.
         Unauthenticated: it is of another cluster, rotated, or mistyped.
 
     """
-    if _role_of(text, tokens, "worker") == "manager":
+    if (entitled := _role_of(text, tokens, role)) != role:
         raise FailedPrecondition(
-            "this is the token for managers: 'swarm-worker join' needs the one "
-            "that 'swarm-manager join-token worker' prints"
-        )
-
-
-def check_manager_token(text: str, tokens: JoinTokens) -> None:
-    """Decide whether a token entitles to join as a manager.
-
-    Raises:
-        InvalidArgument: it is not a token.
-        FailedPrecondition: it is the worker token.
-        Unauthenticated: it is of another cluster, rotated, or mistyped.
-
-    """
-    if _role_of(text, tokens, "manager") == "worker":
-        raise FailedPrecondition(
-            "this is the token for workers: 'swarm-manager join' needs the one "
-            "that 'swarm-manager join-token manager' prints"
+            f"this is the token for {entitled}s: 'swarm-{role} join' needs the one "
+            f"that 'swarm-manager join-token {role}' prints"
         )
 
 

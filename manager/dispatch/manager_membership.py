@@ -18,7 +18,7 @@ from common.tls import ROLE_MANAGER, Identity
 from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew
 from common.wire.messages import RenewReply
 from manager.ca.authority import Authority, key_of_request, new_serial
-from manager.ca.tokens import check_manager_token
+from manager.ca.tokens import check_token
 from manager.config import split_address
 from manager.dispatch.tickets import Tickets
 from manager.domain import hostnames
@@ -142,7 +142,7 @@ class ManagerMembership:
         """
         node_id = self._tickets.redeem(token)
         if not node_id:
-            check_manager_token(token, self._store.view.cluster.join_tokens)
+            check_token(token, self._store.view.cluster.join_tokens, "manager")
         return node_id
 
     def _enter(self, tx: Transaction, request: ManagerJoin, node_id: str, serial: str) -> Node:

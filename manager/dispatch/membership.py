@@ -17,7 +17,7 @@ from common.wire.handshake import clock_skew_error
 from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
 from manager.ca.authority import Authority, key_of_request, new_serial
 from manager.ca.rotation import step_of
-from manager.ca.tokens import check_worker_token
+from manager.ca.tokens import check_token
 from manager.dispatch.door import Door
 from manager.domain import hostnames
 from manager.store.store import Store
@@ -54,7 +54,7 @@ class Membership:
 
         Raises:
             ResourceExhausted: too many wrong attempts from this address, or too many nodes made.
-            InvalidArgument, Unauthenticated, FailedPrecondition: see `check_worker_token` and `Door.join`.
+            InvalidArgument, Unauthenticated, FailedPrecondition: see `check_token` and `Door.join`.
 
         """
         now = self._clock.now()
@@ -62,7 +62,7 @@ class Membership:
             raise ResourceExhausted(
                 f"too many attempts to join from {source}: try again in {1 / WRONG_JOINS.per_second:g} seconds"
             )
-        check_worker_token(request.token, self._store.view.cluster.join_tokens)
+        check_token(request.token, self._store.view.cluster.join_tokens, "worker")
         self._wrong.refund(source)
         said = self._door.join(request, source)
         skew = clock_skew_error(said.clock, now)

@@ -7,7 +7,7 @@ from common.tls import root_digest
 from common.wire import token as token_module
 from common.wire.token import JoinToken, parse_token
 from manager.ca.authority import create_root
-from manager.ca.tokens import check_worker_token, new_tokens, rotate
+from manager.ca.tokens import check_token, new_tokens, rotate
 
 ROOT = create_root("c", 1_700_000_000.0).certificate
 DIGEST = root_digest(ROOT)
@@ -44,13 +44,19 @@ def test_what_is_not_a_token_is_told_so(text: str) -> None:
 
 
 def test_each_wrong_token_has_its_own_words() -> None:
-    check_worker_token(TOKENS.worker, TOKENS)
+    check_token(TOKENS.worker, TOKENS, "worker")
     with pytest.raises(FailedPrecondition, match="token for managers"):
-        check_worker_token(TOKENS.manager, TOKENS)
+        check_token(TOKENS.manager, TOKENS, "worker")
     with pytest.raises(Unauthenticated, match="another cluster"):
-        check_worker_token(new_tokens("0" * 50, random.Random(1)).worker, TOKENS)
+        check_token(new_tokens("0" * 50, random.Random(1)).worker, TOKENS, "worker")
     with pytest.raises(Unauthenticated, match="rotated or mistyped"):
-        check_worker_token(rotate(TOKENS, "worker", DIGEST, random.Random(2)).worker, TOKENS)
+        check_token(rotate(TOKENS, "worker", DIGEST, random.Random(2)).worker, TOKENS, "worker")
+
+
+def test_a_manager_joins_by_its_own_token_alone() -> None:
+    check_token(TOKENS.manager, TOKENS, "manager")
+    with pytest.raises(FailedPrecondition, match=r"'swarm-manager join' needs the one that .* join-token manager"):
+        check_token(TOKENS.worker, TOKENS, "manager")
 
 
 def test_tokens_are_compared_in_constant_time_and_both_always(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +67,7 @@ def test_tokens_are_compared_in_constant_time_and_both_always(monkeypatch: pytes
         return one == other
 
     monkeypatch.setattr(token_module.hmac, "compare_digest", compare)
-    check_worker_token(TOKENS.worker, TOKENS)
+    check_token(TOKENS.worker, TOKENS, "worker")
     assert compared == [(TOKENS.worker, TOKENS.worker), (TOKENS.worker, TOKENS.manager)]
 
 

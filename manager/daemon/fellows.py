@@ -31,7 +31,7 @@ from common.wire.manager_messages import (
 )
 from common.wire.messages import AnyMessage, JoinReply, JoinRequest, LeaveAck, RenewReply
 from manager.api.access.roles import Caller, caller_given, caller_record
-from manager.api.leader.standing import Duplex
+from manager.api.engine.connections import Duplex
 from manager.daemon.admitting import Admitting
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.links import Answer, Links, Question, member_manager

@@ -13,12 +13,11 @@ from manager.store.watch import DEFAULT_CAPACITY, Subscription
 R = TypeVar("R")
 
 
-class ActingStore:
-    """A store whose updates are asked for by one client, `by`."""
+class PassedOn:
+    """A store that passes on what is asked of it; what is made of this does so with more of its own."""
 
-    def __init__(self, store: Records, by: str) -> None:
+    def __init__(self, store: Records) -> None:
         self._store = store
-        self._by = by
 
     @property
     def view(self) -> View:
@@ -29,10 +28,21 @@ class ActingStore:
         return self._store.index
 
     async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
-        return await self._store.update(fn, by or self._by)
+        return await self._store.update(fn, by)
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
         return self._store.try_out(fn)
 
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
         return self._store.watch(capacity)
+
+
+class ActingStore(PassedOn):
+    """A store whose updates are asked for by one client, `by`."""
+
+    def __init__(self, store: Records, by: str) -> None:
+        super().__init__(store)
+        self._by = by
+
+    async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
+        return await super().update(fn, by or self._by)

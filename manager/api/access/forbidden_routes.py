@@ -15,6 +15,7 @@ import msgspec
 
 from common.model import Service, StoredObject
 from common.model.client import Role
+from manager.api.access.acting import PassedOn
 from manager.api.access.forbidden_options import (
     Finding,
     in_build,
@@ -38,8 +39,6 @@ from manager.api.http.body import parse
 from manager.api.router import Match
 from manager.store.store import Records
 from manager.store.transaction import Transaction
-from manager.store.view import View
-from manager.store.watch import DEFAULT_CAPACITY, Subscription
 
 R = TypeVar("R")
 Check: TypeAlias = Callable[[Context, Call], Awaitable[Call]]
@@ -81,26 +80,18 @@ def refuse(caller: Caller, found: Iterable[Finding], whose: str) -> None:
             raise access_denied(f"the certificate of {caller.name} forbids {finding.word}, and {whose} {what}")
 
 
-class LimitedStore:
+class LimitedStore(PassedOn):
     """A store in which services do not become what their changer is forbidden, whichever way: nothing is kept then."""
 
     def __init__(self, store: Records, caller: Caller) -> None:
-        self._store = store
+        super().__init__(store)
         self._caller = caller
 
-    @property
-    def view(self) -> View:
-        return self._store.view
-
-    @property
-    def index(self) -> int:
-        return self._store.index
-
     async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
-        return await self._store.update(lambda tx: self._checked(tx, fn), by)
+        return await super().update(lambda tx: self._checked(tx, fn), by)
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
-        return self._store.try_out(lambda tx: self._checked(tx, fn))
+        return super().try_out(lambda tx: self._checked(tx, fn))
 
     def _checked(self, tx: Transaction, fn: Callable[[Transaction], R]) -> R:
         result = fn(tx)
@@ -109,9 +100,6 @@ class LimitedStore:
                 found = in_task(change.new.spec.task_template)
                 refuse(self._caller, found, f"service {change.new.name} would have")
         return result
-
-    def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
-        return self._store.watch(capacity)
 
 
 def _same_spec(old: StoredObject | None, new: Service) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol, TypeAlias
 
 import aiohttp
@@ -59,3 +60,18 @@ class Engines(Protocol):
 
     async def applied(self) -> None:
         """Wait until all connected nodes have applied what is decided now; late ones are passed over."""
+
+
+@asynccontextmanager
+async def passing_on(ends: Duplex) -> AsyncIterator[Duplex]:
+    """Hold a connection that a client's bytes are passed on by.
+
+    When the block fails, as the client or the other end is gone, it is cut, not closed.
+    """
+    reader, writer = ends
+    try:
+        yield reader, writer
+    except BaseException:
+        writer.transport.abort()
+        raise
+    writer.close()

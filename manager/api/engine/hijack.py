@@ -20,7 +20,7 @@ from common.errors import Unavailable
 from common.wire.channel import carry
 from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
-from manager.api.engine.connections import Duplex
+from manager.api.engine.connections import Duplex, passing_on
 from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import (
     ENGINE_FAILURES,
@@ -127,7 +127,7 @@ def hijack(
 
     async def run(exchange: Exchange) -> None:
         try:
-            async with _engine(context, node_id) as engine:
+            async with passing_on(await context.engines.connect(node_id)) as engine:
                 async with context.presence.guard(context.store.view, node_id):
                     head = await _begin(engine, request, name)
                 if head.opens_stream:
@@ -151,7 +151,7 @@ async def opened_stream(
     target = engine_target(context, node_id, call.method, path, "", call.version)
     name = node_name(context.store.view, node_id)
     try:
-        async with _engine(context, node_id) as engine:
+        async with passing_on(await context.engines.connect(node_id)) as engine:
             async with context.presence.guard(context.store.view, node_id):
                 head = await _begin(engine, _request(call, target, call.body), name)
             if head.opens_stream:
@@ -161,18 +161,6 @@ async def opened_stream(
                 yield None
     except ENGINE_FAILURES as error:
         raise unreachable(context, node_id, error) from error
-
-
-@asynccontextmanager
-async def _engine(context: Context, node_id: str) -> AsyncIterator[Duplex]:
-    """Connect to an engine. When the block fails, as client or node are gone, the connection is cut, not closed."""
-    reader, writer = await context.engines.connect(node_id)
-    try:
-        yield reader, writer
-    except BaseException:
-        writer.transport.abort()
-        raise
-    writer.close()
 
 
 def _request(call: Call, target: str, body: bytes) -> bytes:

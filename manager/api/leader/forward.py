@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 
 from common.errors import Unavailable
 from manager.api.call import Call, Exchange, Relay
+from manager.api.engine.connections import Duplex, passing_on
 from manager.api.engine.hijack import Head, join, parse_head
 from manager.api.engine.proxy import HOP_BY_HOP, NO_BODY
-from manager.api.leader.standing import INDEX_HEADER, Duplex, Standing
+from manager.api.leader.standing import INDEX_HEADER, Standing
 
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 1024
@@ -31,7 +31,7 @@ def forward(standing: Standing, call: Call) -> Relay:
     """Pass a request on to the leader; a connection that becomes a stream is carried byte for byte, both ways."""
 
     async def run(exchange: Exchange) -> None:
-        async with _leader(standing, call) as leader:
+        async with passing_on(await standing.connect(call.caller)) as leader:
             sending = asyncio.ensure_future(_send(call, exchange, leader[1]))
             try:
                 head = await _head(leader[0], call)
@@ -46,18 +46,6 @@ def forward(standing: Standing, call: Call) -> Relay:
                 await asyncio.gather(sending, return_exceptions=True)
 
     return Relay(run)
-
-
-@asynccontextmanager
-async def _leader(standing: Standing, call: Call) -> AsyncIterator[Duplex]:
-    """Connect to the leader. When the block fails, as client or leader are gone, the connection is cut, not closed."""
-    reader, writer = await standing.connect(call.caller)
-    try:
-        yield reader, writer
-    except BaseException:
-        writer.transport.abort()
-        raise
-    writer.close()
 
 
 async def _send(call: Call, exchange: Exchange, writer: asyncio.StreamWriter) -> None:

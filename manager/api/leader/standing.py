@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -11,8 +10,7 @@ from common.errors import FailedPrecondition
 from common.model import Node
 from common.model.node import ManagerStatus
 from manager.api.access.roles import Caller
-
-Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+from manager.api.engine.connections import Duplex
 
 # With it the leader says which state its answer to a request that was passed on is of.
 INDEX_HEADER = "swarm-index"

@@ -53,8 +53,11 @@ def client(cluster: Cluster) -> Iterator[Any]:
 
 @pytest.fixture
 def box(client: Any) -> Iterator[Any]:
-    """A container that runs; its program writes two lines, and ends when told to."""
-    command = ["sh", "-c", "echo one; echo two >&2; trap exit TERM; while :; do sleep 1 & wait; done"]
+    """A container that runs; its program writes two lines, and ends when told to.
+
+    They are for two pipes, which the engine reads independently of each other: only time between them orders them.
+    """
+    command = ["sh", "-c", "echo one; sleep 0.2; echo two >&2; trap exit TERM; while :; do sleep 1 & wait; done"]
     box = client.containers.run(IMAGE, command, detach=True, labels={"of": "sdk"})
     yield box
     box.remove(force=True)

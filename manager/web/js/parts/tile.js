@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { boxesOf, nameOf, names, refresh } from "../boxes.js";
 import { boxAt, colourOf, draw } from "../draw/boxes.js";
+import { pageColours } from "../draw/colours.js";
 import { ago, bytes, cores } from "../format.js";
 import { html } from "../html.js";
 import { href, go, objectHref } from "../router.js";
@@ -83,7 +84,7 @@ function Boxes({ boxKey, how, inView, said }) {
   }, []);
   useEffect(() => {
     if (canvas.current && boxes && width && inView) {
-      draw(canvas.current, boxes, { width, size: how.size }, { colour: colouring(how, known), surface: variable("--surface") });
+      draw(canvas.current, boxes, { width, size: how.size }, { colour: colouring(how, known), surface: pageColours()["--surface"] });
     }
   }, [boxes, width, inView, how.colour, how.filter, how.size, known, chosenTheme]);
   const at = (/** @type {MouseEvent} */ event) => boxes?.[boxAt(event.offsetX, event.offsetY, boxes.length, { width, size: how.size })];
@@ -103,23 +104,17 @@ function Boxes({ boxKey, how, inView, said }) {
   </div>`;
 }
 
-/** @param {string} name */
-function variable(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
 /** @type {Record<string, string>} */
 const FILLS = { running: "--good-fill", starting: "--busy-fill", waiting: "--idle-fill", failed: "--bad-fill", lost: "--bad-fill", stopping: "--idle-fill", completed: "--done-fill", stopped: "--idle-fill" };
 
 /** @param {How} how @param {Map<string, string>} known */
 function colouring(how, known) {
-  const colours = Object.fromEntries(Object.entries(FILLS).map(([mark, name]) => [mark, variable(name)]));
-  const [faint, dark] = [variable("--line"), isDark()];
+  const [colours, dark] = [pageColours(), isDark()];
   const wanted = how.filter.toLowerCase();
   const some = wanted && [...known.values()].some((name) => name.toLowerCase().includes(wanted));
   return (/** @type {import("../draw/boxes.js").Box} */ box) => {
-    if (some && !known.get(box.service)?.toLowerCase().includes(wanted)) return faint;
-    return how.colour === "service" && box.mark !== "failed" && box.mark !== "lost" ? colourOf(box.service, dark) : colours[box.mark];
+    if (some && !known.get(box.service)?.toLowerCase().includes(wanted)) return colours["--line"];
+    return how.colour === "service" && box.mark !== "failed" && box.mark !== "lost" ? colourOf(box.service, dark) : colours[FILLS[box.mark]];
   };
 }
 

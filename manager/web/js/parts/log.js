@@ -31,7 +31,13 @@ export function Log({ path, label, labelOf, tail = 500 }) {
     if (!view) return undefined;
     view.replaceChildren();
     const pane = new Pane(view, () => following.current, setSaid);
-    read(path, tail, Boolean(labelOf), labelOf, abort.signal, (line) => pane.take(line)).then(
+    const opened = new Date().toISOString();
+    let past = 0;
+    // One line more is asked for than is promised: when it comes, there were earlier ones.
+    read(path, tail + 1, Boolean(labelOf), labelOf, abort.signal, (line) => {
+      if (line.at < opened && ++past > tail) pane.begins = false;
+      pane.take(line);
+    }).then(
       () => setSaid("The log has ended."),
       (error) => abort.signal.aborted || setSaid(error.message),
     );
@@ -86,6 +92,8 @@ class Pane {
     /** @type {Line[]} */
     this.waiting = [];
     this.dropped = 0;
+    /** Whether the log's first line is among those that came. */
+    this.begins = true;
     this.frame = 0;
   }
 
@@ -108,7 +116,8 @@ class Pane {
     const over = this.view.childElementCount - KEPT;
     for (let n = 0; n < over; n++) this.view.firstElementChild?.remove();
     this.dropped += Math.max(0, over);
-    if (this.dropped) this.say(`${this.dropped} earlier lines are not shown here`);
+    if (this.dropped && this.begins) this.say(`${this.dropped} earlier lines are not shown here`);
+    else if (!this.begins) this.say("earlier lines are not shown here");
     if (this.follows()) this.view.scrollTop = this.view.scrollHeight;
     if (this.waiting.length) this.frame = requestAnimationFrame(() => this.draw());
   }

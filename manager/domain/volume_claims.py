@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from common.model import Service, Task, TaskState, VolumeClaim
-from common.model.volume import claim_id
+from common.model.volume import claim_id, volume_id
 from common.spec.slot_volumes import SlotVolume, slot_volumes
 from common.spec.volumes import POLICY_LABEL, WRITERS_LABEL
 from manager.store.view import View
@@ -24,7 +24,6 @@ class Claims:
     view: View
     _added: dict[str, VolumeClaim] = field(default_factory=dict)
     _open: dict[tuple[str, str], dict[str, bool]] = field(default_factory=dict)
-    _shared: dict[str, bool] = field(default_factory=dict)
 
     def get(self, service: str, slot: int, volume: str) -> VolumeClaim | None:
         """Return a slot's claim, if it counts."""
@@ -51,31 +50,37 @@ class Claims:
             elif claim.node_id in nodes:
                 nodes[claim.node_id] = True
 
-    def is_shared(self, volume: str) -> bool:
-        """Whether engines say that a volume's data is the same on all nodes."""
-        found = self._shared.get(volume)
-        if found is None:
-            found = self._shared[volume] = any(copy.shared for copy in self.view.volumes.named(volume))
-        return found
-
     def open_copies(self, service: str, volume: str) -> dict[str, bool]:
         """Return the nodes with a copy that no slot of a service claims, and whether another service does so."""
         found = self._open.get((service, volume))
         if found is None:
             claims = [claim for claim in self.named(volume) if in_use(claim, self.view)]
             others = {claim.node_id for claim in claims if claim.service != service}
-            copies = {copy.node_id for copy in self.view.volumes.named(volume) if copy.eligible} | others
+            seen = self.view.volumes.named(volume)
+            copies = {copy.node_id for copy in seen if copy.eligible and not copy.shared} | others
             own = {claim.node_id for claim in claims if claim.service == service}
             found = self._open[service, volume] = {node_id: node_id in others for node_id in copies - own}
         return found
 
 
 def holds(claim: VolumeClaim, view: View) -> bool:
-    """Whether a claim counts: its engine had the volume, or its task may still get there."""
+    """Whether a claim counts: its engine had the volume, or its task may still get there.
+
+    None does to a volume of which the claim's own node says that every node reaches its data. What another node says of
+    one by that name does not matter: else any worker could have a slot start on an empty volume.
+    """
+    if is_shared(claim.volume, claim.node_id, view):
+        return False
     if claim.bound:
         return True
     task = view.tasks.get(claim.task_id)
     return task is not None and (task.live or task.placed or has_made_volumes(task))
+
+
+def is_shared(volume: str, node_id: str, view: View) -> bool:
+    """Whether a node says that every node reaches the data in its volume."""
+    copy = view.volumes.get(volume_id(node_id, volume))
+    return copy is not None and copy.shared
 
 
 def has_made_volumes(task: Task) -> bool:
@@ -88,9 +93,9 @@ def in_use(claim: VolumeClaim, view: View) -> bool:
     return any(not service.pending_delete for service in view.services.named(claim.service))
 
 
-def bound_volumes(task: Task, claims: Claims) -> tuple[SlotVolume, ...]:
-    """List the volumes of a task whose data is one node's, as far as is known: not what engines call shared."""
-    return tuple(each for each in slot_volumes(task) if not claims.is_shared(each.name))
+def bound_volumes(task: Task, view: View) -> tuple[SlotVolume, ...]:
+    """List the volumes of a task whose data is one node's, as far as is known: not what its node calls shared."""
+    return tuple(each for each in slot_volumes(task) if not is_shared(each.name, task.node_id, view))
 
 
 def is_fresh(task: Task, view: View) -> bool:
@@ -100,7 +105,16 @@ def is_fresh(task: Task, view: View) -> bool:
 
 def has_one_writer(task: Task, view: View) -> bool:
     """Whether a task's slot has data of which two tasks must never be writers at once."""
-    return _label(task, view, WRITERS_LABEL) != "many" and bool(bound_volumes(task, Claims(view)))
+    return _label(task, view, WRITERS_LABEL) != "many" and _has_node_data(task, view)
+
+
+def _has_node_data(task: Task, view: View) -> bool:
+    """Whether a slot has data that is one node's: not where all nodes with tasks of its service call it shared."""
+    wanted = slot_volumes(task)
+    if not wanted:
+        return False
+    nodes = {each.node_id for each in view.tasks.of_service(task.service_id)} - {""}
+    return not nodes or not all(is_shared(each.name, node_id, view) for each in wanted for node_id in nodes)
 
 
 def _label(task: Task, view: View, label: str) -> str:
@@ -113,7 +127,7 @@ def data_node(task: Task, view: View) -> str:
     if not slot_volumes(task) or is_fresh(task, view):
         return ""
     claims = Claims(view)
-    for each in bound_volumes(task, claims):
+    for each in bound_volumes(task, view):
         claim = claims.get(task.service_name, task.slot, each.name)
         if claim is not None and claim.node_id == task.node_id and may_have_data(claim, view):
             return claim.node_id
@@ -147,7 +161,7 @@ def new_claim(task: Task, volume: str, *, bound: bool) -> VolumeClaim:
 
 def take(task: Task, claims: Claims) -> None:
     """Count the claims of a task that a decision places, for those that it places after it."""
-    for each in bound_volumes(task, claims):
+    for each in bound_volumes(task, claims.view):
         old = claims.get(task.service_name, task.slot, each.name)
         if old is None or old.node_id != task.node_id:
             claims.add(new_claim(task, each.name, bound=False))
@@ -169,7 +183,7 @@ def claims_of(task: Task, view: View) -> Iterator[VolumeClaim]:
     """
     if not task.node_id or not has_made_volumes(task):
         return
-    for each in bound_volumes(task, Claims(view)):
+    for each in bound_volumes(task, view):
         old = view.volume_claims.get(claim_id(task.service_name, task.slot, each.name))
         if old is None:
             yield new_claim(task, each.name, bound=True)
@@ -182,4 +196,4 @@ def uses_node_data(service: Service, view: View) -> bool:
     sample = Task(
         spec=service.spec.task_template, service_id=service.id, service_name=service.name, labels=service.spec.labels
     )
-    return bool(bound_volumes(replace(sample, slot=1), Claims(view)))
+    return _has_node_data(replace(sample, slot=1), view)

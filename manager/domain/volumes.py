@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from common.clock import rfc3339
 from common.model import StoredObject, Task, Volume, VolumeClaim
 from common.model.volume import TaskVolume, volume_id
-from common.spec.slot_volumes import SlotVolume
+from common.spec.slot_volumes import SlotVolume, slot_volumes
 from manager.domain.volume_claims import Claims, bound_volumes, has_volume, in_use, is_fresh, new_claim
 from manager.store.view import View
 
@@ -53,7 +53,7 @@ Places: TypeAlias = Anywhere | Only | Nowhere
 
 def places(task: Task, claims: Claims) -> Places:
     """Say where a task that is to be placed may be for its data."""
-    wanted = bound_volumes(task, claims)
+    wanted = bound_volumes(task, claims.view)
     if not wanted:
         return Anywhere()
     tied: dict[str, str] = {}  # node → the volume that is there
@@ -231,15 +231,15 @@ def settle(task: Task, claims: Claims) -> tuple[Task, tuple[StoredObject, ...]] 
 
     What is returned beside the task is to be put in the same transaction.
     """
-    wanted, view = bound_volumes(task, claims) if task.node_id else (), claims.view
-    if not wanted:
+    view = claims.view
+    if not task.node_id or not slot_volumes(task):
         return task, ()
     where = places(replace(task, node_id=""), claims)
     if isinstance(where, Nowhere) or (isinstance(where, Only) and where.node_id != task.node_id):
         return None
     found: list[StoredObject] = []
     data: list[TaskVolume] = []
-    for each in wanted:
+    for each in bound_volumes(task, view):
         old = claims.get(task.service_name, task.slot, each.name)
         copy = view.volumes.get(volume_id(task.node_id, each.name))
         there = copy is not None and not copy.missing_since

@@ -74,8 +74,7 @@ def _data_nodes(view: View, wanted: RequestedContainer) -> frozenset[str] | None
     """Return the nodes with all the data that a container asks for; None where none of it is anywhere yet."""
     found = None
     for name in wanted.volumes:
-        copies = view.volumes.named(name)
-        if copies and not any(copy.shared for copy in copies):
+        if copies := [copy for copy in view.volumes.named(name) if not copy.shared]:
             nodes = frozenset(copy.node_id for copy in copies if not copy.missing_since and copy.node_id in view.nodes)
             found = nodes if found is None else found & nodes
     return found

@@ -163,6 +163,28 @@ def test_shared_and_nodes_own_volumes_bind_nobody() -> None:
         assert not list(view.volume_claims)
     by_hand = world(DB, copy("b", "data", shared=True))  # `docker volume create --opt type=nfs`
     assert where(by_hand, task(DB)) == Anywhere()
+    for value in settle(replace(task(DB), node_id="b"), Claims(by_hand)) or ():
+        assert isinstance(value, Task) or not value
+    by_hand.tasks.put(running(DB, "b"))  # type: ignore[attr-defined]
+    assert not has_one_writer(task(DB), by_hand)
+    assert data_node(running(DB, "b"), by_hand) == ""
+
+
+def test_a_claim_ends_when_its_node_calls_the_volume_shared() -> None:
+    view = world(DB, claim("db.1", "data", "b"))
+    assert where(view, task(DB)) == Only("b", "data")
+    view.volumes.put(copy("b", "data", shared=True))  # type: ignore[attr-defined]
+    assert where(view, task(DB)) == Anywhere()
+    assert not holders("b", "data", view)
+
+
+def test_no_other_node_can_say_that_data_is_shared() -> None:
+    view = world(DB, claim("db.1", "data", "b"), copy("b", "data"), running(DB, "b"), copy("c", "data", shared=True))
+    assert where(view, task(DB, number=2)) == Only("b", "data")
+    assert settled(view, task(DB, number=2), "c") is None
+    assert data_node(running(DB, "b"), view) == "b"
+    assert has_one_writer(task(DB), view)
+    assert where(world(DB, copy("b", "data"), copy("c", "data", shared=True)), task(DB)) == Only("b", "data")
 
 
 def test_a_name_with_the_node_or_the_task_in_it_has_no_rule() -> None:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from common.aio.steady import PAUSE_SECONDS, keep_going
+from common.aio.steady import keep_going
 from common.clock import Clock, seconds
 from common.errors import (
     FailedPrecondition,
@@ -21,7 +21,7 @@ from common.errors import (
     Unavailable,
 )
 from common.ids import new_id
-from common.model import Node, RootKey, StoredObject
+from common.model import Node
 from common.model.node import ANY_CERTIFICATE
 from common.tls import Identity
 from common.wire.admission import SIZES
@@ -49,18 +49,17 @@ from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness, Losses
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.membership import Membership, member
-from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes, apply_reports
+from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writes, apply_reports
+from manager.dispatch.notices import Notices
 from manager.dispatch.quota import KeptOut, Offence, Quota
 from manager.dispatch.reception import WorkersOpening, is_same_host
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
 from manager.dispatch.volumes import apply_inventories
 from manager.domain.refusals import Refusals
-from manager.overview.usage import ASKED_SECONDS, Usages
-from manager.store.changes import Change, ChangeSet
+from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Store
-from manager.store.watch import Lagged
 
 T = TypeVar("T")
 
@@ -109,7 +108,6 @@ class Dispatcher:
         self._membership = Membership(store, authority, clock, rng, self._door)
         self._sessions: dict[str, Session] = {}
         self._quotas: dict[str, Quota] = {}
-        self._doubt_ends: float | None = None
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
         self.measurements = measurements or Measurements(store.view, clock)
@@ -131,27 +129,17 @@ class Dispatcher:
             managers=managers,
         )
         self._losses = Losses(store, self._parts.nodes, self._sessions)
-        self._to_reconsider = asyncio.Event()
-
-    async def _measure_asked(self) -> None:
-        """Tell workers when somebody begins to look at what tasks of theirs use, or has looked away."""
-        changed = asyncio.Event()
-        self.usages.told = changed.set
-        before: Collection[str] = frozenset()
-        while True:
-            with contextlib.suppress(TimeoutError):  # then some may have looked away
-                async with asyncio.timeout(ASKED_SECONDS if before else None):
-                    await changed.wait()
-            changed.clear()
-            asked = self.usages.asked(self._clock.now())
-            concerned = {
-                task.node_id
-                for service_id in frozenset(asked) ^ frozenset(before)
-                for task in self._store.view.tasks.of_service(service_id)
-            }
-            before = asked
-            for node_id in concerned & self._sessions.keys():
-                self._sessions[node_id].measure()
+        self._notices = Notices(
+            store,
+            clock,
+            self._sessions,
+            self._parts.directory,
+            self._door,
+            self._parts.nodes,
+            self.usages,
+            managers,
+            self._forget,
+        )
 
     @property
     def refusals(self) -> Refusals:
@@ -167,16 +155,16 @@ class Dispatcher:
         """Watch the store and the nodes until cancelled. Start it when the store is loaded, before `handle`."""
         self._expect_nodes()
         async with asyncio.TaskGroup() as group:
-            group.create_task(keep_going("the dispatcher's view", self._hear_changes), name="dispatch-changes")
+            group.create_task(keep_going("the dispatcher's view", self._notices.hear_changes), name="dispatch-changes")
             group.create_task(self._parts.reports.run(), name="dispatch-reports")
-            group.create_task(keep_going("what is measured", self._measure_asked), name="dispatch-measure")
+            group.create_task(keep_going("what is measured", self._notices.measure_asked), name="dispatch-measure")
             group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
             group.create_task(self._parts.volumes.run(), name="dispatch-volumes")
             group.create_task(self._liveness.run(), name="dispatch-liveness")
             group.create_task(self._losses.run(), name="dispatch-losses")
-            group.create_task(self._tell_managers(), name="dispatch-managers")
-            group.create_task(keep_going("the second look", self._reconsider), name="dispatch-second-look")
+            group.create_task(self._notices.tell_managers(), name="dispatch-managers")
+            group.create_task(keep_going("the second look", self._notices.reconsider), name="dispatch-second-look")
 
     # --- what the API uses --------------------------------------------------------------------------------------------
 
@@ -409,76 +397,10 @@ class Dispatcher:
             if grace and not self._liveness.watches(node.id):
                 self._liveness.watch(node.id, lambda: started, grace)
 
-    async def _hear_changes(self) -> None:
-        with self._store.watch() as subscription:
-            self._start_over()
-            while True:
-                try:
-                    async with asyncio.timeout_at(self._doubt_ends):
-                        batch = await subscription.next()
-                except Lagged:
-                    _log.warning("the dispatcher fell behind the store: every node gets a complete set of assignments")
-                    self._start_over()
-                    continue
-                except TimeoutError:
-                    self._start_over()
-                    continue
-                for change_set in batch:
-                    self._hear(change_set)
-
-    def _start_over(self) -> None:
-        """Send every node a complete set of assignments, and end the sessions of those that are no longer nodes."""
-        self._doubt_ends = None
-        self._end_removed()
-        self._parts.directory.rebuild()
-
-    def _hear(self, change_set: ChangeSet) -> None:
-        """Tell the nodes of changes. After some that meet a bug nodes may lack something: soon all start over."""
-        for change in change_set.changes:
-            if change.new is None:
-                self._hear_removal(change)
-            elif isinstance(change.new, RootKey) or _manages(change.new):
-                for session in self._sessions.values():
-                    session.expect_renewal()
-            if _frees(change):
-                self._to_reconsider.set()
-        try:
-            self._parts.directory.hear(change_set.changes)
-        except Exception:  # noqa: BLE001 - the nodes of all other changes must hear of theirs
-            if self._doubt_ends is None:
-                _log.exception("cannot tell which nodes changes concern: every node starts over in %g s", PAUSE_SECONDS)
-                self._doubt_ends = asyncio.get_running_loop().time() + PAUSE_SECONDS
-
-    def _hear_removal(self, change: Change) -> None:
-        self._quotas.pop(change.current.id, None)
-        if isinstance(change.current, Node):
-            self._losses.forget(change.current.id)
-            self._door.forget(change.current.id)
-            self._end_removed()
-
-    async def _tell_managers(self) -> None:
-        """Let workers know where managers are, whenever that changes."""
-        while True:
-            await self._managers.moved()
-            for session in self._sessions.values():
-                session.managers_moved()
-
-    async def _reconsider(self) -> None:
-        """Believe what was not believed, when a node that had it has it no more."""
-        while True:
-            await self._to_reconsider.wait()
-            self._to_reconsider.clear()
-            for node_id in self._door.doubted:
-                description = self._door.again(node_id)
-                if description is not None:
-                    with contextlib.suppress(Unavailable):  # it is said anew when the worker comes again
-                        await self._parts.nodes.submit(Described(node_id, description))
-
-    def _end_removed(self) -> None:
-        """End the sessions of nodes that are no longer in the store."""
-        for session in self._sessions.values():
-            if session.node_id not in self._store.view.nodes:
-                session.end(PermissionDenied(f"node {session.node_id} was removed from the cluster"))
+    def _forget(self, object_id: str) -> None:
+        """Drop what is known of an object that was removed, if it was a node."""
+        self._quotas.pop(object_id, None)
+        self._losses.forget(object_id)
 
     def _lose(self, node_id: str) -> None:
         self._losses.lost(node_id)
@@ -488,22 +410,6 @@ class Dispatcher:
 
     def _heartbeat(self) -> float:
         return seconds(self._store.view.cluster.spec.dispatcher.heartbeat_period)
-
-
-def _manages(value: StoredObject) -> bool:
-    return isinstance(value, Node) and value.manager_status is not None
-
-
-def _frees(change: Change) -> bool:
-    """Whether a name or an address may be another node's since this change."""
-    old, new = change.old, change.new
-    if not isinstance(old, Node) or not isinstance(new, Node):
-        return isinstance(old, Node)
-    return _session_facts(old) != _session_facts(new)
-
-
-def _session_facts(node: Node) -> tuple[object, ...]:
-    return node.member, node.name, node.status.addr, node.description.ipv6_addresses
 
 
 def _grace_after_start(node: Node) -> float:

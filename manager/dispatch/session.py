@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from common.errors import NotFound, ProtocolError, SwarmError, leaves
-from common.model import RegistryLogin
+from common.errors import ProtocolError, SwarmError, leaves
 from common.model.node import NodeDescription
 from common.tls import Identity
-from common.wire.channel import Channel, ChannelClosed
+from common.wire.channel import Channel
 from common.wire.codec import Frame
 from common.wire.image_messages import (
-    BringImage,
     Brought,
     FetchImage,
     ImageHeld,
     ImageSeen,
-    SeekImage,
     Spared,
     SpareImages,
 )
-from common.wire.manager_messages import Managers
 from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck
 from common.wire.messages import (
-    OLDEST_PROTOCOL,
     AnyMessage,
-    Assignments,
     AttachmentReport,
     AttachmentState,
     CertificateStored,
@@ -40,7 +33,6 @@ from common.wire.messages import (
     Leave,
     LeaveAck,
     NodeReport,
-    RenewCertificate,
     RenewReply,
     RenewRequest,
     Resync,
@@ -48,31 +40,28 @@ from common.wire.messages import (
     StatusReport,
     TaskReport,
 )
-from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
-from common.wire.volume_messages import ReportVolumes, VolumeReport
-from manager.ca.rotation import managed_step
-from manager.dispatch.assignments import SlicedWrites, measure_for
+from common.wire.usage_messages import HostUsage, Usage
+from common.wire.volume_messages import VolumeReport
+from manager.dispatch.assignments import SlicedWrites
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.attachments import retells as attachments_retell
-from manager.dispatch.barrier import Barrier, Progress
+from manager.dispatch.barrier import Barrier
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
-from manager.dispatch.feed import Feed
+from manager.dispatch.image_questions import ImageQuestions
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite, Renewed
 from manager.dispatch.nodes import retells as reports_retell
+from manager.dispatch.outbox import Outbox
 from manager.dispatch.quota import Offence, Quota
-from manager.dispatch.registry_logins import unsent_logins
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory
-from manager.overview.usage import STEP_SECONDS, Usages
+from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
-# Changes that follow each other within this time go out as one message.
-GATHER_SECONDS = 0.010
 MAX_OPEN_FETCHES = 8
 MAX_OPEN_BARRIERS = 100
 # A worker that is slowed is not read for so long at least: to wake up for each message costs more than the message.
@@ -124,7 +113,6 @@ class Session:
         grace: float,
         protocol: int,
     ) -> None:
-        self._managers = parts.managers.addresses if protocol > OLDEST_PROTOCOL else None
         self.session_id = session_id
         self.identity = identity
         self.channel = channel
@@ -135,28 +123,23 @@ class Session:
         self._quota = quota
         self._counted = channel.bytes_received
         self._acked_at = -math.inf
-        self._stale = asyncio.Event()
-        self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)
-        self._logins: dict[str, RegistryLogin] = {}
-        self._measured = Measure()
-        self._measures_host = False
+        self._outbox = Outbox(
+            identity.node_id,
+            channel,
+            parts.store,
+            parts.directory,
+            parts.usages,
+            parts.managers,
+            protocol=protocol,
+        )
+        self._questions = ImageQuestions(identity.node_id, channel)
         self._volumes = VolumeReports(identity.node_id)
-        self._volumes_asked = False
         self._states = SlicedWrites(self._write_states)
         self._attachments = SlicedWrites(self._write_attachments)
         self._description: NodeDescription | None = None
         self._described = asyncio.Event()
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
         self._open_barriers = asyncio.Semaphore(MAX_OPEN_BARRIERS)
-        self._progress = Progress()
-        self._unsent: list[asyncio.Future[None]] = []
-        self._ended_by: SwarmError | None = None
-        self._renews_when_told = protocol > OLDEST_PROTOCOL
-        self._to_renew = asyncio.Event()
-        self._to_renew.set()
-        self._renewed_to = 0
-        self._questions: dict[int, asyncio.Future[ImageSeen | Brought]] = {}
-        self._numbers = itertools.count(1)
 
     @property
     def node_id(self) -> str:
@@ -164,7 +147,7 @@ class Session:
 
     def called(self, hostname: str) -> None:
         """Hear what the worker calls its host, whether or not the node's record calls it so."""
-        self._feed.called(hostname)
+        self._outbox.called(hostname)
 
     async def run(self) -> None:
         """Serve the session until the connection ends, the node leaves, or `end` is called.
@@ -175,12 +158,12 @@ class Session:
             SwarmError: why this side ended it, as given to `end`, or what the store refused.
 
         """
-        self._feed.start_over()
+        self._outbox.start_over()
         try:
             async with asyncio.TaskGroup() as group:
                 endless = [
                     group.create_task(each)
-                    for each in (self._send_assignments(), self._describe(), self._have_renewed())
+                    for each in (self._outbox.run(), self._describe(), self._outbox.have_renewed())
                 ]
                 for writes in (self._states, self._attachments):
                     group.create_task(writes.run())
@@ -188,56 +171,39 @@ class Session:
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         finally:
-            self._feed.close()
-            self._follow_up()
-            self._progress.end()
+            self._outbox.close()
             self._parts.images.left(self.node_id)
-            for question in self._questions.values():
-                question.cancel()
-
-    def expect_renewal(self) -> None:
-        """Look whether the worker's certificate is of an earlier step of the authority, and have it renewed then."""
-        self._to_renew.set()
-
-    async def _have_renewed(self) -> None:
-        """Tell the worker to renew its certificate, whenever it should; one that does not know of that is not told."""
-        while self._renews_when_told:
-            await self._to_renew.wait()
-            self._to_renew.clear()
-            node, step = self._parts.store.view.nodes.get(self.node_id), managed_step(self._parts.store.view)
-            if node is not None and node.certificate_step < step and self._renewed_to < step:
-                self._renewed_to = step
-                await self.channel.send(RenewCertificate())
+            self._questions.close()
 
     def end(self, error: SwarmError) -> None:
         """End the session from this side: `run` raises `error`."""
-        self._ended_by = error
-        self._stale.set()
+        self._outbox.end(error)
 
     @property
     def knows_managers(self) -> bool:
         """Whether the worker is of a release that knows of several managers."""
-        return self._managers is not None
+        return self._outbox.knows_managers
+
+    def expect_renewal(self) -> None:
+        """Look whether the worker's certificate is of an earlier step of the authority, and have it renewed then."""
+        self._outbox.expect_renewal()
 
     def managers_moved(self) -> None:
         """Hear that managers are not any more where the worker was told."""
-        if self._managers is not None:
-            self._stale.set()
+        self._outbox.wake()
 
     def measure(self) -> None:
         """Have the worker told what to measure by now."""
-        self._stale.set()
+        self._outbox.wake()
 
     @property
     def behind(self) -> bool:
-        return self._progress.known and (self._stale.is_set() or self._progress.behind(self._feed.number))
+        """Whether the worker has yet to apply something, as far as it says."""
+        return self._outbox.behind
 
     def caught_up(self) -> asyncio.Future[None]:
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unsent.append(waiting)
-        if not self._stale.is_set():
-            self._follow_up()
-        return waiting
+        """Return what is done when the worker has applied all that is decided now, or the session has ended."""
+        return self._outbox.caught_up()
 
     async def send(self, message: AnyMessage) -> None:
         """Say something to the worker.
@@ -249,48 +215,18 @@ class Session:
         await self.channel.send(message)
 
     async def seek(self, image_id: str) -> ImageSeen:
-        """Ask the worker whether its engine has an image, by its id or the beginning of it.
-
-        Raises:
-            ChannelClosed: the connection is gone.
-
-        """
-        seen = await self._ask(SeekImage(reference=image_id))
-        return seen if isinstance(seen, ImageSeen) else ImageSeen()
+        """Ask the worker whether its engine has an image; errors as `ImageQuestions.seek`."""
+        return await self._questions.seek(image_id)
 
     async def bring(self, image_id: str) -> str:
-        """Have the worker fetch an image; return what its engine knows it as.
-
-        Raises:
-            NotFound: it could not.
-            ChannelClosed: the connection is gone.
-
-        """
-        brought = await self._ask(BringImage(image_id=image_id))
-        assert isinstance(brought, Brought), "the answer to a BringImage"
-        if brought.error:
-            raise NotFound(brought.error)
-        return brought.name or image_id
-
-    async def _ask(self, question: SeekImage | BringImage) -> ImageSeen | Brought:
-        number = next(self._numbers)
-        answer: asyncio.Future[ImageSeen | Brought] = asyncio.get_running_loop().create_future()
-        self._questions[number] = answer
-        try:
-            await self.channel.send(question, number)
-            await asyncio.wait([answer])
-            if answer.cancelled():
-                raise ChannelClosed(f"the session of node {self.node_id} has ended")
-            return answer.result()
-        finally:
-            del self._questions[number]
+        """Have the worker fetch an image; errors as `ImageQuestions.bring`."""
+        return await self._questions.bring(image_id)
 
     async def _read(self, group: asyncio.TaskGroup, endless: Collection[asyncio.Task[None]]) -> None:
         try:
             while not (self.over or self.away):
                 frame = await self.channel.receive()
-                if self._ended_by is not None:  # what it still says is overtaken by why it has ended
-                    raise self._ended_by
+                self._outbox.check()  # what it still says is overtaken by why the session has ended
                 pause = self._count(frame)
                 believed = self._believed(frame)
                 if believed is not None:
@@ -330,9 +266,9 @@ class Session:
                 await self._renew(frame)
             case Resync():
                 _log.info("node %s asks for a complete set of assignments", self.node_id)
-                self._feed.start_over()
+                self._outbox.start_over()
             case Applied(number=number):
-                self._note_applied(number)
+                self._outbox.note_applied(number)
             case AwaitApplied():
                 await self._open_barriers.acquire()
                 group.create_task(self._await_applied(frame.id))
@@ -413,11 +349,6 @@ class Session:
             await self._parts.nodes.submit(Described(self.node_id, self._description))
             await asyncio.sleep(DESCRIBE_SECONDS)
 
-    def _note_applied(self, number: int) -> None:
-        if number > self._feed.number:
-            raise ProtocolError(f"node {self.node_id} has applied assignments that it was not sent: {number}")
-        self._progress.applied(number)
-
     async def _answer_image(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         match frame.message:
             case FetchImage() as request:
@@ -428,9 +359,7 @@ class Session:
             case ImageHeld(image_id=image_id):
                 self._parts.images.held(self.node_id, image_id)
             case ImageSeen() | Brought() as answer:
-                question = self._questions.get(frame.id)
-                if question is not None and not question.done():
-                    question.set_result(answer)
+                self._questions.answered(frame.id, answer)
 
     async def _name_sources(self, request: FetchImage, request_id: int) -> None:
         try:
@@ -445,59 +374,6 @@ class Session:
             await self.channel.send(AllApplied(), request_id)
         finally:
             self._open_barriers.release()
-
-    async def _send_assignments(self) -> None:
-        while True:
-            await self._stale.wait()
-            self._stale.clear()
-            if self._ended_by is not None:
-                raise self._ended_by
-            messages = self._feed.take()
-            self._follow_up()
-            for message in messages:
-                await self._send_credentials(message)
-                await self.channel.send(message)
-            await self._send_measured()
-            await self._send_managers()
-            await self._ask_for_volumes()
-            await asyncio.sleep(GATHER_SECONDS)
-
-    def _follow_up(self) -> None:
-        """Let those who wait for this worker wait for the newest set, now that it has all that they are about."""
-        for waiting in self._unsent:
-            self._progress.when(self._feed.number, waiting)
-        self._unsent.clear()
-
-    async def _send_measured(self) -> None:
-        """Say what to measure, when that is something else than was said last."""
-        store = self._parts.store
-        node = store.view.nodes.get(self.node_id)
-        if node is not None and node.description.measures and not self._measures_host:
-            self._measures_host = True
-            await self.channel.send(MeasureHost(interval=STEP_SECONDS))
-        measured = measure_for(store.view, self.node_id, self._parts.usages.asked(store.clock.now()))
-        if measured != self._measured:
-            self._measured = measured
-            await self.channel.send(measured)
-
-    async def _send_managers(self) -> None:
-        """Say where managers are, when that is not what was said last, to workers that know the message."""
-        present = self._parts.managers.addresses
-        if self._managers is not None and self._managers is not present:
-            self._managers = present
-            await self.channel.send(Managers(managers=present))
-
-    async def _ask_for_volumes(self) -> None:
-        """Have the worker say which volumes its host has, once it has said that it can."""
-        node = self._parts.store.view.nodes.get(self.node_id)
-        if not self._volumes_asked and node is not None and node.description.volumes:
-            self._volumes_asked = True
-            await self.channel.send(ReportVolumes())
-
-    async def _send_credentials(self, message: Assignments) -> None:
-        services = (task.service_id for task in message.tasks)
-        for auth in unsent_logins(self._parts.store.view, services, self._logins):
-            await self.channel.send(auth)
 
 
 async def _nothing_more() -> None:

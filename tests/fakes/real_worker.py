@@ -16,12 +16,13 @@ from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_h
 from worker.agent import Agent
 from worker.images.serve import ImageServer
 from worker.interfaces import Networks
+from worker.link.interfaces import Dialler, Renewal
 from worker.link.requests import Requests
-from worker.link.session import Dialler, Renewal, Session
+from worker.link.session import Session
 
 
 class MemoryDialler:
-    """A `Dialler` (worker.link.session): `connect(address)` gives the near end of a channel, or raises Unavailable."""
+    """The `Dialler` of `worker.link.interfaces`: `connect(address)` gives a channel, or raises Unavailable."""
 
     def __init__(self, connect: Callable[[str], Channel]) -> None:
         self._connect = connect

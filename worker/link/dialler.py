@@ -123,7 +123,7 @@ class Credentials:
 
 
 class TlsDialler:
-    """The `Dialler` (worker.link.session) of production. `page` writes what the tasks here use, for Prometheus."""
+    """The `Dialler` (worker.link.interfaces) of production. `page` writes what the tasks here use, for Prometheus."""
 
     def __init__(
         self,

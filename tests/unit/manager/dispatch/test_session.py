@@ -38,7 +38,7 @@ from common.wire.messages import (
     TaskReport,
     Welcome,
 )
-from manager.dispatch import dispatcher
+from manager.dispatch import notices
 from manager.dispatch.directory import Directory
 from manager.dispatch.dispatcher import RESTORE_GRACE
 from manager.store.backends.memory import MemoryBackend
@@ -418,7 +418,7 @@ def test_changes_that_meet_a_bug_block_no_others_and_are_retried(
         hear(directory, changes)
 
     monkeypatch.setattr(Directory, "hear", hear_with_a_bug)
-    monkeypatch.setattr(dispatcher, "PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(notices, "PAUSE_SECONDS", 1.0)
 
     async def story() -> None:
         async with Manager().running() as manager:

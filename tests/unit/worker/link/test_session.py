@@ -35,9 +35,10 @@ from common.wire.usage_messages import Gauge, HostUsage, Measure, MeasureHost, T
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.images.serve import ImageServer
+from worker.link.conversation import MAX_STREAMS
 from worker.link.reporter import Reporter
 from worker.link.requests import Requests
-from worker.link.session import MAX_STREAMS, Session
+from worker.link.session import Session
 
 HEARTBEAT = 1.0
 

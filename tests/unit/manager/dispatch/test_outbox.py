@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.clock import SystemClock
 from common.model import RegistryLogin
-from manager.dispatch.registry_logins import unsent_logins
+from manager.dispatch.outbox import unsent_logins
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 

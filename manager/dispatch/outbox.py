@@ -1,0 +1,197 @@
+"""What the manager says to one worker: its assignments first, then what goes with them, each when it has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+from common.errors import ProtocolError, SwarmError
+from common.model import RegistryLogin
+from common.wire.channel import Channel
+from common.wire.manager_messages import Managers
+from common.wire.messages import OLDEST_PROTOCOL, Assignments, RegistryAuth, RenewCertificate
+from common.wire.usage_messages import Measure, MeasureHost
+from common.wire.volume_messages import ReportVolumes
+from manager.ca.rotation import managed_step
+from manager.dispatch.assignments import measure_for
+from manager.dispatch.barrier import Progress
+from manager.dispatch.directory import Directory
+from manager.dispatch.feed import Feed
+from manager.dispatch.managers import KnownManagers
+from manager.overview.usage import STEP_SECONDS, Usages
+from manager.store.store import Store
+from manager.store.view import View
+
+# Changes that follow each other within this time go out as one message.
+GATHER_SECONDS = 0.010
+
+
+class Outbox:
+    """Keeps one worker up to date over `channel`; both sides speak `protocol`.
+
+    A release before several managers neither hears where they are nor is told to renew its certificate.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        channel: Channel,
+        store: Store,
+        directory: Directory,
+        usages: Usages,
+        managers: KnownManagers,
+        *,
+        protocol: int,
+    ) -> None:
+        self._node_id = node_id
+        self._channel = channel
+        self._store = store
+        self._usages = usages
+        self._known = managers
+        self._managers = managers.addresses if protocol > OLDEST_PROTOCOL else None
+        self._stale = asyncio.Event()
+        self._feed = Feed(node_id, store.view, directory, self._stale.set)
+        self._progress = Progress()
+        self._unsent: list[asyncio.Future[None]] = []
+        self._ended_by: SwarmError | None = None
+        self._logins: dict[str, RegistryLogin] = {}
+        self._measured = Measure()
+        self._measures_host = False
+        self._volumes_asked = False
+        self._renews_when_told = protocol > OLDEST_PROTOCOL
+        self._to_renew = asyncio.Event()
+        self._to_renew.set()
+        self._renewed_to = 0
+
+    def called(self, hostname: str) -> None:
+        """Hear what the worker calls its host."""
+        self._feed.called(hostname)
+
+    def start_over(self) -> None:
+        """Have the worker sent a complete set of assignments."""
+        self._feed.start_over()
+
+    def wake(self) -> None:
+        """Look what of all this has changed by now, and say it."""
+        self._stale.set()
+
+    def end(self, error: SwarmError) -> None:
+        """Say no more: `run` raises `error`."""
+        self._ended_by = error
+        self._stale.set()
+
+    def check(self) -> None:
+        """Raise what `end` was given, if it was called."""
+        if self._ended_by is not None:
+            raise self._ended_by
+
+    def close(self) -> None:
+        """Forget the worker; those who wait for it wait no longer."""
+        self._feed.close()
+        self._follow_up()
+        self._progress.end()
+
+    @property
+    def knows_managers(self) -> bool:
+        """Whether the worker is of a release that knows of several managers."""
+        return self._managers is not None
+
+    @property
+    def behind(self) -> bool:
+        return self._progress.known and (self._stale.is_set() or self._progress.behind(self._feed.number))
+
+    def caught_up(self) -> asyncio.Future[None]:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsent.append(waiting)
+        if not self._stale.is_set():
+            self._follow_up()
+        return waiting
+
+    def note_applied(self, number: int) -> None:
+        """Take the worker's word that it has applied the set of this number.
+
+        Raises:
+            ProtocolError: it was not sent such a set.
+
+        """
+        if number > self._feed.number:
+            raise ProtocolError(f"node {self._node_id} has applied assignments that it was not sent: {number}")
+        self._progress.applied(number)
+
+    def expect_renewal(self) -> None:
+        """Look whether the worker's certificate is of an earlier step of the authority, and have it renewed then."""
+        self._to_renew.set()
+
+    async def have_renewed(self) -> None:
+        """Tell the worker to renew its certificate, whenever it should; one that does not know of that is not told."""
+        while self._renews_when_told:
+            await self._to_renew.wait()
+            self._to_renew.clear()
+            node, step = self._store.view.nodes.get(self._node_id), managed_step(self._store.view)
+            if node is not None and node.certificate_step < step and self._renewed_to < step:
+                self._renewed_to = step
+                await self._channel.send(RenewCertificate())
+
+    async def run(self) -> None:
+        """Say what has changed whenever something has, until cancelled; errors as `Channel.send`, and of `end`."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            self.check()
+            messages = self._feed.take()
+            self._follow_up()
+            for message in messages:
+                await self._send_credentials(message)
+                await self._channel.send(message)
+            await self._send_measured()
+            await self._send_managers()
+            await self._ask_for_volumes()
+            await asyncio.sleep(GATHER_SECONDS)
+
+    def _follow_up(self) -> None:
+        """Let those who wait for this worker wait for the newest set, now that it has all that they are about."""
+        for waiting in self._unsent:
+            self._progress.when(self._feed.number, waiting)
+        self._unsent.clear()
+
+    async def _send_measured(self) -> None:
+        """Say what to measure, when that is something else than was said last."""
+        store = self._store
+        node = store.view.nodes.get(self._node_id)
+        if node is not None and node.description.measures and not self._measures_host:
+            self._measures_host = True
+            await self._channel.send(MeasureHost(interval=STEP_SECONDS))
+        measured = measure_for(store.view, self._node_id, self._usages.asked(store.clock.now()))
+        if measured != self._measured:
+            self._measured = measured
+            await self._channel.send(measured)
+
+    async def _send_managers(self) -> None:
+        """Say where managers are, when that is not what was said last, to workers that know the message."""
+        present = self._known.addresses
+        if self._managers is not None and self._managers is not present:
+            self._managers = present
+            await self._channel.send(Managers(managers=present))
+
+    async def _ask_for_volumes(self) -> None:
+        """Have the worker say which volumes its host has, once it has said that it can."""
+        node = self._store.view.nodes.get(self._node_id)
+        if not self._volumes_asked and node is not None and node.description.volumes:
+            self._volumes_asked = True
+            await self._channel.send(ReportVolumes())
+
+    async def _send_credentials(self, message: Assignments) -> None:
+        services = (task.service_id for task in message.tasks)
+        for auth in unsent_logins(self._store.view, services, self._logins):
+            await self._channel.send(auth)
+
+
+def unsent_logins(view: View, services: Iterable[str], sent: dict[str, RegistryLogin]) -> Iterator[RegistryAuth]:
+    """Yield the credentials of these services that are not in `sent`, and note them there; what is gone goes there."""
+    for service_id in [each for each in sent if each not in view.registry_logins]:
+        del sent[service_id]
+    for service_id in dict.fromkeys(services):
+        login = view.registry_logins.get(service_id)
+        if login is not None and sent.get(service_id) is not login:
+            sent[service_id] = login
+            yield RegistryAuth(service_id=service_id, auth=login.auth)

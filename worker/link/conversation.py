@@ -1,0 +1,296 @@
+"""One session's messages: what the manager says is handed to its owner here, and what there is to say is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import SwarmError, Unavailable, leaves
+from common.wire.handshake import error_of_refusal
+from common.wire.image_messages import BringImage, ImageGrant, ImageSources, SeekImage, Spared
+from common.wire.manager_messages import BecomeManager, Managers
+from common.wire.membership_messages import AllApplied, Goodbye, GoodbyeAck
+from common.wire.messages import (
+    OLDEST_PROTOCOL,
+    AnyMessage,
+    Assignments,
+    CertificateStored,
+    Heartbeat,
+    HeartbeatAck,
+    OpenStream,
+    Refused,
+    RegistryAuth,
+    RenewCertificate,
+    RenewReply,
+    Resync,
+    StatusAck,
+    StatusReport,
+)
+from common.wire.usage_messages import Measure, MeasureHost
+from common.wire.volume_messages import ReportVolumes
+from worker.host.promotion import become_manager
+from worker.images.serve import ImageServer
+from worker.intake.words import quote_foreign
+from worker.link.interfaces import Agent, Dialler, Renewal
+from worker.link.pace import Pace
+from worker.link.race import Welcomed
+from worker.link.reporter import Reporter
+from worker.link.requests import Requests
+
+MISSED_HEARTBEATS = 3
+# The first new state is sent at once; what follows within this time is one message.
+REPORT_SECONDS = 0.010
+MAX_STREAMS = 256
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationParts:
+    """What all sessions of a worker tell and ask; `pace` outlives them, as the manager's budget does."""
+
+    dialler: Dialler
+    agent: Agent
+    reporter: Reporter
+    renewal: Renewal
+    questions: Requests
+    image_server: ImageServer
+    pace: Pace
+
+
+class Conversation:
+    """The messages of one session, after its Welcome. `learn` hears where managers are."""
+
+    def __init__(self, parts: ConversationParts, welcomed: Welcomed, learn: Callable[[tuple[str, ...]], None]) -> None:
+        self.address = welcomed.address
+        self._parts = parts
+        self._channel = welcomed.channel
+        self._welcome = welcomed.welcome
+        self._learn = learn
+        self._parted = asyncio.Event()
+        self._goodbye_heard = False
+        self._streams = 0
+
+    async def run(self) -> None:
+        """Carry messages both ways until the session ends; why it did is logged."""
+        self._parts.agent.welcomed()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._heartbeats(self._welcome.heartbeat))
+                for reports in (
+                    self._reports,
+                    self._descriptions,
+                    self._attachments,
+                    self._ask,
+                    self._applied,
+                    self._usages,
+                    self._host_usages,
+                    self._volumes,
+                    self._renewals,
+                    self._fail_when_unfit,
+                ):
+                    group.create_task(reports())
+                await self._read(group)
+        except* SwarmError as errors:
+            _log.warning("session with %s ended: %s", self.address, next(leaves(errors)))
+        _mind_cancellation()
+
+    async def close(self) -> None:
+        """Let all who wait for an answer know that this session brings none, and close the connection."""
+        self._parted.set()
+        self._parts.reporter.lost()
+        self._parts.questions.lost()
+        self._parts.agent.lost()
+        await self._channel.close()
+
+    async def part(self, goodbye: Goodbye) -> bool:
+        """Say goodbye and wait for the answer; return whether there was one before the session ended.
+
+        Raises:
+            ChannelClosed: the connection is gone.
+
+        """
+        await self._channel.send(goodbye, 1)
+        await self._parted.wait()
+        return self._goodbye_heard
+
+    async def _send(self, message: AnyMessage, number: int = 0) -> None:
+        await self._parts.pace.send(self._channel, message, number)
+
+    async def _read(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            number, message = await self._channel.receive()
+            await self._handle(group, number, message)
+
+    async def _handle(self, group: asyncio.TaskGroup, number: int, message: AnyMessage) -> None:
+        match message:
+            case HeartbeatAck() | GoodbyeAck():
+                self._confirmed(message)
+            case Assignments():
+                if not await self._parts.agent.assigned(message):
+                    await self._send(Resync())
+            case StatusAck():
+                self._parts.reporter.confirmed(number)
+            case (
+                RegistryAuth()
+                | Measure()
+                | MeasureHost()
+                | RenewCertificate()
+                | RenewReply()
+                | Managers()
+                | ReportVolumes()
+            ):
+                await self._tell(message)
+            case OpenStream() | BecomeManager():
+                self._begin(group, message)
+            case ImageSources() | Spared() | AllApplied():
+                self._parts.questions.answered(number, message)
+            case ImageGrant() | SeekImage() | BringImage():
+                await self._handle_image(group, number, message)
+            case Refused():
+                raise error_of_refusal(message)
+            case _:
+                _log.warning("the manager sent an unexpected %s", type(message).__name__)
+
+    def _confirmed(self, message: HeartbeatAck | GoodbyeAck) -> None:
+        """Note that the manager heard something; that of a heartbeat the channel notes."""
+        if isinstance(message, GoodbyeAck):
+            self._goodbye_heard = True
+            self._parted.set()
+
+    async def _handle_image(
+        self,
+        group: asyncio.TaskGroup,
+        number: int,
+        message: ImageGrant | SeekImage | BringImage,
+    ) -> None:
+        match message:
+            case ImageGrant():
+                await self._parts.image_server.grant(message)
+            case SeekImage():
+                _beside(group, self._seek, number, message)
+            case BringImage():
+                _beside(group, self._bring, number, message)
+
+    async def _tell(
+        self,
+        message: RegistryAuth | Measure | MeasureHost | RenewCertificate | RenewReply | Managers | ReportVolumes,
+    ) -> None:
+        match message:
+            case Managers():
+                self._learn(message.managers)
+            case ReportVolumes():
+                self._parts.agent.report_volumes()
+            case Measure():
+                self._parts.agent.measure(message)
+            case MeasureHost():
+                self._parts.agent.measure_host(message)
+            case RegistryAuth():
+                self._parts.agent.authorised(message)
+            case RenewCertificate():
+                self._parts.renewal.hurry()
+            case RenewReply():
+                serial = self._parts.renewal.renewed(message)
+                if serial and self._welcome.protocol > OLDEST_PROTOCOL:
+                    await self._send(CertificateStored(serial=serial))
+
+    def _begin(self, group: asyncio.TaskGroup, message: OpenStream | BecomeManager) -> None:
+        if isinstance(message, OpenStream):
+            self._open(group, message)
+        else:
+            _beside(group, become_manager, message, self.address)
+
+    def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
+        if self._streams >= MAX_STREAMS:
+            why = f"it has {MAX_STREAMS} streams open already, which is the most"
+            _log.warning("refused a stream to %s: %s", quote_foreign(message.target), why)
+            _beside(group, self._parts.dialler.refuse, self.address, message, why)
+            return
+        self._streams += 1
+        _beside(group, self._parts.dialler.stream, self.address, message).add_done_callback(self._closed)
+
+    def _closed(self, _: asyncio.Task[None]) -> None:
+        self._streams -= 1
+
+    async def _fail_when_unfit(self) -> None:
+        raise Unavailable(await self._parts.agent.unfit())
+
+    async def _heartbeats(self, period: float) -> None:
+        """Say that this host lives; give up on a manager that says nothing for several periods."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._channel.send(Heartbeat())
+            await asyncio.sleep(period)
+            silence = loop.time() - self._channel.last_received
+            if silence > MISSED_HEARTBEATS * period + 1.0:
+                raise Unavailable(f"{self._channel.peer} has been silent for {silence:.1f} s")
+
+    async def _reports(self) -> None:
+        while True:
+            number, batch = await self._parts.reporter.take()
+            await self._send(StatusReport(tasks=batch), number)
+            await asyncio.sleep(REPORT_SECONDS)
+
+    async def _descriptions(self) -> None:
+        while True:
+            await self._send(await self._parts.agent.description_changed())
+
+    async def _attachments(self) -> None:
+        while True:
+            await self._send(await self._parts.agent.attachments_changed())
+            await asyncio.sleep(REPORT_SECONDS)
+
+    async def _usages(self) -> None:
+        while True:
+            await self._send(await self._parts.agent.measured())
+
+    async def _host_usages(self) -> None:
+        while True:
+            await self._send(await self._parts.agent.host_measured())
+
+    async def _volumes(self) -> None:
+        while True:
+            await self._send(await self._parts.agent.volumes_changed())
+
+    async def _ask(self) -> None:
+        while True:
+            number, question = await self._parts.questions.take()
+            await self._send(question, number)
+
+    async def _applied(self) -> None:
+        while True:
+            await self._send(await self._parts.agent.applied())
+
+    async def _seek(self, number: int, message: SeekImage) -> None:
+        await self._send(await self._parts.image_server.seen(message.reference), number)
+
+    async def _bring(self, number: int, message: BringImage) -> None:
+        await self._send(await self._parts.agent.brought(message), number)
+
+    async def _renewals(self) -> None:
+        while True:
+            await self._send(await self._parts.renewal.due(), 1)
+
+
+def _beside(group: asyncio.TaskGroup, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
+    """Do something that the manager asks for beside the session: a bug that it meets ends it, and not the worker."""
+
+    async def contained() -> None:
+        try:
+            await work(*arguments)
+        except SwarmError:
+            raise
+        except Exception:  # noqa: BLE001 - the tasks of this host must not pay for it; it is logged whole
+            _log.exception("unexpected error in what the manager asked for: it gets no answer")
+
+    return group.create_task(contained())
+
+
+def _mind_cancellation() -> None:
+    """Go on being cancelled: a task group whose children fail in that moment forgets it (Python before 3.13)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from common.errors import FailedPrecondition, ProtocolError
+from common.errors import ProtocolError
 from common.wire.channel import ChannelClosed, PeerInfo
 from common.wire.codec import Frame, encode, open_frame, read
 from common.wire.messages import AnyMessage
@@ -35,6 +35,9 @@ class MemoryChannel:
         self._broken = ""
         self._heard_at = self._loop.time()
         self._sizes: Mapping[int, int] | None = None
+        self._transport: MemoryTransport | None = None
+        # What came as bytes before this end was detached.
+        self._early: list[Callable[[MemoryTransport], None]] = []
         self.bytes_received = 0
         self.peer = peer
 
@@ -74,6 +77,8 @@ class MemoryChannel:
 
     async def close(self, reason: str = "") -> None:
         """End both ends; what was sent before still arrives."""
+        if self._transport is not None:
+            return
         self._end(reason or "this end closed the connection")
         if self._other is not None:
             why = reason or "the peer closed the connection"
@@ -85,12 +90,32 @@ class MemoryChannel:
             if end is not None:
                 end._end(reason)  # noqa: SLF001
                 end._inbox.clear()  # noqa: SLF001
+                if end._transport is not None:  # noqa: SLF001
+                    end._transport.lose(ConnectionResetError(reason))  # noqa: SLF001
 
     def expect(self, sizes: Mapping[int, int]) -> None:
         self._sizes = sizes
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
-        raise FailedPrecondition(f"a channel in memory has no transport to give to {type(protocol).__name__}")
+        if self._failure is not None:
+            raise self._failure
+        transport = self._transport = MemoryTransport(self, protocol)
+        protocol.connection_made(transport)
+        early, self._early = self._early, []
+        for each in early:
+            each(transport)
+        return transport
+
+    def pass_on(self, what: Callable[[MemoryTransport], None]) -> None:
+        """Let something happen at the far end's transport, after what was sent before."""
+        if self._other is not None:
+            self._post(self._other, partial(self._other._hear, what))  # noqa: SLF001
+
+    def _hear(self, what: Callable[[MemoryTransport], None]) -> None:
+        if self._transport is None:
+            self._early.append(what)
+        else:
+            what(self._transport)
 
     def connect(self, other: MemoryChannel) -> None:
         """Make `other` the far end of this one."""
@@ -122,6 +147,57 @@ class MemoryChannel:
             self._failure = ChannelClosed(reason)
         self._changed.set()
         self._room.set()
+
+
+class MemoryTransport(asyncio.Transport):
+    """One end of a channel that carries bytes by now. What is written is never held back."""
+
+    def __init__(self, channel: MemoryChannel, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._channel = channel
+        self._protocol = protocol
+        self._closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if data and not self._closing:
+            self._channel.pass_on(partial(MemoryTransport.feed, data=bytes(data)))
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        if not self._closing:
+            self._channel.pass_on(MemoryTransport.feed_eof)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        if not self._closing:
+            self._channel.pass_on(MemoryTransport.lose)
+            self.lose()
+
+    def abort(self) -> None:
+        self.close()
+
+    # --- what the far end does ---
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that have come."""
+        if not self._closing:
+            self._protocol.data_received(data)
+
+    def feed_eof(self) -> None:
+        """Hear that no more bytes will come."""
+        if not self._closing and not self._protocol.eof_received():
+            self.close()
+
+    def lose(self, why: Exception | None = None) -> None:
+        """Be closed by the far end, or by what has broken the connection."""
+        if not self._closing:
+            self._closing = True
+            self._loop.call_soon(self._protocol.connection_lost, why)
 
 
 def memory_channel_pair(

@@ -22,11 +22,13 @@ from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
+from manager.domain.transfer_progress import TransferProgress
 from manager.loops.allocation import allocation_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop, Rule
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
+from manager.loops.transfers import Transfers
 from manager.store.backend import Backend
 from manager.store.store import Store
 from manager.store.transaction import Transaction
@@ -87,6 +89,8 @@ class Leading:
                 tasks.append(group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling"))
                 tasks.append(group.create_task(dispatcher.run(), name="dispatch"))
                 tasks.append(group.create_task(autoscaling.run(), name="autoscaling"))
+                moves = Transfers(self.store, self._clock, dispatcher.open_stream, TransferProgress())
+                tasks.append(group.create_task(moves.run(), name="moves of volumes"))
                 await asyncio.sleep(0)
                 self.dispatcher = dispatcher
                 self.reception = Reception(authority, self._clock, lambda: self.dispatcher)

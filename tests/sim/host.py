@@ -18,7 +18,7 @@ from common.model import Task, TaskState, TaskStatus
 from common.model.node import NodeDescription, NodeResources
 from common.model.service import GenericResource
 from common.tls import ROLE_WORKER, Identity
-from common.wire.channel import PeerInfo
+from common.wire.channel import PeerInfo, open_raw
 from common.wire.handshake import MAX_CLOCK_SKEW
 from common.wire.membership_messages import Goodbye, GoodbyeAck, Unfit
 from common.wire.memory import MemoryChannel
@@ -27,13 +27,17 @@ from common.wire.messages import (
     Assignments,
     Heartbeat,
     Hello,
+    OpenStream,
     StatusAck,
     StatusReport,
+    StreamHello,
     TaskReport,
     Welcome,
 )
 from common.wire.usage_messages import Measure, TaskUsage, Usage
+from common.wire.volume_copy import CONTROL
 from common.wire.volume_messages import ReportVolumes, VolumeReport
+from tests.sim.copies import SimTransfers
 from tests.sim.disks import Disk, Ledger
 
 MEMORY = 1000
@@ -85,6 +89,8 @@ class Host:
         self._resources = NodeResources(nano_cpus=CORES * SECOND, memory_bytes=MEMORY, generic_resources=things)
         self._rng = random.Random(f"{seed}/{node_id}")
         self.disk = Disk(node_id, random.Random(f"{seed}/{node_id}/disk"), ledger or Ledger())
+        self.copies = SimTransfers(self.disk, random.Random(f"{seed}/{node_id}/copies"))
+        self._streams: set[MemoryChannel] = set()
         self._volumes_wanted = False
         self._volumes_said: VolumeReport | None = None
         self._dial = dial
@@ -159,8 +165,9 @@ class Host:
         self._agent = asyncio.create_task(self._run_agent(), name=f"agent-{self.node_id}")
 
     def lose_connection(self) -> None:
-        if self._channel is not None:
-            self._channel.drop()
+        for channel in (self._channel, *self._streams):
+            if channel is not None:
+                channel.drop()
 
     def cut_off(self, cut: bool) -> None:
         self.cut = cut
@@ -190,11 +197,12 @@ class Host:
             self._volumes_wanted = False
             sender = group.create_task(self._speak(channel, welcome.heartbeat))
             meter = group.create_task(self._measure(channel))
+            streams: set[asyncio.Task[None]] = set()
             try:
-                await self._listen(channel)
+                await self._listen(channel, lambda opened: streams.add(group.create_task(self._stream(opened))))
             except SwarmError:
-                sender.cancel()
-                meter.cancel()
+                for each in (sender, meter, *streams):
+                    each.cancel()
             finally:
                 await channel.close()
 
@@ -231,7 +239,19 @@ class Host:
                     usages = (TaskUsage(task_id=task_id, cpu=value, metric=value) for task_id, value in used)
                     await channel.send(Usage(tasks=tuple(usages)))
 
-    async def _listen(self, channel: MemoryChannel) -> None:
+    async def _stream(self, opened: OpenStream) -> None:
+        """Serve one stream of a volume's copy, as the worker's dialler does."""
+        with contextlib.suppress(SwarmError):
+            channel = self._dial(self)
+            self._streams.add(channel)
+            try:
+                await channel.send(StreamHello(stream_id=opened.stream_id, half_close=True))
+                ends = open_raw(channel)
+                await (self.copies.control(ends) if opened.target == CONTROL else self.copies.data(ends))
+            finally:
+                self._streams.discard(channel)
+
+    async def _listen(self, channel: MemoryChannel, begin: Callable[[OpenStream], None]) -> None:
         held = 0
         while True:
             message = (await channel.receive()).message
@@ -245,6 +265,8 @@ class Host:
             elif isinstance(message, ReportVolumes):
                 self._volumes_wanted, self._volumes_said = True, None
                 self._news.set()
+            elif isinstance(message, OpenStream):
+                begin(message)
             elif isinstance(message, GoodbyeAck):
                 self._parted.set()
             elif not isinstance(message, StatusAck) and type(message).__name__ == "Refused":

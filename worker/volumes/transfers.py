@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -22,6 +23,8 @@ from worker.volumes.copy.control import AnyReport, Failed, Passed, Progress, Rea
 from worker.volumes.copy.process import CopyProcess, copying
 
 ATTACH_SECONDS = 15.0
+# In which a half that waits for its data stream in vain, or is told to stop, has ended.
+_PREDECESSOR_SECONDS = 25.0
 # Of what is not whole yet: nobody takes it for a copy.
 PARTIAL = 0
 
@@ -41,6 +44,7 @@ class VolumeTransfers:
         self._folder = folder
         self._waiting: dict[str, asyncio.Future[Ends]] = {}
         self._over: set[str] = set()
+        self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._filled: set[str] = set()
 
     async def data(self, ends: Ends) -> None:
@@ -68,7 +72,8 @@ class VolumeTransfers:
                 case "import":
                     await self._import(order, reader, writer)
                 case _:
-                    await self._serve(order, reader, writer)
+                    async with self._alone(order):
+                        await self._serve(order, reader, writer)
         except SwarmError as error:
             _log.warning("a copy or an archive of a volume ends: %s", error.message)
             _say(writer, CopyEvent(event="failed", code=error.code, message=error.message))
@@ -90,7 +95,28 @@ class VolumeTransfers:
         finally:
             if key in self._over:  # else its index makes the next try shorter
                 self._over.discard(key)
-                await asyncio.to_thread(shutil.rmtree, self._folder / key, ignore_errors=True)
+                await self._forget(key)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, order: Order) -> AsyncIterator[None]:
+        """Wait until the half before this one has ended: two would write one volume, or one index.
+
+        A manager that begins anew does not know whether this host has noticed yet that the one before it is gone.
+        """
+        what = f"volume {order.volume}" if order.part == "receive" else _key(order)
+        lock = self._busy.setdefault(what, asyncio.Lock())
+        try:
+            async with asyncio.timeout(_PREDECESSOR_SECONDS):
+                await lock.acquire()
+        except TimeoutError:
+            raise Unavailable(f"an earlier copy of volume {order.volume} still ends on this host") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    async def _forget(self, key: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._folder / key, ignore_errors=True)
 
     async def _export(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send a volume as an archive."""

@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from common.errors import FailedPrecondition, ProtocolError
+from common.errors import ProtocolError
 from common.tls import Identity
-from common.wire.channel import ChannelClosed, PeerInfo
+from common.wire.channel import ChannelClosed, PeerInfo, open_raw
 from common.wire.memory import INBOX_FRAMES, memory_channel_pair
 from common.wire.messages import Heartbeat, RegistryAuth, StatusAck
 from tests.fakes.virtual_loop import run_virtual
@@ -80,7 +80,34 @@ async def test_the_limit_holds_as_over_tls() -> None:
     assert (await near.receive()).message == StatusAck()
 
 
-async def test_there_is_no_transport_to_detach() -> None:
-    near, _ = memory_channel_pair()
-    with pytest.raises(FailedPrecondition):
-        near.detach(asyncio.Protocol())
+def test_a_detached_channel_carries_bytes_with_its_latency() -> None:
+    async def story() -> None:
+        near, far = memory_channel_pair(latency=0.05)
+        reader, writer = open_raw(near)
+        writer.write(b"early ")
+        await asyncio.sleep(1)
+        other, back = open_raw(far)
+        writer.write(b"late")
+        writer.write_eof()
+        assert await other.read() == b"early late"
+        back.write(b"answer")
+        back.close()
+        await near.close()  # which is no longer its to close
+        assert await reader.read() == b"answer"
+        assert asyncio.get_running_loop().time() == pytest.approx(1.1)
+        await back.wait_closed()
+
+    run_virtual(story())
+
+
+async def test_a_dropped_channel_breaks_its_streams() -> None:
+    near, far = memory_channel_pair()
+    reader, writer = open_raw(near)
+    other, _ = open_raw(far)
+    writer.write(b"lost")
+    near.drop("cable cut")
+    for end in (reader, other):
+        with pytest.raises(ConnectionResetError):
+            await end.read()
+    with pytest.raises(ChannelClosed, match="cable cut"):
+        open_raw(far)

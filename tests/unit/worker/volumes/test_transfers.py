@@ -14,6 +14,7 @@ from common.wire.channel import splice
 from common.wire.volume_copy import CopyEvent, Order
 from tests.fakes.volume_host import LINEAGE, Host, opened
 from worker.interfaces import Mark
+from worker.volumes import transfers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="copies keep owners: they run as root")
 
@@ -94,3 +95,17 @@ async def test_names_that_lead_elsewhere_are_refused(tmp_path: Path) -> None:
     ):
         async with opened(Host(tmp_path).transfers.control, wrong) as control:
             assert (await control.event("failed")).code == "InvalidArgument"
+
+
+async def test_a_half_waits_for_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a manager begins anew before this host has noticed that the one before it is gone."""
+    monkeypatch.setattr(transfers, "ATTACH_SECONDS", 1.0)
+    host = Host(tmp_path)
+    async with opened(host.transfers.control, order("receive")) as first:
+        await first.event("prepared")
+        async with opened(host.transfers.control, msgspec.structs.replace(order("receive"), id="n")) as second:
+            prepared = asyncio.create_task(second.event("prepared"))
+            await asyncio.wait({prepared}, timeout=0.2)
+            assert not prepared.done()
+            assert (await first.event("failed")).code == "Unavailable"  # nobody opened its data stream
+            assert await asyncio.wait_for(prepared, 10)

@@ -1,15 +1,31 @@
-"""Published ports: no two services can have the same one, and none is the cluster's own. Pure."""
+"""Published ports: no two services can have the same one, and none is the cluster's own. Pure.
+
+Within one deploy of a stack a port may go from one service to another: the one that has it gives it up first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from common.errors import InvalidArgument
 from common.model import Service
-from common.model.service import PortConfig
-from common.net.addressing import WIREGUARD_PORTS
-from common.spec.published_ports import conflict, is_same
+from common.model.service import PortConfig, ServiceSpec
+from common.net.addressing import ANY_ADDRESS, WIREGUARD_PORTS
 from manager.store.view import View
+
+
+def conflict(one: PortConfig, other: PortConfig) -> bool:
+    """Whether two services cannot have both ports: they are the same, and at least one is published on every node."""
+    return is_same(one, other) and "ingress" in (one.publish_mode, other.publish_mode)
+
+
+def is_same(one: PortConfig, other: PortConfig) -> bool:
+    """Whether both are one port number of one protocol, on an address that both listen on."""
+    anywhere = one.host_ip in ANY_ADDRESS or other.host_ip in ANY_ADDRESS
+    same_number = (one.protocol, one.published_port) == (other.protocol, other.published_port)
+    return same_number and (anywhere or one.host_ip == other.host_ip)
 
 
 def check_ports(view: View, service: Service) -> None:
@@ -48,6 +64,21 @@ def ports_of(service: Service) -> Iterator[PortConfig]:
         yield from _published_ports(service.endpoint.ports)
 
 
+def without_passed_on(present: Service, wanted: ServiceSpec, others: Iterable[ServiceSpec]) -> Service:
+    """Return a service without the ports that others are to have and it is not.
+
+    `others` are the stack's other services as they are to be.
+    """
+    asked = [port for other in others for port in other.ports if not _in_conflict(port, wanted.ports)]
+    endpoint, spec = present.endpoint, present.spec
+    if endpoint is not None:
+        endpoint = msgspec.structs.replace(endpoint, ports=_kept_ports(endpoint.ports, asked))
+    if spec.endpoint_spec is not None:
+        ports = _kept_ports(spec.endpoint_spec.ports, asked)
+        spec = msgspec.structs.replace(spec, endpoint_spec=msgspec.structs.replace(spec.endpoint_spec, ports=ports))
+    return msgspec.structs.replace(present, spec=spec, endpoint=endpoint)
+
+
 def _own_use(view: View, port: PortConfig) -> str:
     """Say what the cluster itself has a port for, empty when it does not."""
     if port.protocol == "udp":
@@ -72,3 +103,12 @@ def _published_ports(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
 def _others(view: View, service: Service) -> Iterator[Service]:
     """Yield the other services, without those that are being removed: their ports go to whoever asks next."""
     return (other for other in view.services if other.id != service.id and not other.pending_delete)
+
+
+def _kept_ports(ports: Iterable[PortConfig], asked: Iterable[PortConfig]) -> tuple[PortConfig, ...]:
+    wanted = tuple(asked)
+    return tuple(port for port in ports if not _in_conflict(port, wanted))
+
+
+def _in_conflict(port: PortConfig, others: Iterable[PortConfig]) -> bool:
+    return bool(port.published_port) and any(conflict(port, other) for other in others)

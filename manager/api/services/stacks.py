@@ -37,7 +37,7 @@ from manager.api.services.routes import (
 )
 from manager.api.services.validation import check_service
 from manager.domain.file_ids import with_ids
-from manager.domain.passed_on_ports import without_passed_on
+from manager.domain.port_conflicts import without_passed_on
 from manager.domain.service_change import new_service
 from manager.store.transaction import Transaction
 

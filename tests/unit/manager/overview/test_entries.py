@@ -1,0 +1,84 @@
+"""Which changes of the store are entries of the timeline, and what these say."""
+
+from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model.node import NodeDescription, NodeStatus
+from common.model.service import STACK_LABEL, Replicated, ServiceMode, ServiceSpec
+from common.model.volume import VolumeClaim
+from manager.overview.entries import entries_of, node_name, task_name
+from manager.overview.timeline import Entry, Kind, Level
+from manager.store.changes import Change
+from tests.fakes.world import World, replace, template
+
+SERVICE = Service(
+    id="s1",
+    spec=ServiceSpec(
+        name="shop_web",
+        labels={STACK_LABEL: "shop"},
+        task_template=template("web:1"),
+        mode=ServiceMode(replicated=Replicated(replicas=2)),
+    ),
+    updated_at=5.0,
+)
+NODE = Node(id="n1", description=NodeDescription(hostname="w1"), status=NodeStatus(state="ready"), agent=True)
+
+
+def task(state: TaskState, err: str = "", node: str = "n1") -> Task:
+    status = TaskStatus(state=state, err=err)
+    return Task(id="t", service_id="s1", service_name="shop_web", slot=3, node_id=node, status=status, updated_at=7.0)
+
+
+def entries(old: object, new: object, by: str = "") -> list[Entry]:
+    world = World()
+    world.put(SERVICE, NODE)
+    return list(entries_of(Change(old=old, new=new), world.tables, 9.0, by))  # type: ignore[arg-type]
+
+
+def test_a_task_that_failed_says_where_and_why() -> None:
+    (entry,) = entries(task(TaskState.RUNNING), task(TaskState.FAILED, "exit code 1"))
+    assert (entry.kind, entry.level, entry.at) == (Kind.TASK_FAILED, Level.ERROR, 7.0)
+    assert entry.text == "shop_web.3 failed on w1: exit code 1"
+    assert {each.kind: each.name for each in entry.related} == {"service": "shop_web", "stack": "shop", "node": "w1"}
+
+
+def test_a_task_says_once_that_it_finds_no_node() -> None:
+    waiting = task(TaskState.PENDING, "no suitable node", node="")
+    (entry,) = entries(task(TaskState.PENDING, node=""), waiting)
+    assert (entry.kind, entry.text) == (Kind.TASK_WAITS, "shop_web.3 waits: no suitable node")
+    assert entries(waiting, replace(waiting, updated_at=8.0)) == []
+
+
+def test_a_task_that_merely_goes_on_is_no_entry() -> None:
+    assert entries(task(TaskState.ASSIGNED), task(TaskState.RUNNING)) == []
+    assert entries(task(TaskState.RUNNING), None) == []
+
+
+def test_a_service_is_created_and_removed_by_somebody() -> None:
+    (created,) = entries(None, SERVICE, "ann")
+    assert (created.kind, created.by, created.object.name) == (Kind.SERVICE_CREATED, "ann", "shop_web")
+    removed = entries(SERVICE, None)[-1]
+    assert (removed.kind, removed.at) == (Kind.SERVICE_REMOVED, 9.0)
+
+
+def test_a_changed_service_says_what_differs() -> None:
+    changed = replace(SERVICE, spec=replace(SERVICE.spec, task_template=template("web:2")), updated_at=6.0)
+    found = entries(SERVICE, changed, "ann")
+    assert any("image web:1 → web:2" in each.text and each.by == "ann" for each in found)
+
+
+def test_a_node_that_goes_down_is_an_entry() -> None:
+    (entry,) = entries(NODE, replace(NODE, status=NodeStatus(state="down", message="no sign of life")))
+    assert entry.kind is Kind.NODE_STATE
+    assert "no sign of life" in entry.text
+
+
+def test_inner_bookkeeping_is_no_entry() -> None:
+    assert entries(None, VolumeClaim(id="c")) == []
+
+
+def test_names_are_those_that_people_know() -> None:
+    world = World()
+    world.put(NODE)
+    assert node_name(world.tables, "n1") == "w1"
+    assert node_name(world.tables, "gone") == "gone"
+    assert task_name(world.tables, task(TaskState.NEW)) == "shop_web.3"
+    assert task_name(world.tables, replace(task(TaskState.NEW), slot=0)) == "shop_web.w1"

@@ -1,0 +1,31 @@
+"""Failures are counted by the minute, an hour back."""
+
+from common.model import Task
+from manager.overview.failures import HOUR, MINUTE, Failures
+
+NOW = 100 * HOUR
+
+
+def test_those_since_an_instant_are_counted_by_minutes() -> None:
+    failures = Failures()
+    for ago in (0.0, 30.0, 5 * MINUTE, 50 * MINUTE):
+        failures.add(Task(id=f"t{ago}"), NOW - ago, heard=True)
+    assert failures.since(NOW - HOUR) == 4
+    assert failures.since(NOW - 10 * MINUTE) == 3
+    assert failures.since(NOW + MINUTE) == 0
+
+
+def test_the_last_one_is_the_newest_whatever_is_found_later() -> None:
+    failures = Failures()
+    failures.add(Task(id="new"), NOW, heard=True)
+    failures.add(Task(id="old"), NOW - 10, heard=False)
+    assert failures.last is not None
+    assert (failures.last.id, failures.last_at, failures.total) == ("new", NOW, 1)
+
+
+def test_ten_thousand_cost_no_more_than_an_hour() -> None:
+    failures = Failures()
+    for minute in range(10_000):
+        failures.add(Task(id="t"), minute * MINUTE, heard=True)
+    assert failures.since(0.0) == 60
+    assert failures.total == 10_000

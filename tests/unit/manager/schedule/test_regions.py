@@ -1,0 +1,96 @@
+"""Nodes divided by what their records say, and the queue from which the emptiest is taken."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.model import Node
+from common.model.node import NodeSpec
+from manager.schedule.node_load import NodeLoad
+from manager.schedule.regions import Division, Order, Region
+
+
+def load(node_id: str, zone: str | None, total: int = 0, *, is_open: bool = True) -> NodeLoad:
+    found = NodeLoad(node_id)
+    found.node = Node(id=node_id, spec=NodeSpec(labels={} if zone is None else {"zone": zone}))
+    found.total = total
+    found.open = is_open
+    return found
+
+
+def zone_of(each: NodeLoad) -> tuple[str, ...] | None:
+    assert each.node is not None
+    zone = each.node.spec.labels.get("zone")
+    return None if zone is None else (zone,)
+
+
+def ids(region: Region) -> list[str]:
+    return [each.id for each in region]
+
+
+def test_each_region_has_its_nodes_the_emptiest_first() -> None:
+    loads = [load("a", "x", 2), load("b", "x", 1), load("c", "y", 5), load("d", None), load("e", "x", is_open=False)]
+    division = Division(zone_of, loads)
+    assert division.settle() == 5
+    assert {name: (part.size, part.total) for name, part in division.root.parts.items()} == {"x": (3, 3), "y": (1, 5)}
+    assert ids(division.root.parts["x"]) == ["b", "a"]
+    assert division.path("d") == ()
+    assert division.path("a") == (division.root, division.root.parts["x"])
+
+
+def test_what_becomes_of_a_load_counts_when_it_is_settled() -> None:
+    node = load("a", "x", 1)
+    division = Division(zone_of, [node, load("b", "x", 2)])
+    division.settle()
+    node.total = 9
+    division.touch(node)
+    assert division.root.total == 3
+    assert division.settle() == 1
+    assert division.root.total == 11
+    assert ids(division.root.parts["x"]) == ["b", "a"]
+
+
+def test_a_region_without_nodes_is_gone() -> None:
+    node = load("a", "x")
+    division = Division(zone_of, [node])
+    division.settle()
+    node.node = None
+    division.touch(node)
+    division.settle()
+    assert division.root.parts == {}
+    assert (division.root.size, division.root.total) == (0, 0)
+
+
+def test_a_node_with_another_label_moves() -> None:
+    node = load("a", "x", 3)
+    division = Division(zone_of, [node])
+    division.settle()
+    node.node = load("a", "y").node
+    division.touch(node)
+    division.settle()
+    assert set(division.root.parts) == {"y"}
+    assert division.root.parts["y"].fullness == 3
+
+
+def test_a_tree_that_nobody_used_is_idle() -> None:
+    nodes = [load("a", "x"), load("b", "x")]
+    division = Division(zone_of, nodes)
+    division.settle()
+    division.touch(nodes[0])
+    assert not division.idle
+    division.touch(nodes[1])
+    assert division.idle
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_size=40))
+def test_the_order_is_that_of_its_content_whatever_came_before(moves: list[tuple[str, int]]) -> None:
+    order, numbers = Order(), dict[str, int]()
+    for key, number in moves:
+        if key in numbers:
+            order.move(key, numbers[key], number)
+        else:
+            order.add(key, number)
+        numbers[key] = number
+        assert list(order) == sorted(numbers, key=lambda each: (numbers[each], each))
+    for key, number in numbers.items():
+        order.discard(key, number)
+    assert list(order) == []

@@ -15,7 +15,7 @@ def test_no_name_is_there_twice_or_empty() -> None:
     assert NetworkAttachment(name="web", hostname=CONTAINER[:12], container_id=CONTAINER).names() == (CONTAINER[:12],)
 
 
-def test_the_workers_word_tells_the_container_where_the_manager_does_not_know_it() -> None:
+def test_the_worker_tells_a_container_that_is_not_known_yet() -> None:
     assert NetworkAttachment(status=AttachmentStatus(container_id="seen")).container == "seen"
     assert NetworkAttachment(container_id="made", status=AttachmentStatus(container_id="seen")).container == "made"
 

@@ -7,6 +7,6 @@ def test_each_role_may_what_lesser_ones_may() -> None:
     assert Role.VIEWER < Role.OPERATOR < Role.ADMIN
 
 
-def test_roles_are_found_by_what_users_and_certificates_call_them() -> None:
+def test_roles_are_found_by_label_and_by_unit() -> None:
     assert ROLES_BY_LABEL == {"viewer": Role.VIEWER, "operator": Role.OPERATOR, "admin": Role.ADMIN}
     assert ROLES_BY_UNIT["swarm-operator"] is Role.OPERATOR

@@ -9,7 +9,7 @@ def test_an_operators_name_goes_before_the_hosts() -> None:
     assert Node(spec=NodeSpec(name="first"), description=node.description).name == "first"
 
 
-def test_a_node_is_a_member_while_a_worker_or_a_manager_speaks_for_it() -> None:
+def test_a_node_is_a_member_while_somebody_speaks_for_it() -> None:
     worker = Node(certificate_serials=("1",))
     assert (worker.left, worker.member) == (False, True)
     manager = Node(manager_status=ManagerStatus())

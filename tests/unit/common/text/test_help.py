@@ -27,7 +27,7 @@ def test_examples_stay_a_line_each() -> None:
     assert as_epilog("  \n") == ""
 
 
-def test_the_value_behind_an_equals_sign_is_completed_as_a_whole_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_behind_an_equals_sign_is_a_whole_word(monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(monkeypatch, "program --mode=g") == [("plain", "--mode=global")]
     assert completed(monkeypatch, "program --mode ") == [("plain", "global"), ("plain", "replicated")]
 

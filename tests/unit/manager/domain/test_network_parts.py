@@ -52,7 +52,7 @@ def test_the_block_around_a_gateway_of_the_users_is_taken() -> None:
     assert block[1] - block[0] == SMALLEST_PART
 
 
-def test_a_part_has_room_for_containers_but_not_for_all_its_addresses() -> None:
+def test_not_all_addresses_of_a_part_are_for_containers() -> None:
     assert 0 < containers_in("10.0.0.64/29", "10.0.0.0/24") <= 8
     assert containers_in("10.0.0.64/26", "10.0.0.0/24") > containers_in("10.0.0.64/29", "10.0.0.0/24")
 

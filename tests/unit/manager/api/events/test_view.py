@@ -45,7 +45,7 @@ def test_tasks_and_bookkeeping_are_not_told() -> None:
     assert event(node, replace(node, number=7)) is None
 
 
-def test_a_service_is_gone_when_its_deletion_begins_and_only_once() -> None:
+def test_a_service_is_gone_once_its_deletion_begins() -> None:
     leaving = service(pending_delete=True)
     found = event(service(), leaving)
     assert found is not None

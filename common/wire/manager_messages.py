@@ -10,6 +10,8 @@ from common.wire.message import Message
 
 # Which leadership something is of, as (generation, number): a later one is greater.
 WireEpoch: TypeAlias = tuple[int, int]
+# What is not said at all: msgspec leaves a tuple out where it is the default itself, not one that equals it.
+NO_EPOCH: WireEpoch = (0, 0)
 
 
 class Elsewhere(Message):
@@ -21,7 +23,7 @@ class Elsewhere(Message):
     KIND: ClassVar[int] = 100
     leader: str = ""
     managers: tuple[str, ...] = ()
-    epoch: WireEpoch = (0, 0)
+    epoch: WireEpoch = NO_EPOCH
 
 
 class Managers(Message):

@@ -37,6 +37,7 @@ from common.wire.image_messages import (
     SpareImages,
 )
 from common.wire.manager_messages import (
+    NO_EPOCH,
     BecomeManager,
     Elsewhere,
     Forwarded,
@@ -160,7 +161,7 @@ class Welcome(Message):
     node_id: str
     heartbeat: float
     managers: tuple[str, ...]
-    epoch: WireEpoch = (0, 0)
+    epoch: WireEpoch = NO_EPOCH
 
 
 class Heartbeat(Message):

@@ -69,7 +69,7 @@ from manager.metrics.instruments import Instruments
 from manager.metrics.page import Pages
 from manager.metrics.vitals import ReadVitals, Vitals
 from manager.overview.usage import Usages
-from manager.store.backend import LeadershipLost, NotLeader
+from manager.store.backend import LeadershipLost, NotLeader, Unknown
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
@@ -300,7 +300,7 @@ class Api:
         standing, warning = self.context.standing, ""
         if call.unread and match.place is Place.LEADER:
             return forward(standing, call)
-        if match.place is Place.STORE and not standing.leads:
+        if match.place is Place.STORE:
             warning = await standing.catch_up()
         acting = ActingStore(self.context.store, call.caller.name)
         context = replace(self.context, answers=lease, store=acting)
@@ -315,7 +315,8 @@ class Api:
 
     def failure(self, call: Call, error: Exception) -> Answer:
         """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""
-        if isinstance(error, NotLeader | LeadershipLost) and (trouble := self.context.standing.trouble):
+        refused = isinstance(error, NotLeader | LeadershipLost) and not isinstance(error, Unknown)
+        if refused and (trouble := self.context.standing.trouble):
             return Answer(503, {"message": trouble})
         if isinstance(error, SwarmError):
             status, message = describe(error)

@@ -174,13 +174,24 @@ class Fellows:
     async def catch_up(self) -> str:
         try:
             async with asyncio.timeout(_READ_SECONDS):
-                if not self.leads:
+                if not await self._leads_for_sure():
                     answer = await self.links.ask(self._leader_id, ReadIndex())
                     assert isinstance(answer, ReadAt), "the answer to a ReadIndex"
                     await self._store.reached(answer.index)
         except (SwarmError, TimeoutError):
             return self._stale()
         return ""
+
+    async def _leads_for_sure(self) -> bool:
+        """Return whether this manager leads. One that was suspended waits until it has heard whether another does."""
+        while self.leads:
+            try:
+                self.leadership.index()
+            except NotLeader:
+                await self._store.moved()
+            else:
+                return True
+        return False
 
     async def reached(self, index: int) -> None:
         try:

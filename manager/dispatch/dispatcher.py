@@ -28,7 +28,7 @@ from common.wire.admission import SIZES
 from common.wire.channel import Channel, PeerInfo, open_raw
 from common.wire.handshake import OtherProtocol, identity_of
 from common.wire.image_messages import RelayHello
-from common.wire.manager_messages import BecomeManager, WireEpoch
+from common.wire.manager_messages import NO_EPOCH, BecomeManager, WireEpoch
 from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
     OLDEST_PROTOCOL,
@@ -361,7 +361,7 @@ class Dispatcher:
             node_id=session.node_id,
             heartbeat=heartbeat,
             managers=self._managers.addresses,
-            epoch=self._epoch if protocol > OLDEST_PROTOCOL else (0, 0),
+            epoch=self._epoch if protocol > OLDEST_PROTOCOL else NO_EPOCH,
         )
 
     def _enter(self, session: Session) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from common.clock import Clock
 from common.errors import Unavailable
-from manager.store.backend import Backend, LeadershipLost
+from manager.store.backend import Backend, LeadershipLost, Unknown
 from manager.store.changes import ChangeSet
 from manager.store.transaction import Tables, Transaction
 
@@ -115,7 +115,9 @@ class Writer:
                 raise
             except BaseException:
                 for job in jobs:
-                    job.fail(Unavailable("the manager stopped before this change was stored: look, then repeat it"))
+                    job.fail(
+                        Unknown("the manager stopped leading: this may or may not be stored: look, then repeat it")
+                    )
                 raise
 
     async def _show_life(self) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from manager.api.leader.standing import Alone
+from manager.store.backend import Deposed, Unknown
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 
@@ -21,3 +23,21 @@ async def test_unexpected_failures_are_numbered_and_say_nothing_else(
     assert "the inside" not in message
     incident = message.split()[3].rstrip(":")
     assert any(incident in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Deposed("another manager leads"), "no change can be made: 1 of 3 managers answers"),
+        (Unknown("this may or may not be stored"), "this may or may not be stored"),
+    ],
+)
+async def test_a_change_without_a_majority_is_not_called_undone(
+    client: Client, cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    async def lose(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Alone, "trouble", "no change can be made: 1 of 3 managers answers")
+    monkeypatch.setattr(cluster.store, "update", lose)
+    assert await client.error("POST", "/configs/create", {"Name": "c", "Data": "eA=="}) == (503, said)

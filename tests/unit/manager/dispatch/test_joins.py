@@ -34,7 +34,8 @@ from common.tls import (
     server_context,
 )
 from common.wire.client import JoinTerms, Membership, join, open_session, withdraw
-from common.wire.messages import OLDEST_PROTOCOL, PROTOCOL_VERSION, Hello, RenewReply, RenewRequest
+from common.wire.codec import encode
+from common.wire.messages import OLDEST_PROTOCOL, PROTOCOL_VERSION, AnyMessage, Hello, RenewReply, RenewRequest
 from common.wire.server import serve
 from manager.ca.authority import Authority, create_root
 from manager.ca.files import ManagerFiles
@@ -281,9 +282,17 @@ async def test_the_release_before_joins_and_has_a_session(
     monkeypatch.setattr("common.wire.client.PROTOCOL_VERSION", OLDEST_PROTOCOL)
     joined = await port.join()
     older = msgspec.structs.replace(hello(), protocol=OLDEST_PROTOCOL)
+    frames: list[bytes] = []
+
+    def sent(message: AnyMessage, request_id: int = 0) -> bytes:
+        frames.append(encode(message, request_id))
+        return frames[-1]
+
+    monkeypatch.setattr("common.wire.stream.encode", sent)
     channel, welcome = await open_session("127.0.0.1", port.port, client_context(written(joined, tmp_path)), older)
     await channel.close()
     assert welcome.protocol == OLDEST_PROTOCOL
+    assert not [frame for frame in frames if b"epoch" in frame], "a field that it refuses"
 
 
 async def test_an_old_workers_join_is_told_to_upgrade(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:

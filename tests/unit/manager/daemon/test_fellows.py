@@ -1,0 +1,80 @@
+"""A manager among others: what it must know before it answers a read."""
+
+import asyncio
+from typing import Any
+
+from common.clock import LoopClock
+from common.model import Service
+from common.model.service import ServiceSpec
+from common.wire.manager_messages import ReadAt
+from manager.daemon.fellows import Fellows
+from manager.dispatch.managers import KnownManagers
+from manager.store.backend import Epoch, LeaderRecord, NotLeader
+from manager.store.shared import SharedStore
+from tests.fakes.shared_log import LogBackend, SharedLog
+
+
+class Doubts:
+    """A leadership that cannot know whether it is still had, until it is `sure`."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self._store = store
+        self.sure = False
+
+    def index(self) -> int:
+        if not self.sure:
+            raise NotLeader(None)
+        return self._store.index
+
+
+class Links:
+    """Others' leader answers that it is at an index."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def ask(self, leader_id: str, _: object) -> ReadAt:
+        self.asked.append(leader_id)
+        return ReadAt(index=2, epoch=(0, 2))
+
+
+def put(name: str) -> Any:
+    return lambda tx: tx.put(Service(id=name, spec=ServiceSpec(name=name)))
+
+
+async def test_a_suspended_leader_hears_what_it_missed_first() -> None:
+    log = SharedLog()
+    loop = asyncio.get_running_loop()
+    async with (
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as other,
+    ):
+        leading: list[Any] = ["its dispatcher"]
+        fellows = Fellows(
+            own,
+            LoopClock(),
+            KnownManagers(own, "one:2377"),
+            "one",
+            dispatcher=lambda: leading[0],
+            admitting=lambda: None,
+        )
+        doubts, links = Doubts(own), Links()
+        fellows.leadership, fellows.links = doubts, links  # type: ignore[assignment]
+        assert await own.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
+        await own.update(put("web"))
+        doubts.sure = True
+        assert await fellows.catch_up() == ""
+        assert links.asked == []
+
+        doubts.sure = False
+        await other.reached(1)
+        assert await other.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
+        await other.update(put("db"))
+        reading = asyncio.create_task(fellows.catch_up())
+        await asyncio.sleep(0)
+        assert not reading.done(), "what it has in memory may be old"
+        leading[0] = None
+        await own.step_down()
+        assert await reading == ""
+        assert [each.name for each in own.view.services] == ["web", "db"]
+        assert links.asked == ["two"]

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,10 +22,11 @@ TOO_LARGE = "x" * 1800
 class Cluster:
     """`hosts` machines; the first runs the manager, all run a worker. Everything is gone when the context ends.
 
-    `listen` are more addresses for the manager's API, such as `tcp://0.0.0.0:2376`.
+    `listen` are more addresses for the manager's API, such as `tcp://0.0.0.0:2376`; `options` are more of `init`'s.
     """
 
     listen: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def __init__(self, name: str, hosts: int = 3, **lab_options: Any) -> None:
         self.lab = Lab(name, hosts=hosts, **lab_options)
@@ -51,12 +52,17 @@ class Cluster:
             await self._http.close()
         await self.lab.__aexit__(kind, error, trace)
 
+    def commands(self, host: Host) -> Mapping[str, str]:
+        """Return what a host's `swarm-` commands, and the daemons among them, have in their environment besides."""
+        return {}
+
     async def begin(self) -> None:
         """Make a cluster of the hosts; none of them is part of one."""
         self.manager = await self.boss.spawn(
-            *("swarm-manager", "init", "--foreground", "--advertise-addr", self.boss.ip),
+            *("swarm-manager", "init", "--foreground", *self.options, "--advertise-addr", self.boss.ip),
             *(option for address in (self.api, *self.listen) for option in ("--host", address)),
             name="manager",
+            env=self.commands(self.boss),
             ready=READY,
         )
         self.token = (await self.swarm("join-token", "-q", "worker")).stdout.strip()
@@ -65,22 +71,28 @@ class Cluster:
 
     async def join(self, host: Host, *options: str) -> None:
         command = ("swarm-worker", "join", "--foreground", "--token", self.token, *options, f"{self.boss.ip}:2377")
-        self.workers[host.name] = await host.spawn(*command, name="worker", ready=READY)
+        self.workers[host.name] = await host.spawn(*command, name="worker", env=self.commands(host), ready=READY)
 
     async def adopt(self, host: Host, name: str = "") -> None:
         """Make what a host's engine has by a name, or by all its names, the cluster's."""
         await self.request("POST", f"/nodes/{host.name}/images/adopt", {"Name": name} if name else {"All": True})
 
     async def start_worker(self, host: Host) -> None:
-        self.workers[host.name] = await host.spawn("swarm-worker", "run", name="worker", ready=READY)
+        command = ("swarm-worker", "run")
+        self.workers[host.name] = await host.spawn(*command, name="worker", env=self.commands(host), ready=READY)
 
     async def start_manager(self) -> None:
-        self.manager = await self.boss.spawn("swarm-manager", "run", name="manager", ready=READY)
+        command = ("swarm-manager", "run")
+        self.manager = await self.boss.spawn(*command, name="manager", env=self.commands(self.boss), ready=READY)
 
     async def swarm(self, *arguments: Any, check: bool = True, timeout: float = 60, stdin: str | None = None) -> Result:
         """Run a command of swarm-manager on its host."""
         return await self.boss.run(
-            "swarm-manager", "-H", self.api, *arguments, check=check, timeout=timeout, input=stdin
+            *("swarm-manager", "-H", self.api, *arguments),
+            check=check,
+            env=self.commands(self.boss),
+            input=stdin,
+            timeout=timeout,
         )
 
     async def get(self, path: str) -> Any:

@@ -3,32 +3,84 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from tests.e2e.cluster import READY, Cluster
-from tests.lab import Host
-from tests.lab.process import Result, all_at_once
+from tests.lab import Host, Process
+from tests.lab.process import Result
 
 # Where a manager that was promoted serves its API, on its own host.
-SOCKET = "unix:///run/swarm-manager/docker.sock"
+SOCKET_PATH = "/run/swarm-manager/docker.sock"
+SOCKET = f"unix://{SOCKET_PATH}"
+# What managers, and each one's etcd, listen on.
+_MANAGER_PORT, _ETCD_PORT = 2377, 2380
 
 
 class Managers(Cluster):
-    """Every host runs a manager, a worker and an engine. `dockers` asks the manager of a host."""
+    """Every host runs a worker and an engine, the first `managers` of them (None: all) a manager, too.
+
+    `docker` asks the manager of a host.
+    """
+
+    listen = (SOCKET,)
+    options = ("--store", "etcd")
+
+    def __init__(self, name: str, hosts: int = 3, managers: int | None = None, **lab_options: Any) -> None:
+        super().__init__(name, hosts, **lab_options)
+        self._count = managers or hosts
+        self._started: dict[str, Process] = {}
+
+    @property
+    def managed(self) -> list[Host]:
+        """The hosts that have a manager each."""
+        return self.hosts[: self._count]
 
     async def begin(self) -> None:
-        self.manager = await self.boss.spawn(
-            *("swarm-manager", "init", "--store", "etcd", "--foreground", "--advertise-addr", self.boss.ip),
-            *("--host", self.api, "--host", SOCKET),
-            name="manager",
-            ready=READY,
-        )
-        self.token = (await self.swarm("join-token", "-q", "worker")).stdout.strip()
-        await all_at_once(self.join(host) for host in self.hosts)
-        await self.adopt(self.boss)
-        others = [host.name for host in self.hosts[1:]]
-        await self.docker(self.boss, "node", "promote", *others)
-        await self.all_reachable(self.hosts)
+        await super().begin()
+        if others := [host.name for host in self.managed[1:]]:
+            await self.docker(self.boss, "node", "promote", *others)
+            await self.all_reachable()
+
+    def socket(self, host: Host) -> str:
+        """Return the path of the API's socket of a host's manager, as it is reached from outside of the host."""
+        return f"/proc/{host.pid}/root{SOCKET_PATH}"
+
+    async def start_manager(self, host: Host | None = None, skew: float = 0) -> None:
+        """Start a host's manager, the first one's if none is named; with its clock off by `skew` seconds."""
+        host = host or self.boss
+        program = (sys.executable, "-m", "tests.e2e.history.skewed", str(skew)) if skew else ("swarm-manager",)
+        started = await host.spawn(*program, "run", name="manager", env=self.commands(host), ready=READY)
+        self._started[host.name] = started
+        if host is self.boss:
+            self.manager = started
+
+    async def signal_manager(self, host: Host, sig: signal.Signals, *, etcd: bool = False) -> None:
+        """Send a signal to a host's manager, however it was started, or to its etcd alone."""
+        await host.run("kill", f"-{sig.name}", str(await self._listener(host, _ETCD_PORT if etcd else _MANAGER_PORT)))
+        started = self.manager if host is self.boss else self._started.get(host.name)
+        if sig is signal.SIGCONT and started:
+            started.kill(sig)  # what has entered the host for it stops with it, and goes on only when told to
+
+    async def restart_manager(self, host: Host, skew: float = 0) -> None:
+        """Stop a host's manager in order, if it runs, and start it again."""
+        await self.stop_manager(host)
+        await self.start_manager(host, skew)
+
+    async def stop_manager(self, host: Host) -> None:
+        """Stop a host's manager in order, if it runs; return when it has ended."""
+        if pid := await self._listener(host, _MANAGER_PORT, check=False):
+            await host.run("kill", str(pid))
+            await host.run("tail", f"--pid={pid}", "--sleep-interval=0.05", "-f", "/dev/null")
+
+    async def _listener(self, host: Host, port: int, *, check: bool = True) -> int:
+        """Return the process, as its host numbers it, that listens on a port; 0 where it need not be there."""
+        found = re.search(r"pid=(\d+)", (await host.run("ss", "-Hltnp", f"sport = :{port}")).stdout)
+        assert found or not check, f"nothing listens on port {port} of {host.name}"
+        return int(found[1]) if found else 0
 
     async def docker(self, host: Host, *arguments: str, check: bool = True, timeout: float = 60) -> Result:
         """Run docker's command line on a host, against the manager there."""
@@ -39,8 +91,9 @@ class Managers(Cluster):
         found = await self.docker(host, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", check=False)
         return {line.split()[0]: line.partition(" ")[2].strip() for line in found.stdout.splitlines()}
 
-    async def all_reachable(self, hosts: list[Host], timeout: float = 60) -> None:
-        """Wait until each of these hosts' managers says the same of all of them: one leads, the others answer."""
+    async def all_reachable(self, hosts: Sequence[Host] = (), timeout: float = 60) -> None:
+        """Wait until each of these hosts' managers (of all) says the same of all of them: one leads, others answer."""
+        hosts = hosts or self.managed
 
         async def look() -> bool:
             said = [await self.statuses(host) for host in hosts]

@@ -43,7 +43,7 @@ async def test_the_cluster_goes_on_when_its_leader_is_killed() -> None:
         assert (await cluster.inspect(second, "service", "web"))["Spec"]["Labels"] == {"a": "b"}
 
         await cluster.start_manager()
-        await cluster.all_reachable(cluster.hosts)
+        await cluster.all_reachable()
         assert {task["ID"] for task in await cluster.running("web", 3)} == before, "no task was replaced"
 
         await cluster.docker(first, "node", "demote", third.name if led is second else second.name)

@@ -1,6 +1,8 @@
 """Waiting until every node has applied what was decided.
 
-A container is stopped when nobody sends to it any more, and one has started for its user when all know its name.
+A container is stopped when nobody sends to it any more, and one has started for its user when all know its name. A
+manager that has just begun to lead does not know what the nodes have: those that were there are behind until they are
+back and have applied what it says, or have had their time to come back.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from common.aio.rate_limit import Rate, RateLimit
@@ -44,6 +46,20 @@ class Barrier:
         self._given_up: set[str] = set()
         self._slowness = RateLimit(SLOWNESS)
         self._rounds = Rounds(self._wait, GATHER_SECONDS)
+        self._returning: set[str] = set()
+        self._returning_until = 0.0
+        self._all_back = asyncio.Event()
+
+    def expect(self, node_ids: Iterable[str], seconds: float) -> None:
+        """Take nodes for behind until `back` is called of them, or so many seconds have passed."""
+        self._returning.update(node_ids)
+        self._returning_until = asyncio.get_running_loop().time() + seconds
+
+    def back(self, node_id: str) -> None:
+        """Hear that a node is connected and has applied something, or does not come back."""
+        self._returning.discard(node_id)
+        if not self._returning:
+            self._all_back.set()
 
     async def passed(self) -> None:
         """Wait until every worker has applied what is decided now.
@@ -54,6 +70,7 @@ class Barrier:
         await self._rounds.served()
 
     async def _wait(self) -> None:
+        await self._wait_for_return()
         waiting = {
             node_id: session.caught_up()
             for node_id, session in self._sessions.items()
@@ -63,6 +80,17 @@ class Barrier:
         late = sorted(node_id for node_id, in_time in zip(waiting, outcomes, strict=True) if not in_time)
         if late:
             _log.warning("stopping containers although these nodes may still send to them: %s", ", ".join(late))
+
+    async def _wait_for_return(self) -> None:
+        if not self._returning:
+            return
+        try:
+            async with asyncio.timeout_at(self._returning_until):
+                await self._all_back.wait()
+        except TimeoutError:
+            late, self._returning = sorted(self._returning), set()
+            if late:
+                _log.warning("stopping containers although these nodes have not come back: %s", ", ".join(late))
 
     async def _caught_up(self, node_id: str, waiting: asyncio.Future[None]) -> bool:
         """Wait for one node for as long as it is worth it; whether it was in time."""

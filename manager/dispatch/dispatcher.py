@@ -382,6 +382,7 @@ class Dispatcher:
         self._door.left(session.node_id)
         if session.over or session.node_id not in self._store.view.nodes:
             self._liveness.forget(session.node_id)
+            self._parts.barrier.back(session.node_id)
         elif self._liveness.watches(session.node_id):
             # The connection is gone, the node perhaps not: it has what is left of its grace to come back.
             heard = session.channel.last_received
@@ -396,11 +397,14 @@ class Dispatcher:
             grace = _grace_after_start(node)
             if grace and not self._liveness.watches(node.id):
                 self._liveness.watch(node.id, lambda: started, grace)
+        ready = (node.id for node in self._store.view.nodes if node.agent and node.status.state == "ready")
+        self._parts.barrier.expect(ready, RESTART_GRACE)
 
     def _forget(self, object_id: str) -> None:
         """Drop what is known of an object that was removed, if it was a node."""
         self._quotas.pop(object_id, None)
         self._losses.forget(object_id)
+        self._parts.barrier.back(object_id)
 
     def _lose(self, node_id: str) -> None:
         self._losses.lost(node_id)

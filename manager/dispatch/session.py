@@ -269,6 +269,7 @@ class Session:
                 self._outbox.start_over()
             case Applied(number=number):
                 self._outbox.note_applied(number)
+                self._parts.barrier.back(self.node_id)
             case AwaitApplied():
                 await self._open_barriers.acquire()
                 group.create_task(self._await_applied(frame.id))

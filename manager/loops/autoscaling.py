@@ -34,6 +34,7 @@ class Autoscaling:
         self._store = store
         self._measurements = measurements
         self._clock = clock
+        self._leads_since = clock.now()
         self._histories: dict[str, deque[Recommendation]] = {}
 
     async def run(self) -> None:
@@ -62,7 +63,7 @@ class Autoscaling:
         if (seen := recommend(service, loads, now)) is None:
             return
         history.append(seen)
-        if (scaling := choose(service, policy, history, now)) is not None:
+        if (scaling := choose(service, policy, history, now, self._leads_since)) is not None:
             await self._store.update(lambda tx: _scale(tx, service, scaling, now))
             _log.info("%s: %s", service.name, scaling.message)
 

@@ -3,7 +3,8 @@
 What is needed is the sum of what the running tasks use, divided by what one is to use: so it does not depend on how
 many there are, and a task that has just come does not distort it. `recommend` looks once; `choose` looks at the last
 recommendations: more tasks when the least of them in the `up` window says so, fewer when the most in the `down` window
-does. Both windows must be filled: a manager that has just started knows too little to take tasks away.
+does. Both windows must be filled: a manager that has just begun to lead knows too little to take tasks away, and takes
+none for `SETTLING_INTERVALS` rounds, however short the window is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from manager.store.measurements import Sample
 
 # As long as the tasks use so much more or less than they are to, on average, their number is right.
 TOLERANCE = 0.1
+# After a takeover the first rounds lack the nodes that have not come back yet.
+SETTLING_INTERVALS = 3
 # Far above what rounding does to sums of shares, far below what anybody measures.
 _EPSILON = 1e-6
 
@@ -98,8 +101,13 @@ def recommend(service: Service, loads: Sequence[Load], now: float) -> Recommenda
     return Recommendation(now, least, max(least, most), str(heaviest))
 
 
-def choose(service: Service, policy: Policy, history: Sequence[Recommendation], now: float) -> Scaling | None:
-    """Decide on another number of tasks by the recommendations so far, the oldest first; None keeps the present one."""
+def choose(
+    service: Service, policy: Policy, history: Sequence[Recommendation], now: float, leads_since: float = -math.inf
+) -> Scaling | None:
+    """Decide on another number of tasks by the recommendations so far, the oldest first; None keeps the present one.
+
+    `leads_since` is when this manager began to lead, in Unix seconds.
+    """
     replicas = service.spec.mode.replicas
     if replicas != policy.within(replicas):
         wanted = policy.within(replicas)
@@ -108,7 +116,8 @@ def choose(service: Service, policy: Policy, history: Sequence[Recommendation], 
     down = max((each.most for each in _window(history, policy.down, now)), default=replicas)
     if up > replicas and _free(service, policy, now, up=True):
         return _scaling(replicas, policy, up, history[-1].reason)
-    if down < replicas and _free(service, policy, now, up=False):
+    settled = now >= leads_since + SETTLING_INTERVALS * policy.interval
+    if settled and down < replicas and _free(service, policy, now, up=False):
         reason = f"{history[-1].reason}, fewer needed for {durations.format_duration(policy.down)}"
         return _scaling(replicas, policy, down, reason)
     return None

@@ -10,8 +10,9 @@ from common.aio.single_flight import Rounds
 from common.wire.image_messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
 from common.wire.membership_messages import AllApplied, AwaitApplied
 
-# A manager gives up earlier on a node that does not get on.
-ALL_APPLIED_SECONDS = 3.0
+# A manager gives up earlier: after 10 s on nodes that do not come back when it begins to lead, and 2 s later on those
+# that do not get on.
+ALL_APPLIED_SECONDS = 13.0
 # Where many tasks stop at once, one question is asked for all.
 GATHER_SECONDS = 0.010
 

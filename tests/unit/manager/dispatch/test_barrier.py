@@ -7,8 +7,10 @@ from common.model import Task, TaskState, TaskStatus
 from common.wire.membership_messages import AllApplied, Applied, AwaitApplied
 from common.wire.messages import Assignments, Heartbeat, HeartbeatAck, StatusAck, StatusReport
 from manager.dispatch.barrier import PATIENCE_SECONDS, USUAL_SECONDS
+from manager.dispatch.dispatcher import RESTART_GRACE
 from manager.dispatch.quota import Offence
 from manager.dispatch.session import MAX_OPEN_BARRIERS
+from manager.store.backends.memory import MemoryBackend
 from tests.fakes.dispatching import Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
 
@@ -188,3 +190,58 @@ async def test_nobody_has_applied_what_it_was_not_sent(manager: Manager) -> None
     assert "was not sent: 99" in str(manager.errors)
     assert isinstance(manager.errors[0], Offence)
     assert not manager.dispatcher.connected
+
+
+async def lead_anew(*node_ids: str) -> Manager:
+    """Return a manager, not running yet, of a store in which these nodes were ready when its leader went."""
+    backend = MemoryBackend()
+    async with Manager(backend).running() as manager:
+        for node_id in node_ids:
+            await manager.session(node_id)
+    return Manager(backend)
+
+
+def test_after_a_takeover_nodes_that_are_not_back_are_behind() -> None:
+    async def story() -> None:
+        later = await lead_anew("n1", "n2")
+        async with later.running() as manager:
+            asker = await follower(manager, "n1")
+            waiting = asyncio.create_task(answered(asker))
+            await asyncio.sleep(PATIENCE_SECONDS + 0.5)
+            await asker.say(Heartbeat())
+            back = await manager.session("n2")
+            first = await back.expect(Assignments)
+            await asyncio.sleep(0.5)
+            assert not waiting.done(), "it has not applied anything yet"
+            await back.say(Applied(number=first.results_in))
+            assert PATIENCE_SECONDS + 1 <= await waiting < PATIENCE_SECONDS + 1.1
+
+    run_virtual(story())
+
+
+def test_after_a_takeover_nobody_waits_for_lost_nodes_for_ever() -> None:
+    async def story() -> None:
+        later = await lead_anew("n1", "n2")
+        async with later.running() as manager:
+            asker = await follower(manager, "n1")
+            asking = asyncio.create_task(answered(asker))
+            for _ in range(19):
+                await asyncio.sleep(0.5)
+                await asker.say(Heartbeat())
+            assert not asking.done()
+            assert RESTART_GRACE - 0.1 <= await asking < RESTART_GRACE + 0.1
+            assert await answered(asker) < 0.1
+
+    run_virtual(story())
+
+
+def test_after_a_takeover_removed_nodes_are_not_waited_for() -> None:
+    async def story() -> None:
+        later = await lead_anew("n1", "n2")
+        async with later.running() as manager:
+            asking = asyncio.create_task(answered(await follower(manager, "n1")))
+            await asyncio.sleep(1)
+            await manager.remove(manager.store.view.nodes.get("n2"))  # type: ignore[arg-type]
+            assert await asking < 1.1
+
+    run_virtual(story())

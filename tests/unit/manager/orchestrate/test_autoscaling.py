@@ -20,7 +20,15 @@ from common.model.service import (
 from common.model.task import RestartRecord
 from common.spec import autoscale
 from common.wire.usage_messages import TaskUsage
-from manager.orchestrate.autoscaling import Load, Recommendation, choose, describe_load, measure, recommend
+from manager.orchestrate.autoscaling import (
+    SETTLING_INTERVALS,
+    Load,
+    Recommendation,
+    choose,
+    describe_load,
+    measure,
+    recommend,
+)
 from manager.store.measurements import Sample
 from tests.fakes.world import replace
 
@@ -181,6 +189,16 @@ def test_down_needs_the_long_window_filled_and_takes_its_most() -> None:
     assert chosen(found, *flat(2, 200), (0, 2)) is None
     assert chosen(found, (300, 2), (290, 5), *flat(3, 280)) == 5
     assert chosen(found, (300, 9), *flat(3, 290)) == 3, "what was before the window does not count"
+
+
+def test_nothing_is_taken_away_in_the_first_rounds_after_a_takeover() -> None:
+    policy = autoscale.of(service(8).spec)
+    assert policy is not None
+    settling = SETTLING_INTERVALS * policy.interval
+    lower, higher = history(*flat(2, 300)), history(*flat(9, 300))
+    assert choose(service(8), policy, lower, NOW, NOW - settling + 0.1) is None
+    assert choose(service(8), policy, lower, NOW, NOW - settling) is not None
+    assert choose(service(8), policy, higher, NOW, NOW) is not None
 
 
 def test_the_limits_hold_and_are_told() -> None:

@@ -44,6 +44,7 @@ from manager.store.backends.etcd.api import (
 from manager.store.backends.etcd.layout import Layout, Position
 from manager.store.backends.sealed import Seal
 from manager.store.changes import ChangeSet
+from manager.store.levels import NEWEST_LEVEL
 
 # A commit of so many took 40 to 58 ms; a larger one would keep the leader silent for too long.
 _CHANGES_OF_COMMIT = 1_000
@@ -86,25 +87,34 @@ class _Claimed:
 class EtcdBackend:
     """One manager's end of the store of a cluster."""
 
-    def __init__(self, etcd: Etcd, cluster_id: str, seal: Seal, attempts: Attempts | None = None) -> None:
+    def __init__(
+        self,
+        etcd: Etcd,
+        cluster_id: str,
+        seal: Seal,
+        attempts: Attempts | None = None,
+        *,
+        newest_level: int = NEWEST_LEVEL,
+    ) -> None:
         self._etcd = etcd
-        self._layout = Layout(cluster_id, seal)
+        self._layout = Layout(cluster_id, seal, newest_level)
         self._attempts = attempts or Attempts()
         self._seen = _Seen()
         self._own: _Claimed | None = None
 
     async def load(self) -> Loaded:
-        found = await self._read_all()
+        revision, found = await self._read_all()
         layout, seen = self._layout, self._seen
+        objects = layout.load(found)
         keys = {each.key: each for each in found if each.key in (layout.leader, layout.position)}
         record = layout.read_leader(keys[layout.leader].value) if layout.leader in keys else None
         position = layout.read_position(keys[layout.position].value) if layout.position in keys else None
         seen.leader, seen.position = (keys[key].mod if key in keys else 0 for key in (layout.leader, layout.position))
-        seen.index = position.index if position is not None else 0
-        return Loaded(seen.index, layout.objects(found), record)
+        seen.revision, seen.index = revision, position.index if position is not None else 0
+        return Loaded(seen.index, objects, record)
 
-    async def _read_all(self) -> list[KeyValue]:
-        """Read everything, as of one revision."""
+    async def _read_all(self) -> tuple[int, list[KeyValue]]:
+        """Read everything, as of one revision, which is returned too."""
         first, end = self._layout.prefix, end_of(self._layout.prefix)
         found: list[KeyValue] = []
         revision = 0
@@ -119,8 +129,7 @@ class EtcdBackend:
             revision = revision or page.revision
             more = page.more
             first = found[-1].key + b"\0" if found else end
-        self._seen.revision = revision
-        return found
+        return revision, found
 
     async def followed(self) -> AsyncGenerator[Followed, None]:
         reachable = True
@@ -144,12 +153,12 @@ class EtcdBackend:
         if revision.number <= self._seen.revision:
             return
         layout, seen = self._layout, self._seen
+        changes = layout.changes(revision.changes)  # what cannot be read is not seen: nobody leads from there
         values = {each.key: each.value for each in revision.changes if isinstance(each, Put)}
         by = ""
         if layout.position in values:
             position = layout.read_position(values[layout.position])
             seen.position, seen.index, by = revision.number, position.index, position.by
-        changes = layout.changes(revision.changes)
         seen.revision = revision.number
         if layout.leader in values:
             seen.leader = revision.number
@@ -178,13 +187,13 @@ class EtcdBackend:
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         asked = {each.by for each in change_sets}
         by = asked.pop() if len(asked) == 1 else ""
-        await self._write(change_sets[-1].index, self._layout.operations(change_sets), by)
+        await self._write(change_sets[-1].index, change_sets, by)
 
     async def beat(self) -> None:
-        await self._write(self._seen.index, [], "")
+        await self._write(self._seen.index, (), "")
 
-    async def _write(self, index: int, operations: Sequence[Put | Delete], by: str) -> None:
-        """Write operations and the new position.
+    async def _write(self, index: int, change_sets: Sequence[ChangeSet], by: str) -> None:
+        """Write changes and the new position.
 
         Raises:
             Deposed: another manager leads, and nothing was stored.
@@ -196,9 +205,11 @@ class EtcdBackend:
         if own is None:
             raise Deposed("this manager does not lead: nothing of this was stored")
         position = Position(index, own.record.epoch, secrets.token_bytes(_NONCE_BYTES), by)
-        write = self._conditional(own.fence, [self._layout.put_position(position), *operations])
+        commit = self._layout.commit(change_sets, _CHANGES_OF_COMMIT)
+        write = self._conditional(own.fence, [self._layout.put_position(position), *commit.operations])
         outcome, sure = await self._ask_again(write)
         revision = outcome.revision if outcome.succeeded else self._stored_at(outcome, position, sure=sure)
+        self._layout.stored(commit)
         self._seen = _Seen(revision, self._seen.leader, revision, index)
 
     def _stored_at(self, outcome: Outcome, position: Position, *, sure: bool) -> int:

@@ -1,22 +1,28 @@
-"""What is where in etcd: the leader's record, the position that every commit rewrites, and the objects.
+"""What is where in etcd: the leader's record, the position that every commit rewrites, the level, and the objects.
 
 Every value is sealed, with its key as the path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from common.errors import Unavailable
-from common.model import StoredObject
+from common.model import Cluster, StoredObject, Task
 from common.version import version
 from manager.store.backend import Epoch, LeaderRecord, Removal
 from manager.store.backends.etcd.api import Delete, KeyValue, Put
+from manager.store.backends.etcd.task_rows import TaskRows, Written
 from manager.store.backends.schema import KINDS, kind_of
 from manager.store.backends.sealed import Seal
 from manager.store.changes import ChangeSet
+from manager.store.levels import NEWEST_LEVEL, OLDEST_LEVEL, check_level
+
+_TASK = "task"
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
@@ -32,19 +38,44 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
     by: str = ""
 
 
-class Layout:
-    """The keys of one cluster, and what is at them."""
+class Format(msgspec.Struct, frozen=True, array_like=True):
+    """What a manager must know before it reads anything else."""
 
-    def __init__(self, cluster_id: str, seal: Seal) -> None:
+    level: int = OLDEST_LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a commit does, and what is known when it was stored: the level, and the rows of tasks."""
+
+    operations: Sequence[Put | Delete]
+    level: int
+    tasks: Written
+
+
+class Layout:
+    """The keys of one cluster, and what is at them. `newest` is the newest level that this manager knows.
+
+    It remembers what it reads and what it is told was stored, as a commit depends on what is there. `level` is the
+    store's.
+    """
+
+    def __init__(self, cluster_id: str, seal: Seal, newest: int = NEWEST_LEVEL) -> None:
+        self.level = OLDEST_LEVEL
+        self._newest = newest
+        self._tasks = TaskRows()
         self.prefix = f"/swarm/{cluster_id}/".encode()
+        self.format = self.prefix + b"format"
         self.leader = self.prefix + b"leader"
         self.position = self.prefix + b"position"
         self._objects = self.prefix + b"o/"
+        self._specs = self.prefix + b"s/"
         self._seal = seal
         self._encoder = msgspec.msgpack.Encoder()
         self._decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in KINDS.items()}
         self._leaders = msgspec.msgpack.Decoder(LeaderRecord)
         self._positions = msgspec.msgpack.Decoder(Position)
+        self._formats = msgspec.msgpack.Decoder(Format)
 
     def put_leader(self, record: LeaderRecord) -> Put:
         return self._put(self.leader, record)
@@ -58,36 +89,95 @@ class Layout:
     def read_position(self, value: bytes) -> Position:
         return self._positions.decode(self._open(self.position, value))
 
-    def operations(self, change_sets: Sequence[ChangeSet]) -> list[Put | Delete]:
-        """Return the last word on each object, in the order in which they were first changed."""
-        last: dict[bytes, StoredObject | None] = {}
+    def commit(self, change_sets: Sequence[ChangeSet], room: int) -> Commit:
+        """Return what stores the last word on each object, in the order in which they were first changed.
+
+        At most `room` operations are added that bring rows of before to the present level.
+        """
+        last: dict[tuple[str, str], StoredObject | None] = {}
         for change in (change for change_set in change_sets for change in change_set.changes):
-            last[self._key(kind_of(change.current), change.current.id)] = change.new
-        return [Delete(key) if value is None else self._put(key, value) for key, value in last.items()]
+            last[kind_of(change.current), change.current.id] = change.new
+        tasks = {each.id: each for each in last.values() if isinstance(each, Task)}
+        gone = {object_id for (kind, object_id), value in last.items() if kind == _TASK and value is None}
+        written = self._tasks.write(tasks, gone, self.level, room)
+        level = max(self.level, *(each.store_level for each in last.values() if isinstance(each, Cluster)), 0)
+        operations: list[Put | Delete] = [self._put(self.format, Format(level))] if level > self.level else []
+        operations += (self._put_encoded(self._spec_key(each), value) for each, value in written.specs.items())
+        for (kind, object_id), value in last.items():
+            if value is None:
+                operations.append(Delete(self._key(kind, object_id)))
+            elif kind != _TASK:
+                operations.append(self._put(self._key(kind, object_id), value))
+        operations += (self._put_encoded(self._key(_TASK, each), value) for each, value in written.tasks.items())
+        operations += (Delete(self._spec_key(each)) for each in written.removed)
+        return Commit(operations, level, written)
+
+    def stored(self, commit: Commit) -> None:
+        """Hear that a commit is stored, of which nothing is read."""
+        self.level = commit.level
+        self._tasks.stored(commit.tasks)
 
     def changes(self, operations: Iterable[Put | Delete]) -> tuple[StoredObject | Removal, ...]:
-        """Return what operations do to objects; keys of other things are left out."""
-        return tuple(self._change(each) for each in operations if each.key.startswith(self._objects))
+        """Read what a revision has done to objects; keys of other things are left out.
 
-    def objects(self, found: Iterable[KeyValue]) -> list[StoredObject]:
-        """Return the objects among what was read."""
+        Raises:
+            UnknownLevel: this release is too old for what follows.
+            Unavailable: something cannot be read.
+
+        """
+        changed = {each.key: each for each in operations}
+        self._read_format(each.value for each in changed.values() if isinstance(each, Put) and each.key == self.format)
+        for key, each in changed.items():
+            if key.startswith(self._specs):
+                self._change_spec(each)
+        return tuple(self._change(each) for key, each in changed.items() if key.startswith(self._objects))
+
+    def load(self, found: Sequence[KeyValue]) -> list[StoredObject]:
+        """Read the objects among all that there is; errors as `changes`."""
+        self._read_format(each.value for each in found if each.key == self.format)
+        self._tasks.clear()
+        for each in found:
+            if each.key.startswith(self._specs):
+                self._change_spec(Put(each.key, each.value))
         return [self._object(each.key, each.value) for each in found if each.key.startswith(self._objects)]
 
     def size(self, change_set: ChangeSet) -> int:
-        """Return about how many bytes a change set is stored in."""
+        """Return about how many bytes a change set is stored in, at most."""
         return sum(len(self._encoder.encode(each.new)) for each in change_set.changes if each.new is not None)
+
+    def _read_format(self, values: Iterable[bytes]) -> None:
+        for value in values:
+            level = self._formats.decode(self._open(self.format, value)).level
+            check_level(level, self._newest)
+            self.level = level
+
+    def _change_spec(self, operation: Put | Delete) -> None:
+        spec_id = operation.key[len(self._specs) :].decode()
+        if isinstance(operation, Put):
+            with self._explained(operation.key):
+                self._tasks.put_spec(spec_id, self._open(operation.key, operation.value))
+        else:
+            self._tasks.remove_spec(spec_id)
 
     def _change(self, operation: Put | Delete) -> StoredObject | Removal:
         if isinstance(operation, Put):
             return self._object(operation.key, operation.value)
         kind, object_id = self._parts(operation.key)
+        if kind == _TASK:
+            self._tasks.remove(object_id)
         return Removal(KINDS[kind], object_id)
 
     def _object(self, key: bytes, value: bytes) -> StoredObject:
-        kind, _ = self._parts(key)
+        kind, object_id = self._parts(key)
         plain = self._open(key, value)
+        with self._explained(key):
+            return self._tasks.put(object_id, plain) if kind == _TASK else self._decoders[kind].decode(plain)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _explained(key: bytes) -> Iterator[None]:
         try:
-            return self._decoders[kind].decode(plain)
+            yield
         except msgspec.MsgspecError as error:
             raise Unavailable(
                 f"etcd has {key.decode()!r}, which release {version()} cannot read ({error}): install the release that "
@@ -106,8 +196,14 @@ class Layout:
     def _key(self, kind: str, object_id: str) -> bytes:
         return self._objects + f"{kind}/{object_id}".encode()
 
+    def _spec_key(self, spec_id: str) -> bytes:
+        return self._specs + spec_id.encode()
+
     def _put(self, key: bytes, value: msgspec.Struct) -> Put:
-        return Put(key, self._seal.seal(key.decode(), self._encoder.encode(value)))
+        return self._put_encoded(key, self._encoder.encode(value))
+
+    def _put_encoded(self, key: bytes, value: bytes) -> Put:
+        return Put(key, self._seal.seal(key.decode(), value))
 
     def _open(self, key: bytes, value: bytes) -> bytes:
         return self._seal.open(key.decode(), value)

@@ -1,0 +1,43 @@
+"""Levels of a store that managers share: what is written has the newest format that all of them can read.
+
+The leader raises the level when every manager has said that it knows a newer one. Before that nothing of it is written:
+an older manager that takes over could not read it, or would rewrite objects without what it does not know. The level
+never goes back, and a manager that does not know it is refused. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from common.errors import FailedPrecondition
+from common.version import version
+
+OLDEST_LEVEL = 1
+# What a task's row has of its specification is its name: it is stored once.
+SPECS_ONCE = 2
+# The authority's root is replaced with a step of its own for several managers.
+ROOT_OF_MANAGERS = 2
+NEWEST_LEVEL = 2
+
+
+class UnknownLevel(FailedPrecondition):
+    """The store has a level that this release does not know."""
+
+
+def check_level(level: int, newest: int = NEWEST_LEVEL) -> None:
+    """Check that a release, which knows levels up to `newest`, can read a store.
+
+    Raises:
+        UnknownLevel: it is too old.
+
+    """
+    if level > newest:
+        raise UnknownLevel(
+            f"the store is of level {level}, and release {version()} knows none above {newest}: install the release "
+            "that the other managers run"
+        )
+
+
+def common_level(newest: Iterable[int | None]) -> int:
+    """Return the newest level that all managers know, by what each has said (None: nothing)."""
+    return min((OLDEST_LEVEL if each is None else each for each in newest), default=OLDEST_LEVEL)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from common.aio.first import first_of
 from common.clock import Clock, SystemClock
 from common.process.daemon import Notifier
 from common.version import version
@@ -108,7 +109,7 @@ class Manager:
         async with locked as self._front:
             async with running(self._audit.run(), self._notifier.keep_alive()):
                 self._notifier.ready("locked: waiting for 'swarm-manager unlock'")
-                await _first_of(self._keys.opened(), self._ended.wait())
+                await first_of(self._keys.opened(), self._ended.wait())
             if not self._ended.is_set():
                 await self._manage()
 
@@ -153,7 +154,7 @@ class Manager:
         async with own.process.running():
             late = partial(self._notifier.ready, "waiting for the other managers")
             async with running(self._notifier.keep_alive()):
-                await _first_of(own.ready(late), self._ended.wait())
+                await first_of(own.ready(late), self._ended.wait())
             if self._ended.is_set():
                 return
             async with SharedStore(own.backend(), self._clock) as store:
@@ -265,16 +266,6 @@ class Manager:
         await demoted
         _log.warning("this node is not a manager of the cluster any more")
         await self._leave()
-
-
-async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    """Return when the first of several waits is over; the others are given up."""
-    tasks = [asyncio.create_task(each) for each in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in tasks:
-            each.cancel()
 
 
 def _settle_memory() -> None:

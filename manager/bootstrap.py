@@ -30,6 +30,7 @@ from manager.etcd import OwnEtcd
 from manager.store.backend import Epoch, LeaderRecord
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.changes import Decision
+from manager.store.levels import NEWEST_LEVEL
 from manager.store.shared import SharedStore
 from manager.store.store import Store
 
@@ -110,6 +111,7 @@ async def _fill(
         root_certificate=authority.root_certificate.decode(),
         default_addr_pool=tuple(pools),
         data_path_port=data_path_port,
+        store_level=NEWEST_LEVEL,
     )
     records = Decision(put=(cluster, root, first_node(config, own.serial), ingress_network(rng)))
     if config.etcd is not None:

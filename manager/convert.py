@@ -23,6 +23,7 @@ from manager.etcd import OwnEtcd
 from manager.init import with_first_etcd
 from manager.store.backend import Loaded
 from manager.store.backends.sealed import Seal
+from manager.store.levels import NEWEST_LEVEL
 from manager.whole_store import read_etcd, read_file, runs, write_etcd, write_file
 
 T = TypeVar("T", bound=StoredObject)
@@ -98,7 +99,7 @@ def _with_manager(loaded: Loaded, config: ManagerConfig, serial: str) -> Loaded:
 
     def changed(value: StoredObject) -> StoredObject:
         if isinstance(value, Cluster):
-            return msgspec.structs.replace(value, generation=value.generation + 1)
+            return msgspec.structs.replace(value, generation=value.generation + 1, store_level=NEWEST_LEVEL)
         if isinstance(value, Node) and value.id == config.node_id:
             address = config.etcd.peer_addr if config.etcd is not None else ""
             serials = (serial,) if serial else value.manager_serials

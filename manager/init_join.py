@@ -22,8 +22,8 @@ from manager.bootstrap import all_or_nothing, refuse_second
 from manager.ca.files import ManagerFiles
 from manager.ca.keyring import KeyFile, Keyring
 from manager.config import DataDir, EtcdConfig, ManagerConfig, split_address
-from manager.dispatch.links import LEVELS
 from manager.etcd import OwnEtcd
+from manager.store.levels import LEVELS
 
 # A leader adds a member to etcd before it answers.
 _REPLY_SECONDS = 60.0

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from common.errors import Unavailable
-from common.model import StoredObject
+from common.model import Cluster, StoredObject
 from common.version import version
 from manager.config import ManagerConfig
 from manager.etcd import OwnEtcd
@@ -65,7 +65,8 @@ async def write_etcd(own: OwnEtcd, config: ManagerConfig, loaded: Loaded) -> Non
             await backend.load()
             if not await backend.claim(LeaderRecord(config.node_id, Epoch(0, 1), config.advertise_addr, version())):
                 raise Unavailable("etcd on this host is in use already: it has a leader that is another manager")
-            for objects in _slices(loaded.objects):
+            # The cluster first: its record says in which format all is written.
+            for objects in _slices(sorted(loaded.objects, key=lambda each: not isinstance(each, Cluster))):
                 await backend.commit([_change_set(loaded.index, objects)])
             await backend.resign()
         finally:

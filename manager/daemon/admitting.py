@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec.structs import replace
 
+from common.aio.first import first_of
 from common.aio.steady import keep_going
 from common.errors import FailedPrecondition, Unavailable
 from common.model.node import Node
@@ -161,12 +162,7 @@ class Admitting:
             self._news.clear()
             step = await self._step()
             pause = None if step == Nothing() else _AGAIN_SECONDS
-            waits = [asyncio.ensure_future(each) for each in (self._news.wait(), self._known.moved())]
-            try:
-                await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
+            await first_of(self._news.wait(), self._known.moved(), timeout=pause)
 
     async def _step(self) -> Step:
         try:

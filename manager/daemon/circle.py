@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable
 
 from msgspec.structs import replace
 
+from common.aio.steady import keep_going
 from common.tls import Identity
 from common.wire.manager_messages import BecomeManager
 from manager.daemon.admitting import Admitting
 from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
+from manager.daemon.rising import Rising
 from manager.dispatch.links import Links, Own
 from manager.dispatch.manager_membership import ManagerMembership
 from manager.dispatch.tickets import Tickets
@@ -72,7 +74,8 @@ class Circle:
             self._promote,
             tickets,
         )
-        async with self.leading.begin(self.fellows.epoch), running(admitting.run()):
+        rising = keep_going("the store's level", Rising(ground.store, ground.managers, self.links, ground.node_id).run)
+        async with self.leading.begin(self.fellows.epoch), running(admitting.run(), rising):
             self._admitting = admitting
             self.fellows.turn()
             try:

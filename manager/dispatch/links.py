@@ -12,10 +12,10 @@ import itertools
 import logging
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from common.aio.steady import Backoff
 from common.clock import Clock
@@ -55,6 +55,7 @@ from common.wire.server import dial
 from manager.config import split_address
 from manager.dispatch.managers import KnownManagers
 from manager.domain.managers import address
+from manager.store.levels import LEVELS, check_levels
 from manager.store.view import View
 
 Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -62,8 +63,6 @@ Question: TypeAlias = ReadIndex | ForwardJoin | ManagerRenew | ManagerLeave
 Answer: TypeAlias = ReadAt | JoinReply | ManagerJoined | RenewReply | LeaveAck
 L = TypeVar("L", Link, LinkWelcome)
 
-# Formats of the store that this release knows, the oldest and the newest.
-LEVELS = (1, 1)
 DIAL_SECONDS = 2.0
 PERIOD_SECONDS = 0.5
 SILENCE_SECONDS = 2.0
@@ -136,6 +135,7 @@ class Links:
         self._answers = answers
         self._rng = rng
         self._links: dict[str, _Outbound] = {}
+        self._moved = asyncio.Event()
 
     # --- asking others ------------------------------------------------------------------------------------------------
 
@@ -147,6 +147,14 @@ class Links:
         """Return what a manager that answers has said of itself."""
         link = self._links.get(node_id)
         return link.welcome if link is not None and link.is_up else None
+
+    def moved(self) -> Coroutine[Any, Any, object]:
+        """Wait until another manager answers that did not before, after this call."""
+        return self._moved.wait()
+
+    def _tell(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     async def ask(self, node_id: str, question: Question) -> Answer:
         """Ask another manager.
@@ -192,7 +200,9 @@ class Links:
                         del self._links[node_id]
                 for node_id, where in wanted.items():
                     if node_id not in self._links and where:
-                        link = self._links[node_id] = _Outbound(where, self._own, self._answers, self._rng)
+                        link = self._links[node_id] = _Outbound(
+                            where, self._own, self._answers, self._rng, self._tell
+                        )
                         link.begin(group)
                 await self._known.moved()
 
@@ -206,7 +216,9 @@ class Links:
 
         """
         identity = identity_of(channel.peer)
-        member_manager(self._view, identity)
+        node = member_manager(self._view, identity)
+        who = f"manager {node.name}, release {printable(opening.release, 64)},"
+        check_levels(opening.levels, self._view.cluster.store_level, who)
         channel.expect(SIZES)
         await channel.send(_introduced(LinkWelcome, self._own, self._answers), request_id)
         settle()
@@ -244,8 +256,11 @@ class Links:
 class _Outbound:
     """The link to one other manager, dialled again and again while it is wanted."""
 
-    def __init__(self, where: str, own: Own, answers: Answers, rng: random.Random) -> None:
+    def __init__(
+        self, where: str, own: Own, answers: Answers, rng: random.Random, tell: Callable[[], None]
+    ) -> None:
         self.address = where
+        self._tell = tell
         self.welcome: LinkWelcome | None = None
         self._own = own
         self._answers = answers
@@ -309,6 +324,7 @@ class _Outbound:
         try:
             self.welcome = check_link(await ask_first(channel, _introduced(Link, self._own, self._answers)))
             self._channel = channel
+            self._tell()
             self._backoff.reset()
             _log.info("linked with the manager at %s, release %s", self.address, self.welcome.release)
             heart = asyncio.create_task(self._beat(channel))

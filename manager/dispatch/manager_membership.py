@@ -14,6 +14,7 @@ from common.ids import new_id
 from common.model.node import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus
 from common.net.addressing import ANY_ADDRESS, is_one_host
 from common.net.hostnames import is_hostname
+from common.text.terminal import printable
 from common.tls import ROLE_MANAGER, Identity
 from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew
 from common.wire.messages import RenewReply
@@ -23,6 +24,7 @@ from manager.config import split_address
 from manager.dispatch.tickets import Tickets
 from manager.domain import hostnames
 from manager.domain.managers import address, managers, without_manager
+from manager.store.levels import check_levels
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 
@@ -63,6 +65,7 @@ class ManagerMembership:
         node_id = self._entitled(request.token)
         self._wrong.refund(source)
         _check(request, now)
+        check_levels(request.levels, self._store.view.cluster.store_level, f"release {printable(request.release, 64)}")
         serial = new_serial()
         node = await self._store.update(lambda tx: self._enter(tx, request, node_id, serial))
         _log.info("node %s (%s) joined as a manager from %s", node.id, request.hostname, source)

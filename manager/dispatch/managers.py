@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from common.model import Node
 from manager.domain.managers import addresses, managers
@@ -34,9 +35,9 @@ class KnownManagers:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    async def moved(self) -> None:
+    def moved(self) -> Coroutine[Any, Any, object]:
         """Wait until something has changed after this call."""
-        await self._moved.wait()
+        return self._moved.wait()
 
     async def run(self) -> None:
         """Watch the store until cancelled."""

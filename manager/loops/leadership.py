@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from common.aio.first import first_of
 from common.clock import boot_time
 from common.errors import Unavailable
 from manager.store.backend import LeaderRecord, NotLeader
@@ -125,10 +126,5 @@ class Leadership:
         """Wait until there is something new to judge."""
         if isinstance(verdict, StepDown):
             return
-        news = [asyncio.create_task(each) for each in (self._store.moved(), self._handing_over.wait())]
-        try:
-            timeout = max(_LEAST_SECONDS, verdict.until - self._elapsed())
-            await asyncio.wait(news, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in news:
-                task.cancel()
+        timeout = max(_LEAST_SECONDS, verdict.until - self._elapsed())
+        await first_of(self._store.moved(), self._handing_over.wait(), timeout=timeout)

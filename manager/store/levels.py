@@ -18,6 +18,8 @@ SPECS_ONCE = 2
 # The authority's root is replaced with a step of its own for several managers.
 ROOT_OF_MANAGERS = 2
 NEWEST_LEVEL = 2
+# What this release knows, as links and joins say it.
+LEVELS = (OLDEST_LEVEL, NEWEST_LEVEL)
 
 
 class UnknownLevel(FailedPrecondition):
@@ -35,6 +37,26 @@ def check_level(level: int, newest: int = NEWEST_LEVEL) -> None:
         raise UnknownLevel(
             f"the store is of level {level}, and release {version()} knows none above {newest}: install the release "
             "that the other managers run"
+        )
+
+
+def check_levels(levels: tuple[int, int], level: int, who: str) -> None:
+    """Check that a manager `who`, which knows levels from the oldest to the newest, can share a store.
+
+    Raises:
+        UnknownLevel: it cannot.
+
+    """
+    oldest, newest = levels
+    if level > newest:
+        raise UnknownLevel(
+            f"{who} knows levels of the store up to {newest}, and the store is of level {level}: install the release "
+            "that the other managers run"
+        )
+    if level < oldest:
+        raise UnknownLevel(
+            f"{who} knows levels of the store from {oldest} on, and the store is of level {level}: install a release "
+            "between, on all managers, first"
         )
 
 

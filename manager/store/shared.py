@@ -16,7 +16,7 @@ import msgspec
 
 from common.aio.steady import PAUSE_SECONDS
 from common.clock import Clock, SteadyClock, boot_time
-from common.errors import Unavailable
+from common.errors import SwarmError, Unavailable
 from common.model import Service, StoredObject
 from manager.store.backend import (
     Epoch,
@@ -185,6 +185,8 @@ class SharedStore(Store):
                         self._apply(each)
             except Gap as gap:
                 _log.warning("loading the store again: %s", gap)
+            except SwarmError as error:  # what is there cannot be read, by this release perhaps
+                _log.error("cannot follow the leader: %s", error.message)
             except Exception:  # noqa: BLE001 - a manager that follows no more would mislead whoever asks it
                 _log.exception("a bug: cannot follow the leader: loading all in %g s", PAUSE_SECONDS)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -196,7 +198,7 @@ class SharedStore(Store):
                 async with self._using:
                     loaded = await self._shared.load()
                     break
-            except Unavailable as error:
+            except SwarmError as error:
                 _log.error("%s", error.message)
                 await asyncio.sleep(_LOAD_AGAIN_SECONDS)
         self._replace(loaded)

@@ -120,9 +120,9 @@ class History:
 class RecordedBackend(EtcdBackend):
     """A manager's end of it, of which the history is told. `silent`: nothing comes or goes any more."""
 
-    def __init__(self, etcd: FakeEtcd, member: str, history: History) -> None:
+    def __init__(self, etcd: FakeEtcd, member: str, history: History, newest_level: int) -> None:
         self._client = _Sender(etcd, member, history)
-        super().__init__(self._client, CLUSTER, Unsealed())
+        super().__init__(self._client, CLUSTER, Unsealed(), newest_level=newest_level)
         self._history = history
 
     def fall_silent(self) -> None:

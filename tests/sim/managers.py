@@ -11,10 +11,12 @@ from common.errors import Unavailable
 from common.wire.memory import MemoryChannel
 from manager.loops.leadership import Candidate, Leadership
 from manager.store.backend import NotLeader
+from manager.store.levels import NEWEST_LEVEL, OLDEST_LEVEL, common_level
 from manager.store.shared import SharedStore
 from manager.store.transaction import Tables, Transaction
 from manager.store.view import View
 from tests.fakes.etcd import FakeEtcd
+from tests.fakes.world import replace
 from tests.sim.cluster import Cluster, Leading
 from tests.sim.history import History, RecordedBackend
 from tests.sim.host import Host
@@ -33,7 +35,7 @@ class Replica:
         loop = asyncio.get_running_loop()
         seed = f"{cluster.seed}/{name}/{cluster.restarts}"
         self.name = name
-        self.backend = RecordedBackend(etcd, name, history)
+        self.backend = RecordedBackend(etcd, name, history, cluster.knows[name])
         self.store = SharedStore(self.backend, cluster.clock, loop.time)
         self.decides = Leading(self.store, self.store.clock, seed)
         candidate = Candidate(name, f"{name}:2377", "1.0")
@@ -71,6 +73,8 @@ class Managers(Cluster):
         self.etcd = FakeEtcd([f"manager{number}" for number in range(1, count + 1)], self._rng)
         self.history = History(self.etcd, self.backend)
         self.replicas: dict[str, Replica] = {}
+        # The newest level of the store that each manager's release knows.
+        self.knows = dict.fromkeys(self.etcd.members, self._rng.choice([OLDEST_LEVEL, NEWEST_LEVEL]))
 
     @property
     def view(self) -> View:
@@ -96,6 +100,22 @@ class Managers(Cluster):
             leader = self.leader
             name = leader.name if leader is not None and self._rng.random() < 0.7 else self._rng.choice(names)
             await self.replicas.pop(name).stop(kill=self._rng.random() < 0.5)
+
+    async def upgrade(self) -> None:
+        """Have one manager of the release before run this one, and raise the level behind the last."""
+        old = [name for name, newest in self.knows.items() if newest < NEWEST_LEVEL]
+        if old:
+            name = self._rng.choice(old)
+            if name in self.replicas:
+                await self.replicas.pop(name).stop(kill=self._rng.random() < 0.2)
+            self.knows[name] = NEWEST_LEVEL
+            await self.start_manager()
+        await self.update(self._raise_level)
+
+    def _raise_level(self, tx: Transaction) -> None:
+        """Do as the leader does when all have said what they know."""
+        if (level := common_level(self.knows.values())) > tx.cluster.store_level:
+            tx.put(replace(tx.cluster, store_level=level))
 
     async def end(self) -> None:
         while self.replicas:

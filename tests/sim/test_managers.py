@@ -6,6 +6,7 @@ A failing seed is replayed with `SIM_MANAGERS_SEED=n tests/run sim -k replay_man
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from common.errors import Unavailable
 from tests.fakes.etcd import Faults
 from tests.sim import clock
 from tests.sim.chaos import Chaos
@@ -75,6 +77,10 @@ class Misfortune(Chaos):
         if self._managers.leader is not None:
             self._managers.leader.leadership.hand_over()
 
+    async def _upgrade(self) -> None:
+        with contextlib.suppress(Unavailable):  # there is no leader just now: the level rises with the next one
+            await self._managers.upgrade()
+
     async def _stop(self) -> None:
         """Stop one of the managers, or all one after the other, and start them again."""
         for _ in range(self._rng.choice([1, 1, 2, 3])):
@@ -97,6 +103,7 @@ _MISFORTUNES: dict[Callable[[Misfortune], Awaitable[None]], int] = {
     Misfortune._elect: 2,
     Misfortune._compact: 1,
     Misfortune._hand_over: 2,
+    Misfortune._upgrade: 2,
     Misfortune._stop: 4,
 }
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from common.clock import SystemClock
-from common.errors import PermissionDenied, SwarmError
+from common.errors import FailedPrecondition, PermissionDenied, SwarmError
 from common.model import Cluster, Node
 from common.model.node import ManagerStatus, NodeDescription, NodeSpec
 from common.tls import ROLE_MANAGER, ROLE_WORKER, client_context
@@ -126,6 +126,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_managers_certificate_of_now_gets_a_link(world: World) -> None:
     welcome = check_link(await world.ask(LINK, world.context("m2", ROLE_MANAGER)))
     assert (welcome.epoch, welcome.protocol) == ((0, 3), PROTOCOL_VERSION)
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [((1, 1), "up to 1, and the store is of level 2"), ((3, 4), "from 3 on, and the store is of level 2")],
+)
+async def test_a_manager_that_does_not_know_the_level_gets_no_link(
+    world: World, levels: tuple[int, int], words: str
+) -> None:
+    await world.store.update(lambda tx: tx.put(msgspec.structs.replace(tx.cluster, store_level=2)))
+    with pytest.raises(FailedPrecondition, match=words):
+        check_link(await world.ask(msgspec.structs.replace(LINK, levels=levels), world.context("m2", ROLE_MANAGER)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+"""Waiting for the first of several things."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def first_of(*waits: Coroutine[Any, Any, object], timeout: float | None = None) -> None:
+    """Return when the first of several waits is over, or `timeout` seconds have passed; the others are given up."""
+    tasks = [asyncio.create_task(each) for each in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in tasks:
+            each.cancel()

@@ -7,11 +7,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def first_of(*waits: Coroutine[Any, Any, object], timeout: float | None = None) -> None:
-    """Return when the first of several waits is over, or `timeout` seconds have passed; the others are given up."""
+async def first_of(*waits: Coroutine[Any, Any, object], within: float | None = None) -> None:
+    """Return when the first of several waits is over, or `within` seconds have passed; the others are given up."""
     tasks = [asyncio.create_task(each) for each in waits]
     try:
-        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for each in tasks:
             each.cancel()

@@ -77,7 +77,7 @@ class Cluster(Specified):
     `generation` counts how often the cluster was made anew from a backup or by force: no leader of before is believed.
     `tunnel_generation` numbers the keys that encrypted networks go by now, 0 before there are any; they are so since
     `tunnel_rotated_at` (Unix seconds). `unlock_key` (`SWMKEY-1-…`) locks managers' own files, empty without autolock.
-    `store_level` is the format of a store that managers share: the newest that all of them know (`manager.store.levels`).
+    `store_level` is the level of a store that managers share (`manager.store.levels`).
     """
 
     spec: ClusterSpec = ClusterSpec()

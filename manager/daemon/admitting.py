@@ -162,7 +162,7 @@ class Admitting:
             self._news.clear()
             step = await self._step()
             pause = None if step == Nothing() else _AGAIN_SECONDS
-            await first_of(self._news.wait(), self._known.moved(), timeout=pause)
+            await first_of(self._news.wait(), self._known.moved(), within=pause)
 
     async def _step(self) -> Step:
         try:

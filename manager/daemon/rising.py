@@ -43,11 +43,11 @@ class Rising:
                 except Unavailable as error:
                     _log.warning("the level of the store cannot be raised yet: %s", error.message)
                     again = _AGAIN_SECONDS
-            await first_of(self._known.moved(), self._links.moved(), timeout=again)
+            await first_of(self._known.moved(), self._links.moved(), within=again)
 
     def _common(self, nodes: Sequence[Node]) -> int:
         welcomes = [self._links.welcome_of(node.id) for node in nodes if node.id != self._node_id]
-        return common_level((NEWEST_LEVEL, *(each and each.levels[1] for each in welcomes)))
+        return common_level((NEWEST_LEVEL, *(each.levels[1] if each is not None else None for each in welcomes)))
 
     def _raise(self, tx: Transaction) -> None:
         """Raise it to what all managers know, those included that have become one since that was looked at."""

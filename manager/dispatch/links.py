@@ -200,9 +200,7 @@ class Links:
                         del self._links[node_id]
                 for node_id, where in wanted.items():
                     if node_id not in self._links and where:
-                        link = self._links[node_id] = _Outbound(
-                            where, self._own, self._answers, self._rng, self._tell
-                        )
+                        link = self._links[node_id] = _Outbound(where, self._own, self._answers, self._rng, self._tell)
                         link.begin(group)
                 await self._known.moved()
 
@@ -256,9 +254,7 @@ class Links:
 class _Outbound:
     """The link to one other manager, dialled again and again while it is wanted."""
 
-    def __init__(
-        self, where: str, own: Own, answers: Answers, rng: random.Random, tell: Callable[[], None]
-    ) -> None:
+    def __init__(self, where: str, own: Own, answers: Answers, rng: random.Random, tell: Callable[[], None]) -> None:
         self.address = where
         self._tell = tell
         self.welcome: LinkWelcome | None = None

@@ -127,4 +127,4 @@ class Leadership:
         if isinstance(verdict, StepDown):
             return
         timeout = max(_LEAST_SECONDS, verdict.until - self._elapsed())
-        await first_of(self._store.moved(), self._handing_over.wait(), timeout=timeout)
+        await first_of(self._store.moved(), self._handing_over.wait(), within=timeout)

@@ -191,7 +191,7 @@ def test_down_needs_the_long_window_filled_and_takes_its_most() -> None:
     assert chosen(found, (300, 9), *flat(3, 290)) == 3, "what was before the window does not count"
 
 
-def test_nothing_is_taken_away_in_the_first_rounds_after_a_takeover() -> None:
+def test_nothing_is_taken_away_right_after_a_takeover() -> None:
     policy = autoscale.of(service(8).spec)
     assert policy is not None
     settling = SETTLING_INTERVALS * policy.interval

@@ -232,8 +232,12 @@ class Cluster(Operator):
         assert self._manager is not None
         return await self._manager.store.update(fn)
 
+    async def repeat(self, fn: Callable[[Transaction], object]) -> None:
+        """Make a change that may be made twice, until it is sure that it was."""
+        await self.update(fn)
+
     async def add_host(self, node_id: str, things: tuple[GenericResource, ...] = (), **spec: object) -> Host:
-        await self.update(lambda tx: tx.put(node_row(node_id, **spec)))
+        await self.repeat(lambda tx: tx.put(node_row(node_id, **spec)) if node_id not in tx.nodes else None)
         host = self.hosts[node_id] = Host(node_id, self.seed, self._dial, self.habits, things, self.ledger)
         host.power_on()
         return host

@@ -101,6 +101,15 @@ class Managers(Cluster):
             name = leader.name if leader is not None and self._rng.random() < 0.7 else self._rng.choice(names)
             await self.replicas.pop(name).stop(kill=self._rng.random() < 0.5)
 
+    async def repeat(self, fn: Callable[[Transaction], object]) -> None:
+        while True:
+            try:
+                await self.update(fn)
+            except Unavailable:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
     async def upgrade(self) -> None:
         """Have one manager of the release before run this one, and raise the level behind the last."""
         old = [name for name, newest in self.knows.items() if newest < NEWEST_LEVEL]

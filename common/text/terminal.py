@@ -34,6 +34,11 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(visible(text), err=err, nl=nl)  # noqa: TID251 - this is it
 
 
+def warn(text: str) -> None:
+    """Print to standard error what is worth knowing, and no reason to stop."""
+    echo(text, err=True)
+
+
 def pass_on(text: str, *, err: bool = False) -> None:
     """Print what a program has written, as it is."""
     click.echo(text, err=err, nl=False, color=True)  # noqa: TID251 - likewise; click would take colours out of pipes

@@ -34,11 +34,14 @@ _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 class Client:
     """What asks one manager; use as an async context manager.
 
-    `warn` hears, once each, what answers lack: the nodes that said nothing.
+    `warn` hears, once each, what answers lack: the nodes that said nothing. `headers` go with every request.
     """
 
-    def __init__(self, endpoint: Endpoint, warn: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, warn: Callable[[str], None] | None = None, headers: Params | None = None
+    ) -> None:
         self.endpoint = endpoint
+        self._headers = headers or {}
         self._warn = warn
         self._warned: set[str] = set()
         self._idle: list[Connection] = []
@@ -144,7 +147,11 @@ class Client:
         """Make a request, and return its answer when it is there as a whole."""
         target = _target(path, params)
         content = None if body is None else json.dumps(body).encode()
-        described = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
+        described = {
+            **self._headers,
+            **(headers or {}),
+            **({} if content is None else {"Content-Type": "application/json"}),
+        }
         async with self.watched():
             try:
                 answer = await self._answer(method, target, described, content)
@@ -189,7 +196,9 @@ class Client:
             self._streams = await self._end.enter_async_context(Streams(self.endpoint))
         async with self.watched() as watch:
             body = None if data is None else _note_progress(data, watch)
-            async with self._streams.open(method, path, params, headers=headers, data=body) as response:
+            async with self._streams.open(
+                method, path, params, headers={**self._headers, **(headers or {})}, data=body
+            ) as response:
                 self._hear_warning(response.headers.get("Warning", ""))
                 watch.end()
                 yield response.content

@@ -174,7 +174,8 @@ class Scene:
     def _objects(self, tx: Transaction) -> None:
         for number, name in enumerate(("shop_default", "blog_default", "monitoring_default"), 1):
             options = {"encrypted": ""} if number == 1 else {}
-            spec = NetworkSpec(name=name, driver=DriverConfig(name="overlay", options=options))
+            labels = {STACK_LABEL: name.removesuffix("_default")}
+            spec = NetworkSpec(name=name, labels=labels, driver=DriverConfig(name="overlay", options=options))
             subnets = (IpamConfig(subnet=f"10.0.{number}.0/24", gateway=f"10.0.{number}.1"),)
             tx.put(Network(id=f"net{number}".ljust(25, "x"), spec=spec, subnets=subnets, vni=4096 + number))
         tx.put(Secret(id="secret".ljust(25, "s"), spec=SecretSpec(name="shop_db-password", data=b"hunter2")))

@@ -7,6 +7,7 @@ the page's site is checked. A name that was made to lead here is not one that is
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,15 +19,19 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from common.errors import Unavailable
+from common.errors import InvalidArgument, SwarmError, Unavailable
 from common.net.sites import foreign_site
+from manager.cli.client import Client
+from manager.cli.compose import ComposeError
 from manager.cli.dashboard.keys import Keys
+from manager.cli.dashboard.stacks import MAX_SENT_BYTES, decode_sent, deploy_sent, plan_sent, problem_views
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import cannot_connect
+from manager.cli.failures import ApiError, cannot_connect
 from manager.cli.streaming import connector_to
 
 PAGES = "/dashboard"
 PROTOCOL = "swarm.dashboard"
+_STACK = re.compile(r"/gate/stacks/(?P<name>[^/]+)/(?P<verb>plan|deploy)")
 _KEY_PROTOCOL = "key."
 _CONNECT_SECONDS = 10.0
 _END_SECONDS = 1.0
@@ -75,6 +80,12 @@ class Gate:
             return await self._give_key(request)
         if not (_is_a_page(request) or self.keys.accept(_key_of(request))):
             return _problem(401, "this page has no key: open the address that 'swarm-manager dashboard' prints")
+        return await self._answer(request)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer who may: by the API, or here where it is this client's to do."""
+        if request.method == "POST" and (stack := _STACK.fullmatch(request.path)):
+            return await self._work_on_stack(request, stack["name"], stack["verb"])
         is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
         try:
             return await (self._splice if is_socket else self._forward)(request)
@@ -102,6 +113,19 @@ class Gate:
         if key is None:
             return _problem(403, "this address was used already, or is too old: run 'swarm-manager dashboard' again")
         return web.json_response({"key": key}, headers={"Cache-Control": "no-store"})
+
+    async def _work_on_stack(self, request: web.BaseRequest, name: str, verb: str) -> web.Response:
+        """Plan a stack or deploy it: what the API has no reader for, and this client has one."""
+        work = plan_sent if verb == "plan" else deploy_sent
+        try:
+            sent = decode_sent(await _read_body(request, MAX_SENT_BYTES))
+            async with Client(self._endpoint, headers={"Swarm-Role": self._role}) as client:
+                return web.json_response(await work(client, name, sent), headers={"Cache-Control": "no-store"})
+        except ComposeError as error:
+            return _problem(error.status, error.message, problems=problem_views(error))
+        except SwarmError as error:
+            cause = error if isinstance(error, ApiError) else error.__cause__
+            return _problem(cause.http_status if isinstance(cause, ApiError) else error.status, error.message)
 
     def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
         headers = CIMultiDict({name: request.headers[name] for name in _ASKED if name in request.headers})
@@ -164,6 +188,21 @@ async def _pump(
             await target.send_bytes(message.data)
 
 
+async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """Read a whole body.
+
+    Raises:
+        InvalidArgument: it is larger than the limit.
+
+    """
+    body = bytearray()
+    async for data in request.content.iter_any():
+        body += data
+        if len(body) > limit:
+            raise InvalidArgument(f"the files have more than {limit >> 20} MiB: run 'swarm-manager stack deploy'")
+    return bytes(body)
+
+
 def _is_a_page(request: web.BaseRequest) -> bool:
     """Whether it asks for a page or its code, which are the same for everybody and have no data."""
     return request.method == "GET" and (request.path == PAGES or request.path.startswith(f"{PAGES}/"))
@@ -200,8 +239,8 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _problem(status: int, message: str) -> web.Response:
-    return web.json_response({"message": message}, status=status, headers={"Cache-Control": "no-store"})
+def _problem(status: int, message: str, **more: object) -> web.Response:
+    return web.json_response({"message": message, **more}, status=status, headers={"Cache-Control": "no-store"})
 
 
 @asynccontextmanager

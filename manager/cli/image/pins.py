@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,7 +11,7 @@ import msgspec
 
 from common.errors import InvalidArgument
 from common.model.service import Placement, Platform, ServiceSpec
-from common.text.terminal import echo
+from common.text.terminal import warn
 from manager.cli.client import Client
 from manager.cli.docker_config import config_path
 from manager.cli.failures import ApiError
@@ -37,10 +37,10 @@ class Pin:
     platforms: tuple[Platform, ...] | None = None
     warning: str = ""
 
-    def applied(self, spec: ServiceSpec) -> ServiceSpec:
-        """Name the image and its platforms in a specification; print the warning."""
+    def applied(self, spec: ServiceSpec, tell: Callable[[str], None] = warn) -> ServiceSpec:
+        """Name the image and its platforms in a specification; tell the warning."""
         if self.warning:
-            echo(self.warning, err=True)
+            tell(self.warning)
         template = spec.task_template
         if self.platforms is None or template.container_spec is None:
             return spec
@@ -79,12 +79,13 @@ async def pin(client: Client, name: str, header: str) -> Pin:
 class Pins:
     """The pins of many services' images, asked for together: each image once, `AT_ONCE` at a time.
 
-    Use as an async context manager. What goes wrong with an image is raised, or printed, when a service that has it is
+    Use as an async context manager. What goes wrong with an image is raised, or told, when a service that has it is
     pinned, so that it comes where the service has its turn.
     """
 
-    def __init__(self, client: Client, specs: Iterable[ServiceSpec]) -> None:
+    def __init__(self, client: Client, specs: Iterable[ServiceSpec], tell: Callable[[str], None] = warn) -> None:
         self._client = client
+        self._tell = tell
         self._images = list(dict.fromkeys(image for spec in specs if (image := _image(spec))))
         self._free = asyncio.Semaphore(AT_ONCE)
         self._asked: dict[str, asyncio.Task[Pin]] = {}
@@ -104,7 +105,7 @@ class Pins:
 
     async def pinned(self, spec: ServiceSpec) -> ServiceSpec:
         """Pin the image of a specification that is one of those given, or has their image."""
-        return (await self._asked[image]).applied(spec) if (image := _image(spec)) else spec
+        return (await self._asked[image]).applied(spec, self._tell) if (image := _image(spec)) else spec
 
 
 def _image(spec: ServiceSpec) -> str:

@@ -24,7 +24,7 @@ from manager.cli.image.build_context import BuildContext, open_context
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import Wish
 from manager.cli.session import with_client
-from manager.cli.stack.deploy import RESOLVE, Manners, rehearse
+from manager.cli.stack.deploy import RESOLVE, Manners, line_of, rehearse, services_that_run
 from manager.cli.stack.deploy import deploy as deploy_stack
 from manager.cli.stack.files import load_files, project_directory, read_bytes
 from manager.cli.stack.plan import show_plan
@@ -100,12 +100,14 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
             await rehearse(client, converted, manners)
         await build_stack(client, config, wanted, quiet=given["quiet"])
     try:
-        services = await deploy_stack(client, converted, manners)
+        done = await deploy_stack(client, converted, manners)
     except asyncio.CancelledError:
         echo(f"\nStack {name} is deployed as a whole or not at all: 'stack services {name}' shows which.", err=True)
         raise
+    for each in done:
+        echo(line_of(each))
     if not given["detach"]:
-        await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+        await converge(client, services_that_run(done), Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
 
 
 @click.command(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -11,7 +12,7 @@ from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
 from common.model.service import STACK_LABEL, Service, ServiceSpec
 from common.spec import autoscale, extensions, start_order
-from common.text.terminal import echo
+from common.text.terminal import warn
 from manager.cli import codec
 from manager.cli.client import Client, filter_query
 from manager.cli.codec import to_json
@@ -23,16 +24,23 @@ from manager.cli.files import digest
 from manager.cli.image import registry
 from manager.cli.image.pins import Pins
 
+# What was done to an object: `Action`, `Kind`, `Name` and `ID`.
+Done: TypeAlias = dict[str, Any]
+
 RESOLVE = ("always", "changed", "never")
 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How to deploy: when to ask registries for digests (one of `RESOLVE`), and whether credentials are sent along."""
+    """How to deploy: when to ask registries for digests (one of `RESOLVE`), and whether credentials are sent along.
+
+    `tell` hears what is worth knowing and no reason to stop.
+    """
 
     resolve_image: str = "always"
     registry_auth: bool = False
     prune: bool = False
+    tell: Callable[[str], None] = warn
 
 
 def of_stack(stack: str) -> dict[str, str]:
@@ -40,8 +48,8 @@ def of_stack(stack: str) -> dict[str, str]:
     return filter_query({"label": [f"{STACK_LABEL}={stack}"]})
 
 
-async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, str]:
-    """Bring the cluster to what the stack says, all of it or nothing; return the services' names by id.
+async def deploy(client: Client, stack: Stack, manners: Manners) -> list[Done]:
+    """Bring the cluster to what the stack says, all of it or nothing; return what was done.
 
     Raises:
         CommandFailed: something cannot be as it is to be.
@@ -49,12 +57,14 @@ async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, st
     """
     await check_external(client, stack)
     targets = await find_targets(client, stack, manners)
-    async with Pins(client, [each.spec for each in targets if each.resolve]) as pins:
+    async with Pins(client, [each.spec for each in targets if each.resolve], manners.tell) as pins:
         resolved = [await pins.pinned(each.spec) if each.resolve else each.spec for each in targets]
     services = [_service_order(spec, each, manners) for spec, each in zip(resolved, targets, strict=True)]
-    done = await send(client, stack, services, manners)
-    for each in done:
-        echo(_line(each))
+    return await send(client, stack, services, manners)
+
+
+def services_that_run(done: list[Done]) -> dict[str, str]:
+    """Return the names, by id, of the services that a deploy has made or changed."""
     return {each["ID"]: each["Name"] for each in done if each["Kind"] == "service" and each["Action"] != "remove"}
 
 
@@ -85,11 +95,11 @@ def service_order(spec: ServiceSpec, present: Service | None) -> dict[str, Any]:
 
 async def send(
     client: Client, stack: Stack, services: list[dict[str, Any]], manners: Manners, *, dry_run: bool = False
-) -> list[dict[str, Any]]:
-    """Have the manager do all that a deploy does in one transaction, or try it out, and print what it warns of.
+) -> list[Done]:
+    """Have the manager do all that a deploy does in one transaction, or try it out, and tell what it warns of.
 
     Returns:
-        What was done: `Action`, `Kind`, `Name` and `ID` of each object that is not as it was.
+        What was done to each object that is not as it was.
 
     Raises:
         CommandFailed: something is refused; nothing has changed.
@@ -97,8 +107,8 @@ async def send(
     """
     answer = await _ask(client, stack, services, manners, dry_run=dry_run)
     for warning in answer["Warnings"] or []:
-        echo(warning, err=True)
-    done: list[dict[str, Any]] = answer["Done"]
+        manners.tell(warning)
+    done: list[Done] = answer["Done"]
     return done
 
 
@@ -123,7 +133,7 @@ async def _ask(
     return answer
 
 
-def _line(done: dict[str, Any]) -> str:
+def line_of(done: Done) -> str:
     """Say what was done to an object, in docker's words."""
     action, what = done["Action"], f"{done['Kind']} {done['Name']}"
     if action == "renew":

@@ -289,7 +289,7 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
     """
     await check_external(client, stack)
     targets = await find_targets(client, stack, manners)
-    async with Pins(client, [each.spec for each in targets if each.present and each.resolve]) as pins:
+    async with Pins(client, [each.spec for each in targets if each.present and each.resolve], manners.tell) as pins:
         pinned = [await pins.pinned(each.spec) if each.present and each.resolve else each.spec for each in targets]
     orders = [service_order(spec, each.present) for spec, each in zip(pinned, targets, strict=True)]
     await send(client, stack, orders, manners, dry_run=True)
@@ -299,7 +299,7 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
     ours = {each["Name"] for each in await client.get("/networks", of_stack(stack.name))}
     steps += [Step(CREATE, "network", name) for name in stack.networks if name not in ours]
     for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
-        steps += [step for name in specs if (step := await _file(client, kind, name, specs[name]))]
+        steps += [step for name in specs if (step := await _file(client, kind, specs[name], manners))]
     renewed = frozenset(f"{step.kind} {step.name}" for step in steps if step.remark == "new content")
     for spec, each in zip(pinned, targets, strict=True):
         if each.present is None:
@@ -314,15 +314,15 @@ def _pruned_services(services: Mapping[str, Any], stack: Stack) -> Iterator[Step
     return (Step(REMOVE, "service", name, remark="stops its tasks") for name in services if name not in wanted)
 
 
-async def _file(client: Client, kind: str, name: str, spec: Any) -> Step | None:
-    present = await present_file(client, kind, name)
+async def _file(client: Client, kind: str, spec: Any, manners: Manners) -> Step | None:
+    present = await present_file(client, kind, spec.name)
     if present is None:
-        return Step(CREATE, kind, name)
-    changes = _content_changes(kind, present["Spec"], spec)
-    return compare_labels(kind, name, present["Spec"].get("Labels"), spec.labels, changes)
+        return Step(CREATE, kind, spec.name)
+    changes = _content_changes(kind, present["Spec"], spec, manners)
+    return compare_labels(kind, spec.name, present["Spec"].get("Labels"), spec.labels, changes)
 
 
-def _content_changes(kind: str, present: Mapping[str, Any], spec: Any) -> bool | None:
+def _content_changes(kind: str, present: Mapping[str, Any], spec: Any, manners: Manners) -> bool | None:
     """Whether the content changes: of a secret by its digest. None, and a warning, when it has none."""
     driver = spec.templating.name if spec.templating is not None else ""
     if (present.get("Templating") or {}).get("Name", "") != driver:
@@ -331,7 +331,7 @@ def _content_changes(kind: str, present: Mapping[str, Any], spec: Any) -> bool |
         return base64.b64decode(present.get("Data", "")) != bytes(spec.data)
     known = (present.get("Labels") or {}).get(digest.LABEL)
     if known is None:
-        echo(f"secret {spec.name}: made by another client, so it is not known whether its content changes", err=True)
+        manners.tell(f"secret {spec.name}: made by another client, so it is not known whether its content changes")
         return None
     return not digest.matches(known, spec.data)
 

@@ -1,12 +1,13 @@
 // Requests to the manager's API, as any other client makes them.
 import { authorization } from "./session.js";
 
-/** The manager refused: `status` is its answer's, `message` its own words. */
+/** The manager refused: `status` is its answer's, `message` its own words, `said` all that it says. */
 export class Refused extends Error {
-  /** @param {number} status @param {string} message */
-  constructor(status, message) {
-    super(message);
+  /** @param {number} status @param {{message: string, [more: string]: any}} said */
+  constructor(status, said) {
+    super(said.message);
     this.status = status;
+    this.said = said;
   }
 
   /** Whether the gate knows no such key: it has ended, or is another. */
@@ -27,29 +28,30 @@ export class Lost extends Error {}
 export async function open(method, path, { query, body, headers, signal } = {}) {
   const target = query ? `${path}?${new URLSearchParams(query)}` : path;
   /** @type {Record<string, string>} */
-  const said = { ...authorization(), ...headers };
-  if (body !== undefined) said["Content-Type"] = "application/json";
+  const sent = { ...authorization(), ...headers };
+  if (body !== undefined) sent["Content-Type"] = "application/json";
   let answer;
   try {
     const text = body === undefined ? undefined : JSON.stringify(body);
-    answer = await fetch(target, { method, headers: said, body: text, signal, cache: "no-store" });
+    answer = await fetch(target, { method, headers: sent, body: text, signal, cache: "no-store" });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Lost(error instanceof Error ? error.message : String(error));
   }
   if (answer.ok) return answer;
-  const words = await reason(answer);
-  if (answer.status === 502 && words.includes("Cannot connect to the manager")) throw new Lost(words);
-  throw new Refused(answer.status, words);
+  const said = await reason(answer);
+  if (answer.status === 502 && said.message.includes("Cannot connect to the manager")) throw new Lost(said.message);
+  throw new Refused(answer.status, said);
 }
 
 /** @param {Response} answer */
 async function reason(answer) {
   const text = await answer.text();
   try {
-    return String(JSON.parse(text).message);
+    const said = JSON.parse(text);
+    return { ...said, message: String(said.message) };
   } catch {
-    return text || `${answer.status} ${answer.statusText}`;
+    return { message: text || `${answer.status} ${answer.statusText}` };
   }
 }
 

@@ -8,6 +8,7 @@ import { NodesView } from "./views/nodes.js";
 import { OverviewView } from "./views/overview.js";
 import { ServiceView } from "./views/service.js";
 import { ServicesView } from "./views/services.js";
+import { PlanView } from "./views/plan.js";
 import { StackView, StacksView } from "./views/stacks.js";
 import { TaskView } from "./views/task.js";
 import { TimelineView } from "./views/timeline.js";
@@ -24,6 +25,8 @@ const SCREENS = [
   [/^\/nodes\/(?<reference>[^/]+)$/, NodeView, ({ reference }) => reference],
   [/^\/stacks$/, StacksView, () => "Stacks"],
   [/^\/stacks\/(?<name>[^/]+)$/, StackView, ({ name }) => name],
+  [/^\/stacks\/(?<name>[^/]+)\/plan$/, PlanView, ({ name }) => `Plan of ${name}`],
+  [/^\/plan$/, PlanView, () => "Deploy a stack"],
   [/^\/networks$/, NetworksView, () => "Networks"],
   [/^\/networks\/(?<reference>[^/]+)$/, NetworkView, ({ reference }) => reference],
   [/^\/secrets$/, FilesView, () => "Secrets and configs"],

@@ -28,6 +28,11 @@ export async function begin() {
   return key ? "" : refusal;
 }
 
+/** Whether a gate is between this page and the manager: it reads compose files, which the manager does not. */
+export function hasGate() {
+  return Boolean(key);
+}
+
 /** @returns {Record<string, string>} */
 export function authorization() {
   return key ? { Authorization: `Bearer ${key}` } : {};

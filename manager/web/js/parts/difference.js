@@ -11,7 +11,7 @@ export function differences(before, after, path = "") {
     const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
     return names.flatMap((name) => differences(before[name], after[name], path ? `${path}.${name}` : name));
   }
-  return [{ path, from: said(before), to: said(after) }];
+  return [{ path, from: inShort(before), to: inShort(after) }];
 }
 
 /** @param {unknown} value */
@@ -19,8 +19,8 @@ function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** @param {unknown} value */
-function said(value) {
+/** A value in few words. @param {unknown} value */
+export function inShort(value) {
   if (value === undefined || value === null) return "none";
   const text = typeof value === "string" ? value.replace(/@sha256:[0-9a-f]+$/, "") : JSON.stringify(value);
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;

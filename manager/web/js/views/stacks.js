@@ -2,7 +2,8 @@
 import { byName } from "../format.js";
 import { html } from "../html.js";
 import { useLive } from "../model.js";
-import { href, objectHref } from "../router.js";
+import { go, href, objectHref } from "../router.js";
+import { Buttons } from "../parts/buttons.js";
 import { Command, shell } from "../parts/command.js";
 import { Badge, Counts } from "../parts/marks.js";
 import { Missing } from "../parts/state.js";
@@ -35,7 +36,7 @@ export function StacksView() {
     { name: "tasks", title: "Tasks", cell: (/** @type {any} */ row) => html`<${Counts} counts=${summed(row.services)} />` },
     { name: "names", title: "Its services", class: "says", cell: (/** @type {any} */ row) => row.services.map((/** @type {any} */ each) => each.Name).join(" ") },
   ];
-  return html`<header class="screen-head"><h1>Stacks</h1></header>
+  return html`<header class="screen-head"><h1>Stacks</h1><${Buttons} actions=${[{ name: "Deploy a stack", needs: "operator", run: () => go("/plan") }]} /></header>
     <${Table} label="Stacks" columns=${columns} rows=${rows} id=${(/** @type {any} */ row) => row.name} empty=${html`No stack yet. <${Command} text="swarm-manager stack deploy -c docker-compose.yaml app" />`} />`;
 }
 
@@ -45,7 +46,8 @@ export function StackView({ name }) {
   if (!value) return html`<${Missing} error=${error} />`;
   const rows = [...value.rows.values()].filter((row) => row.Stack === name);
   if (!rows.length) return html`<div class="notice"><h1>There is no stack ${name}</h1><p>No service belongs to it. <a href=${href("/stacks")}>All stacks</a></p></div>`;
-  return html`<header class="screen-head"><h1>${name}</h1><p class="muted">stack</p></header>
+  return html`<header class="screen-head"><h1>${name}</h1><p class="muted">stack</p>
+      <${Buttons} actions=${[{ name: "Plan and deploy", needs: "operator", run: () => go(`/stacks/${encodeURIComponent(name)}/plan`) }]} /></header>
     <${ServiceTable} rows=${rows} withStack=${false} />
     <p class="spaced"><${Command} text=${shell("swarm-manager", "stack", "ps", name)} /></p>
     <h2>What happened</h2><${Happened} object=${name} />`;

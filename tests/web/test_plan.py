@@ -52,7 +52,7 @@ async def test_what_changes_is_shown_field_by_field(operators: Dashboard) -> Non
     await expect(plan).to_contain_text("remove service blog_db: stops its tasks")
     await expect(plan).to_contain_text("change service blog_web: restarts its tasks")
     await expect(plan).to_contain_text("TaskTemplate.ContainerSpec.Image ghost:5.9 → ghost:6")
-    await expect(page.locator(".editor code")).to_have_text(
+    await expect(page.locator(".editor-end code")).to_have_text(
         "swarm-manager stack plan -c docker-compose.yaml --prune --resolve-image never blog"
     )
 

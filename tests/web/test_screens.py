@@ -32,6 +32,8 @@ SCREENS: Mapping[str, str] = {
     f"/nodes/{DOWN}": "heartbeat failure",
     "/stacks": "monitoring",
     "/stacks/shop": "shop_cache",
+    "/stacks/blog/plan": "Nothing changes before you deploy it",
+    "/plan": "Name of the stack",
     "/networks": "shop_default",
     "/networks/shop_default": "shop_web",
     "/secrets": "shop_nginx.conf",

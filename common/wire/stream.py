@@ -43,6 +43,7 @@ class StreamChannel(asyncio.Protocol):
         "_closed",
         "_decoder",
         "_failure",
+        "_finished",
         "_flush_handle",
         "_flushed_at",
         "_heard_at",
@@ -81,6 +82,8 @@ class StreamChannel(asyncio.Protocol):
         self._failure: str | None = None
         self._broken = ""
         self._closed: asyncio.Future[None] = self._loop.create_future()
+        # Of a stream whose peer has said all and closed it before anybody here took it over.
+        self._finished: asyncio.Transport | None = None
         self.peer = PeerInfo()
         self.bytes_received = 0
         # Whether the stream that this becomes can be closed one way: its hello says so.
@@ -147,22 +150,26 @@ class StreamChannel(asyncio.Protocol):
         self._decoder.limit = max(sizes.values())
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
-        transport = self._transport
-        self._raise_failure()
+        transport, finished = self._transport or self._finished, self._finished is not None
+        if not finished:
+            self._raise_failure()
         if transport is None:
             raise ChannelClosed("the connection is not open")
         self._flush()
-        self._transport = None
+        self._transport = self._finished = None
         lower, receiver = transport, protocol
         if self.half_close:
             transport = receiver = ChunkTransport(lower, protocol)
-        lower.set_protocol(receiver)
+        if not finished:
+            lower.set_protocol(receiver)
         protocol.connection_made(transport)
-        if self._paused:  # before the rest, which may be all that the receiver wants for now
+        if self._paused and not finished:  # before the rest, which may be all that the receiver wants for now
             transport.resume_reading()
         rest = self._decoder.take_rest()
         if rest:
             receiver.data_received(rest)
+        if finished:
+            self._loop.call_soon(receiver.connection_lost, None)
         return transport
 
     # --- what asyncio calls -------------------------------------------------------------------------------------------
@@ -182,6 +189,8 @@ class StreamChannel(asyncio.Protocol):
         self._wake(self._reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None and self._decoder.ended and self._failure is None:
+            self._finished = self._transport
         self._fail(_why_lost(self.peer, exc))
         self._transport = None
         if not self._closed.done():

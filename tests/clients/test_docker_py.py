@@ -57,7 +57,7 @@ def box(client: Any) -> Iterator[Any]:
 
     They are for two pipes, which the engine reads independently of each other: only time between them orders them.
     """
-    command = ["sh", "-c", "echo one; sleep 0.2; echo two >&2; trap exit TERM; while :; do sleep 1 & wait; done"]
+    command = ["sh", "-c", "trap exit TERM; echo one; sleep 0.2; echo two >&2; while :; do sleep 1 & wait; done"]
     box = client.containers.run(IMAGE, command, detach=True, labels={"of": "sdk"})
     yield box
     box.remove(force=True)
@@ -216,6 +216,7 @@ def test_a_containers_life(client: Any, box: Any) -> None:
     box.update(mem_limit="128m", memswap_limit="128m")
     box.reload()
     assert box.attrs["HostConfig"]["Memory"] == 128 << 20
+    until(lambda: box.logs().count(b"one") == 2)  # from then on the program hears signals
     box.kill(signal="SIGTERM")
     assert box.wait(timeout=10)["StatusCode"] in {0, 143}
     brief = client.containers.run(IMAGE, ["sleep", "2"], detach=True, auto_remove=True)

@@ -150,6 +150,35 @@ async def test_after_a_stream_hello_bytes_pass_bare_and_none_are_lost(pki: Pki, 
     await writer.wait_closed()
 
 
+@pytest.mark.parametrize("half_close", [True, False])
+@pytest.mark.parametrize("size", [0, 1_000, 3_000_000])
+async def test_what_a_peer_said_before_it_closed_is_there(pki: Pki, size: int, half_close: bool) -> None:
+    said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    taken: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def take(channel: StreamChannel) -> None:
+        await channel.receive()
+        await said
+        if size < 10_000:  # more is held back
+            await asyncio.wait([channel._closed])
+        try:
+            reader, writer = open_raw(channel)
+            taken.set_result(await reader.read())
+            writer.close()
+        except Unavailable as error:
+            taken.set_exception(error)
+
+    async with await serve("127.0.0.1", 0, pki.server(), take) as server:  # type: ignore[arg-type]  # a StreamChannel
+        channel = await dial("127.0.0.1", server.port, pki.worker())
+        await channel.send(StreamHello(stream_id="s1", half_close=half_close))
+        channel.half_close = half_close
+        _, writer = open_raw(channel)
+        writer.write(b"x" * size)
+        writer.close()
+        said.set_result(None)
+        assert len(await taken) == size
+
+
 class Full(asyncio.Protocol):
     """Wants no more after the first bytes that it gets."""
 

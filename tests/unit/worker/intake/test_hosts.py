@@ -85,7 +85,7 @@ def test_a_network_without_room_is_unusable(subnets: tuple[IpamConfig, ...]) -> 
         read_network(OWN, replace(network(), subnets=subnets), Refused())
 
 
-def test_anothers_wrong_part_is_refused_and_its_own_makes_it_unusable() -> None:
+def test_a_wrong_part_of_its_own_makes_a_network_unusable() -> None:
     wrong = {**network().leases, "node2": "10.99.0.0/24"}
     refused = Refused()
     found = read_network(OWN, replace(network(), leases=wrong), refused)

@@ -54,7 +54,7 @@ async def test_who_waits_no_more_asks_no_more() -> None:
     taking.cancel()
 
 
-async def test_news_of_an_image_is_a_hint_and_forgotten_without_a_session() -> None:
+async def test_news_of_an_image_is_a_hint_for_one_session() -> None:
     requests = Requests()
     requests.held("sha256:a")
     assert await requests.take() == (0, ImageHeld(image_id="sha256:a"))

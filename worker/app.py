@@ -126,23 +126,12 @@ class _Daemon:
             fetch=fetcher.fetch,
             marks=marks,
         )
-        session = self._session = Session(
-            TlsDialler(
-                *(credentials, config.docker_host, image_server),
-                VolumeTransfers(engine, marks, self._data_dir.copies),
-                agent.metrics_page,
-            ),
-            agent,
-            agent.reporter,
-            credentials,
-            questions,
-            image_server,
-            managers=lambda: self._config.managers,
-            clock=self._clock,
-            rng=self._rng,
-            news=self._news,
-            epoch=config.epoch,
+        dialler = TlsDialler(
+            *(credentials, config.docker_host, image_server),
+            VolumeTransfers(engine, marks, self._data_dir.copies),
+            agent.metrics_page,
         )
+        session = self._session = self._make_session(dialler, agent, credentials, questions, image_server)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run())
@@ -158,6 +147,28 @@ class _Daemon:
             if listener is not None:
                 await listener.close()
             await database.close()
+
+    def _make_session(
+        self,
+        dialler: TlsDialler,
+        agent: Agent,
+        credentials: Credentials,
+        questions: Requests,
+        image_server: ImageServer,
+    ) -> Session:
+        return Session(
+            dialler,
+            agent,
+            agent.reporter,
+            credentials,
+            questions,
+            image_server,
+            managers=lambda: self._config.managers,
+            clock=self._clock,
+            rng=self._rng,
+            news=self._news,
+            epoch=self._config.epoch,
+        )
 
     async def _tell_status(self, agent: Agent, session: Session, credentials: Credentials) -> None:
         """Write down what changed, for those who ask: who serves us, what runs, where managers are."""

@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 from urllib.parse import unquote, urlencode
@@ -276,15 +277,7 @@ async def ask(
             context.presence.guard(context.store.view, node_id),
             asyncio.timeout(seconds),
             context.engines.session(node_id) as session,
-            session.request(
-                method,
-                URL(url, encoded=True),
-                data=body,
-                headers=headers,
-                timeout=_ENDLESS,
-                skip_auto_headers=_AUTOMATIC,
-                **AS_IT_COMES,
-            ) as response,
+            _request(session, method, url, body, headers) as response,
         ):
             check_head(name, response.status, response.headers)
             found = {name.lower(): value for name, value in response.headers.items()}
@@ -385,6 +378,25 @@ def merge_pruned(
     return {key: deleted or None, "SpaceReclaimed": sum(max(0, result.get("SpaceReclaimed", 0)) for result in results)}
 
 
+def _request(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    data: bytes | AsyncIterator[bytes] | None,
+    headers: Mapping[str, str] | None,
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    """Send a request, whose answer comes as the engine writes it; `url` is escaped already."""
+    return session.request(
+        method,
+        URL(url, encoded=True),
+        data=data,
+        headers=headers,
+        timeout=_ENDLESS,
+        skip_auto_headers=_AUTOMATIC,
+        **AS_IT_COMES,
+    )
+
+
 async def _read(response: aiohttp.ClientResponse, hold: Hold, tail: int | None) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -435,15 +447,7 @@ def forward(
             async with (
                 context.presence.guard(context.store.view, node_id),
                 context.engines.session(node_id) as session,
-                session.request(
-                    call.method,
-                    URL(url, encoded=True),
-                    data=data,
-                    headers={**headers, **sized},
-                    timeout=_ENDLESS,
-                    skip_auto_headers=_AUTOMATIC,
-                    **AS_IT_COMES,
-                ) as response,
+                _request(session, call.method, url, data, {**headers, **sized}) as response,
             ):
                 check_head(node_name(context.store.view, node_id), response.status, response.headers)
                 good = response.status < 400

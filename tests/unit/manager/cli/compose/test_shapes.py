@@ -59,6 +59,6 @@ def test_lists_are_appended_and_what_stands_once_stays_first() -> None:
     assert Items(unique=False).merge(["a"], ["a"]) == ["a", "a"]
 
 
-def test_a_variable_that_an_override_leaves_unset_keeps_its_value() -> None:
+def test_a_variable_that_an_override_leaves_unset_stays() -> None:
     assert Pairs(unset=True).merge({"A": "1"}, {"A": None, "B": None}) == {"A": "1", "B": None}
     assert Pairs().merge({"A": "1"}, {"A": ""}) == {"A": ""}

@@ -13,7 +13,7 @@ def test_the_common_level_is_what_the_least_knows() -> None:
 
 def test_a_release_reads_what_it_knows() -> None:
     check_level(2, newest=2)
-    with pytest.raises(UnknownLevel, match="the store is of level 3, and release .* knows none above 2"):
+    with pytest.raises(UnknownLevel, match=r"the store is of level 3, and release .* knows none above 2"):
         check_level(3, newest=2)
 
 

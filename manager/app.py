@@ -250,7 +250,7 @@ class Manager:
             refusals=ground.refusals,
             transfers=ground.transfers,
             instruments=ground.instruments,
-            vitals=lambda: read_vitals(self._data, certificate.ends(), ground.authority),
+            vitals=lambda: read_vitals(self._data, certificate.identity(), ground.authority),
             keys=self._keys,
             standing=standing,
         )

@@ -175,10 +175,6 @@ class OwnCertificate:
             status = msgspec.structs.replace(node.manager_status, certificate_step=self._step)
             tx.put(msgspec.structs.replace(node, manager_status=status))
 
-    def ends(self) -> float:
-        """Return when the certificate ends, in Unix seconds."""
-        return self.identity().not_after
-
     def _names(self) -> tuple[str, ...]:
         return self._config.certificate_names(socket.gethostname())
 

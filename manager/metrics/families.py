@@ -181,12 +181,12 @@ _NODE_NUMBERS: tuple[tuple[str, str, Callable[[NodeFacts], float]], ...] = (
 
 
 def _of_manager(vitals: Vitals) -> Iterator[Metric]:
-    yield gauge(
-        "swarm_certificate_not_after_timestamp_seconds",
-        "When a certificate ends.",
-        ("of",),
-        [((name,), at) for name, at in vitals.certificates.items()],
-    )
+    for name, text, instants in (
+        ("not_before", "When a certificate began.", {of: each.not_before for of, each in vitals.certificates.items()}),
+        ("not_after", "When a certificate ends.", {of: each.not_after for of, each in vitals.certificates.items()}),
+    ):
+        samples = [((of,), at) for of, at in instants.items()]
+        yield gauge(f"swarm_certificate_{name}_timestamp_seconds", text, ("of",), samples)
     backup = [((), vitals.backed_up_at)] if vitals.backed_up_at else []
     yield gauge(
         "swarm_backup_last_success_timestamp_seconds", "When the last backup was written on this host.", (), backup

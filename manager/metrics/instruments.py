@@ -57,6 +57,7 @@ class Instruments:
 
     def decided(self, rule: str, seconds: float) -> None:
         self._decide.labels(rule).observe(seconds)
+        self._decide_failures.labels(rule)  # there before the first: what is not there from 0 on has no increase
 
     def decide_failed(self, rule: str) -> None:
         self._decide_failures.labels(rule).inc()

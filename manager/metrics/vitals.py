@@ -1,4 +1,4 @@
-"""What this manager's files say: when certificates end, how large the store is, when a backup was last written."""
+"""What this manager's files say: how long certificates are valid, the store's size, when a backup was last written."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
-    """`certificates` says when each ends (Unix seconds), `backed_up_at` is 0 where no backup is known of."""
+class Validity:
+    """From when until when a certificate is valid, in Unix seconds."""
 
-    certificates: Mapping[str, float] = field(default_factory=dict)
+    not_before: float
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """`certificates` are this manager's by name, `backed_up_at` (Unix seconds) is 0 where no backup is known of."""
+
+    certificates: Mapping[str, Validity] = field(default_factory=dict)
     store_bytes: int = 0
     backed_up_at: float = 0.0
 

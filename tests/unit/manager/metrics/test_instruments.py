@@ -54,3 +54,10 @@ def test_nobody_is_shown_when_a_series_was_made() -> None:
     instruments = Instruments()
     instruments.unwritten(1)
     assert not [line for line in page(instruments) if "_created" in line]
+
+
+def test_a_rules_failures_are_counted_from_its_first_decision() -> None:
+    """Prometheus sees no increase in a series that begins with 1."""
+    instruments = Instruments()
+    instruments.decided("services", 0.001)
+    assert 'swarm_decide_failures_total{rule="services"} 0.0' in page(instruments)

@@ -17,7 +17,7 @@ from common.wire.usage_messages import HostUsage
 from manager.metrics.facts import Facts, gather
 from manager.metrics.instruments import Instruments
 from manager.metrics.page import Page, Pages, make_page
-from manager.metrics.vitals import Vitals
+from manager.metrics.vitals import Validity, Vitals
 from manager.overview.counters import Counters
 from manager.overview.usage import HostSample
 from manager.store.changes import Change
@@ -85,7 +85,7 @@ def page() -> Page:
     instruments.answered("GET", "/services/{id}", "200", 0.01)
     instruments.fell_behind("overview")
     instruments.streams("events", 2)
-    vitals = Vitals({"root": 200.0, "manager": 150.0}, 4096, 50.0)
+    vitals = Vitals({"root": Validity(20.0, 200.0), "manager": Validity(10.0, 150.0)}, 4096, 50.0)
     return make_page(gather(counters, tables, HOSTS, "1.2", leads=True), instruments, lambda: vitals)
 
 
@@ -122,6 +122,7 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_node_disk_available_bytes", node="w1") == 7
     assert value(made, "swarm_node_pressure_ratio", node="w1", resource="io") == 0.125
     assert value(made, "swarm_node_network_bytes_total", node="w1", way="out") == 12
+    assert value(made, "swarm_certificate_not_before_timestamp_seconds", of="manager") == 10.0
     assert value(made, "swarm_certificate_not_after_timestamp_seconds", of="root") == 200.0
     assert value(made, "swarm_dispatcher_scheduling_delay_seconds_count") == 1
     assert value(made, "swarm_api_requests_total", method="GET", route="/services/{id}", code="200") == 1

@@ -162,7 +162,8 @@ class Stream:
     """An answer written piece by piece: `produce` gets a function that sends bytes, and returns at the end.
 
     One that is `endless` may be read as slowly as its reader likes; others end when a client stalls. `mapped` makes the
-    same of a JSON list with a function put over each item.
+    same of a JSON list with a function put over each item. A `public` one is made of shapes that have no place for a
+    secret.
     """
 
     produce: Callable[[Send], Awaitable[None]]
@@ -171,6 +172,7 @@ class Stream:
     endless: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     mapped: Callable[[Callable[[Any], Any]], Stream] | None = None
+    public: bool = False
 
 
 class Exchange(Protocol):

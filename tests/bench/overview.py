@@ -30,6 +30,7 @@ from manager.api.access.roles import Caller
 from manager.api.app import Api
 from manager.api.call import Answer, Call, Stream
 from manager.api.context import Identity
+from manager.api.http.packed import packed_stream
 from manager.ca.authority import Authority, create_root
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
@@ -157,7 +158,7 @@ async def answers(api: Api, store: Store) -> list[tuple[object, ...]]:
             took = time.perf_counter() - began
             await asyncio.sleep(0)  # the watch has its turn
         shown = path if len(path) < 60 else f"/swarm/overview/tasks, {len(nodes)} nodes"
-        rows.append((shown, len(data), len(gzip.compress(data, 1)), took * 1000, loop.longest * 1000))
+        rows.append((shown, len(data), len(gzip.compress(data, 6)), took * 1000, loop.longest * 1000))
     return rows
 
 
@@ -185,13 +186,26 @@ async def change(store: Store, seconds: float, rng: random.Random) -> int:
 
 
 async def follow(api: Api, counted: list[int]) -> None:
+    """Follow everything as a browser does, which takes it packed."""
     reply = await api.answer(Call("GET", "/swarm/overview/feed", query={"topics": TOPICS}, caller=VIEWER))
     assert isinstance(reply, Stream)
 
     async def send(data: bytes) -> None:
         counted.append(len(data))
 
-    await reply.produce(send)
+    await packed_stream(reply, "gzip").produce(send)
+
+
+def used(rng: random.Random) -> HostUsage:
+    """Return what a host uses, other than the last time: no two measurements are alike."""
+    return HostUsage(
+        cpu=rng.random(),
+        memory_total=128 << 30,
+        memory_available=rng.randrange(128 << 30),
+        disk_total=1 << 40,
+        disk_available=rng.randrange(1 << 40),
+        pressure_cpu=rng.random(),
+    )
 
 
 async def changes(
@@ -203,21 +217,20 @@ async def changes(
     await asyncio.sleep(0.1)
     rng = random.Random(7)  # the same for each
     nodes = [node.id for node in store.view.nodes]
-    usage = HostUsage(cpu=0.5, memory_total=128 << 30, memory_available=64 << 30, disk_total=100, disk_available=50)
     async with Loop() as loop:
         began, cpu = time.perf_counter(), time.process_time()
         changing = asyncio.create_task(change(store, seconds, rng))
         while not changing.done():
             if api is not None:
                 for node_id in rng.sample(nodes, len(nodes) // 100):
-                    api.context.usages.take_host(node_id, usage, time.time())
+                    api.context.usages.take_host(node_id, used(rng), time.time())
             await asyncio.sleep(0.1)
-        took, used = time.perf_counter() - began, time.process_time() - cpu
+        took, computed = time.perf_counter() - began, time.process_time() - cpu
     for job in jobs:
         job.cancel()
     await asyncio.gather(*jobs, return_exceptions=True)
     sent = sum(counted) / took / 1000 / followers if followers else 0.0
-    return name, round(changing.result() / took), 100 * used / took, loop.longest * 1000, sent
+    return name, round(changing.result() / took), 100 * computed / took, loop.longest * 1000, sent
 
 
 async def measure(options: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import logging
 import os
 import shutil
@@ -28,6 +27,7 @@ from manager.api.errors import EngineError, invalid
 from manager.api.front import Served
 from manager.api.http.answer_memory import Lease
 from manager.api.http.connection import Connection, LimitedServer, Limits
+from manager.api.http.packed import packed, packed_stream
 from manager.api.http.tls import TlsListener
 from manager.api.router import MAX_API_VERSION
 
@@ -36,8 +36,6 @@ _LOG = logging.getLogger(__name__)
 _SOCKET_MODE = 0o660
 _BACKLOG = 512
 _GRACE = 2.0
-# Packing shorter answers saves a client nothing.
-PACKED_FROM_BYTES = 16 * 1024
 _MAX_SOCKET_PATH = 107
 # An answer that a browser shows by itself, an engine's among them, does nothing there and is in nobody's frame.
 _IN_A_BROWSER = {
@@ -89,9 +87,10 @@ class Shell:
             reply = self._api.failure(call, error)
         if isinstance(reply, Relay):
             return await self._relay(request, call, reply)
+        accepted = call.headers.get("accept-encoding", "")
         if isinstance(reply, Answer):
-            return await self._send(request, self._response(await _packed(request, reply)))
-        return await self._stream(request, reply)
+            return await self._send(request, self._response(await packed(reply, accepted)))
+        return await self._stream(request, packed_stream(reply, accepted))
 
     async def _relay(self, request: web.BaseRequest, call: Call, relay: Relay) -> web.StreamResponse:
         """Let another server answer; it is this one's to say so when that fails before it began."""
@@ -172,21 +171,6 @@ class Shell:
             self._api.failure(Call(request.method, request.path), errors)
             _abort(request)
         return response
-
-
-async def _packed(request: web.BaseRequest, answer: Answer) -> Answer:
-    """Return a long answer of the overview packed with gzip, for who takes that: most of it repeats itself.
-
-    Others are not: where what a client sends comes back beside a secret, the length of what is packed tells of that.
-    """
-    takes = "gzip" in request.headers.get("Accept-Encoding", "")
-    if not answer.public or not takes or answer.value is None or "Content-Encoding" in answer.headers:
-        return answer
-    body = answer.value if isinstance(answer.value, bytes) else msgspec.json.encode(answer.value) + b"\n"
-    if len(body) >= PACKED_FROM_BYTES:
-        body = await asyncio.to_thread(gzip.compress, body, 1)
-        answer = replace(answer, headers={**answer.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
-    return replace(answer, value=body)
 
 
 def _repeated_headers(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:

@@ -235,7 +235,7 @@ async def feed(context: Context, call: Call) -> Reply:
             while data := await follower.next():
                 await send(data)
 
-    return Stream(produce, content_type=EVENT_STREAM, endless=True)
+    return Stream(produce, content_type=EVENT_STREAM, endless=True, public=True)
 
 
 def number(call: Call, name: str, most: int, default: int | None = None) -> int:

@@ -4,6 +4,8 @@ import { get } from "./api.js";
 
 const MOST = 64;
 const TOGETHER_MILLISECONDS = 30;
+// Each has some hundred boxes.
+const DRAWN_AT_ONCE = 8;
 
 /** @typedef {import("./draw/boxes.js").Box} Box */
 
@@ -47,7 +49,15 @@ async function ask(kind, ids) {
   const boxes = read(await get("/swarm/overview/tasks", { [kind]: ids.join(",") }));
   const field = kind === "node" ? "node" : "service";
   const groups = Map.groupBy(boxes, (box) => box[field]);
-  for (const id of ids) boxesOf(`${kind}:${id}`).value = inOrder(groups.get(id) ?? []);
+  for (const [n, id] of ids.entries()) {
+    if (n % DRAWN_AT_ONCE === DRAWN_AT_ONCE - 1) await pause();
+    boxesOf(`${kind}:${id}`).value = inOrder(groups.get(id) ?? []);
+  }
+}
+
+/** Let the page have its turn. */
+function pause() {
+  return new Promise((resolve) => setTimeout(resolve));
 }
 
 async function askWaiting() {

@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { effect, signal } from "@preact/signals";
 import { get } from "./api.js";
 import { hints, link } from "./feed.js";
-import { skew } from "./format.js";
+import { byName, skew } from "./format.js";
 
 /** @typedef {{value: any, error: Error | undefined}} Known */
 
@@ -37,7 +37,7 @@ async function allServices() {
 /** How each topic is asked for, and how the feed's events change it. @type {Record<string, {ask: () => Promise<any>, merge: (known: any, event: any) => any}>} */
 const TOPICS = {
   overview: { ask: () => get("/swarm/overview"), merge: (_, event) => event.Overview },
-  nodes: { ask: async () => nodesOf(await get("/swarm/overview/nodes")), merge },
+  nodes: { ask: async () => nodesOf(await get("/swarm/overview/nodes")), merge: mergeNodes },
   services: { ask: allServices, merge },
   timeline: {
     ask: async () => timelineOf(await get("/swarm/timeline", { limit: PAGE })),
@@ -50,9 +50,21 @@ function newer(known, event) {
   return event.Entries.filter((/** @type {any} */ entry) => entry.ID > (known.entries[0]?.ID ?? 0)).toReversed();
 }
 
-/** @param {any} answer */
+/** Nodes are kept by their names. @param {any} answer */
 function nodesOf(answer) {
-  return table(answer, answer.Nodes ?? []);
+  return table(answer, inOrder(answer.Nodes ?? []));
+}
+
+/** @param {any[]} rows */
+function inOrder(rows) {
+  return rows.sort((a, b) => byName(a.Name, b.Name));
+}
+
+/** @param {any} known @param {any} event */
+function mergeNodes(known, event) {
+  const merged = merge(known, event);
+  const isPlaced = (/** @type {any} */ row) => known.rows.get(row.ID)?.Name === row.Name;
+  return (event.Changed ?? []).every(isPlaced) ? merged : { ...merged, rows: new Map(inOrder([...merged.rows.values()]).map((row) => [row.ID, row])) };
 }
 
 /** @param {any} answer */

@@ -1,5 +1,5 @@
 // A tile: a node or a service with its tasks, as numbers, as boxes or as names.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { boxesOf, nameOf, names, refresh } from "../boxes.js";
 import { boxAt, colourOf, draw } from "../draw/boxes.js";
 import { pageColours } from "../draw/colours.js";
@@ -8,19 +8,9 @@ import { html } from "../html.js";
 import { href, go, objectHref } from "../router.js";
 import { isDark, theme } from "../theme.js";
 import { Badge, Counts, MARKS, Mark, inWords } from "./marks.js";
+import { useInView, useRoom } from "./seen.js";
 
 /** @typedef {{zoom: string, colour: string, filter: string, size: number}} How */
-
-/** Whether an element is in the window, or near. @param {{current: Element | null}} element */
-function useInView(element) {
-  const [isIn, setIn] = useState(false);
-  useEffect(() => {
-    const observer = new IntersectionObserver((entries) => setIn(entries.at(-1)?.isIntersecting ?? false), { rootMargin: "200px" });
-    if (element.current) observer.observe(element.current);
-    return () => observer.disconnect();
-  }, []);
-  return isIn;
-}
 
 /** @param {{tile: any, how: How}} props */
 export function NodeTile({ tile, how }) {
@@ -50,10 +40,15 @@ export function WaitingTile({ count, how }) {
     badges=${html`<${Badge} word=${`${count} waiting`} tone="busy" />`} counts=${{ waiting: count }} foot=${null} />`;
 }
 
-/** @param {{boxKey: string, row: any, how: How, link: string, name: string, isBad: boolean, badges: unknown, foot: unknown, counts?: Record<string, number>}} props */
+/**
+ * What was never in the window has its head alone.
+ * @param {{boxKey: string, row: any, how: How, link: string, name: string, isBad: boolean, badges: unknown, foot: unknown, counts?: Record<string, number>}} props
+ */
 function Tile({ boxKey, row, how, link, name, isBad, badges, foot, counts }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const inView = useInView(element);
+  const isSeen = useRef(false);
+  isSeen.current ||= inView;
   const wantsBoxes = how.zoom !== "nodes";
   useEffect(() => {
     if (inView && wantsBoxes) refresh(boxKey);
@@ -61,27 +56,22 @@ function Tile({ boxKey, row, how, link, name, isBad, badges, foot, counts }) {
   const tasks = counts ?? row.Tasks;
   return html`<li ref=${element} class=${isBad ? "tile tile-bad" : "tile"} data-row data-name=${name}>
     <header><a href=${link} class="tile-name">${name}</a><span class="tile-badges">${badges}</span></header>
-    <div class="tile-body">
+    ${isSeen.current && html`<div class="tile-body">
       ${how.zoom === "nodes" && html`<${Counts} counts=${tasks} />`}
       ${how.zoom === "boxes" && html`<${Boxes} boxKey=${boxKey} how=${how} inView=${inView} said=${inWords(tasks)} />`}
       ${how.zoom === "names" && html`<${Names} boxKey=${boxKey} how=${how} />`}
-    </div>
-    ${foot && html`<footer>${foot}${row.Failures ? html`<span class="bad number" title="failed in the last hour">✕${row.Failures} in 1 h</span>` : null}</footer>`}
+    </div>`}
+    ${isSeen.current && foot && html`<footer>${foot}${row.Failures ? html`<span class="bad number" title="failed in the last hour">✕${row.Failures} in 1 h</span>` : null}</footer>`}
   </li>`;
 }
 
 /** @param {{boxKey: string, how: How, inView: boolean, said: string}} props */
 function Boxes({ boxKey, how, inView, said }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
-  const [width, setWidth] = useState(0);
+  const width = useRoom(canvas);
   const boxes = boxesOf(boxKey).value;
   const known = names.value;
   const chosenTheme = theme.value;
-  useEffect(() => {
-    const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry.contentRect.width)));
-    if (canvas.current?.parentElement) observer.observe(canvas.current.parentElement);
-    return () => observer.disconnect();
-  }, []);
   useEffect(() => {
     if (canvas.current && boxes && width && inView) {
       draw(canvas.current, boxes, { width, size: how.size }, { colour: colouring(how, known), surface: pageColours()["--surface"] });

@@ -1,9 +1,11 @@
 // The cluster as tiles, which one looks at from afar (nodes), nearer (boxes), or quite near (names); or as a table.
+import { useMemo } from "preact/hooks";
 import { byName } from "../format.js";
 import { html } from "../html.js";
 import { useLive } from "../model.js";
 import { choose, objectHref, place } from "../router.js";
 import { Badge, Counts, inWords } from "./marks.js";
+import { useGrowth } from "./seen.js";
 import { Missing } from "./state.js";
 import { Table } from "./table.js";
 import { NodeTile, ServiceTile, WaitingTile } from "./tile.js";
@@ -15,17 +17,17 @@ const MANY = 30_000;
 export function Topology({ tasks }) {
   const nodes = useLive("nodes");
   const services = useLive("services");
-  const error = nodes.error ?? services.error;
-  if (!nodes.value || !services.value) return html`<${Missing} error=${error} />`;
   const query = place.value.query;
-  const tiles = [...nodes.value.rows.values()];
-  const how = {
+  const how = useHow({
     zoom: query.get("zoom") ?? (sum(tasks) > MANY ? "nodes" : "boxes"),
     size: sizeFor(sum(tasks)),
     group: query.get("group") ?? "node",
     colour: query.get("colour") ?? "state",
     filter: query.get("filter") ?? "",
-  };
+  });
+  const error = nodes.error ?? services.error;
+  if (!nodes.value || !services.value) return html`<${Missing} error=${error} />`;
+  const tiles = [...nodes.value.rows.values()];
   const labels = [...new Set(tiles.flatMap((tile) => Object.keys(tile.Labels ?? {})))].sort();
   return html`<section aria-label="Tasks on nodes">
     <div class="toolbar">
@@ -40,6 +42,23 @@ export function Topology({ tasks }) {
   </section>`;
 }
 
+/** @typedef {{zoom: string, size: number, group: string, colour: string, filter: string}} How */
+
+/** The same value for as long as all in it is the same. @param {How} how @returns {How} */
+function useHow(how) {
+  return useMemo(() => how, Object.values(how));
+}
+
+/** What was drawn of a row, and how: while both are the same there is nothing to compare. @type {WeakMap<object, {how: How, node: unknown}>} */
+const drawn = new WeakMap();
+
+/** @param {any} row @param {How} how @param {() => unknown} draw */
+function once(row, how, draw) {
+  let known = drawn.get(row);
+  if (known?.how !== how) drawn.set(row, (known = { how, node: draw() }));
+  return known.node;
+}
+
 /** How many tasks there are. @param {Record<string, number> | undefined} counts */
 function sum(counts) {
   return Object.values(counts ?? {}).reduce((all, count) => all + count, 0);
@@ -50,30 +69,37 @@ function sizeFor(tasks) {
   return tasks < 1000 ? 14 : tasks < 5000 ? 12 : 10;
 }
 
-/** @param {{tiles: any[], rows: any[], how: any, waiting: number}} props */
+/** @param {{tiles: any[], rows: any[], how: How, waiting: number}} props */
 function Groups({ tiles, rows, how, waiting }) {
   const wanted = how.filter.toLowerCase();
   const isService = rows.some((row) => row.Name.toLowerCase().includes(wanted));
   const keep = (/** @type {any} */ each) => !wanted || each.Name.toLowerCase().includes(wanted);
   if (how.group === "stack") {
     const groups = Map.groupBy(rows.filter(keep), (row) => row.Stack ?? "");
-    return html`<${Grid} groups=${groups} none="(no stack)" titled=${true} draw=${(/** @type {any} */ row) => html`<${ServiceTile} key=${row.ID} row=${row} how=${how} />`} />`;
+    return html`<${Grid} groups=${groups} none="(no stack)" titled=${true} draw=${(/** @type {any} */ row) => once(row, how, () => html`<${ServiceTile} key=${row.ID} row=${row} how=${how} />`)} />`;
   }
   const label = how.group.startsWith("label:") ? how.group.slice(6) : "";
-  const shown = tiles.filter((tile) => keep(tile) || isService).sort((a, b) => byName(a.Name, b.Name));
+  const shown = tiles.filter((tile) => keep(tile) || isService);
   const groups = Map.groupBy(shown, (tile) => (label ? (tile.Labels?.[label] ?? "") : ""));
   return html`<${Grid} groups=${groups} none="(no label)" titled=${Boolean(label)} prefix=${label && `${label} = `}
     first=${waiting > 0 && !label && html`<${WaitingTile} count=${waiting} how=${how} />`}
-    draw=${(/** @type {any} */ tile) => html`<${NodeTile} key=${tile.ID} tile=${tile} how=${how} />`} />`;
+    draw=${(/** @type {any} */ tile) => once(tile, how, () => html`<${NodeTile} key=${tile.ID} tile=${tile} how=${how} />`)} />`;
 }
 
 /** @param {{groups: Map<string, any[]>, none: string, titled: boolean, prefix?: string, first?: unknown, draw: (row: any) => unknown}} props */
 function Grid({ groups, none, titled, prefix = "", first, draw }) {
   const names = [...groups.keys()].sort((a, b) => (a && b ? byName(a, b) : a ? -1 : 1));
+  const all = names.map((name) => groups.get(name) ?? []);
+  let room = useGrowth(all.reduce((total, each) => total + each.length, 0));
+  const shown = all.map((each) => {
+    const some = each.slice(0, room);
+    room -= some.length;
+    return some;
+  });
   return html`${names.map(
-    (name) => html`<div key=${name} class="group">
+    (name, n) => html`<div key=${name} class="group">
       ${titled && html`<h3>${name ? prefix + name : none}</h3>`}
-      <ul class="tiles">${first}${groups.get(name)?.map(draw)}</ul>
+      <ul class="tiles">${first}${shown[n].map(draw)}</ul>
     </div>`,
   )}${!names.length && html`<ul class="tiles">${first}</ul>`}`;
 }

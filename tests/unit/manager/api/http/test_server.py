@@ -87,12 +87,20 @@ async def test_long_answers_of_the_overview_are_packed(path: Path, monkeypatch: 
             ("/swarm/overview/nodes", 1 << 20, False),
             ("/nodes", 10, False),  # these may have secrets
         ):
-            monkeypatch.setattr("manager.api.http.server.PACKED_FROM_BYTES", longest)
+            monkeypatch.setattr("manager.api.http.packed.PACKED_FROM_BYTES", longest)
             async with session.get(asked, headers={"Accept-Encoding": "gzip"}) as answer:
                 assert (answer.headers.get("Content-Encoding") == "gzip") is packed
                 assert await answer.json()
         async with session.get("/swarm/overview/nodes", headers={"Accept-Encoding": "identity"}) as answer:
             assert "Content-Encoding" not in answer.headers
+
+
+async def test_the_feed_is_packed_and_each_event_is_there_at_once(path: Path) -> None:
+    async with browsing(path) as session:
+        asked = session.get("/swarm/overview/feed?topics=nodes", headers={"Accept-Encoding": "gzip"})
+        async with asked as answer:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            assert b"event: hello" in await answer.content.readuntil(b"\n\n")
 
 
 async def test_errors_are_json(path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Answers of the overview packed with gzip, for who takes that: most of them repeats itself.
+
+Others are not: where what a client sends comes back beside a secret, the length of what is packed tells of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from manager.api.call import Answer, Send, Stream
+
+# Packing shorter answers saves a client nothing.
+PACKED_FROM_BYTES = 16 * 1024
+_EFFORT = 6
+# A stream is packed on the event loop, for each who follows: its window (a power of two) finds the event before.
+_STREAM_EFFORT = 1
+_WINDOW = 15
+_AS_GZIP = 16
+_HEADERS = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+
+
+async def packed(answer: Answer, accepted: str) -> Answer:
+    """Return an answer, packed in a thread if it is a long one; `accepted` is what the client says that it takes."""
+    if not _may_be(accepted, answer.headers, public=answer.public) or answer.value is None:
+        return answer
+    body = answer.value if isinstance(answer.value, bytes) else msgspec.json.encode(answer.value) + b"\n"
+    if len(body) < PACKED_FROM_BYTES:
+        return replace(answer, value=body)
+    body = await asyncio.to_thread(gzip.compress, body, _EFFORT)
+    return replace(answer, value=body, headers={**answer.headers, **_HEADERS})
+
+
+def packed_stream(stream: Stream, accepted: str) -> Stream:
+    """Return a stream, packed if it is public: what is sent can be read at once."""
+    if not _may_be(accepted, stream.headers, public=stream.public):
+        return stream
+
+    async def produce(send: Send) -> None:
+        packer = zlib.compressobj(_STREAM_EFFORT, zlib.DEFLATED, _WINDOW | _AS_GZIP)
+
+        async def pack(data: bytes) -> None:
+            await send(packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))
+
+        await stream.produce(pack)
+        await send(packer.flush())
+
+    return replace(stream, produce=produce, headers={**stream.headers, **_HEADERS})
+
+
+def _may_be(accepted: str, headers: Mapping[str, str], *, public: bool) -> bool:
+    return public and "gzip" in accepted and "Content-Encoding" not in headers

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from common.aio.first import first_of
+from common.aio.steady import keep_going
 from common.clock import Clock, SystemClock
 from common.process.daemon import Notifier
 from common.version import version
@@ -34,6 +35,7 @@ from manager.daemon.engines import LeadersEngines
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
 from manager.daemon.locked import answer_locked
+from manager.daemon.root_steps import RootSteps
 from manager.daemon.vitals import read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
@@ -176,7 +178,9 @@ class Manager:
         candidate = Candidate(self._config.node_id, addr, version(), generation)
         circle.fellows.leadership = Leadership(store, candidate, circle.begin, self._rng)
         try:
-            async with running(*self._standing(ground, certificate), own.keep_valid(ground.authority)):
+            steps = RootSteps(store, own, certificate, circle.fellows, self._config.node_id)
+            taking = keep_going("the steps of the authority", steps.run)
+            async with running(*self._standing(ground, certificate), own.keep_valid(ground.authority), taking):
                 await self._serve(ground, circle.leading, certificate, circle)
         finally:
             await client.close()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from cryptography import x509
 
 from common.clock import HOUR, Clock, seconds, sleep_until
 from common.errors import Unavailable
@@ -74,7 +75,27 @@ class OwnEtcd:
     def keep_root(self, root: RootKey) -> None:
         """Keep the root for starts after a long time; sealed."""
         private_folder(self._directory)
-        write_private(self._root, self._seal.seal(_ROOT_PATH, msgspec.msgpack.encode((root.certificate, root.key))))
+        write_private(self._root, self._seal.seal(_ROOT_PATH, msgspec.msgpack.encode(root)))
+
+    def restarts_for(self, root: RootKey) -> bool:
+        """Whether etcd restarts for `take_root`: it reads which roots it believes only when it starts."""
+        return self._files.believes_others_than(root.trusted)
+
+    async def take_root(self, root: RootKey) -> None:
+        """Show a certificate of the root as it is now, and believe the roots that are to be: etcd restarts for these.
+
+        Raises:
+            OSError: the files cannot be written.
+            Unavailable: etcd did not come back.
+
+        """
+        self.keep_root(root)
+        restarts = self.restarts_for(root)
+        self._files.write_roots(root.trusted)
+        self._issue(Authority(root))
+        if restarts:
+            await self.process.restart()
+            await self.process.ready(_READY_SECONDS)
 
     def prepare(self) -> None:
         """Have a certificate that is valid, before etcd starts.
@@ -84,7 +105,9 @@ class OwnEtcd:
 
         """
         if self._files.valid_until() - self._clock.now() < seconds(_LIFETIME) / 4:
-            self._issue(Authority(self._kept_root()))
+            root = self._kept_root()
+            self._files.write_roots(root.trusted)
+            self._issue(Authority(root))
 
     def backend(self) -> EtcdBackend:
         """Return the store's backend in this etcd."""
@@ -132,15 +155,16 @@ class OwnEtcd:
             sealed = self._root.read_bytes()
         except OSError as error:
             raise Unavailable(f"cannot read {self._root}: {error.strerror}: run this as root") from error
-        certificate, key = msgspec.msgpack.decode(self._seal.open(_ROOT_PATH, sealed), type=tuple[bytes, bytes])
-        return RootKey(certificate=certificate, key=key)
+        kept = msgspec.msgpack.decode(self._seal.open(_ROOT_PATH, sealed), type=tuple[bytes, bytes] | RootKey)
+        return kept if isinstance(kept, RootKey) else RootKey(certificate=kept[0], key=kept[1])
 
     def _issue(self, authority: Authority) -> None:
+        """Make the certificate anew. Which roots etcd believes is not changed by that."""
         key = new_key()
         identity = Identity(self._node_id, ROLE_ETCD, authority.cluster_id, new_serial())
         names = dict.fromkeys((split_address(self._etcd.peer_addr)[0], socket.gethostname()))
         chain = authority.issue(certificate_request(key), identity, _LIFETIME, self._clock.now(), tuple(names))
-        self._files.write(chain, key, authority.root_certificate)
+        self._files.write(chain, key)
 
 
 class _PeerFiles:
@@ -150,11 +174,17 @@ class _PeerFiles:
         self._directory = directory
         self.certificate, self.key, self.root = (directory / name for name in ("peer.crt", "peer.key", "root.crt"))
 
-    def write(self, certificate: bytes, key: bytes, root: bytes) -> None:
+    def write_roots(self, roots: bytes) -> None:
         private_folder(self._directory)
-        write_private(self.root, root)
+        write_private(self.root, roots)
+
+    def write(self, certificate: bytes, key: bytes) -> None:
+        private_folder(self._directory)
         write_private(self.key, key)
         write_private(self.certificate, certificate)
+
+    def believes_others_than(self, roots: bytes) -> bool:
+        return not self.root.exists() or _certificates(self.root.read_bytes()) != _certificates(roots)
 
     def identity(self) -> Identity:
         return identity_in(self.certificate)
@@ -165,3 +195,7 @@ class _PeerFiles:
             return self.identity().not_after
         except Unavailable:
             return 0.0
+
+
+def _certificates(pem: bytes) -> set[x509.Certificate]:
+    return set(x509.load_pem_x509_certificates(pem))

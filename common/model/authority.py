@@ -8,18 +8,20 @@ from common.model.meta import Object
 
 
 class RotationPhase(enum.StrEnum):
-    """How far the root's replacement is. In both phases all members trust both roots, or are being told to."""
+    """How far the root's replacement is. In all phases members trust both roots, or are being told to."""
 
     NONE = ""
     TRUST = "trust"  # certificates are still the present root's
     ISSUE = "issue"  # certificates of workers and clients are the next root's
+    RETIRE = "retire"  # several managers: the next root is the present one, and theirs are being made anew
 
 
 class RootKey(Object):
     """The root of the cluster's certificate authority: its certificate and its private key, both PEM.
 
     There is one. It leaves the store for no client, log or backup in the clear. While it is replaced, the `next_` ones
-    are those to come. `step` rises with each phase: a member's certificate is of the step in which it was signed.
+    are those to come, and `previous_certificate` is that of the one before, which managers may still show. `step` rises
+    with each phase: a member's certificate is of the step in which it was signed.
     """
 
     id: str = "root"
@@ -27,13 +29,14 @@ class RootKey(Object):
     key: bytes = b""
     next_certificate: bytes = b""
     next_key: bytes = b""
+    previous_certificate: bytes = b""
     phase: RotationPhase = RotationPhase.NONE
     step: int = 0
 
     @property
     def trusted(self) -> bytes:
         """The roots that members are to trust, PEM."""
-        return self.certificate + self.next_certificate
+        return self.certificate + self.next_certificate + self.previous_certificate
 
     @property
     def newest(self) -> bytes:
@@ -43,7 +46,7 @@ class RootKey(Object):
     @property
     def trusting_step(self) -> int:
         """The step from which on members trust the newest root."""
-        return max(0, self.step - {RotationPhase.TRUST: 0, RotationPhase.ISSUE: 1, RotationPhase.NONE: 2}[self.phase])
+        return max(0, self.step - {RotationPhase.TRUST: 0, RotationPhase.ISSUE: 1}.get(self.phase, 2))
 
     @property
     def issuing_step(self) -> int:

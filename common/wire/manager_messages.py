@@ -155,6 +155,16 @@ class ManagerRenew(Message):
     names: tuple[str, ...] = ()
 
 
+class StepTaken(Message):
+    """This manager shows a certificate of a step of the authority, and its etcd believes the roots of that step.
+
+    Answered by `ReadAt` with a change in which that is written. Said where the store is of level 2 or later.
+    """
+
+    KIND: ClassVar[int] = 120
+    step: int
+
+
 class BecomeManager(Message):
     """Have this worker's host run a manager as well: `ticket` is a token that lets it join once, as this node.
 

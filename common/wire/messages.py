@@ -51,6 +51,7 @@ from common.wire.manager_messages import (
     Managers,
     ReadAt,
     ReadIndex,
+    StepTaken,
     Taken,
     WireEpoch,
 )
@@ -442,6 +443,7 @@ AnyMessage: TypeAlias = (
     | ManagerJoined
     | ManagerRenew
     | ManagerLeave
+    | StepTaken
     | BecomeManager
     | VolumeReport
     | ReportVolumes

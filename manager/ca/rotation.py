@@ -2,7 +2,10 @@
 
 Three steps, each begun when every member has a certificate of the step before: all trust both roots; workers have
 certificates of the next one; the next one is the only one. Managers prove themselves with the present root until the
-last, so that whoever joins with a token of before can. Members that are away are waited for. Pure.
+last, so that whoever joins with a token of before can. Where managers share a store in etcd there is a step more before
+it: the next root is the present one already, and the one before is believed until all managers' certificates are of it.
+They take each step one after the other, the leader last, as etcd reads which roots it believes only when it starts.
+Members that are away are waited for. Pure.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ from common.model import Node, RootKey
 from common.model.authority import RotationPhase
 from common.tls import root_digest
 from manager.ca.tokens import new_tokens
+from manager.domain.managers import managers
 from manager.store.changes import Decision
+from manager.store.levels import ROOT_OF_MANAGERS
 from manager.store.view import View
 
 # Who revokes clients' certificates of a root that is no more, as their records have it.
 REVOKER = "the root's rotation"
+_ALONE = "every certificate is of the new root: the old one is not believed any more"
 
 
 def root_of(view: View) -> RootKey | None:
@@ -38,7 +44,7 @@ def begin(view: View, fresh: RootKey) -> RootKey:
     """Return the root's record with which its replacement by `fresh` begins.
 
     Raises:
-        FailedPrecondition: it is being replaced already, or there are several managers.
+        FailedPrecondition: it is being replaced already, or a manager may be of a release that cannot.
 
     """
     root = root_of(view)
@@ -50,8 +56,10 @@ def begin(view: View, fresh: RootKey) -> RootKey:
             f"the root is being rotated already; waiting for certificates of: {names}. A node that will not come back "
             "is removed with 'docker node rm --force'"
         )
-    if any(node.etcd_addr for node in view.nodes) or sum(node.manager_status is not None for node in view.nodes) > 1:
-        raise FailedPrecondition("rotating the root is not supported yet where the store is in etcd")
+    if _in_etcd(view) and view.cluster.store_level < ROOT_OF_MANAGERS:
+        raise FailedPrecondition(
+            "the root cannot be rotated before every manager runs this release and has been reached: see 'node ls'"
+        )
     return msgspec.structs.replace(
         root,
         next_certificate=fresh.certificate,
@@ -59,6 +67,18 @@ def begin(view: View, fresh: RootKey) -> RootKey:
         phase=RotationPhase.TRUST,
         step=root.step + 1,
     )
+
+
+def turn(view: View, leader_id: str) -> str:
+    """Return which manager is to take the present step next, by its node's id; empty: all have."""
+    step = step_of(view)
+    late = (node for node in managers(view) if node.manager_status and node.manager_status.certificate_step < step)
+    return min(late, key=lambda node: (node.id == leader_id, node.id), default=Node(id="")).id
+
+
+def _in_etcd(view: View) -> bool:
+    """Whether there are several managers, or can be."""
+    return any(node.etcd_addr for node in managers(view))
 
 
 def managed_step(view: View) -> int:
@@ -91,27 +111,32 @@ def decide(view: View, now: float, rng: random.Random) -> Decision:
     if root.phase is RotationPhase.TRUST:
         issuing = msgspec.structs.replace(root, phase=RotationPhase.ISSUE, step=root.step + 1)
         return Decision(put=(issuing,), reasons=("every member trusts both roots: certificates are of the next now",))
-    alone = msgspec.structs.replace(
+    if root.phase is RotationPhase.RETIRE:
+        alone = msgspec.structs.replace(root, previous_certificate=b"", phase=RotationPhase.NONE, step=root.step + 1)
+        return Decision(put=(alone,), reasons=(_ALONE,))
+    retires = _in_etcd(view)
+    replaced = msgspec.structs.replace(
         root,
         certificate=root.next_certificate,
         key=root.next_key,
         next_certificate=b"",
         next_key=b"",
-        phase=RotationPhase.NONE,
+        previous_certificate=root.certificate if retires else b"",
+        phase=RotationPhase.RETIRE if retires else RotationPhase.NONE,
         step=root.step + 1,
     )
     cluster = msgspec.structs.replace(
         view.cluster,
-        root_certificate=alone.certificate.decode(),
-        join_tokens=new_tokens(root_digest(alone.certificate), rng),
+        root_certificate=replaced.certificate.decode(),
+        join_tokens=new_tokens(root_digest(replaced.certificate), rng),
     )
     ended = (
         msgspec.structs.replace(each, revoked_at=now, revoked_by=REVOKER)
         for each in view.client_certificates
         if not each.revoked_at and each.created_at < root.updated_at
     )
-    reason = "every certificate is of the new root: the old one is not believed any more"
-    return Decision(put=(alone, cluster, *ended), reasons=(reason,))
+    reason = "the new root is in use: managers' certificates are made anew" if retires else _ALONE
+    return Decision(put=(replaced, cluster, *ended), reasons=(reason,))
 
 
 def trusts_newest(root: RootKey, step: int) -> bool:

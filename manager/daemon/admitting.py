@@ -101,6 +101,10 @@ class Admitting:
         """Sign a manager's next certificate; errors as `ManagerMembership.renew`."""
         return await self._membership.renew(request, manager_id)
 
+    async def note_step(self, manager_id: str, step: int) -> None:
+        """Write down that a manager has taken a step of the authority; errors as `ManagerMembership.note_step`."""
+        await self._membership.note_step(manager_id, step)
+
     async def check_demotion(self, node: Node) -> None:
         """Check that the cluster can do without a manager.
 

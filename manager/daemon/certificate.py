@@ -94,7 +94,7 @@ class OwnCertificate:
             self._issue(store)
             self._stale = False
             _log.info("the certificate of manager %s now has its present names", self._config.node_id)
-        self._step = self._authority.step
+        self._step = self._authority.step if self._renew is None else self._noted_step(store)
         self._show()
         self.cluster, self.api = server_context(self._files.node), api_context(self._files.node)
         follow_context(self.cluster, lambda: self._shown[0])
@@ -109,7 +109,7 @@ class OwnCertificate:
                 if self._renew is None:
                     self._issue(store)
                 else:
-                    await self._ask(self._renew)
+                    await self.renew_now()
             except OSError as error:
                 _log.error(
                     "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
@@ -144,6 +144,19 @@ class OwnCertificate:
                         await store.update(self._note_step)
                 with contextlib.suppress(Lagged):  # the next look is at the store itself
                     await subscription.next()
+
+    async def renew_now(self) -> None:
+        """Have the leader sign a certificate, with the roots that are to be believed now, and show it.
+
+        Raises:
+            SwarmError: it was not signed.
+            OSError: it cannot be stored.
+
+        """
+        assert self._renew is not None, "it is one of several managers'"
+        await self._ask(self._renew)
+        self._stale = False
+        self._show()
 
     async def _made_anew(self, store: Store, pause: float) -> bool:
         """Make the certificate anew, and show it; when it cannot be stored, wait for a while and return False."""

@@ -26,6 +26,7 @@ from common.wire.manager_messages import (
     ManagerRenew,
     ReadAt,
     ReadIndex,
+    StepTaken,
     Taken,
     WireEpoch,
 )
@@ -103,7 +104,7 @@ class Fellows:
         return Elsewhere(leader=leader, managers=self._known.addresses, epoch=self.epoch)
 
     @property
-    def _leader_id(self) -> str:
+    def leader_id(self) -> str:
         """The node of the leader, perhaps this manager's own; empty: none is known, or this one does not serve yet."""
         record = self._store.leader
         own = record is not None and record.node_id == self._node_id
@@ -120,6 +121,9 @@ class Fellows:
                 return ReadAt(index=self.leadership.index(), epoch=self.epoch)
             case ManagerRenew():
                 return await self._admits().renew(question, manager_id)
+            case StepTaken(step=step):
+                await self._admits().note_step(manager_id, step)
+                return ReadAt(index=self._store.index, epoch=self.epoch)
             case ManagerLeave():
                 await self._admits().leave(manager_id)
                 return LeaveAck()
@@ -171,11 +175,22 @@ class Fellows:
         assert isinstance(answer, RenewReply), "the answer to a ManagerRenew"
         return answer
 
+    async def note_step(self, step: int) -> None:
+        """Have the leader write down that this manager has taken a step of the authority, and wait to have that here.
+
+        Raises:
+            SwarmError: it could not be.
+
+        """
+        noted = await self._ask_leader(StepTaken(step=step))
+        assert isinstance(noted, ReadAt), "the answer to a StepTaken"
+        await self._store.reached(noted.index)
+
     async def catch_up(self) -> str:
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 if not await self._leads_for_sure():
-                    answer = await self.links.ask(self._leader_id, ReadIndex())
+                    answer = await self.links.ask(self.leader_id, ReadIndex())
                     assert isinstance(answer, ReadAt), "the answer to a ReadIndex"
                     await self._store.reached(answer.index)
         except (SwarmError, TimeoutError):
@@ -220,8 +235,8 @@ class Fellows:
                 while True:
                     news = [asyncio.ensure_future(each) for each in (self._store.moved(), self._turned.wait())]
                     try:
-                        if self._leader_id:
-                            return await ask(self._leader_id)
+                        if self.leader_id:
+                            return await ask(self.leader_id)
                         await asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED)
                     except Unavailable as failed:
                         error = failed  # it may have gone; who leads next is seen in the store

@@ -39,6 +39,7 @@ from common.wire.manager_messages import (
     ManagerRenew,
     ReadAt,
     ReadIndex,
+    StepTaken,
     WireEpoch,
 )
 from common.wire.messages import (
@@ -59,7 +60,7 @@ from manager.store.levels import LEVELS, check_levels
 from manager.store.view import View
 
 Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Question: TypeAlias = ReadIndex | ForwardJoin | ManagerRenew | ManagerLeave
+Question: TypeAlias = ReadIndex | ForwardJoin | ManagerRenew | ManagerLeave | StepTaken
 Answer: TypeAlias = ReadAt | JoinReply | ManagerJoined | RenewReply | LeaveAck
 L = TypeVar("L", Link, LinkWelcome)
 
@@ -75,6 +76,7 @@ SIZES: Mapping[int, int] = MappingProxyType(
         ForwardJoin.KIND: 128 * 1024,
         ManagerRenew.KIND: 64 * 1024,
         ManagerLeave.KIND: 256,
+        StepTaken.KIND: 256,
     }
 )
 _RETRY_FIRST, _RETRY_LIMIT = 0.2, 2.0
@@ -147,6 +149,10 @@ class Links:
         """Return what a manager that answers has said of itself."""
         link = self._links.get(node_id)
         return link.welcome if link is not None and link.is_up else None
+
+    async def redial(self) -> None:
+        """Dial all others anew: with a certificate that is valid for longer than the one that they were shown."""
+        await asyncio.gather(*(link.redial() for link in self._links.values()))
 
     def moved(self) -> Coroutine[Any, Any, object]:
         """Wait until another manager answers that did not before, after this call."""
@@ -276,6 +282,11 @@ class _Outbound:
     def end(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    async def redial(self) -> None:
+        self._backoff.reset()
+        if self._channel is not None:
+            await self._channel.close("dialling again with a new certificate")
 
     async def ask(self, question: Question) -> Answer:
         channel = self._channel

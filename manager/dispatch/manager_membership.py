@@ -19,6 +19,7 @@ from common.tls import ROLE_MANAGER, Identity
 from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew
 from common.wire.messages import RenewReply
 from manager.ca.authority import Authority, key_of_request, new_serial
+from manager.ca.rotation import step_of
 from manager.ca.tokens import check_token
 from manager.config import split_address
 from manager.dispatch.tickets import Tickets
@@ -73,7 +74,7 @@ class ManagerMembership:
             node_id=node.id,
             cluster_id=self._authority.cluster_id,
             certificate=self._sign(request.csr, node.id, serial, request.names),
-            root_certificate=self._authority.root_certificate,
+            root_certificate=self._authority.trusted,
             keys={},
             current_key=0,
             root_key=b"",
@@ -132,8 +133,26 @@ class ManagerMembership:
         await self._store.update(remember)
         return RenewReply(
             certificate=self._sign(request.csr, manager_id, serial, request.names),
-            root_certificate=self._authority.root_certificate,
+            root_certificate=self._authority.trusted,
         )
+
+    async def note_step(self, manager_id: str, step: int) -> None:
+        """Write down that a manager has taken a step of the authority.
+
+        Raises:
+            InvalidArgument: there was no such step yet.
+
+        """
+
+        def note(tx: Transaction) -> None:
+            node = tx.nodes.get(manager_id)
+            if not 0 <= step <= step_of(tx):
+                raise InvalidArgument(f"step {step} of the authority: {step_of(tx)} is the present one")
+            if node is not None and node.manager_status is not None and node.manager_status.certificate_step < step:
+                status = msgspec.structs.replace(node.manager_status, certificate_step=step)
+                tx.put(msgspec.structs.replace(node, manager_status=status))
+
+        await self._store.update(note)
 
     def _entitled(self, token: str) -> str:
         """Return the node that a ticket is for, empty for the manager token.

@@ -120,6 +120,8 @@ class EtcdProcess:
         self._member = member
         self.pid: int | None = None
         self._removed = False
+        self._restarts = False
+        self._process: asyncio.subprocess.Process | None = None
         self._backoff = Backoff(_RESTART_FIRST_SECONDS, _RESTART_LAST_SECONDS, rng)
 
     def client(self) -> EtcdClient:
@@ -154,11 +156,21 @@ class EtcdProcess:
             code = await self._run_once()
             if self._removed:
                 raise RemovedMember("this manager's etcd was removed from the cluster by the others")
-            if loop.time() - began > _WELL_SECONDS:
+            if loop.time() - began > _WELL_SECONDS or self._restarts:
                 self._backoff.reset()
+            if self._restarts:
+                self._restarts = False
+                continue
             delay = self._backoff.next()
             _log.error("etcd has ended with code %d: starting it again in %.1f s", code, delay)
             await asyncio.sleep(delay)
+
+    async def restart(self) -> None:
+        """End it, and return when that is done: it is started again at once."""
+        process = self._process
+        if process is not None:
+            self._restarts = True
+            await _stop(process)
 
     async def ready(self, seconds: float) -> None:
         """Wait until the member answers.
@@ -195,7 +207,7 @@ class EtcdProcess:
             env=environment,
         )
         assert process.stderr is not None
-        self.pid = process.pid
+        self.pid, self._process = process.pid, process
         try:
             async with contextlib.aclosing(lines(_chunks(process.stderr))) as said:
                 async for line in said:
@@ -203,7 +215,7 @@ class EtcdProcess:
                     _pass_on(line)
             return await process.wait()
         finally:
-            self.pid = None
+            self.pid = self._process = None
             await _stop(process)
 
 

@@ -13,12 +13,23 @@ from hypothesis import strategies as st
 from common.errors import FailedPrecondition
 from common.model import ClientCertificate, Cluster, Node, RootKey, StoredObject
 from common.model.authority import RotationPhase
-from common.model.node import ManagerStatus
+from common.model.node import ManagerStatus, NodeSpec
 from common.tls import root_digest
 from common.wire.token import parse_token
 from manager.ca.authority import create_root
-from manager.ca.rotation import REVOKER, awaited, begin, decide, has_newest, managed_step, root_of, trusts_newest
+from manager.ca.rotation import (
+    REVOKER,
+    awaited,
+    begin,
+    decide,
+    has_newest,
+    managed_step,
+    root_of,
+    trusts_newest,
+    turn,
+)
 from manager.ca.tokens import new_tokens
+from manager.store.levels import ROOT_OF_MANAGERS
 from manager.store.transaction import Tables, Transaction
 
 NOW = 1_700_000_000.0
@@ -143,7 +154,51 @@ def test_a_second_rotation_is_refused_while_one_is_on() -> None:
         begin(world.tables, create_root("c1", NOW))
 
 
-def test_several_managers_are_refused() -> None:
-    world = World(manager(), msgspec.structs.replace(manager(), id="m2"))
-    with pytest.raises(FailedPrecondition, match="not supported yet where the store is in etcd"):
+def several(count: int) -> list[Node]:
+    return [
+        Node(id=f"m{number}", spec=NodeSpec(role="manager"), manager_status=ManagerStatus(), etcd_addr="h:2380")
+        for number in range(count)
+    ]
+
+
+def test_several_managers_must_all_know_how() -> None:
+    world = World(*several(2))
+    with pytest.raises(FailedPrecondition, match="before every manager runs this release"):
         begin(world.tables, NEW)
+    world.put(msgspec.structs.replace(world.tables.cluster, store_level=ROOT_OF_MANAGERS))
+    world.put(begin(world.tables, NEW))
+    assert world.root.phase is RotationPhase.TRUST
+
+
+def test_managers_take_steps_in_turn_and_the_leader_last() -> None:
+    world = World(*several(3))
+    world.put(msgspec.structs.replace(world.tables.cluster, store_level=ROOT_OF_MANAGERS))
+    world.put(begin(world.tables, NEW))
+    order = []
+    while node_id := turn(world.tables, "m0"):
+        order.append(node_id)
+        world.take_step(world.tables.nodes.get(node_id))  # type: ignore[arg-type]
+    assert order == ["m1", "m2", "m0"]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5), st.randoms(use_true_random=False))
+def test_managers_always_believe_what_the_others_show(count: int, order: random.Random) -> None:
+    """Each shows what it took last, and believes what it took last: whatever the order, all can speak with all."""
+    world = World(*several(count), worker("w"))
+    world.put(msgspec.structs.replace(world.tables.cluster, store_level=ROOT_OF_MANAGERS))
+    names = [node.id for node in world.tables.nodes]
+    shown = dict.fromkeys(names, OLD.certificate)
+    believed = dict.fromkeys(names, OLD.certificate)
+    world.put(begin(world.tables, NEW))
+    phases = []
+    for node_id in _rounds(world, order):
+        if world.decide():
+            phases.append(world.root.phase)
+        node = world.tables.nodes.get(node_id)
+        assert node is not None
+        world.take_step(node)
+        shown[node_id], believed[node_id] = world.root.certificate, world.root.trusted
+        assert all(shown[one] in believed[other] for one in names for other in names if "w" not in (one, other))
+    assert phases == [RotationPhase.ISSUE, RotationPhase.RETIRE, RotationPhase.NONE]
+    assert world.root.trusted == NEW.certificate

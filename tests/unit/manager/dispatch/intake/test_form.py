@@ -29,6 +29,7 @@ NOT_SAID_TO_A_MANAGER = {
     "ManagerJoin",
     "ManagerJoined",
     "ManagerLeave",
+    "StepTaken",
     "ManagerRenew",
     "Managers",
     "ReadAt",

@@ -206,7 +206,7 @@ def connection_flags(taken: set[str]) -> list[click.Parameter]:
                 expose_value=False,
                 is_eager=True,
                 callback=_remember(HOST),
-                help="The manager's API: unix://PATH, ssh://HOST or tcp://HOST:PORT.",
+                help="The manager's API: unix://PATH, ssh://HOST or tcp://HOST:PORT; several with commas between them.",
             )
         )
     if "--debug" not in taken:

@@ -14,6 +14,7 @@ from common.errors import SwarmError
 from common.model.service import STACK_LABEL
 from common.text import help as help_text
 from common.text.terminal import echo
+from manager.cli.candidates import first_that_answers
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand
 from manager.cli.network.volume_rows import rows as volume_rows
@@ -66,7 +67,7 @@ def _completing(*lists: _List) -> Complete:
             endpoint = current_endpoint()
 
         async def ask_all() -> list[list[str]]:
-            async with Client(endpoint) as client:
+            async with Client(await first_that_answers(endpoint)) as client:
                 return await asyncio.gather(*(ask(client, each) for each in lists))
 
         try:

@@ -1,9 +1,12 @@
-"""Where the API is: `unix://PATH`, `ssh://HOST` or `tcp://HOST:PORT`, with TLS where there are certificates."""
+"""Where the API is: `unix://PATH`, `ssh://HOST` or `tcp://HOST:PORT`, with TLS where there are certificates.
+
+Where there are several managers, an address may be several, with commas between them.
+"""
 
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +27,24 @@ class Endpoint:
     url: str
     certificates: Path | None = None
     tunnel: str = ""
+
+    @property
+    def candidates(self) -> tuple[Endpoint, ...]:
+        """The endpoints that the address names: one, or several with commas between them.
+
+        Raises:
+            InvalidArgument: one has another form, or is behind ssh, which is not tried on chance.
+
+        """
+        urls = [url.strip() for url in self.url.split(",") if url.strip()]
+        if len(urls) < 2:
+            return (self,)
+        found = tuple(replace(self, url=url) for url in urls)
+        for each in found:
+            if each.url.startswith(SSH):
+                raise InvalidArgument(f"{each.url} cannot be one of several addresses: use unix:// and tcp:// ones")
+            _ = each.base
+        return found
 
     @property
     def socket(self) -> str | None:

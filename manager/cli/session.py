@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec
 import click
 
 from common.text.terminal import echo
+from manager.cli.candidates import first_that_answers
 from manager.cli.client import Client
 from manager.cli.command import address
 from manager.cli.endpoint import Endpoint
@@ -38,7 +39,7 @@ def with_client(function: Callable[Concatenate[Client, P], Coroutine[Any, Any, N
         endpoint = current_endpoint()
 
         async def main() -> None:
-            async with reached(endpoint) as place, Client(place, _warn) as client:
+            async with reached(await first_that_answers(endpoint)) as place, Client(place, _warn) as client:
                 await function(client, *args, **kwargs)
 
         asyncio.run(main())

@@ -83,10 +83,15 @@ class Life:
         return await self._once_calm(history, lists)
 
     async def clear(self) -> None:
-        """Remove what clients and lists of a round have left."""
+        """Remove what clients and lists of a round have left; return when its containers are gone."""
         for service in (await self._must("GET", "/services")).body:
             if service["Spec"]["Name"] != STEADY:
                 await self._must("DELETE", f"/services/{service['ID']}")
+
+        async def gone() -> bool:
+            return not [each async for each in self._containers() if each.service != STEADY]
+
+        await self._cluster.until(gone, CALM_SECONDS, pause=0.5)
 
     def _client(self, name: str, lists: Lists) -> Client:
         return Client(name, self._api, lists, random.Random(self._rng.random()))
@@ -171,4 +176,4 @@ class Life:
 
     async def story(self) -> str:
         """Say what the tasks are, for people who look into a violation."""
-        return "\n".join(map(describe, await self._cluster.tasks(desired="")))
+        return "\n".join(map(describe, (await self._must("GET", "/tasks")).body))

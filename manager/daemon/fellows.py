@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -49,6 +50,8 @@ PATIENCE_SECONDS = 3.0
 # So long a client waits for a state that the leader has answered for.
 _REACH_SECONDS = 1.0
 _READ_SECONDS = 1.0
+# A leader shows that it lives several times a second.
+_SILENT_SECONDS = 5.0
 
 
 class Fellows:
@@ -218,6 +221,14 @@ class Fellows:
     async def connect(self, caller: Caller) -> Duplex:
         record = caller_record(caller)
         return await self._of_leader(lambda leader_id: self.links.open_forward(leader_id, record))
+
+    async def leader_lost(self) -> None:
+        store = self._store
+        epoch = store.epoch
+        with contextlib.suppress(TimeoutError):
+            while store.epoch == epoch and store.record is not None and not store.record.vacant:
+                async with asyncio.timeout(_SILENT_SECONDS):
+                    await store.moved()
 
     async def _ask_leader(self, question: Question) -> Answer:
         async def ask(leader_id: str) -> Answer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from common.errors import Unavailable
 from common.model.client import Role
 from manager.api.call import Call, Relay, Reply
 from manager.api.containers.locate import LOOK_SECONDS, locate, several_owners
 from manager.api.context import Context
 from manager.api.engine.hijack import hijack
-from manager.api.engine.presence import ready_ids
+from manager.api.engine.presence import node_name, ready_ids
 from manager.api.engine.proxy import ask, ask_all, forward
 from manager.api.engine.types import CreatedExec, Exec
 from manager.api.errors import EngineError
@@ -53,7 +54,8 @@ async def find(context: Context, exec_id: str) -> str:
     """Return the node of an exec instance; all are asked when this manager has not seen it made.
 
     Raises:
-        EngineError: 404, no node that answered has it; 409, several say that they have.
+        EngineError: 404, no node has it; 409, several say that they have.
+        Unavailable: no node that answered has it, and others did not answer: they come back after a takeover.
 
     """
     missing = EngineError(404, f"No such exec instance: {exec_id}")
@@ -69,6 +71,9 @@ async def find(context: Context, exec_id: str) -> str:
 
     answered, reasons = await ask_all(one, ready_ids(context.store.view), seconds=LOOK_SECONDS)
     nodes = [node_id for node_id, has in answered.items() if has]
+    if not nodes and reasons:
+        away = ", ".join(sorted(node_name(context.store.view, node_id) for node_id in reasons))
+        raise Unavailable(f"exec {exec_id} was not found (not asked, as they do not answer: {away}): try again")
     if not nodes:
         raise missing
     if len(nodes) > 1:

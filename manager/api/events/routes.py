@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+from common.errors import Unavailable
 from common.model.client import Role
 from manager.api.call import Call, Filters, Reply, Send, Stream
 from manager.api.context import Context
@@ -58,6 +59,8 @@ async def _present(
             engines.cancel()
     except TimeoutError:
         return  # `until` has come
+    # Not an end that is like any other: who listens would take it that nothing happens any more.
+    raise Unavailable("no more events come: this manager stops, or they were read too slowly; ask again, with 'since'")
 
 
 async def _forward(follower: Follower, filters: Filters, send: Send) -> None:

@@ -7,6 +7,7 @@ has no answer is the client's to look after.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 
@@ -14,15 +15,20 @@ from common.errors import Unavailable
 from manager.api.call import Call, Exchange, Relay
 from manager.api.engine.connections import Duplex, passing_on
 from manager.api.engine.hijack import Head, join, parse_head
-from manager.api.engine.proxy import HOP_BY_HOP, NO_BODY
+from manager.api.engine.proxy import HOP_BY_HOP, NO_BODY, notice
 from manager.api.leader.standing import INDEX_HEADER, Standing
+from manager.api.logs.stream import MULTIPLEXED
 
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 1024
+# So long a leader that has given up may still answer what it was asked before.
+_GRACE_SECONDS = 2.0
 # Of the request's head; the connection's own are made anew. Of which site a page is has been looked at here, where its
 # host was this manager's.
 _NOT_FORWARDED = HOP_BY_HOP | {"host", "expect", "content-length", "origin", "sec-fetch-site"}
 _OF_ANSWER = HOP_BY_HOP | {INDEX_HEADER, "content-length", "server", "date"}
+
+_LOST = "the leader was lost in the middle of its answer: ask again"
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,19 +39,28 @@ def forward(standing: Standing, call: Call) -> Relay:
     async def run(exchange: Exchange) -> None:
         async with passing_on(await standing.connect(call.caller)) as leader:
             sending = asyncio.ensure_future(_send(call, exchange, leader[1]))
+            losing = asyncio.ensure_future(_end_when_lost(standing, leader[1]))
             try:
                 head = await _head(leader[0], call)
                 await standing.reached(_index(head))
                 if head.opens_stream:
                     await sending
-                    await _stream(leader, head, exchange)
+                    await _stream(leader, head, exchange, losing)
                 else:
                     await _pass_back(leader[0], head, call, exchange)
             finally:
                 sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
+                losing.cancel()
+                await asyncio.gather(sending, losing, return_exceptions=True)
 
     return Relay(run)
+
+
+async def _end_when_lost(standing: Standing, leader: asyncio.StreamWriter) -> None:
+    """End a connection to a leader that leads no more: one that is cut off, or hangs, never does so itself."""
+    await standing.leader_lost()
+    await asyncio.sleep(_GRACE_SECONDS)
+    leader.transport.abort()
 
 
 async def _send(call: Call, exchange: Exchange, writer: asyncio.StreamWriter) -> None:
@@ -94,8 +109,14 @@ async def _pass_back(reader: asyncio.StreamReader, head: Head, call: Call, excha
     await exchange.start(head.status, _answer_headers(head.headers, call))
     if call.method == "HEAD" or head.status in NO_BODY:
         return
-    async for data in _body(reader, head):
-        await exchange.send(data)
+    try:
+        async for data in _body(reader, head):
+            await exchange.send(data)
+    except Unavailable as error:
+        if head.headers.get("content-type") == MULTIPLEXED:
+            with contextlib.suppress(ConnectionError):
+                await exchange.send(notice(error.message))
+        raise
 
 
 def _answer_headers(headers: Mapping[str, str], call: Call) -> dict[str, str]:
@@ -110,7 +131,7 @@ async def _body(reader: asyncio.StreamReader, head: Head) -> AsyncIterator[bytes
     """Yield the body piece by piece, as it comes.
 
     Raises:
-        ConnectionResetError: it was cut off.
+        Unavailable: it was cut off.
 
     """
     try:
@@ -123,8 +144,8 @@ async def _body(reader: asyncio.StreamReader, head: Head) -> AsyncIterator[bytes
         else:
             async for data in _exactly(reader, int(head.headers.get("content-length", "0"))):
                 yield data
-    except (asyncio.IncompleteReadError, ValueError) as error:
-        raise ConnectionResetError("the leader was lost in the middle of its answer") from error
+    except (asyncio.IncompleteReadError, OSError, ValueError) as error:
+        raise Unavailable(_LOST) from error
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -143,13 +164,17 @@ async def _exactly(reader: asyncio.StreamReader, size: int) -> AsyncIterator[byt
         yield data
 
 
-async def _stream(leader: Duplex, head: Head, exchange: Exchange) -> None:
-    """Join client and leader until both are done."""
+async def _stream(leader: Duplex, head: Head, exchange: Exchange, losing: asyncio.Future[None]) -> None:
+    """Join client and leader until both are done; a client whose leader was lost meanwhile is told so."""
     reader, writer = await exchange.take_over(head.to_client())
+    lost = False
     try:
         await join((reader, writer), leader)
     except OSError as error:
+        lost = True
         leader[1].transport.abort()
         _LOG.info("a stream was cut off: the leader or its client went: %s", error)
     finally:
+        if (lost or losing.done()) and head.headers.get("content-type") == MULTIPLEXED:
+            writer.write(notice(_LOST))
         writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -41,6 +42,9 @@ class Standing(Protocol):
 
         """
 
+    async def leader_lost(self) -> None:
+        """Wait until the leader of now leads no more, or has not been heard of for some seconds."""
+
     async def check_role(self, node: Node, role: str) -> None:
         """Check that a node can be given another role, `manager` or `worker`.
 
@@ -75,6 +79,10 @@ class Alone:
 
     async def connect(self, caller: Caller) -> Duplex:
         raise AssertionError(f"the one manager answers {caller.name} itself")
+
+    async def leader_lost(self) -> None:
+        """Wait for ever: there is no other."""
+        await asyncio.Event().wait()
 
     async def check_role(self, node: Node, role: str) -> None:
         if role == "worker":

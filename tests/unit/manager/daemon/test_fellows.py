@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from common.clock import LoopClock
 from common.model import Service
 from common.model.service import ServiceSpec
@@ -78,3 +80,27 @@ async def test_a_suspended_leader_hears_what_it_missed_first() -> None:
         assert await reading == ""
         assert [each.name for each in own.view.services] == ["web", "db"]
         assert links.asked == ["two"]
+
+
+async def test_a_leader_is_lost_when_another_leads_or_none_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SharedLog()
+    loop = asyncio.get_running_loop()
+    async with (
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as two,
+    ):
+        known = KnownManagers(own, "own:2377")
+        fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
+        assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
+        await one.update(put("web"))
+        await asyncio.gather(own.reached(1), two.reached(1))
+        losing = asyncio.create_task(fellows.leader_lost())
+        await one.update(put("db"))
+        await asyncio.gather(own.reached(2), two.reached(2))
+        assert not losing.done()
+        await two.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
+        await losing
+        await two.resign()
+        monkeypatch.setattr("manager.daemon.fellows._SILENT_SECONDS", 0.01)
+        await fellows.leader_lost()

@@ -487,3 +487,6 @@ async def test_an_exec_is_found_by_a_manager_that_did_not_create_it(
     reply = await cluster.api.answer(Call("GET", "/exec/e1/json", caller=ADMIN))
     assert isinstance(reply, Relay)
     assert await client.error("GET", "/exec/e2/json") == (404, "No such exec instance: e2")
+    engines.cut.add(WORKER2)
+    said = "exec e2 was not found (not asked, as they do not answer: w2): try again"
+    assert await client.error("GET", "/exec/e2/json") == (503, said)

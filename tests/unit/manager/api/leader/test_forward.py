@@ -14,6 +14,7 @@ from manager.api.access.roles import Caller
 from manager.api.call import Call
 from manager.api.leader.forward import forward
 from manager.api.leader.standing import Alone, Duplex
+from manager.api.logs.stream import MULTIPLEXED, Frame, FrameReader
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -132,6 +133,40 @@ async def test_an_answer_that_is_cut_off_is_not_taken_for_whole(tmp_path: Path) 
 
     async with leader(handle, tmp_path) as follower:
         client = Client()
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(Unavailable, match="the leader was lost in the middle of its answer"):
             await forward(follower, call("GET")).run(client)
     assert client.received == b"a part"
+
+
+async def test_a_log_whose_leader_was_lost_says_so_last(tmp_path: Path) -> None:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": MULTIPLEXED})
+        await response.prepare(request)
+        await response.write(Frame(1, b"tick\n").encode())
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with leader(handle, tmp_path) as follower:
+        client = Client()
+        with pytest.raises(Unavailable):
+            await forward(follower, call("GET")).run(client)
+    assert [frame.payload for frame in FrameReader().feed(client.received)][-1].startswith(b"warning: the leader was")
+
+
+async def test_a_leader_that_leads_no_more_is_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manager.api.leader.forward._GRACE_SECONDS", 0.0)
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
+        asked.set()
+        await ended.wait()
+        return web.Response()
+
+    async with leader(handle, tmp_path) as follower:
+        monkeypatch.setattr(follower, "leader_lost", asked.wait)
+        with pytest.raises(Unavailable, match="may or may not have been done"):
+            await forward(follower, call(content_length="2")).run(Client(b"{}"))
+        ended.set()

@@ -94,14 +94,15 @@ class Managers(Cluster):
     async def all_reachable(self, hosts: Sequence[Host] = (), timeout: float = 60) -> None:
         """Wait until each of these hosts' managers (of all) says the same of all of them: one leads, others answer."""
         hosts = hosts or self.managed
+        said: list[dict[str, str]] = []
 
         async def look() -> bool:
-            said = [await self.statuses(host) for host in hosts]
+            said[:] = [await self.statuses(host) for host in hosts]
             there = [sorted(each.get(host.name, "") for host in hosts) for each in said]
             wanted = ["Leader", *["Reachable"] * (len(hosts) - 1)]
             return all(each == wanted for each in there) and said.count(said[0]) == len(said)
 
-        await self.until(look, timeout, pause=0.2)
+        await self.until(look, timeout, lambda: "\n".join(map(str, said)), pause=0.2)
 
     async def leader(self, asked: Host) -> Host:
         """Return the host whose manager leads, as another says."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -36,6 +36,14 @@ _LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Promotion:
+    """Of a node that is to become a manager `until` an instant of the loop's time; whether its worker was told."""
+
+    until: float
+    told: bool = False
+
+
 class Admitting:
     """Brings etcd's members to the managers that the store has, while this manager leads."""
 
@@ -54,7 +62,7 @@ class Admitting:
     ) -> None:
         self._promote = promote
         self._tickets = tickets
-        self._promoted: dict[str, float] = {}
+        self._promotions: dict[str, _Promotion] = {}
         self._store = store
         self._membership = membership
         self._members = members
@@ -141,7 +149,9 @@ class Admitting:
         """Have the hosts of nodes that are to be managers join as such; those that do not come are workers again."""
         while True:
             due = [node for node in self._store.view.nodes if node.spec.role == "manager" and not node.manager_status]
-            self._promoted = {node.id: self._promoted.get(node.id, math.inf) for node in due}
+            now = asyncio.get_running_loop().time()
+            begun = {node.id: self._promotions.get(node.id) or _Promotion(now + TICKET_SECONDS) for node in due}
+            self._promotions = begun
             for node in due:
                 await self._promote_one(node)
             with self._store.watch() as subscription, contextlib.suppress(TimeoutError, Lagged):
@@ -149,16 +159,23 @@ class Admitting:
                     await subscription.next()
 
     async def _promote_one(self, node: Node) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._promoted[node.id] == math.inf:
-            self._promoted[node.id] = now + TICKET_SECONDS
+        """Have a host join; its worker may not be back yet, where this manager has just begun to lead."""
+        promotion = self._promotions[node.id]
+        if promotion.told:
+            why = f"its host has not joined as a manager within {TICKET_SECONDS:g} s: see its worker's log"
+        else:
             ticket = self._tickets.give(node.id, self._membership.digest)
             try:
                 await self._promote(node.id, BecomeManager(ticket=ticket, addr=node.status.addr))
             except Unavailable as error:
-                await self._membership.give_up(node.id, f"it could not become a manager: {error.message}")
-        elif self._promoted[node.id] < now:
-            why = f"its host has not joined as a manager within {TICKET_SECONDS:g} s: see its worker's log"
+                why = f"it could not become a manager: {error.message}"
+            except FailedPrecondition as error:
+                await self._membership.give_up(node.id, f"it cannot become a manager: {error.message}")
+                return
+            else:
+                promotion.told = True
+                return
+        if promotion.until < asyncio.get_running_loop().time():
             await self._membership.give_up(node.id, why)
 
     async def _run(self) -> None:

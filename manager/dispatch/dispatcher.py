@@ -193,12 +193,15 @@ class Dispatcher:
         """Have a node's worker make its host a manager.
 
         Raises:
-            Unavailable: it is not connected, or of a release that cannot.
+            Unavailable: it is not connected.
+            FailedPrecondition: it is of a release that cannot.
 
         """
         session = self._sessions.get(node_id)
-        if session is None or not session.knows_managers:
-            raise Unavailable(f"the worker of node {node_id} is not connected, or of a release before this one")
+        if session is None:
+            raise Unavailable(f"the worker of node {node_id} is not connected")
+        if not session.knows_managers:
+            raise FailedPrecondition(f"the worker of node {node_id} is of a release before this one: upgrade its host")
         await session.send(message)
 
     async def applied(self) -> None:

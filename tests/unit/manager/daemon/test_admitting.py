@@ -1,0 +1,82 @@
+"""How a host is made a manager, where its worker cannot be told at once."""
+
+import asyncio
+import math
+import random
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+from common.clock import LoopClock
+from common.errors import FailedPrecondition, Unavailable
+from common.model import Node
+from common.model.node import NodeSpec, NodeStatus
+from common.wire.manager_messages import BecomeManager
+from manager.daemon.admitting import Admitting
+from manager.dispatch.tickets import TICKET_SECONDS, Tickets
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
+from tests.fakes.virtual_loop import run_virtual
+
+DIGEST = "0" * 50
+
+
+class Workers:
+    """The node's worker: it fails with an error until an instant of the loop's time."""
+
+    def __init__(self, error: Exception, until: float) -> None:
+        self._error = error
+        self._until = until
+        self.told_at: list[float] = []
+        self.given_up: list[tuple[float, str]] = []
+
+    async def promote(self, node_id: str, message: BecomeManager) -> None:
+        assert (node_id, message.addr) == ("w", "192.0.2.7")
+        now = asyncio.get_running_loop().time()
+        if now < self._until:
+            raise self._error
+        self.told_at.append(now)
+
+    async def give_up(self, _: str, why: str) -> None:
+        self.given_up.append((asyncio.get_running_loop().time(), why))
+
+
+async def promote_for(workers: Workers, seconds: float) -> None:
+    """Let a leader promote the node for so long; nobody joins."""
+    unused: Any = None
+    node = Node(id="w", spec=NodeSpec(role="manager"), status=NodeStatus(state="ready", addr="192.0.2.7"))
+    membership: Any = SimpleNamespace(digest=DIGEST, give_up=workers.give_up)
+    async with Store(MemoryBackend(), LoopClock()) as store:
+        await store.update(lambda tx: tx.put(node))
+        tickets = Tickets(random.Random(1), asyncio.get_running_loop().time)
+        admitting = Admitting(store, membership, unused, unused, unused, unused, "m", unused, workers.promote, tickets)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await admitting._promote_all()
+
+
+def test_a_worker_that_is_not_back_yet_is_told_when_it_is() -> None:
+    workers = Workers(Unavailable("the worker of node w is not connected"), until=7)
+    run_virtual(promote_for(workers, TICKET_SECONDS - 5))
+    assert len(workers.told_at) == 1
+    assert 7 <= workers.told_at[0] < 9
+    assert workers.given_up == []
+
+
+def test_a_worker_that_stays_away_or_does_not_join_is_given_up() -> None:
+    away = Workers(Unavailable("the worker of node w is not connected"), until=math.inf)
+    run_virtual(promote_for(away, TICKET_SECONDS + 1.5))
+    idle = Workers(Unavailable(""), until=0)
+    run_virtual(promote_for(idle, TICKET_SECONDS + 1.5))
+    for each, why in (
+        (away, "the worker of node w is not connected"),
+        (idle, "has not joined as a manager within 60 s"),
+    ):
+        assert why in each.given_up[0][1]
+        assert each.given_up[0][0] > TICKET_SECONDS
+
+
+def test_a_worker_that_never_can_is_given_up_at_once() -> None:
+    workers = Workers(FailedPrecondition("of a release before this one"), until=math.inf)
+    run_virtual(promote_for(workers, 0.5))
+    assert workers.given_up == [(0.0, "it cannot become a manager: of a release before this one")]

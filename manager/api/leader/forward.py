@@ -113,7 +113,8 @@ async def _pass_back(reader: asyncio.StreamReader, head: Head, call: Call, excha
         async for data in _body(reader, head):
             await exchange.send(data)
     except Unavailable as error:
-        if head.headers.get("content-type") == MULTIPLEXED:
+        # With details each line has to begin with those of its task.
+        if head.headers.get("content-type") == MULTIPLEXED and not call.flag("details"):
             with contextlib.suppress(ConnectionError):
                 await exchange.send(notice(error.message))
         raise

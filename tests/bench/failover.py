@@ -193,9 +193,9 @@ async def _measure(peers: Peers, name: str, rounds: int) -> list[float]:
     fault = peers.faults[name]
     found = []
     for _ in range(rounds):
+        await _first_change([peers.socket(host) for host in peers.hosts])
         leader = await peers.settled()
         paths = [peers.socket(host) for host in peers.hosts if host is not leader]
-        await _first_change(paths)
         await fault.inject(leader)
         began = time.perf_counter()
         found.append(await _slowest_change(paths) if fault.planned else await _first_change(paths) - began)

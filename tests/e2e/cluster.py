@@ -13,7 +13,7 @@ import aiohttp
 from tests.lab import Host, Lab
 from tests.lab.process import Process, Result, all_at_once
 
-READY = 30.0
+READY = 60.0
 RUNNING = "running"
 # What the tunnel carries only in parts, and a datagram's echo of it.
 TOO_LARGE = "x" * 1800

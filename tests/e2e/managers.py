@@ -91,7 +91,7 @@ class Managers(Cluster):
         found = await self.docker(host, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", check=False)
         return {line.split()[0]: line.partition(" ")[2].strip() for line in found.stdout.splitlines()}
 
-    async def all_reachable(self, hosts: Sequence[Host] = (), timeout: float = 60) -> None:
+    async def all_reachable(self, hosts: Sequence[Host] = (), timeout: float = 180) -> None:
         """Wait until each of these hosts' managers (of all) says the same of all of them: one leads, others answer."""
         hosts = hosts or self.managed
         said: list[dict[str, str]] = []

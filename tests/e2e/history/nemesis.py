@@ -69,7 +69,7 @@ class Nemesis:
             yield
         finally:
             self._faults.append(Fault(kind, names, began, time.monotonic(), isolates))
-        await self._cluster.all_reachable(timeout=90)
+        await self._cluster.all_reachable()
 
     async def _hold(self) -> None:
         await asyncio.sleep(self._rng.uniform(*HELD_SECONDS))
@@ -156,7 +156,7 @@ class Nemesis:
         async with self._fault("rolling restart", *self._cluster.managed):
             for host in self._any(3):
                 await self._cluster.restart_manager(host)
-                await self._cluster.all_reachable(timeout=90)
+                await self._cluster.all_reachable()
 
     async def _demote_and_promote(self) -> None:
         host, asked = self._any(2)

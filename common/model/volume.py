@@ -40,8 +40,12 @@ class Volume(Object):
     @property
     def eligible(self) -> bool:
         """Whether a slot without data may take this copy."""
-        partial = bool(self.data_id) and not self.generation  # a move to there has not come to its end
-        return not self.role and not self.missing_since and not partial
+        return not self.role and not self.missing_since and not self.partial
+
+    @property
+    def partial(self) -> bool:
+        """Whether what brings the data to there has not come to its end."""
+        return bool(self.data_id) and not self.generation
 
 
 class VolumeClaim(Object):

@@ -10,11 +10,10 @@ from common.errors import FailedPrecondition
 from common.model import StoredObject, Task, Transfer, Volume, VolumeClaim
 from common.model.volume import volume_id
 from common.spec.constraints import unmet
-from manager.domain.volume_claims import holds
+from common.spec.slot_volumes import named_mounts, slot_volumes
+from manager.domain.volume_claims import RETIRED, holds
 from manager.domain.volumes import node_name
 from manager.store.view import View
-
-RETIRED = "retired"
 
 
 def moved_together(node_id: str, name: str, view: View) -> tuple[str, ...]:
@@ -51,12 +50,20 @@ def check_move(transfer: Transfer, view: View) -> None:
     assert target is not None
     if transfer.source == transfer.target:
         raise FailedPrecondition(f"volume {transfer.name} is on node {target.name} already")
+    _check_group(transfer, view)
     for name in transfer.volumes:
         _check_volume(transfer, name, view)
         for claim in claims_on(transfer.source, name, view):
             for service in view.services.named(claim.service):
                 if broken := unmet(service.spec.task_template.placement, target):
                     raise FailedPrecondition(f"{claim.holder} may not be on node {target.name}: {broken}")
+
+
+def _check_group(transfer: Transfer, view: View) -> None:
+    """Refuse to part what belongs together since a slot came that has these volumes and others."""
+    if set(moved_together(transfer.source, transfer.name, view)) != set(transfer.volumes):
+        names = ", ".join(transfer.volumes)
+        raise FailedPrecondition(f"there are tasks by now that share {names} and other volumes: move them again")
 
 
 def _check_volume(transfer: Transfer, name: str, view: View) -> None:
@@ -66,13 +73,28 @@ def _check_volume(transfer: Transfer, name: str, view: View) -> None:
         raise FailedPrecondition(f"volume {name} on {where} has no mark that its data could be known by: is it there?")
     if copy.shared or copy.driver != "local" or copy.options:
         raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: it cannot be copied")
-    there = view.volumes.get(volume_id(transfer.target, name))
-    if there is not None and there.data_id != copy.data_id:
-        where = node_name(transfer.target, view)
-        raise FailedPrecondition(f"node {where} has another volume {name}: remove it first")
+    _check_target(transfer, copy, view)
+    for task in view.tasks.on_node(transfer.source):
+        mounted = {mount.source for mount in named_mounts(task)} - {each.name for each in slot_volumes(task)}
+        if task.placed and name in mounted:
+            raise FailedPrecondition(f"task {task.name} has volume {name}, too, and does not stop for a move of it")
     for other in view.transfers:
         if other.active and other.id != transfer.id and name in other.volumes:
             raise FailedPrecondition(f"volume {name} is being moved already")
+
+
+def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
+    name, where = copy.name, node_name(transfer.target, view)
+    there = view.volumes.get(volume_id(transfer.target, name))
+    if there is not None and there.data_id != copy.data_id:
+        raise FailedPrecondition(f"node {where} has another volume {name}: remove it first")
+    if there is not None and there.generation > copy.generation and not there.missing_since:
+        raise FailedPrecondition(
+            f"node {where} has a newer copy of volume {name}, as a move came close to its end or the manager was "
+            f"restored from before one: 'volume rm {where}/{name}', or 'volume claim' it"
+        )
+    for claim in claims_on(transfer.target, name, view):
+        raise FailedPrecondition(f"{claim.holder} gets a volume {name} of its own on node {where}")
 
 
 def is_stopped(node_id: str, name: str, view: View) -> bool:
@@ -84,16 +106,10 @@ def is_stopped(node_id: str, name: str, view: View) -> bool:
 
 
 def users(transfer: Transfer, view: View) -> list[Task]:
-    """List the tasks that may still write to what is moved."""
-    slots = {
-        (claim.service, claim.slot)
-        for name in transfer.volumes
-        for claim in view.volume_claims.named(name)
-        if claim.node_id == transfer.source
-    }
-    return [
-        task for task in view.tasks.on_node(transfer.source) if task.placed and (task.service_name, task.slot) in slots
-    ]
+    """List the tasks that may still write to what is moved, whether their slots have claims to it or not."""
+    moved = set(transfer.volumes)
+    tasks = (task for task in view.tasks.on_node(transfer.source) if task.placed)
+    return [task for task in tasks if any(each.name in moved for each in slot_volumes(task))]
 
 
 def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ...]:
@@ -106,6 +122,7 @@ def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ..
     latest = view.transfers.get(transfer.id)
     if latest is None or latest.phase != "last":
         raise FailedPrecondition("the move was ended meanwhile")
+    _check_group(transfer, view)
     found: list[StoredObject] = []
     for name in transfer.volumes:
         copy = view.volumes.get(volume_id(transfer.source, name))

@@ -13,6 +13,7 @@ from common.spec.slot_volumes import SlotVolume, slot_volumes
 from common.spec.volumes import POLICY_LABEL, WRITERS_LABEL
 from manager.store.view import View
 
+RETIRED = "retired"
 # States in which a task's engine has made its container, and with it the volumes, whatever was said of that.
 _WITH_CONTAINER = frozenset({TaskState.STARTING, TaskState.RUNNING, TaskState.COMPLETE})
 
@@ -24,6 +25,7 @@ class Claims:
     view: View
     _added: dict[str, VolumeClaim] = field(default_factory=dict)
     _open: dict[tuple[str, str], dict[str, bool]] = field(default_factory=dict)
+    _unfit: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def get(self, service: str, slot: int, volume: str) -> VolumeClaim | None:
         """Return a slot's claim, if it counts."""
@@ -57,9 +59,29 @@ class Claims:
             claims = [claim for claim in self.named(volume) if in_use(claim, self.view)]
             others = {claim.node_id for claim in claims if claim.service != service}
             seen = self.view.volumes.named(volume)
-            copies = {copy.node_id for copy in seen if copy.eligible and not copy.shared} | others
+            copies = {copy.node_id for copy in seen if copy.eligible and not copy.shared}
+            copies = (copies - self.unfit_nodes(volume)) | others
             own = {claim.node_id for claim in claims if claim.service == service}
             found = self._open[service, volume] = {node_id: node_id in others for node_id in copies - own}
+        return found
+
+    def unfit_nodes(self, volume: str) -> frozenset[str]:
+        """Name the nodes where a volume of this name is not to be used: a copy goes there, or what is there is old.
+
+        Old is what was moved away, and what has the lineage of data that is claimed elsewhere.
+        """
+        found = self._unfit.get(volume)
+        if found is None:
+            there = {copy.node_id: copy for copy in self.view.volumes.named(volume) if not copy.missing_since}
+            homes = {claim.node_id for claim in self.named(volume)}
+            lineages = {there[node_id].data_id for node_id in homes & there.keys()} - {""}
+            old = {
+                node_id
+                for node_id, copy in there.items()
+                if node_id not in homes and (copy.partial or copy.role == RETIRED or copy.data_id in lineages)
+            }
+            coming = {each.target for each in self.view.transfers if each.active and volume in each.volumes}
+            found = self._unfit[volume] = frozenset(old | coming)
         return found
 
 

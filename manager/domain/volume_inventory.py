@@ -43,7 +43,7 @@ def decide(inventory: Inventory, view: View, now: float) -> Decision:
         new = _record(inventory.node_id, each, old, view, now)
         if new != old:
             put.append(new)
-        if not new.missing_since:
+        if not new.missing_since and not new.partial:
             put += _bound(inventory.node_id, each.name, view)
     for old in () if inventory.cut else view.volumes.on_node(inventory.node_id):
         if old.name in seen:

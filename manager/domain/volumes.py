@@ -25,9 +25,14 @@ _AWAY = {"drain": "drained", "pause": "paused"}
 
 @dataclass(frozen=True, slots=True)
 class Anywhere:
-    """The slot has no data that binds it. `alone`: what is placed next is to be placed with this in view."""
+    """The slot has no data that binds it. `alone`: what is placed next is to be placed with this in view.
+
+    `unfit`: the nodes where a volume of its name is not to be used, and `volume` is one that is why.
+    """
 
     alone: bool = False
+    unfit: frozenset[str] = frozenset()
+    volume: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,15 @@ Places: TypeAlias = Anywhere | Only | Nowhere
 def places(task: Task, claims: Claims) -> Places:
     """Say where a task that is to be placed may be for its data."""
     wanted = bound_volumes(task, claims.view)
+    where = _places(task, wanted, claims)
+    if isinstance(where, Only):
+        moving = (_moving(where.node_id, each.name, claims.view) for each in wanted)
+        reason = next(filter(None, moving), "")
+        return Nowhere(reason) if reason else where
+    return where
+
+
+def _places(task: Task, wanted: tuple[SlotVolume, ...], claims: Claims) -> Places:
     if not wanted:
         return Anywhere()
     tied: dict[str, str] = {}  # node → the volume that is there
@@ -71,7 +85,10 @@ def places(task: Task, claims: Claims) -> Places:
         return _where_tied(tied, choices, claims.view)
     if choices:
         return _choose(task, choices, claims)
-    return Anywhere(alone=any(each.scope == "one" for each in wanted))
+    unfit = {each.name: claims.unfit_nodes(each.name) for each in wanted}
+    nodes = frozenset[str]().union(*unfit.values())
+    alone = bool(nodes) or any(each.scope == "one" for each in wanted)
+    return Anywhere(alone, nodes, next((name for name, found in unfit.items() if found), ""))
 
 
 def _where_tied(tied: dict[str, str], choices: list[tuple[SlotVolume, dict[str, bool]]], view: View) -> Only | Nowhere:
@@ -100,7 +117,7 @@ def _unavailable(claim: VolumeClaim, view: View) -> str:
     release = f"swarm-manager volume release {claim.volume} to start empty"
     if view.nodes.get(claim.node_id) is None:
         return f"volume {claim.volume} was on node {claim.node_id}, which was removed: restore it, or {release}"
-    if moving := _moving(claim, view):
+    if moving := _moving(claim.node_id, claim.volume, view):
         return moving
     copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
     if copy is None or not copy.missing_since:
@@ -109,11 +126,11 @@ def _unavailable(claim: VolumeClaim, view: View) -> str:
     return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: restore it, or {release}"
 
 
-def _moving(claim: VolumeClaim, view: View) -> str:
+def _moving(node_id: str, volume: str, view: View) -> str:
     for each in view.transfers:
-        if each.phase == "last" and each.source == claim.node_id and claim.volume in each.volumes:
+        if each.phase == "last" and each.source == node_id and volume in each.volumes:
             way = f"from {node_name(each.source, view)} to {node_name(each.target, view)}"
-            return f"volume {claim.volume} is moved {way}: the last pass"
+            return f"volume {volume} is moved {way}: the last pass"
     return ""
 
 
@@ -205,6 +222,12 @@ def waits_elsewhere(volume: str, node_id: str, view: View) -> str:
     return f"waits for volume {volume}, which is on {node_name(node_id, view)}"
 
 
+def is_unfit(volume: str, node_id: str, view: View) -> str:
+    """Say why a slot without data does not get the volume that is on a node."""
+    where = node_name(node_id, view)
+    return f"volume {volume} on {where} is old or not whole: swarm-manager volume rm {where}/{volume} makes room"
+
+
 def waits_for(volume: str, node_id: str, view: View) -> str:
     """Say why a task cannot be where its data is, as far as its node's state is why; empty where it is not."""
     node = view.nodes.get(node_id)
@@ -236,6 +259,8 @@ def settle(task: Task, claims: Claims) -> tuple[Task, tuple[StoredObject, ...]] 
         return task, ()
     where = places(replace(task, node_id=""), claims)
     if isinstance(where, Nowhere) or (isinstance(where, Only) and where.node_id != task.node_id):
+        return None
+    if isinstance(where, Anywhere) and task.node_id in where.unfit:
         return None
     found: list[StoredObject] = []
     data: list[TaskVolume] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from common.errors import InvalidArgument
@@ -106,6 +106,10 @@ class Pipeline:
             if not each.accepts(load):
                 return False
         return True
+
+    def but_for(self, nodes: frozenset[str], volume: str) -> Pipeline:
+        """Return the filters that rule these nodes out, too: what they have as `volume` is not to be used."""
+        return replace(self, changing=(*self.changing, _unfit(nodes, volume))) if nodes else self
 
     def accepts(self, load: NodeLoad) -> bool:
         """Whether a node that takes tasks takes one of these now."""
@@ -293,6 +297,14 @@ def _platforms(platforms: tuple[tuple[str, str], ...]) -> Filter:
 def _normal(platform: Platform) -> tuple[str, str]:
     architecture = platform.architecture.lower()
     return platform.os.lower(), _ARCHITECTURES.get(architecture, architecture)
+
+
+def _unfit(nodes: frozenset[str], volume: str) -> Filter:
+    def accepts(load: NodeLoad) -> bool:
+        return load.id not in nodes
+
+    text = f"an old or unfinished copy of volume {volume} (see 'volume ls') on"
+    return Filter(accepts, text + " 1 node", text + " {} nodes", ("unfit", nodes))
 
 
 def _host_ports(wanted: tuple[tuple[PortKey, str], ...]) -> Filter:

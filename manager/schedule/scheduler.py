@@ -150,8 +150,8 @@ class _Work:
                 case volumes.Only(node_id=node_id, volume=volume):
                     self._confirm(group, [(task, node_id, volume)], rules, share)
                     share -= 1
-                case volumes.Anywhere(alone=True):
-                    self._place_freely(group, iter((task,)), 1, rules, share)
+                case volumes.Anywhere(alone=True) as where:
+                    self._place_freely(group, iter((task,)), 1, rules.but_for(where.unfit, where.volume), share)
                     share -= 1
                 case volumes.Anywhere():
                     free.append(task)
@@ -163,6 +163,8 @@ class _Work:
             return where
         if isinstance(where, volumes.Only) and where.node_id != task.node_id:
             return volumes.Nowhere(volumes.waits_elsewhere(where.volume, where.node_id, self.view))
+        if isinstance(where, volumes.Anywhere) and task.node_id in where.unfit:
+            return volumes.Nowhere(volumes.is_unfit(where.volume, task.node_id, self.view))
         return volumes.Only(task.node_id, "")
 
     def _place_freely(self, group: Group, tasks: Iterator[Task], free: int, rules: Pipeline, share: int) -> bool:

@@ -33,11 +33,11 @@ from manager.store.backend import Backend
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.view import View
-from tests.sim.disks import Ledger
 from tests.sim.host import Habits, Host
 from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
 from tests.sim.operator import Operator, remove_if_down
 from tests.sim.scaling import Loads
+from tests.sim.volumes.disks import Ledger
 
 T = TypeVar("T")
 

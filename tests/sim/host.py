@@ -37,8 +37,8 @@ from common.wire.messages import (
 from common.wire.usage_messages import Measure, TaskUsage, Usage
 from common.wire.volume_copy import CONTROL
 from common.wire.volume_messages import ReportVolumes, VolumeReport
-from tests.sim.copies import SimTransfers
-from tests.sim.disks import Disk, Ledger
+from tests.sim.volumes.copies import SimTransfers
+from tests.sim.volumes.disks import Disk, Ledger
 
 MEMORY = 1000
 CORES = 8

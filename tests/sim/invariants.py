@@ -33,6 +33,7 @@ from tests.sim.specifications import impossible
 from tests.sim.startorder import out_of_order
 from tests.sim.statuses import misleading
 from tests.sim.updates import Canaries, Progress, unasked
+from tests.sim.volumes.moves import unmoved
 
 OLD_TASK_PATIENCE = 60.0
 # More than the largest story makes.
@@ -118,6 +119,7 @@ class CheckedBackend:
             self._job(service_id)
         self._say_all(misplaced(view, change_set), misfiled(view, change_set), unasked(view, change_set))
         self._say_all(paced(view, change_set), beside(view, change_set), impossible(view, change_set))
+        self._say_all(unmoved(view, change_set))
         for watch in (self._canaries, self._progress, self._backoff, self._goodbyes):
             self._say_all(watch.look(view, change_set, now))
         if len(self.history) > MOST_CHANGES:

@@ -11,6 +11,7 @@ from manager.store.changes import ChangeSet
 from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim.placement import Complaint, same_ports
+from tests.sim.volumes.moves import is_in_last_pass
 
 CANARY = "swarm.x.canary"
 DEADLINE = "swarm.x.progress-deadline"
@@ -95,6 +96,8 @@ def _told(view: View, service: Service, task: Task) -> Iterator[Complaint]:
 
 def _as_wanted(view: View, service: Service, task: Task) -> bool:
     """Whether nothing speaks against a task: how it was made, its node, a move, another execution, being enforced."""
+    if is_in_last_pass(view, task):
+        return False
     node, template = view.nodes.get(task.node_id), service.spec.task_template
     if node is None or node.status.state == "down" or node.spec.availability == "drain" or task.moving_to:
         return False

@@ -15,7 +15,7 @@ from random import Random
 from common.errors import FailedPrecondition, SwarmError
 from common.model.task import Task
 from common.model.volume import TaskVolume
-from common.spec.slot_volumes import slot_volumes
+from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import is_anonymous
 from common.wire.admission import ENTRIES_BYTES, fitting, size_of
 from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
@@ -100,11 +100,12 @@ class Inventory:
             FailedPrecondition: one has not.
 
         """
-        for each in task.volumes:
-            volume = await self._engine.volume(each.name)
+        known = {each.name: each for each in task.volumes}
+        others = dict.fromkeys(mount.source for mount in named_mounts(task) if mount.source not in known)
+        for name in (*known, *others):
+            volume = await self._engine.volume(name)
             mark = await self._marks.read(volume) if volume is not None else None
-            why = _why_not(each, volume, mark)
-            if why:
+            if why := _why_not(known[name], volume, mark) if name in known else _not_whole(name, mark):
                 self.look_soon()
                 raise FailedPrecondition(why)
 
@@ -141,6 +142,13 @@ def _why_not(wanted: TaskVolume, volume: EngineVolume | None, mark: Mark | None)
     if mark.generation != wanted.generation:
         return f"volume {wanted.name} has data of generation {mark.generation}, not {wanted.generation}"
     return ""
+
+
+def _not_whole(name: str, mark: Mark | None) -> str:
+    """Say that what brings a volume here has not come to its end; empty if that is not so."""
+    if mark is None or mark.generation:
+        return ""
+    return f"volume {name} on this host is not whole: it is being brought here, or that was broken off"
 
 
 def _seen(volume: EngineVolume, mark: Mark | None) -> SeenVolume:

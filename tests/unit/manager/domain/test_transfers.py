@@ -18,6 +18,7 @@ from tests.fakes.volumes import claim, copy, running, service, task
 from tests.unit.manager.schedule.worlds import node
 
 DB = service("db", "data", "files")
+EVERYWHERE = service("logs", "data")
 MOVE = Transfer(id="m", volumes=("data",), source="a", target="b")
 
 
@@ -68,6 +69,13 @@ def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClai
         ((copy("a", "data"), able("b", state="down")), "node b is not ready, or its worker is too old"),
         ((copy("a", "data"), node("b")), "node b is not ready, or its worker is too old"),
         ((copy("a", "data"), replace(MOVE, id="other")), "volume data is being moved already"),
+        ((copy("a", "data"), copy("b", "data", generation=2)), "node b has a newer copy of volume data"),
+        ((copy("a", "data"), claim("db.2", "data", "b")), "db.2 gets a volume data of its own on node b"),
+        ((copy("a", "data"), running(EVERYWHERE, "a", slot=0)), "has volume data, too, and does not stop"),
+        (
+            (copy("a", "data"), claim("db.1", "data", "a"), claim("db.1", "files", "a")),
+            "there are tasks by now that share data and other volumes: move them again",
+        ),
     ],
 )
 def test_a_move_that_cannot_be_is_refused(values: tuple[StoredObject, ...], why: str) -> None:
@@ -101,7 +109,7 @@ def test_users_are_the_tasks_that_may_still_write() -> None:
     stopped: Task = running(DB, "a", number=2)
     stopped = replace(stopped, status=replace(stopped.status, state=TaskState.SHUTDOWN))
     view = world(claim("db.1", "data", "a"), running(DB, "a"), stopped, running(DB, "a", slot=2))
-    assert [each.id for each in users(MOVE, view)] == ["db.1.1"]
+    assert [each.id for each in users(MOVE, view)] == ["db.1.1", "db.2.1"]  # the second slot has no claim yet
 
 
 def test_the_commit_makes_the_target_the_place_of_the_data() -> None:
@@ -119,6 +127,16 @@ def test_the_commit_makes_the_target_the_place_of_the_data() -> None:
     found = {each.node_id: (each.generation, each.role) for each in view.volumes}
     assert found == {"a": (4, "retired"), "b": (5, "")}
     assert [(each.phase, each.downtime) for each in view.transfers] == [("done", 2.5)]
+
+
+def test_a_slot_that_came_meanwhile_is_not_parted_from_its_data() -> None:
+    moving = replace(MOVE, phase="last")
+    view = world(copy("a", "data"), copy("a", "files"), claim("db.1", "data", "a"), moving)
+    commit(MOVE, view, 5.0)
+    view.of(VolumeClaim).put(claim("app.1", "data", "a"))
+    view.of(VolumeClaim).put(claim("app.1", "files", "a"))
+    with pytest.raises(FailedPrecondition, match="share data and other volumes"):
+        commit(MOVE, view, 5.0)
 
 
 @pytest.mark.parametrize("phase", ["copying", "failed", "done"])

@@ -96,3 +96,10 @@ def test_a_list_ends_with_its_last_part_and_is_bounded() -> None:
     found = reports.take(VolumeReport())
     assert found is not None
     assert (len(found.volumes), found.cut) == (MOST_VOLUMES, True)
+
+
+def test_no_claim_binds_to_what_is_not_whole() -> None:
+    """A slot came to a node before it was known that a copy to there had broken off: it is free to go elsewhere."""
+    waits = task(DB, node_id="a")
+    view = hear(world(waits, claim("db.1", "data", "a", bound=False, task_id=waits.id)), seen(generation=0))
+    assert [each.bound for each in view.volume_claims] == [False]

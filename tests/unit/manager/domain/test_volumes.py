@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from common.model import StoredObject, Task, TaskState, TaskStatus, Volume, VolumeClaim
+from common.model import StoredObject, Task, TaskState, TaskStatus, Transfer, Volume, VolumeClaim
 from common.model.node import NodeSpec
 from common.model.service import Global, ServiceMode
 from manager.domain.volume_claims import Claims, data_node, has_one_writer, holders
@@ -224,6 +225,32 @@ def test_a_task_on_its_datas_node_is_tied_unless_fresh() -> None:
     assert data_node(running(service("web"), "b"), view) == ""
 
 
+@pytest.mark.parametrize(
+    "there",
+    [
+        copy("b", "data", "e" * 32, generation=0),
+        copy("b", "data", "e" * 32, role="retired"),
+        copy("b", "data", generation=2),  # marked by a move that came to no commit
+        Transfer(id="m", volumes=("data",), source="a", target="b"),
+    ],
+)
+def test_no_slot_begins_on_what_is_old_or_not_whole(there: StoredObject) -> None:
+    view = world(service("db", "data", replicas=2), claim("db.1", "data", "a"), copy("a", "data"), there)
+    assert where(view, task(DB, slot=2)) == Anywhere(alone=True, unfit=frozenset({"b"}), volume="data")
+    assert settled(view, task(DB, slot=2), "b") is None
+    assert settled(view, task(DB, slot=2), "c") is not None
+
+
+def test_nobody_joins_a_copy_in_its_last_pass() -> None:
+    app = service("app", "data")
+    view = world(DB, app, claim("db.1", "data", "a"), copy("a", "data"))
+    move = Transfer(id="m", volumes=("data",), source="a", target="b")
+    view.of(Transfer).put(move)
+    assert where(view, task(app)) == Only("a", "data")
+    view.of(Transfer).put(replace(move, phase="last"))
+    assert where(view, task(app)) == Nowhere("volume data is moved from a to b: the last pass")
+
+
 def test_writers_may_be_many_by_the_services_word() -> None:
     many = service("app", "data", volume_writers="many")
     view = world(DB, many)
@@ -271,6 +298,9 @@ def test_a_slot_is_never_placed_away_from_its_data(known: list[VolumeClaim | Vol
         case Only(node_id=node_id):
             assert own <= {node_id}
             chosen = node_id
+        case Anywhere(unfit=unfit) if chosen in unfit:
+            assert settled(view, wanted, chosen) is None
+            return
         case Anywhere():
             assert not own
         case Nowhere():

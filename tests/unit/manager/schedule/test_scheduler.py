@@ -11,6 +11,7 @@ from common.model import TaskState, TaskStatus
 from common.model.node import PlainContainers
 from common.model.service import PortConfig
 from manager.schedule.scheduler import REWORD_AFTER
+from tests.fakes.volumes import copy, spec
 from tests.unit.manager.schedule.worlds import (
     NOW,
     World,
@@ -281,3 +282,16 @@ def test_a_decision_is_full_with_preferences_on_many_nodes():
     nodes = (node(f"n{i:03}", labels={"zone": f"z{i % 3}"}) for i in range(400))
     world = World(*nodes, *(task(f"t{i}", f"s{i}", placed_by(spread=("node.labels.zone",))) for i in range(1000)))
     assert len(world.decide(limit=1000).decision.put) == 1000
+
+
+def test_no_task_goes_beside_an_unfinished_copy():
+    partial = copy("a", "data", generation=0)
+    waiting = task("t", spec=spec("data"))
+    world = World(node("a"), node("b"), partial, waiting)
+    world.decide()
+    assert world.nodes_of() == ["b"]
+    alone = World(node("a"), partial, waiting)
+    alone.decide()
+    assert alone.error_of("t") == (
+        "no suitable node (an old or unfinished copy of volume data (see 'volume ls') on 1 node)"
+    )

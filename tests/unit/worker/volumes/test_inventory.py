@@ -168,3 +168,18 @@ def test_a_task_starts_on_no_other_data(names: tuple[str, ...], mark: Mark | Non
             await found.check(wanted)
 
     run_virtual(story())
+
+
+def test_a_task_starts_on_nothing_that_is_not_whole() -> None:
+    """A slot without data may have come to a host to which a move brings a volume of that name."""
+
+    async def story() -> None:
+        host = Host("data")
+        found = Inventory(host, host, Random(1), dict)  # type: ignore[arg-type]
+        host.marks["data"] = Mark("a" * 32, 1)
+        await found.check(DB)
+        host.marks["data"] = Mark("a" * 32, 0)
+        with pytest.raises(FailedPrecondition, match="volume data on this host is not whole"):
+            await found.check(DB)
+
+    run_virtual(story())

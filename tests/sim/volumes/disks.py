@@ -73,6 +73,9 @@ class Disk:
         assert task.spec.container_spec is not None
         expanded = expand_spec(task.spec.container_spec, context(task, self._node_id, NodeDescription()))
         for mount in expanded.mounts:
+            if mount.source in self.volumes and not self.volumes[mount.source].generation:
+                return f"volume {mount.source} is not whole"
+        for mount in expanded.mounts:
             if mount.type == "volume" and mount.source not in self.volumes:
                 self.volumes[mount.source] = SimVolume(f"{self._rng.getrandbits(128):032x}")
         return ""

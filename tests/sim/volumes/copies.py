@@ -16,7 +16,7 @@ import msgspec
 
 from common.errors import FailedPrecondition, ResourceExhausted, SwarmError, Unavailable, of_code
 from common.wire.volume_copy import Ends, Order
-from tests.sim.disks import Disk, SimVolume
+from tests.sim.volumes.disks import Disk, SimVolume
 from worker.interfaces import EngineVolume, Mark
 from worker.volumes.copy.control import AnyReport, Failed, Passed, Ready, Stopped
 from worker.volumes.copy.process import CopyProcess
@@ -129,7 +129,8 @@ class _Half:
             self._say(_Line(numbers=dict(self._volume().numbers)))
             while (line := await self._hear()).end != "stop":
                 await self._step(0.1)
-                self._volume().numbers.update(line.numbers)
+                for key, number in line.numbers.items():
+                    self._volume().numbers[key] = number
                 if line.end:
                     self._say(_Line(numbers=dict(self._volume().numbers), end=line.end))
 

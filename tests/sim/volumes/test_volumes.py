@@ -1,0 +1,113 @@
+"""Data stays with its task: seeded clusters whose containers count in volumes, under faults and operators.
+
+A failing seed is replayed with `SIM_SEED=n tests/run sim -k volumes_replay -n 0`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from common.model import Service, TaskState
+from common.model.container import ContainerSpec, Mount
+from common.model.service import Replicated, RestartPolicy, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig
+from manager.domain.defaults import fill_defaults
+from tests.fakes.volumes import mount
+from tests.sim import clock
+from tests.sim.cluster import Cluster
+from tests.sim.invariants import Broken
+from tests.sim.volumes.trouble import Trouble
+
+# Each takes about as long as eight of the other seeds.
+SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "30"))
+PART = 20
+FAULTS_SECONDS = 60.0
+REST_SECONDS = 400.0
+# What a slot may wait for that an operator has to see to.
+WAITS = ("volume", "no node has both")
+
+
+def service(name: str, rng: random.Random) -> Service:
+    """Make a service with one or two volumes, of its own or shared with others."""
+    data = rng.choice(["data", f"{name}_data", f"{name}_data"])
+    mounts: list[Mount] = [mount(data)]
+    if rng.random() < 0.3:
+        mounts.append(mount(rng.choice(["files", "data-{{.Task.Slot}}"])))
+    if rng.random() < 0.3:
+        mounts = [mount(data, rng.choice(["slot", "one"]))]
+    labels = {"swarm.x.volume-policy": "fresh"} if name == "cache" else {}
+    template = TaskSpec(
+        container_spec=ContainerSpec(image="v1", mounts=tuple(mounts)), restart_policy=RestartPolicy(delay=0)
+    )
+    replicas = 1 if mounts[0] == mount(data, "one") else 3
+    mode = ServiceMode(replicated=Replicated(replicas=rng.randint(1, replicas)))
+    update = UpdateConfig(order=rng.choice(["start-first", "stop-first"]), parallelism=0, monitor=0)
+    spec = ServiceSpec(name=name, labels=labels, task_template=template, mode=mode, update_config=update)
+    return Service(id=f"{name}-{rng.getrandbits(32):08x}", spec=fill_defaults(spec))
+
+
+def unsettled(cluster: Cluster) -> list[str]:
+    """Name the slots that neither run nor say which data they wait for."""
+    found = []
+    for each in cluster.view.services:
+        live = [task for task in cluster.view.tasks.of_service(each.id) if task.live]
+        if len(live) != each.spec.mode.replicas:
+            found.append(f"{each.name} has {len(live)} tasks of {each.spec.mode.replicas}")
+        waiting = [task for task in live if task.status.state is not TaskState.RUNNING]
+        found += [f"{task.id} is {task.status}" for task in waiting if not any(why in task.status.err for why in WAITS)]
+    found += [f"the move of {each.name} is {each.phase}" for each in cluster.view.transfers if each.active]
+    return found
+
+
+async def scenario(seed: int) -> Counter[tuple[str, str]]:
+    """Live through one seed; return what was done to moves."""
+    rng = random.Random(f"volumes/{seed}")
+    cluster = Cluster(seed, heartbeat=1.0, latency=rng.choice([0.0, 0.05]), commit=rng.choice([0.002, 0.002, 0.5]))
+    cluster.habits.rejected = rng.choice([0.0, 0.1])
+    cluster.habits.failing = rng.choice([0.0, 0.2])
+    cluster.ledger.fresh.add("cache")
+    faults = rng.choice([0.0, 0.0, 0.3])
+    trouble = Trouble(cluster, rng)
+    try:
+        async with cluster.running():
+            for number in range(1, rng.randint(2, 5) + 1):
+                (await cluster.add_host(f"node{number}")).copies.faults = faults
+            for name in ("db", "app", "cache"):
+                await cluster.create(service(name, rng))
+            end = cluster.clock.now() + FAULTS_SECONDS
+            while cluster.clock.now() < end:
+                await asyncio.sleep(rng.expovariate(0.4))
+                await trouble.happen()
+                cluster.check()
+            await trouble.calm_down()
+            await settle(cluster)
+            assert cluster.ledger.starts, "containers write"
+            return trouble.struck
+    except BaseException as error:
+        error.add_note(f"replay: SIM_SEED={seed} tests/run sim -k volumes_replay -n 0")
+        error.add_note("\n".join(["what happened:", *trouble.log]))
+        raise
+
+
+async def settle(cluster: Cluster) -> None:
+    end = cluster.clock.now() + REST_SECONDS
+    while found := unsettled(cluster):
+        if cluster.clock.now() > end:
+            raise Broken("\n".join(["the cluster does not come to rest:", *found, *cluster.backend.history[-30:]]))
+        await asyncio.sleep(2.0)
+        cluster.check()
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, PART))
+def test_data_stays_with_its_task(first: int) -> None:
+    for seed in range(first, first + PART):
+        clock.run(scenario(seed))
+
+
+@pytest.mark.skipif("SIM_SEED" not in os.environ, reason="replays one seed: SIM_SEED=n")
+def test_volumes_replay() -> None:
+    clock.run(scenario(int(os.environ["SIM_SEED"])))

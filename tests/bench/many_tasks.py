@@ -1,0 +1,123 @@
+"""Many tasks: with 100,000 in the store of three managers, how long a join and a takeover take, and how much memory.
+
+Three hosts of the lab, without engines and workers, so that all tasks wait for a node: what is measured is managers and
+etcd. A join is from the command to a manager that answers with all services; a takeover from SIGKILL at the leader to a
+change that a follower has passed on, and to the task that the next leader has made for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.bench.table import print_table
+from tests.e2e.managers import SOCKET, SOCKET_PATH
+from tests.lab import Host, Lab, Process
+from tests.lab.namespaces import children_of
+
+TASKS, OF_A_SERVICE = 100_000, 1_000
+READY = 120.0
+PATIENCE = 600.0
+PAUSE = 0.02
+
+
+def service(name: str, replicas: int) -> dict[str, Any]:
+    template = {"ContainerSpec": {"Image": "web:lab", "Env": [f"SERVICE={name}"]}}
+    return {"Name": name, "TaskTemplate": template, "Mode": {"Replicated": {"Replicas": replicas}}}
+
+
+async def call(host: Host, method: str, path: str, body: Any = None) -> Any:
+    """Ask the manager of a host; None when it refuses or cannot be reached."""
+    connector = aiohttp.UnixConnector(path=f"/proc/{host.pid}/root{SOCKET_PATH}")
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
+        try:
+            async with http.request(method, f"http://manager{path}", json=body) as answer:
+                return await answer.json() if answer.status < 300 else None
+        except (aiohttp.ClientError, OSError):
+            return None
+
+
+async def tasks_of(host: Host, name: str) -> int:
+    found = await call(host, "GET", f"/tasks?filters={json.dumps({'service': [name]})}")
+    return len(found or ())
+
+
+async def until(host: Host, name: str, count: int) -> None:
+    """Wait until a service has so many tasks."""
+    began = time.perf_counter()
+    while await tasks_of(host, name) < count:
+        if time.perf_counter() - began > PATIENCE:
+            raise RuntimeError(f"{name} has not {count} tasks after {PATIENCE:g} s")
+        await asyncio.sleep(PAUSE)
+
+
+def megabytes(pid: int) -> float:
+    """Return the resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) / 1024
+
+
+async def join(first: Host, joining: Host) -> tuple[Process, float]:
+    token = (await first.run("swarm-manager", "-H", SOCKET, "join-token", "-q", "manager")).stdout.strip()
+    began = time.perf_counter()
+    command = ("swarm-manager", "join", "--foreground", "--token", token, f"{first.ip}:2377")
+    process = await joining.spawn(*command, name="manager", ready=READY)
+    while not await call(joining, "GET", "/services"):
+        await asyncio.sleep(PAUSE)
+    return process, time.perf_counter() - began
+
+
+async def measure(tasks: int) -> list[list[object]]:
+    rows: list[list[object]] = []
+    async with Lab("many-tasks", hosts=3, client=False, engine=False) as lab:
+        first, second, third = lab.hosts
+        init = ("swarm-manager", "init", "--store", "etcd", "--foreground", "--advertise-addr", first.ip)
+        leader = await first.spawn(*init, name="manager", ready=READY)
+        began = time.perf_counter()
+        names = [f"s{number}" for number in range(tasks // OF_A_SERVICE)]
+        for name in names:
+            assert await call(first, "POST", "/services/create", service(name, OF_A_SERVICE))
+        for name in names:
+            await until(first, name, OF_A_SERVICE)
+        rows.append([f"{tasks:,} tasks made and stored, s", time.perf_counter() - began])
+        followers = []
+        for word, host in (("second", second), ("third", third)):
+            process, took = await join(first, host)
+            followers.append(process)
+            rows.append([f"the {word} manager joins, s", took])
+        for word, process in (("leader", leader), ("follower", followers[0])):
+            (etcd,) = children_of(process.pid)
+            rows += [[f"memory of the {word}, MB", megabytes(process.pid)]]
+            rows += [[f"memory of the {word}'s etcd, MB", megabytes(etcd)]]
+        rows += await take_over(leader, second)
+    return rows
+
+
+async def take_over(leader: Process, asked: Host) -> list[list[object]]:
+    leader.kill(signal.SIGKILL)
+    began = time.perf_counter()
+    while not await call(asked, "POST", "/services/create", service("after", 1)):
+        await asyncio.sleep(PAUSE)
+    changed = time.perf_counter() - began
+    await until(asked, "after", 1)
+    decided = time.perf_counter() - began
+    return [["leader killed to the first change, s", changed], ["leader killed to the first decision, s", decided]]
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tests/bench/run many_tasks --", description=__doc__)
+    parser.add_argument("--tasks", type=int, default=TASKS)
+    options = parser.parse_args(argv)
+    print_table(
+        f"Three managers with {options.tasks:,} tasks", ["what", "measured"], asyncio.run(measure(options.tasks))
+    )
+    return 0

@@ -188,13 +188,20 @@ class ManagerMembership:
                     f"node {taken.id} ({taken.name}) is the manager at {request.addr} already: demote it and remove it "
                     "('swarm-manager node demote', 'node rm') if its host was set up anew"
                 )
+            here = split_address(request.addr)[0]
+            worker = next((each for each in tx.nodes if each.agent and each.status.addr == here), None)
+            if worker is not None:  # a host has one row
+                raise FailedPrecondition(
+                    f"the worker of that host is node {worker.id} ({worker.name}) of this cluster: make it a manager "
+                    f"with 'swarm-manager node promote {worker.id}'"
+                )
             node = hostnames.with_new_name(
                 tx,
                 Node(
                     id=new_id(self._rng),
                     spec=NodeSpec(role="manager"),
                     description=NodeDescription(hostname=request.hostname),
-                    status=NodeStatus(state="ready", addr=split_address(request.addr)[0]),
+                    status=NodeStatus(state="ready", addr=here),
                     manager_status=status,
                     manager_serials=(serial,),
                     etcd_addr=request.peer_addr,

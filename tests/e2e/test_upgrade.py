@@ -7,7 +7,6 @@ from typing import Any, Literal
 import pytest
 
 from tests.e2e.ci import long
-from tests.e2e.cluster import READY
 from tests.e2e.history.checker import violations
 from tests.e2e.history.life import Life
 from tests.e2e.history.record import Fault
@@ -98,11 +97,8 @@ async def to_three_managers(cluster: FromOne) -> None:
     said = await cluster.boss.run("swarm-manager", "convert", "--to", "etcd")
     assert "all compared" in said.stdout
     await cluster.start_manager()
-    token = (await cluster.swarm("join-token", "-q", "manager")).stdout.strip()
-    joined = cluster.hosts[1]
-    join = ("swarm-manager", "join", "--foreground", "--token", token, f"{cluster.boss.ip}:2377")
-    await joined.spawn(*join, name="manager", ready=READY)
-    await cluster.docker(joined, "node", "promote", cluster.hosts[2].name)
+    for host in cluster.hosts[1:]:
+        await cluster.docker(cluster.boss, "node", "promote", host.name)
     await cluster.all_reachable(cluster.hosts)
 
 

@@ -1,0 +1,87 @@
+"""Which rows hosts get that join as managers."""
+
+import random
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from common.clock import SystemClock
+from common.errors import FailedPrecondition
+from common.model import Cluster, Node
+from common.model.cluster import JoinTokens
+from common.model.node import NodeDescription, NodeStatus
+from common.tls import certificate_request, new_key
+from common.wire.manager_messages import ManagerJoin
+from common.wire.messages import PROTOCOL_VERSION
+from manager.ca.authority import Authority, create_root
+from manager.ca.tokens import new_tokens
+from manager.dispatch.manager_membership import ManagerMembership
+from manager.dispatch.tickets import Tickets
+from manager.store.backends.memory import MemoryBackend
+from manager.store.levels import LEVELS
+from manager.store.store import Store
+
+CLOCK = SystemClock()
+WORKER = Node(
+    id="w",
+    agent=True,
+    description=NodeDescription(hostname="alpha"),
+    status=NodeStatus(state="ready", addr="192.0.2.7"),
+)
+
+
+class Door:
+    """A cluster's membership, its store and its tokens."""
+
+    def __init__(self, store: Store, tokens: JoinTokens, authority: Authority) -> None:
+        rng = random.Random(1)
+        self.store = store
+        self.tokens = tokens
+        self.digest = authority.digest
+        self.tickets = Tickets(rng, lambda: 0.0)
+        self.membership = ManagerMembership(store, authority, CLOCK, rng, self.tickets)
+
+    async def join(self, token: str, addr: str = "192.0.2.7:2377") -> str:
+        """Join as a manager; return the node's id."""
+        request = ManagerJoin(
+            protocol=PROTOCOL_VERSION,
+            release="1.0",
+            levels=LEVELS,
+            token=token,
+            csr=certificate_request(new_key()),
+            clock=CLOCK.now(),
+            hostname="alpha",
+            addr=addr,
+            peer_addr=addr.replace("2377", "2380"),
+        )
+        return (await self.membership.join(request, "192.0.2.7")).node_id
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    authority = Authority(create_root("cluster1", CLOCK.now()))
+    tokens = new_tokens(authority.digest, random.Random(1))
+    async with Store(MemoryBackend(), CLOCK) as store:
+        await store.update(lambda tx: tx.put(Cluster(id="cluster1", join_tokens=tokens)))
+        yield Door(store, tokens, authority)
+
+
+async def test_a_worker_that_was_promoted_keeps_its_row(door: Door) -> None:
+    await door.store.update(lambda tx: tx.put(WORKER))
+    assert await door.join(door.tickets.give("w", door.digest)) == "w"
+    (node,) = door.store.view.nodes
+    assert (node.agent, node.spec.role) == (True, "manager")
+
+
+async def test_a_workers_host_is_promoted_not_joined(door: Door) -> None:
+    await door.store.update(lambda tx: tx.put(WORKER))
+    with pytest.raises(FailedPrecondition, match=re.escape("is node w (alpha) of this cluster")):
+        await door.join(door.tokens.manager)
+    assert [node.id for node in door.store.view.nodes] == ["w"]
+
+
+async def test_a_host_that_was_none_gets_a_row_of_its_own(door: Door) -> None:
+    await door.store.update(lambda tx: tx.put(WORKER))
+    joined = await door.join(door.tokens.manager, "192.0.2.8:2377")
+    assert sorted(node.id for node in door.store.view.nodes) == sorted(["w", joined])

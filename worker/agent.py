@@ -37,7 +37,7 @@ from worker.host.description import HostDescription
 from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
 from worker.intake.refusals import Refusals
-from worker.interfaces import Engine, Marks, Memory, Networks, TaskFiles
+from worker.interfaces import Engine, Marks, Memory, Networks, Snapshots, TaskFiles
 from worker.link.reporter import Reporter
 from worker.metrics.host_meter import HostMeter, read_host
 from worker.metrics.host_meter import Read as ReadHost
@@ -75,6 +75,7 @@ class Agent:
         fetch: Fetch | None = None,
         read_host: ReadHost = read_host,
         marks: Marks | None = None,
+        snapshots: Snapshots | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.reporter = Reporter()
@@ -98,10 +99,13 @@ class Agent:
             node=NodeDescription(),
             materials=Materials(),
             volumes=self.volumes,
+            snapshots=snapshots,
         )
         self._refusals = Refusals()
         self._host = HostDescription(
-            *(engine, networks, node_id, version, self._refusals.lacks, self._described), volumes=bool(marks)
+            *(engine, networks, node_id, version, self._refusals.lacks, self._described),
+            volumes=bool(marks),
+            snapshots=bool(snapshots),
         )
         self.supervisor = Supervisor(self._context, self._report, self._host.note_engine)
         self.guests = ContainerAttachments(engine, networks)

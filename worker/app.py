@@ -34,7 +34,9 @@ from worker.link.session import Session
 from worker.net.dataplane import choose_networks
 from worker.tasks.supervisor import live
 from worker.tasks.tmpfs import TmpfsFiles
+from worker.volumes.holds import Holds
 from worker.volumes.marks import HostMarks
+from worker.volumes.snapshots import TaskSnapshots
 from worker.volumes.transfers import VolumeTransfers
 
 STATUS_SECONDS = 1.0
@@ -112,6 +114,8 @@ class _Daemon:
         fetcher = ImageFetcher(engine, questions, link.dial, self._rng, fetched)
         listener = await _listen(config.image_port, credentials, image_server)
         marks = HostMarks()
+        holds = Holds(config.docker_host, self._data_dir.copies)
+        await holds.recover()
         agent = Agent(
             node_id=config.node_id,
             engine=engine,
@@ -125,10 +129,11 @@ class _Daemon:
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
             marks=marks,
+            snapshots=TaskSnapshots(engine, marks, holds, self._data_dir.copies, self._rng),
         )
         dialler = TlsDialler(
             *(credentials, config.docker_host, image_server),
-            VolumeTransfers(engine, marks, self._data_dir.copies),
+            VolumeTransfers(engine, marks, self._data_dir.copies, holds),
             agent.metrics_page,
         )
         session = self._session = self._make_session(dialler, agent, credentials, questions, image_server)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from common.errors import SwarmError, Unavailable
-from common.model.container import Mount
+from common.model.container import ContainerSpec, Mount
 from common.model.service import PortConfig
 from common.model.task import Task
 from common.wire.messages import MESH, MESH6, Assignments, TaskReport
@@ -231,6 +231,9 @@ class Engine(Protocol):
 
     async def volume(self, name: str) -> EngineVolume | None: ...
 
+    async def mounting(self, volume: str) -> tuple[Container, ...]:
+        """List all containers that mount a volume, running or not, as `containers` does."""
+
     async def create_volume(self, name: str) -> EngineVolume:
         """Make a volume of the engine's own driver; one that is there already is returned."""
 
@@ -391,6 +394,21 @@ class VolumeGuard(Protocol):
 
     def look_soon(self) -> None:
         """Hear that the engine may have made volumes."""
+
+
+class Snapshots(Protocol):
+    """Makes the snapshots of volumes that a task mounts."""
+
+    async def mounted(self, task: Task, spec: ContainerSpec) -> ContainerSpec:
+        """Make a task's snapshots; return its specification, templates expanded, with them in their volumes' place.
+
+        Raises:
+            SwarmError: one cannot be made.
+
+        """
+
+    async def remove(self, task: Task, spec: ContainerSpec) -> None:
+        """Remove a task's snapshots. Of one that an ended container still has, the content goes at once."""
 
 
 class Memory(Protocol):

@@ -54,6 +54,7 @@ class NodeDescription(Model):
     `ipv6_addresses`: the host's own, sorted, without those that no other host reaches it at.
     `plain`: what runs there beside tasks. `measures`: whether it measures its host when it is told to.
     `volumes`: whether it says which named volumes it has, and starts tasks on no other data than theirs.
+    `snapshots`: whether it copies volumes on its own host, and pauses containers for a copy.
     """
 
     hostname: str = ""
@@ -68,6 +69,7 @@ class NodeDescription(Model):
     plain: PlainContainers = PlainContainers()
     measures: bool = False
     volumes: bool = False
+    snapshots: bool = False
 
 
 # What a lost node and one that left are `down` for.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from common.model.meta import Object
 from common.model.naming import Model
+
+_LINEAGE_BITS = 128
 
 
 class TaskVolume(Model):
@@ -72,6 +76,11 @@ class VolumeClaim(Object):
         return f"{self.service}.{self.slot}"
 
 
+def new_lineage(rng: Random) -> str:
+    """Make up the lineage of data that was not there before."""
+    return f"{rng.getrandbits(_LINEAGE_BITS):032x}"
+
+
 def volume_id(node_id: str, name: str) -> str:
     """Return the id of the record of a node's volume."""
     return f"{node_id}/{name}"
@@ -83,12 +92,17 @@ def claim_id(service: str, slot: int, volume: str) -> str:
 
 
 class Transfer(Object):
-    """A move of volumes that belong together from one node to another. `volumes` are their names.
+    """A move of volumes that belong together from one node to another, or a copy of one. `volumes` are their names.
+
+    `operation`: `move`, or `copy`, which makes of the volume another on any node, `as_name` with the lineage `data_id`.
+    `hold` says what becomes of the tasks for a copy's last pass: `pause`, `stop`, or `live` for nothing.
 
     `phase`: `copying` while their tasks run; `last` while the tasks are stopped for the last pass; `done` once claims
     name the target, which is the commit: before it only the source counts, after it only the target. `failed` says why
     in `error`, and the tasks run at the source. `max_downtime` (seconds): rather give up than be without service for
-    longer, as estimated; 0 is no bound. `downtime` is how long the tasks were stopped for it.
+    longer, as estimated; 0 is no bound. `downtime` is how long the tasks were stopped for it, or paused.
+    `limit`: bytes a second, 0: the cluster's. `delete_source`: a move's source is removed once the target was read
+    back. `note`: what is to be said of one that is done.
     """
 
     volumes: tuple[str, ...] = ()
@@ -99,6 +113,28 @@ class Transfer(Object):
     max_downtime: float = 0.0
     stopped_at: float = 0.0
     downtime: float = 0.0
+    operation: str = "move"
+    as_name: str = ""
+    data_id: str = ""
+    hold: str = ""
+    limit: float = 0.0
+    delete_source: bool = False
+    note: str = ""
+
+    @property
+    def participle(self) -> str:
+        """What becomes of the volumes, in a word."""
+        return "moved" if self.operation == "move" else "copied"
+
+    @property
+    def arriving(self) -> tuple[str, ...]:
+        """What the volumes are called at the target."""
+        return (self.as_name,) if self.as_name else self.volumes
+
+    @property
+    def stops_tasks(self) -> bool:
+        """Whether tasks stand still for the last pass."""
+        return self.operation == "move" or self.hold == "stop"
 
     @property
     def name(self) -> str:

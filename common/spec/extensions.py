@@ -23,6 +23,7 @@ from common.model.service import EXTENSION_PREFIX
 from common.model.update import Condition
 from common.spec import autoscale, cron, durations
 from common.spec.autoscale import Policy
+from common.text.quantities import parse_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class ClusterExtensions:
 
     rebalance: str = "off"
     strategy: str = "spread"
+    transfer_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,13 @@ def _share(text: str) -> Share:
     return Share(int(match[1]), percent=bool(match[2]))
 
 
+def _rate(text: str) -> int:
+    try:
+        return parse_rate(text)
+    except ValueError:
+        raise ValueError("a rate like 50MB/s, or none") from None
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError("a whole number from 1 on")
@@ -186,12 +195,16 @@ SERVICE: tuple[Extension, ...] = (
     Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
     Extension("autoscale", autoscale.parse, "between how many tasks, and by what their number is chosen"),
     Extension("progress-deadline", durations.parse, "how long an update may go without progress before it has failed"),
-    Extension("volume-policy", _one_of("stay", "fresh"), "what becomes of a task whose data's node is away"),
+    Extension("volume-policy", _one_of("stay", "move", "fresh"), "what becomes of a task whose data's node is away"),
     Extension("volume-writers", _one_of("one", "many"), "whether a slot's old task must have ended before the next"),
 )
 # Labels of a service's named volumes, in a compose file keys of its top-level `volumes`.
 VOLUME: tuple[Extension, ...] = (
     Extension("scope", _one_of("slot", "one", "node", "shared"), "which of a service's tasks share a copy"),
+)
+# Of one mount of a named volume, in a compose file keys of the service's entry.
+MOUNT: tuple[Extension, ...] = (
+    Extension("snapshot", _one_of("pause", "live"), "how what writes is held while the task's snapshot is made"),
 )
 # Labels of secrets and configs. `version` and `version-of` are the manager's own.
 FILE: tuple[Extension, ...] = (
@@ -204,6 +217,7 @@ FILE: tuple[Extension, ...] = (
 CLUSTER: tuple[Extension, ...] = (
     Extension("rebalance", _one_of("off", "auto"), "whether tasks move automatically when a node joins or returns"),
     Extension("strategy", _one_of("spread", "binpack"), "how tasks are placed unless their service says otherwise"),
+    Extension("transfer-limit", _rate, "how many bytes a second each copying of a volume sends at most"),
 )
 # Labels of containers: being part of the template, they are what tasks are made from.
 CONTAINER: tuple[Extension, ...] = (
@@ -247,8 +261,8 @@ def check_container(labels: Mapping[str, str]) -> None:
 
 
 def check_volume(labels: Mapping[str, str]) -> None:
-    """Refuse labels of a named volume that are under the prefix and not understood."""
-    _values(labels, VOLUME)
+    """Refuse labels of a mount's named volume that are under the prefix and not understood."""
+    _values(labels, (*VOLUME, *MOUNT))
 
 
 def find_extension(name: str, table: tuple[Extension, ...] = SERVICE) -> Extension:

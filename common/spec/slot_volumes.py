@@ -16,7 +16,7 @@ from common.model.node import NodeDescription
 from common.model.task import Task
 from common.spec.gotemplate import TemplateError, render
 from common.spec.task_templates import context
-from common.spec.volumes import scope_of, with_slot
+from common.spec.volumes import scope_of, snapshot_of, with_slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +35,41 @@ def named_mounts(task: Task) -> Iterator[Mount]:
             yield mount
 
 
+def differ_by_slot(task: Task) -> bool:
+    """Whether the names of a task's volumes may be others for another task of its specification."""
+    return any("{{" in mount.source or scope_of(mount) == "slot" for mount in named_mounts(task))
+
+
 def slot_volumes(task: Task) -> tuple[SlotVolume, ...]:
     """List the named volumes of a task that are the same for all tasks of its slot, and whose data is one node's.
 
     None of a global service: its slots are nodes. Not those of scope `node` or `shared`, nor with names that the node
-    or the task itself is part of.
+    or the task itself is part of, nor what the task has a snapshot of.
     """
     if not task.slot:
         return ()
     found = []
     for mount in named_mounts(task):
         scope = scope_of(mount)
-        name = _name(mount.source, task) if scope not in ("node", "shared") else ""
+        mine = scope not in ("node", "shared") and not snapshot_of(mount)
+        name = _name(mount.source, task) if mine else ""
         if name:
             found.append(SlotVolume(with_slot(name, scope, task.slot), scope))
     return tuple(found)
+
+
+def has_snapshots(task: Task) -> bool:
+    """Whether a task mounts snapshots of volumes."""
+    return any(snapshot_of(mount) for mount in named_mounts(task))
+
+
+def snapshot_sources(task: Task) -> tuple[str, ...]:
+    """Name the volumes of which a task mounts snapshots: it has to be where they are. None of a global service."""
+    if not task.slot:
+        return ()
+    mounts = (mount for mount in named_mounts(task) if snapshot_of(mount))
+    names = (with_slot(_name(mount.source, task), scope_of(mount), task.slot) for mount in mounts)
+    return tuple(name for name in names if name)
 
 
 def _name(source: str, task: Task) -> str:

@@ -10,6 +10,7 @@ from common.model.service import EXTENSION_PREFIX
 SCOPE_LABEL = EXTENSION_PREFIX + "scope"
 POLICY_LABEL = EXTENSION_PREFIX + "volume-policy"
 WRITERS_LABEL = EXTENSION_PREFIX + "volume-writers"
+SNAPSHOT_LABEL = EXTENSION_PREFIX + "snapshot"
 LOCAL_DRIVERS = frozenset({"", "local"})
 # File systems of the `local` driver that every node reaches: of these only a mount is a node's, not the data.
 _NETWORK_TYPES = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p"})
@@ -26,6 +27,13 @@ def scope_of(mount: Mount) -> str:
         return scope
     driver = options.driver_config
     return "shared" if driver is not None and is_shared(driver.name, driver.options) else ""
+
+
+def snapshot_of(mount: Mount) -> str:
+    """Return how what writes to a volume is held for the snapshot of it that a task mounts; empty: it mounts none."""
+    options = mount.volume_options
+    named = mount.type == "volume" and mount.source
+    return options.labels.get(SNAPSHOT_LABEL, "") if options is not None and named else ""
 
 
 def is_shared(driver: str, options: Mapping[str, str], engine_scope: str = "") -> bool:

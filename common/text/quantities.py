@@ -69,6 +69,16 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_rate(text: str) -> int:
+    """Read `50MB/s`, or `none`, as bytes a second, 0: no limit. Raises ValueError."""
+    if text == "none":
+        return 0
+    try:
+        return parse_size(text.removesuffix("/s"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a valid rate: write it like 50MB/s, or none") from None
+
+
 def parse_cpus(text: str) -> int:
     """Read a number of CPUs as billionths of one. Raises ValueError."""
     try:

@@ -7,6 +7,8 @@ then come the manager's `CopyCommand`s and the worker's `CopyEvent`s.
 A volume's archive has the same two streams to its one worker. For `export` the worker sends the archive, and then
 `archived`. For `import` the manager sends it, hears `archived`, and says `mark`, which keeps the volume: without that
 word it is removed again.
+
+A volume that is cloned on its own host has a `CONTROL` stream alone: both halves are the worker's.
 """
 
 from __future__ import annotations
@@ -33,30 +35,40 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     An archive that is exported has whatever data is there; one that is imported makes a volume with this lineage.
 
-    `id` names the copy on this worker: both streams have the same.
+    `id` names the copy on this worker: both streams have the same. `clone`: of the volume makes another on the same
+    host, `as_volume` with the lineage `as_data_id`. `limit`: bytes a second that a sender sends at most, 0: no limit.
     """
 
     id: str
-    part: Literal["send", "receive", "export", "import"]
+    part: Literal["send", "receive", "export", "import", "clone"]
     volume: str
     data_id: str = ""
     generation: int = 0
+    as_volume: str = ""
+    as_data_id: str = ""
+    limit: float = 0.0
 
 
 class CopyCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`pass`, `last`, `stop` are the copying process's; `mark` writes the generation beside what has come."""
+    """`pass`, `last`, `verify`, `stop` are the copying process's; `mark` writes the generation beside it.
 
-    do: Literal["pass", "last", "stop", "mark"]
+    `hold` of a last pass: the sender's worker pauses for it what writes to the volume.
+    `remove`: the sender's worker removes the volume, which has been copied.
+    """
+
+    do: Literal["pass", "last", "verify", "stop", "mark", "remove"]
     generation: int = 0
+    hold: bool = False
 
 
 class CopyEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What happened: `prepared` (the data stream is waited for), `ready`, `progress`, `passed`, `marked`, `failed`.
 
-    `archived`: the archive is whole.
+    `archived`: the archive is whole. `verified`: what was written was read back. `removed`: the volume was.
 
     `done`, `left`: bytes. `seconds`: until the pass ends. `next` (`pass`, `last`, `give-up`) and `rest`, the estimated
-    seconds of the last pass, follow a pass; `digest` the last one. `code` and `message` are a `SwarmError`'s.
+    seconds of the last pass, follow a pass; `digest` the last one; `held`, how long programs were paused for
+    it. `code` and `message` are a `SwarmError`'s.
     """
 
     event: str
@@ -66,6 +78,7 @@ class CopyEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next: str = ""
     rest: float = 0.0
     digest: str = ""
+    held: float = 0.0
     code: str = ""
     message: str = ""
 

@@ -1,4 +1,4 @@
-"""Moves of volumes: which must go together, what keeps one from being begun, and what its commit writes. Pure."""
+"""Moves and copies of volumes: what goes together, what keeps one from being begun, what its commit writes. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from msgspec.structs import replace
 from common.errors import FailedPrecondition
 from common.model import StoredObject, Task, Transfer, Volume, VolumeClaim
 from common.model.volume import volume_id
+from common.spec import extensions
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import named_mounts, slot_volumes
+from common.spec.volumes import snapshot_of
 from manager.domain.volume_claims import RETIRED, holds
 from manager.domain.volumes import node_name
 from manager.store.view import View
+
+ENDED = "it was ended meanwhile"
+
+
+def transfer_limit(view: View) -> int:
+    """Return how many bytes a second a move or a copy sends at most that says nothing itself; 0 is no limit."""
+    cluster = next(iter(view.clusters), None)
+    return extensions.read_cluster(cluster.spec.labels).transfer_limit if cluster is not None else 0
 
 
 def moved_together(node_id: str, name: str, view: View) -> tuple[str, ...]:
@@ -35,19 +45,24 @@ def claims_on(node_id: str, name: str, view: View) -> Iterator[VolumeClaim]:
             yield claim
 
 
-def check_move(transfer: Transfer, view: View) -> None:
-    """Refuse a move that cannot be.
+def check(transfer: Transfer, view: View) -> None:
+    """Refuse a move or a copy that cannot be.
 
     Raises:
         FailedPrecondition: says why, and what to do.
 
     """
     source, target = (view.nodes.get(node_id) for node_id in (transfer.source, transfer.target))
+    newer = transfer.operation == "copy" or transfer.delete_source
     for node in (source, target):
-        if node is None or node.status.state != "ready" or not node.description.volumes:
+        known = node is not None and (node.description.snapshots if newer else node.description.volumes)
+        if node is None or node.status.state != "ready" or not known:
             name = node_name(transfer.source if node is source else transfer.target, view)
             raise FailedPrecondition(f"node {name} is not ready, or its worker is too old to copy volumes")
     assert target is not None
+    if transfer.operation == "copy":
+        _check_copy(transfer, view)
+        return
     if transfer.source == transfer.target:
         raise FailedPrecondition(f"volume {transfer.name} is on node {target.name} already")
     _check_group(transfer, view)
@@ -67,20 +82,35 @@ def _check_group(transfer: Transfer, view: View) -> None:
 
 
 def _check_volume(transfer: Transfer, name: str, view: View) -> None:
+    _check_target(transfer, _check_source(transfer, name, view), view)
+    for task in view.tasks.on_node(transfer.source):
+        written = {mount.source for mount in named_mounts(task) if not snapshot_of(mount)}
+        if task.placed and name in written - {each.name for each in slot_volumes(task)}:
+            raise FailedPrecondition(f"task {task.name} has volume {name}, too, and does not stop for a move of it")
+
+
+def _check_copy(transfer: Transfer, view: View) -> None:
+    _check_source(transfer, transfer.name, view)
+    there = view.volumes.get(volume_id(transfer.target, transfer.as_name))
+    if there is not None and there.data_id != transfer.data_id:
+        where = node_name(transfer.target, view)
+        raise FailedPrecondition(f"node {where} has a volume {transfer.as_name} already: choose another name")
+
+
+def _check_source(transfer: Transfer, name: str, view: View) -> Volume:
     copy = view.volumes.get(volume_id(transfer.source, name))
     if copy is None or copy.missing_since or not copy.data_id:
         where = node_name(transfer.source, view)
         raise FailedPrecondition(f"volume {name} on {where} has no mark that its data could be known by: is it there?")
+    if not copy.generation:
+        raise FailedPrecondition(f"volume {name} is not whole: what was to make it has not come to its end")
     if copy.shared or copy.driver != "local" or copy.options:
         raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: it cannot be copied")
-    _check_target(transfer, copy, view)
-    for task in view.tasks.on_node(transfer.source):
-        mounted = {mount.source for mount in named_mounts(task)} - {each.name for each in slot_volumes(task)}
-        if task.placed and name in mounted:
-            raise FailedPrecondition(f"task {task.name} has volume {name}, too, and does not stop for a move of it")
     for other in view.transfers:
-        if other.active and other.id != transfer.id and name in other.volumes:
-            raise FailedPrecondition(f"volume {name} is being moved already")
+        same = other.active and other.id != transfer.id and name in other.volumes
+        if same and "move" in (other.operation, transfer.operation):
+            raise FailedPrecondition(f"volume {name} is being {other.participle} already")
+    return copy
 
 
 def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
@@ -98,7 +128,7 @@ def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
 
 
 def is_stopped(node_id: str, name: str, view: View) -> bool:
-    """Whether the tasks with a copy are to stand still now, for the last pass of a move."""
+    """Whether the tasks with a volume of a node are to stand still now, for the last pass of a move or a copy."""
     return any(
         transfer.phase == "last" and transfer.source == node_id and name in transfer.volumes
         for transfer in view.transfers
@@ -121,7 +151,7 @@ def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ..
     """
     latest = view.transfers.get(transfer.id)
     if latest is None or latest.phase != "last":
-        raise FailedPrecondition("the move was ended meanwhile")
+        raise FailedPrecondition(ENDED)
     _check_group(transfer, view)
     found: list[StoredObject] = []
     for name in transfer.volumes:
@@ -137,6 +167,24 @@ def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ..
         ]
     found.append(replace(latest, phase="done", downtime=now - latest.stopped_at))
     return tuple(found)
+
+
+def commit_copy(transfer: Transfer, view: View, held: float, now: float) -> tuple[StoredObject, ...]:
+    """Return what makes a copy known; held: for how many seconds tasks were paused for it.
+
+    Raises:
+        FailedPrecondition: it was ended meanwhile, or the source is not known any more.
+
+    """
+    latest = view.transfers.get(transfer.id)
+    if latest is None or not latest.active:
+        raise FailedPrecondition(ENDED)
+    copy = view.volumes.get(volume_id(transfer.source, transfer.name))
+    if copy is None:
+        raise FailedPrecondition(f"volume {transfer.name} is not known on its node any more")
+    made = replace(copy, name=transfer.as_name, data_id=transfer.data_id)
+    downtime = now - latest.stopped_at if latest.stopped_at else held
+    return arrived(transfer.target, made, view), replace(latest, phase="done", downtime=downtime)
 
 
 def arrived(node_id: str, copy: Volume, view: View) -> Volume:

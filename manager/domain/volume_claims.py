@@ -8,14 +8,24 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from common.model import Service, Task, TaskState, VolumeClaim
+from common.model.service import TaskSpec
 from common.model.volume import claim_id, volume_id
-from common.spec.slot_volumes import SlotVolume, slot_volumes
+from common.spec.slot_volumes import SlotVolume, differ_by_slot, slot_volumes, snapshot_sources
 from common.spec.volumes import POLICY_LABEL, WRITERS_LABEL
 from manager.store.view import View
 
 RETIRED = "retired"
 # States in which a task's engine has made its container, and with it the volumes, whatever was said of that.
 _WITH_CONTAINER = frozenset({TaskState.STARTING, TaskState.RUNNING, TaskState.COMPLETE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What tasks with a specification want of volumes; None where that is another for each slot."""
+
+    spec: TaskSpec  # kept, so that no other has its address
+    volumes: tuple[SlotVolume, ...] | None
+    snapshots: tuple[str, ...] | None
 
 
 @dataclass(slots=True)
@@ -26,6 +36,7 @@ class Claims:
     _added: dict[str, VolumeClaim] = field(default_factory=dict)
     _open: dict[tuple[str, str], dict[str, bool]] = field(default_factory=dict)
     _unfit: dict[str, frozenset[str]] = field(default_factory=dict)
+    _wanted: dict[tuple[int, bool], _Wanted] = field(default_factory=dict)
 
     def get(self, service: str, slot: int, volume: str) -> VolumeClaim | None:
         """Return a slot's claim, if it counts."""
@@ -41,6 +52,34 @@ class Claims:
         for claim in self._added.values():
             if claim.volume == volume:
                 yield claim
+
+    def concern(self, task: Task) -> bool:
+        """Whether a task has volumes, or snapshots of some, that say where it may be."""
+        return bool(self._volumes(task) or self.snapshots(task))
+
+    def wanted(self, task: Task) -> tuple[SlotVolume, ...]:
+        """List a task's volumes as `bound_volumes` does, from what is known of its specification."""
+        found = self._volumes(task)
+        return found if not task.node_id else _bound(found, task.node_id, self.view)
+
+    def snapshots(self, task: Task) -> tuple[str, ...]:
+        """Name the volumes of which a task mounts snapshots, as `snapshot_sources` does."""
+        found = self._known(task).snapshots
+        return snapshot_sources(task) if found is None else found
+
+    def _volumes(self, task: Task) -> tuple[SlotVolume, ...]:
+        found = self._known(task).volumes
+        return slot_volumes(task) if found is None else found
+
+    def _known(self, task: Task) -> _Wanted:
+        key = id(task.spec), bool(task.slot)
+        found = self._wanted.get(key)
+        if found is None:
+            same = not differ_by_slot(task)
+            found = self._wanted[key] = _Wanted(
+                task.spec, slot_volumes(task) if same else None, snapshot_sources(task) if same else None
+            )
+        return found
 
     def add(self, claim: VolumeClaim) -> None:
         self._added[claim.id] = claim
@@ -80,7 +119,7 @@ class Claims:
                 for node_id, copy in there.items()
                 if node_id not in homes and (copy.partial or copy.role == RETIRED or copy.data_id in lineages)
             }
-            coming = {each.target for each in self.view.transfers if each.active and volume in each.volumes}
+            coming = {each.target for each in self.view.transfers if each.active and volume in each.arriving}
             found = self._unfit[volume] = frozenset(old | coming)
         return found
 
@@ -117,12 +156,21 @@ def in_use(claim: VolumeClaim, view: View) -> bool:
 
 def bound_volumes(task: Task, view: View) -> tuple[SlotVolume, ...]:
     """List the volumes of a task whose data is one node's, as far as is known: not what its node calls shared."""
-    return tuple(each for each in slot_volumes(task) if not is_shared(each.name, task.node_id, view))
+    return _bound(slot_volumes(task), task.node_id, view)
+
+
+def _bound(wanted: tuple[SlotVolume, ...], node_id: str, view: View) -> tuple[SlotVolume, ...]:
+    return tuple([each for each in wanted if not is_shared(each.name, node_id, view)])
 
 
 def is_fresh(task: Task, view: View) -> bool:
     """Whether a slot starts empty elsewhere when its data's node is away."""
     return _label(task, view, POLICY_LABEL) == "fresh"
+
+
+def moves_with_drain(service: Service) -> bool:
+    """Whether a service's data is moved off a node that is drained."""
+    return service.spec.labels.get(POLICY_LABEL) == "move"
 
 
 def has_one_writer(task: Task, view: View) -> bool:
@@ -183,7 +231,7 @@ def new_claim(task: Task, volume: str, *, bound: bool) -> VolumeClaim:
 
 def take(task: Task, claims: Claims) -> None:
     """Count the claims of a task that a decision places, for those that it places after it."""
-    for each in bound_volumes(task, claims.view):
+    for each in claims.wanted(task):
         old = claims.get(task.service_name, task.slot, each.name)
         if old is None or old.node_id != task.node_id:
             claims.add(new_claim(task, each.name, bound=False))

@@ -6,7 +6,7 @@ its data; it starts elsewhere, on an empty volume, only where its service's poli
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from common.clock import rfc3339
 from common.model import StoredObject, Task, Volume, VolumeClaim
 from common.model.volume import TaskVolume, volume_id
-from common.spec.slot_volumes import SlotVolume, slot_volumes
-from manager.domain.volume_claims import Claims, bound_volumes, has_volume, in_use, is_fresh, new_claim
+from common.spec.constraints import unmet
+from common.spec.slot_volumes import SlotVolume
+from manager.domain.volume_claims import Claims, has_volume, in_use, is_fresh, new_claim
 from manager.store.view import View
 
 LEFT = "left"
@@ -58,18 +59,18 @@ Places: TypeAlias = Anywhere | Only | Nowhere
 
 def places(task: Task, claims: Claims) -> Places:
     """Say where a task that is to be placed may be for its data."""
-    wanted = bound_volumes(task, claims.view)
-    where = _places(task, wanted, claims)
+    wanted, snapshots = claims.wanted(task), claims.snapshots(task)
+    if not wanted and not snapshots:
+        return Anywhere()
+    where = _places(task, wanted, snapshots, claims)
     if isinstance(where, Only):
-        moving = (_moving(where.node_id, each.name, claims.view) for each in wanted)
+        moving = (_moving(where.node_id, name, claims.view) for name in (*(each.name for each in wanted), *snapshots))
         reason = next(filter(None, moving), "")
         return Nowhere(reason) if reason else where
     return where
 
 
-def _places(task: Task, wanted: tuple[SlotVolume, ...], claims: Claims) -> Places:
-    if not wanted:
-        return Anywhere()
+def _places(task: Task, wanted: tuple[SlotVolume, ...], snapshots: tuple[str, ...], claims: Claims) -> Places:
     tied: dict[str, str] = {}  # node → the volume that is there
     choices: list[tuple[SlotVolume, dict[str, bool]]] = []
     for each in wanted:
@@ -81,6 +82,9 @@ def _places(task: Task, wanted: tuple[SlotVolume, ...], claims: Claims) -> Place
             if reason := _unavailable(claim, claims.view) or _still_held(task, claim, claims.view):
                 return Nowhere(reason)
             tied.setdefault(claim.node_id, each.name)
+    choices += [(SlotVolume(name), dict.fromkeys(_nodes_with(task, name, claims), True)) for name in snapshots]
+    if reason := _unclear_sources(choices[len(choices) - len(snapshots) :], claims.view):
+        return Nowhere(reason)
     if tied:
         return _where_tied(tied, choices, claims.view)
     if choices:
@@ -89,6 +93,26 @@ def _places(task: Task, wanted: tuple[SlotVolume, ...], claims: Claims) -> Place
     nodes = frozenset[str]().union(*unfit.values())
     alone = bool(nodes) or any(each.scope == "one" for each in wanted)
     return Anywhere(alone, nodes, next((name for name, found in unfit.items() if found), ""))
+
+
+def _nodes_with(task: Task, name: str, claims: Claims) -> set[str]:
+    """Return the nodes with the data of which a task mounts a snapshot, slots' data first, within its constraints."""
+    view = claims.view
+    nodes = {claim.node_id for claim in claims.named(name) if in_use(claim, view)}
+    nodes = nodes or {copy.node_id for copy in view.volumes.named(name) if copy.eligible and not copy.shared}
+    found = ((node_id, view.nodes.get(node_id)) for node_id in nodes)
+    return {node_id for node_id, node in found if node is not None and not unmet(task.spec.placement, node)}
+
+
+def _unclear_sources(sources: Iterable[tuple[SlotVolume, Collection[str]]], view: View) -> str:
+    """Say of what it is not clear where a snapshot is to be made; empty where it is of all."""
+    for source, nodes in sources:
+        if not nodes:
+            return f"waits for volume {source.name}, of which it mounts a snapshot: no node that it may be on has it"
+        if len(nodes) > 1:
+            listed = ", ".join(sorted(node_name(node_id, view) for node_id in nodes))
+            return f"volume {source.name} is on {listed}: say of which one the snapshot is to be, with a constraint"
+    return ""
 
 
 def _where_tied(tied: dict[str, str], choices: list[tuple[SlotVolume, dict[str, bool]]], view: View) -> Only | Nowhere:
@@ -130,7 +154,7 @@ def _moving(node_id: str, volume: str, view: View) -> str:
     for each in view.transfers:
         if each.phase == "last" and each.source == node_id and volume in each.volumes:
             way = f"from {node_name(each.source, view)} to {node_name(each.target, view)}"
-            return f"volume {volume} is moved {way}: the last pass"
+            return f"volume {volume} is {each.participle} {way}: the last pass"
     return ""
 
 
@@ -255,7 +279,7 @@ def settle(task: Task, claims: Claims) -> tuple[Task, tuple[StoredObject, ...]] 
     What is returned beside the task is to be put in the same transaction.
     """
     view = claims.view
-    if not task.node_id or not slot_volumes(task):
+    if not task.node_id or not claims.concern(task):
         return task, ()
     where = places(replace(task, node_id=""), claims)
     if isinstance(where, Nowhere) or (isinstance(where, Only) and where.node_id != task.node_id):
@@ -264,7 +288,7 @@ def settle(task: Task, claims: Claims) -> tuple[Task, tuple[StoredObject, ...]] 
         return None
     found: list[StoredObject] = []
     data: list[TaskVolume] = []
-    for each in bound_volumes(task, view):
+    for each in claims.wanted(task):
         old = claims.get(task.service_name, task.slot, each.name)
         copy = view.volumes.get(volume_id(task.node_id, each.name))
         there = copy is not None and not copy.missing_since

@@ -17,6 +17,7 @@ from manager.orchestrate.node_availability import standing
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.reconcile import services
 from manager.orchestrate.update import rotation
+from manager.schedule import evacuation
 from manager.store.changes import Change
 from manager.store.view import View
 
@@ -32,6 +33,7 @@ def orchestration_rules() -> tuple[Rule, ...]:
         Rule("reaper", slot_keys, all_slots, reaper.decide),
         Rule("rotation", rotation.concerned_versions, rotation.old_versions, rotation.decide),
         Rule("volume claims", volume_claims.concerned_tasks, volume_claims.all_tasks, volume_claims.decide),
+        Rule("evacuation", evacuation.concerned_nodes, evacuation.drained_nodes, evacuation.decide),
         Rule("hostnames", hostnames.concerned_names, hostnames.all_names, hostnames.decide),
     )
 

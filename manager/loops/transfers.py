@@ -1,4 +1,4 @@
-"""Carries out moves of volumes: opens the streams to both workers, joins them, and takes a move through its phases.
+"""Carries out moves and copies of volumes, phase by phase.
 
 What must outlive this manager is in the store: the move and its phase. How far it is, is here in memory. A manager that
 starts begins the passes anew, which costs what has changed since. Whatever fails before the commit ends at the source.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -20,15 +18,14 @@ from common.clock import Clock
 from common.errors import FailedPrecondition, SwarmError, Unavailable
 from common.model import Transfer
 from common.model.volume import volume_id
-from common.wire.channel import splice
-from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, begin
+from common.wire.volume_copy import Order
 from manager.domain import transfers as rules
 from manager.domain.transfer_progress import Gauge, TransferProgress
+from manager.domain.volumes import node_name
+from manager.loops.volume_copies import Copy, OpenStream, copying
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
-
-OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 
 # Tries while tasks run, and the seconds between them: a worker that restarts is back by then.
 MOST_TRIES = 20
@@ -37,8 +34,6 @@ RETRY_SECONDS = 5.0
 LAST_SECONDS = 60.0
 # How long tasks may take to stop, beyond what a worker gives them.
 STOP_SECONDS = 180.0
-# When one half fails, the other may say why within this time.
-WORD_SECONDS = 2.0
 # Moves at once: more would make each slower.
 MOST_MOVES = 2
 # Records of moves that have ended.
@@ -49,7 +44,7 @@ _log = logging.getLogger("manager.loops.transfers")
 
 @dataclass(slots=True)
 class Transfers:
-    """Runs the moves of the store until cancelled; `progress` says how far they are."""
+    """Runs the moves and copies of the store until cancelled; `progress` says how far they are."""
 
     store: Store
     clock: Clock
@@ -98,55 +93,84 @@ class Transfers:
                 latest = self.store.view.transfers.get(transfer.id)
                 if latest is None or latest.phase != "copying" or tries == MOST_TRIES - 1:
                     raise
-                _log.warning("the move of volume %s goes on in a moment: %s", transfer.name, error.message)
+                _log.warning("the copying of volume %s goes on in a moment: %s", transfer.name, error.message)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
 
     async def _once(self, transfer: Transfer) -> None:
-        rules.check_move(transfer, self.store.view)
+        view = self.store.view
+        rules.check(transfer, view)
+        if transfer.operation == "copy" and self._is_made(transfer):
+            await self._commit(transfer, 0.0)
+            return
+        gauge = self.progress.gauges[transfer.id]
         async with AsyncExitStack() as stack:
-            copies = [await stack.enter_async_context(self._copy(transfer, name)) for name in transfer.volumes]
-            gauge = self.progress.gauges[transfer.id]
+            copies = [
+                await stack.enter_async_context(
+                    copying(self.open_stream, transfer.source, transfer.target, self._order(transfer, name))
+                )
+                for name in transfer.volumes
+            ]
             rest = sum([await each.settle(gauge) for each in copies])
             if transfer.max_downtime and rest > transfer.max_downtime:
                 text = f"its tasks would be stopped for about {rest:.1f} s, longer than {transfer.max_downtime:g} s"
                 raise FailedPrecondition(f"{text}: it changes too fast")
-            await self._stop_tasks(transfer)
-            try:
-                async with asyncio.timeout(LAST_SECONDS + 2 * rest):
-                    for each in copies:
-                        await each.finish(gauge)
-            except TimeoutError:
-                raise FailedPrecondition("the last pass took too long: its tasks start at the source again") from None
-            await self._commit(transfer)
+            if transfer.stops_tasks:
+                await self._stop_tasks(transfer)
+            held = await self._finish(transfer, copies, gauge, rest)
+            await self._commit(transfer, held)
+            if transfer.delete_source:
+                await self._remove_source(transfer, copies)
             for each in copies:
                 each.stop()
 
-    @contextlib.asynccontextmanager
-    async def _copy(self, transfer: Transfer, name: str) -> AsyncIterator[_Copy]:
-        """Begin to copy one volume."""
-        copy = self.store.view.volumes.get(volume_id(transfer.source, name))
-        assert copy is not None, "the move was checked"
-        key = f"{transfer.id}{transfer.volumes.index(name)}"
-        like = Order(id=key, part="send", volume=name, data_id=copy.data_id, generation=copy.generation)
-        orders = ((transfer.source, like), (transfer.target, replace(like, part="receive")))
-        async with AsyncExitStack() as stack:
-            sender, receiver = [
-                CopyControl(*await self._open(stack, node_id, CONTROL, order)) for node_id, order in orders
-            ]
-            for half in (sender, receiver):
-                await half.wait_for("prepared")
-            data = [await self._open(stack, node_id, DATA, order) for node_id, order in orders]
-            joined = asyncio.create_task(splice(data[0], data[1]))
-            stack.push_async_callback(_end, joined)
-            await sender.wait_for("ready")
-            yield _Copy(name, copy.generation, sender, receiver)
+    def _is_made(self, transfer: Transfer) -> bool:
+        """Whether a copy was whole already when the manager before ended."""
+        there = self.store.view.volumes.get(volume_id(transfer.target, transfer.as_name))
+        return there is not None and there.data_id == transfer.data_id and bool(there.generation)
 
-    async def _open(self, stack: AsyncExitStack, node_id: str, target: str, order: Order) -> Ends:
-        reader, writer = await self.open_stream(node_id, target)
-        stack.callback(writer.close)
-        return begin((reader, writer), order)
+    def _order(self, transfer: Transfer, name: str) -> Order:
+        """Return the sender's order for one of the volumes."""
+        copy = self.store.view.volumes.get(volume_id(transfer.source, name))
+        assert copy is not None, "it was checked"
+        return Order(
+            id=f"{transfer.id}{transfer.volumes.index(name)}",
+            part="send",
+            volume=name,
+            data_id=copy.data_id,
+            generation=copy.generation,
+            as_volume=transfer.as_name or name,
+            as_data_id=transfer.data_id or copy.data_id,
+            limit=transfer.limit or rules.transfer_limit(self.store.view),
+        )
+
+    async def _finish(self, transfer: Transfer, copies: list[Copy], gauge: Gauge, rest: float) -> float:
+        """Make the last passes; return for how many seconds programs were paused."""
+        if transfer.hold == "pause":  # a worker ends that by itself, and nothing stands still meanwhile
+            return sum([await each.finish(gauge, hold=True) for each in copies])
+        try:
+            async with asyncio.timeout(LAST_SECONDS + 2 * rest):
+                return sum([await each.finish(gauge) for each in copies])
+        except TimeoutError:
+            raise FailedPrecondition("the last pass took too long: its tasks start at the source again") from None
+
+    async def _remove_source(self, transfer: Transfer, copies: list[Copy]) -> None:
+        """Remove what was moved, once the target was read back; what fails keeps it, and is noted."""
+        try:
+            for each in copies:
+                await each.remove_source()
+        except SwarmError as error:
+            note = f"the old copy stays on {node_name(transfer.source, self.store.view)}: {error.message}"
+        else:
+            return
+
+        def step(tx: Transaction) -> None:
+            latest = tx.transfers.get(transfer.id)
+            if latest is not None:
+                tx.put(replace(latest, note=note))
+
+        await self.store.update(step)
 
     async def _stop_tasks(self, transfer: Transfer) -> None:
         """Have the tasks with this data stop, and wait until they have."""
@@ -154,7 +178,7 @@ class Transfers:
         def step(tx: Transaction) -> None:
             latest = tx.transfers.get(transfer.id)
             if latest is None or not latest.active:
-                raise FailedPrecondition("the move was ended meanwhile")
+                raise FailedPrecondition(rules.ENDED)
             tx.put(replace(latest, phase="last", stopped_at=latest.stopped_at or tx.now))
 
         with self.store.watch() as changes:
@@ -168,19 +192,22 @@ class Transfers:
                 names = ", ".join(task.name for task in rules.users(transfer, self.store.view))
                 raise FailedPrecondition(f"these tasks did not stop within {STOP_SECONDS:g} s: {names}") from None
 
-    async def _commit(self, transfer: Transfer) -> None:
+    async def _commit(self, transfer: Transfer, held: float) -> None:
         def step(tx: Transaction) -> None:
-            for value in rules.commit(transfer, tx, tx.now):
+            copied = transfer.operation == "copy"
+            values = rules.commit_copy(transfer, tx, held, tx.now) if copied else rules.commit(transfer, tx, tx.now)
+            for value in values:
                 tx.put(value)
             ended = [each for each in tx.transfers if not each.active]
             for each in sorted(ended, key=lambda each: each.updated_at)[:-KEPT]:
                 tx.remove(each)
 
         await self.store.update(step)
-        _log.info("volume %s is moved to node %s", ", ".join(transfer.volumes), transfer.target)
+        done = transfer.participle
+        _log.info("volume %s is %s to node %s", ", ".join(transfer.volumes), done, transfer.target)
 
     async def _fail(self, transfer: Transfer, why: str) -> None:
-        _log.warning("volume %s is not moved: %s", transfer.name, why)
+        _log.warning("volume %s is not %s: %s", transfer.name, transfer.participle, why)
 
         def step(tx: Transaction) -> None:
             latest = tx.transfers.get(transfer.id)
@@ -195,60 +222,3 @@ class Transfers:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
-
-
-@dataclass(slots=True)
-class _Copy:
-    """The copy of one volume, its halves ready."""
-
-    name: str
-    generation: int
-    sender: CopyControl
-    receiver: CopyControl
-
-    async def settle(self, gauge: Gauge) -> float:
-        """Make passes until the last one is due; return the seconds that it will take, as estimated."""
-        while True:
-            self.sender.tell(CopyCommand(do="pass"))
-            passed = await self._passed(gauge)
-            gauge.passes += 1
-            if passed.next != "pass":
-                return passed.rest
-
-    async def finish(self, gauge: Gauge) -> None:
-        """Make the last pass, and mark what has come as the newest."""
-        self.sender.tell(CopyCommand(do="last"))
-        passed = await self._passed(gauge)
-        if not passed.digest:
-            raise FailedPrecondition(f"the copy of volume {self.name} was not compared")
-        self.receiver.tell(CopyCommand(do="mark", generation=self.generation + 1))
-        await self.receiver.wait_for("marked")
-
-    async def _passed(self, gauge: Gauge) -> CopyEvent:
-        """Wait for the end of a pass; a receiver that fails meanwhile ends it, and knows best why."""
-
-        def note(event: CopyEvent) -> None:
-            gauge.done, gauge.left, gauge.seconds = event.done, event.left, event.seconds
-
-        passing = asyncio.create_task(self.sender.wait_for("passed", tell=note))
-        failing = asyncio.create_task(self.receiver.wait_for("failed"))  # which is raised
-        try:
-            await asyncio.wait({passing, failing}, return_when=asyncio.FIRST_COMPLETED)
-            if not passing.done() or passing.exception() is not None:
-                await asyncio.wait({passing, failing}, timeout=WORD_SECONDS)
-                reasons = [job.exception() for job in (failing, passing) if job.done()]
-                raise min(filter(None, reasons), key=lambda error: isinstance(error, Unavailable))
-            return passing.result()
-        finally:
-            for job in (passing, failing):
-                job.cancel()
-            await asyncio.wait({passing, failing})
-
-    def stop(self) -> None:
-        for half in (self.sender, self.receiver):
-            half.tell(CopyCommand(do="stop"))
-
-
-async def _end(job: asyncio.Task[None]) -> None:
-    job.cancel()
-    await asyncio.wait({job})

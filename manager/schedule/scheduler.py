@@ -14,7 +14,6 @@ from typing import TypeAlias
 import msgspec
 
 from common.model import Task, TaskState, TaskStatus
-from common.spec.slot_volumes import slot_volumes
 from manager.domain import volumes
 from manager.domain.reservations import Available, reservations_of
 from manager.domain.volume_claims import Claims, take
@@ -124,7 +123,7 @@ class _Work:
         self.visits += VISITS_A_GROUP
         first = next(iter(pending.values()))
         rules = pipeline(first, self.view, self.load)
-        if slot_volumes(first):
+        if self._claims.concern(first):
             return self._place_with_data(group, pending.values(), rules, share)
         alone = len(pending) == 1 and not first.node_id
         pinned = () if alone else [task for task in pending.values() if task.node_id]

@@ -15,9 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model import Node, Service, Task, TaskState, TaskStatus, Volume, VolumeClaim
+from common.model.container import ContainerSpec, Mount
 from common.model.node import EngineDescription, NodeDescription, NodeResources, NodeSpec, NodeStatus, Plugin
-from common.model.service import Placement, PlacementPreference, Reservations, Resources, SpreadOver, TaskSpec
+from common.model.service import (
+    Placement,
+    PlacementPreference,
+    Reservations,
+    Resources,
+    ServiceSpec,
+    SpreadOver,
+    TaskSpec,
+)
+from common.model.volume import claim_id, volume_id
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import TASKS_A_DECISION, schedule
 from manager.store.changes import Change, ChangeSet
@@ -36,6 +46,7 @@ SPECS = {
         placement=Placement(preferences=(PlacementPreference(spread=SpreadOver(spread_descriptor="node.labels.zone")),))
     ),
     "pinned": TaskSpec(),  # each service to one node, see `_spec_of`
+    "claimed": TaskSpec(container_spec=ContainerSpec(image="db", mounts=(Mount(source="data", target="/data"),))),
 }
 
 
@@ -67,8 +78,30 @@ def cluster(nodes: int, tasks: int, per_service: int, kind: str) -> Tables:
         )
         view.of(Task).put(task)
         if number % per_service == 0:
-            view.of(Service).put(Service(id=service))
+            view.of(Service).put(Service(id=service, spec=ServiceSpec(name=service)))
+    if kind == "claimed":
+        _claim(view)
     return view
+
+
+def _claim(view: Tables) -> None:
+    """Give each node a volume `data`, and each task's slot its data in one of them."""
+    nodes = [node.id for node in view.nodes]
+    for node_id in nodes:
+        view.of(Volume).put(
+            Volume(id=volume_id(node_id, "data"), name="data", node_id=node_id, data_id="d" * 32, generation=1)
+        )
+    for number, task in enumerate(list(view.tasks)):
+        claim = claim_id(task.service_name, task.slot, "data")
+        bound = VolumeClaim(
+            id=claim,
+            service=task.service_name,
+            slot=task.slot,
+            volume="data",
+            node_id=nodes[number % len(nodes)],
+            bound=True,
+        )
+        view.of(VolumeClaim).put(bound)
 
 
 def _spec_of(kind: str, node: int) -> TaskSpec:

@@ -124,6 +124,27 @@ async def test_a_volume_moves_with_its_task_and_its_content(swarm: Cluster) -> N
     assert await starts(swarm) == before + 2
 
 
+async def test_a_snapshot_is_made_while_the_task_runs_on(swarm: Cluster) -> None:
+    before = await starts(swarm)
+    (task,) = await swarm.running(NAME, 1)
+    said = (await swarm.swarm("volume", "snapshot", "app_db", "before_upgrade")).stdout.splitlines()
+    assert said[0] == "copying app_db from h2 to h2/before_upgrade"
+    assert said[-1].startswith("copied; its tasks were paused for ")
+    assert await kept(holder(swarm), "before_upgrade") == before
+    said = (await swarm.swarm("volume", "cp", "--limit", "50MB/s", "app_db", "h1/elsewhere")).stdout.splitlines()
+    assert said[-1].startswith("copied; its tasks were paused for ")
+    assert await kept(swarm.hosts[0], "elsewhere") == before
+    assert [each["ID"] for each in await swarm.running(NAME, 1)] == [task["ID"]]
+    assert await holder(swarm).docker("ps", "-q", "--filter", "status=paused") == ""
+    await swarm.swarm("volume", "rm", "before_upgrade", "elsewhere")
+
+
+async def kept(host: Host, volume: str) -> int:
+    """Count how often the data was written to, in a volume of a host."""
+    found = json.loads(await host.docker("volume", "inspect", volume))
+    return len((Path(found[0]["Mountpoint"]) / "starts").read_text().splitlines())
+
+
 @long
 async def test_a_drain_takes_the_data_along(swarm: Cluster) -> None:
     before = await starts(swarm)

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from common.wire.volume_copy import CopyCommand, CopyEvent, Order
-from worker.interfaces import EngineVolume, Mark
+from worker.interfaces import Container, EngineVolume, Mark
+from worker.volumes.holds import Holds
 from worker.volumes.marks import HostMarks
 from worker.volumes.transfers import VolumeTransfers
 
@@ -22,9 +23,10 @@ LINEAGE = "d" * 32
 class Host:
     """An engine that has folders for volumes, and the worker's side of copies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, holds: Holds | None = None) -> None:
         self.folder = folder
-        self.transfers = VolumeTransfers(self, HostMarks(), folder / "copies")  # type: ignore[arg-type]
+        self.containers: tuple[Container, ...] = ()
+        self.transfers = VolumeTransfers(self, HostMarks(), folder / "copies", holds)  # type: ignore[arg-type]
 
     def data(self, name: str = "data") -> Path:
         return self.folder / name / "_data"
@@ -39,15 +41,21 @@ class Host:
         assert found is not None
         return found
 
+    async def mounting(self, volume: str) -> tuple[Container, ...]:
+        return self.containers if self.data(volume).exists() else ()
+
+    async def remove(self, container: str) -> None:
+        self.containers = tuple(each for each in self.containers if each.id != container)
+
     async def remove_volume(self, name: str) -> None:
         shutil.rmtree(self.data(name).parent)
 
-    async def mark(self, generation: int, data_id: str = LINEAGE) -> None:
-        found = await self.volume("data") or await self.create_volume("data")
+    async def mark(self, generation: int, data_id: str = LINEAGE, name: str = "data") -> None:
+        found = await self.volume(name) or await self.create_volume(name)
         await HostMarks().write(found, Mark(data_id, generation))
 
-    async def marked(self) -> Mark | None:
-        found = await self.volume("data")
+    async def marked(self, name: str = "data") -> Mark | None:
+        found = await self.volume(name)
         return await HostMarks().read(found) if found is not None else None
 
 
@@ -60,12 +68,13 @@ class Control:
     async def event(self, wanted: str) -> CopyEvent:
         while True:
             found = msgspec.json.decode(await self.reader.readline(), type=CopyEvent)
-            assert found.event in (wanted, "progress", "ready"), found
+            assert found.event in (wanted, "prepared", "progress", "ready"), found
             if found.event == wanted:
                 return found
 
-    def tell(self, do: str, generation: int = 0) -> None:
-        self.writer.write(msgspec.json.encode(CopyCommand(do=do, generation=generation)) + b"\n")  # type: ignore[arg-type]
+    def tell(self, do: str, generation: int = 0, *, hold: bool = False) -> None:
+        command = CopyCommand(do=do, generation=generation, hold=hold)  # type: ignore[arg-type]
+        self.writer.write(msgspec.json.encode(command) + b"\n")
 
 
 @asynccontextmanager

@@ -8,11 +8,12 @@ from common.model import Service, Task, TaskState, TaskStatus, Volume, VolumeCla
 from common.model.container import ContainerSpec, DriverConfig, Mount, VolumeOptions
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
 from common.model.volume import claim_id, volume_id
-from common.spec.volumes import SCOPE_LABEL
+from common.spec.volumes import SCOPE_LABEL, SNAPSHOT_LABEL
 
 
-def mount(name: str, scope: str = "", **options: str) -> Mount:
+def mount(name: str, scope: str = "", *, snapshot: str = "", **options: str) -> Mount:
     labels = {SCOPE_LABEL: scope} if scope else {}
+    labels |= {SNAPSHOT_LABEL: snapshot} if snapshot else {}
     driver = DriverConfig(name="local", options=options) if options else None
     return Mount(source=name, target=f"/{name}", volume_options=VolumeOptions(labels=labels, driver_config=driver))
 

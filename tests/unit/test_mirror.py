@@ -29,7 +29,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/files/pruning.py",
         "manager/cli/files/secret.py",
         "manager/cli/inspect_any.py",
-        "manager/cli/network/volume_moves.py",
         "manager/cli/node/commands.py",
         "manager/cli/node/drain.py",
         "manager/cli/service/change.py",
@@ -110,6 +109,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/dispatch/volumes.py",
     ),
     "unit/manager/domain/test_volumes.py": ("manager/domain/volume_claims.py", "manager/orchestrate/volume_claims.py"),
+    "unit/manager/loops/test_transfers.py": ("manager/loops/volume_copies.py",),
     "unit/manager/metrics/test_page.py": ("manager/metrics/facts.py", "manager/metrics/families.py"),
     "unit/manager/orchestrate/reconcile/test_nodes.py": (
         "manager/orchestrate/reconcile/drain.py",
@@ -204,7 +204,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/volumes/copy/inbox.py",
         "worker/volumes/copy/session.py",
     ),
-    "unit/worker/volumes/test_transfers.py": ("common/wire/volume_copy.py",),
+    "unit/worker/volumes/test_holds.py": ("worker/volumes/pausing.py",),
+    "unit/worker/volumes/test_transfers.py": ("common/wire/volume_copy.py", "worker/volumes/conversation.py"),
 }
 """Below `tests`, which modules are tested there."""
 

@@ -162,10 +162,15 @@ class DockerEngine:
                 return engine_api.read_usage(await response.json())
 
     async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        filters = json.dumps({"label": engine_api.label_filters(labels)})
+        return await self._containers(label=engine_api.label_filters(labels))
+
+    async def mounting(self, volume: str) -> tuple[Container, ...]:
+        return await self._containers(volume=[volume])
+
+    async def _containers(self, **filters: list[str]) -> tuple[Container, ...]:
         with self._errors():
             await self._negotiate()
-            found = await self._docker.containers.list(all="true", filters=filters)
+            found = await self._docker.containers.list(all="true", filters=json.dumps(filters))
         return tuple(engine_api.read_summary(entry._container) for entry in found)  # noqa: SLF001 - it has no other way
 
     # --- images -------------------------------------------------------------------------------------------------------

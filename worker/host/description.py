@@ -29,7 +29,7 @@ class HostDescription:
     version: the agent's release.
     lacks: what the host lacks beside what its networks do, a sentence each.
     tell: called with every new description.
-    volumes: as `NodeDescription.volumes`.
+    volumes, snapshots: as `NodeDescription` has them.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class HostDescription:
         tell: Callable[[], None],
         *,
         volumes: bool = False,
+        snapshots: bool = False,
     ) -> None:
         self.description = NodeDescription()
         self._engine = engine
@@ -50,6 +51,7 @@ class HostDescription:
         self._other_lacks = lacks
         self._tell = tell
         self._volumes = volumes
+        self._snapshots = snapshots
         self._unmanaged = UnmanagedWatch(engine, node_id)
         self._presence = EnginePresence()
         self._info: JSON = {}
@@ -155,6 +157,7 @@ class HostDescription:
             ipv6_addresses=networks.ipv6_addresses(),
             plain=self._unmanaged.load,
             volumes=self._volumes,
+            snapshots=self._snapshots,
         )
         self._known.set()
         self._changed.set()

@@ -25,6 +25,7 @@ def describe(
     ipv6_addresses: Collection[str] = (),
     plain: PlainContainers | None = None,
     volumes: bool = False,
+    snapshots: bool = False,
 ) -> NodeDescription:
     """Describe this host from the engine's /info (with /version under `Version`).
 
@@ -57,6 +58,7 @@ def describe(
         plain=plain or PlainContainers(),
         measures=True,
         volumes=volumes,
+        snapshots=snapshots,
     )
 
 

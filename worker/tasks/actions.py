@@ -10,7 +10,9 @@ from dataclasses import replace
 from msgspec import structs
 
 from common.errors import InvalidArgument, SwarmError
-from common.model.task import TaskState
+from common.model.container import ContainerSpec, Mount
+from common.model.task import Task, TaskState
+from common.spec.slot_volumes import has_snapshots, snapshot_sources
 from worker.engine import api as engine_api
 from worker.interfaces import Attachment, Container, EngineDown, EngineError, EngineSilent, Phase
 from worker.tasks import slow_call
@@ -36,6 +38,7 @@ class Actions:
         self._renewals = renewals
         self._image = ""
         self._image_missed = False
+        self._mounts: tuple[Mount, ...] = ()
         self._ways: dict[Action, Callable[[], Awaitable[None]]] = {
             Action.PULL: self._pull,
             Action.CREATE: self._create,
@@ -112,8 +115,11 @@ class Actions:
         run.note(attempted=True, renewed=task.spec_version if task.renewal else 0)
         run.attachment = await self._attached()
         paths = context.files.write(task.id, files) if files else {}
-        body = container_spec.create_body(task, spec, context.node_id, run.attachment, paths)
         await context.check_volumes(task)
+        if has_snapshots(task):
+            await self._while_wanted(self._have_snapshots(task, spec))  # if not, it is not created either
+            spec = structs.replace(spec, mounts=self._mounts)
+        body = container_spec.create_body(task, spec, context.node_id, run.attachment, paths)
         try:
             async with context.gate.change():
                 if not run.wanted:
@@ -125,6 +131,12 @@ class Actions:
             await self._not_created(error, expanded.image)
             return
         run.note(container=Container(id=container_id, task_id=task.id), attempted=False)
+
+    async def _have_snapshots(self, task: Task, spec: ContainerSpec) -> None:
+        """Make the task's snapshots of volumes, which may take as long as the volumes are large."""
+        run = self._run
+        run.say(f"making its snapshot of volume {', '.join(snapshot_sources(task)) or 'here'}")
+        self._mounts = (await run.context.with_snapshots(task, spec)).mounts
 
     async def _attached(self) -> Attachment:
         """Prepare the container's networks; report what that waits for, when it does not come at once."""
@@ -220,10 +232,12 @@ class Actions:
                     await run.context.engine.remove(container.id if container else run.task.name)
             finally:
                 self._watch.discarding = False
+        await run.context.remove_snapshots(run.task)
         run.note(container=None, attempted=False)
 
     async def _release(self) -> None:
         run = self._run
         await run.context.networks.release(run.task.id)
         run.context.files.remove(run.task.id)
+        await run.context.remove_snapshots(run.task)
         run.note(released=True)

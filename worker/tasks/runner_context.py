@@ -12,9 +12,20 @@ from common.model.container import ContainerSpec
 from common.model.node import NodeDescription
 from common.model.task import Task, TaskState
 from common.spec import task_templates
+from common.spec.slot_volumes import has_snapshots
 from worker.engine.call_limiter import EngineCallLimiter
 from worker.images.have import Images
-from worker.interfaces import Container, Engine, EngineDown, Networks, Phase, TaskFile, TaskFiles, VolumeGuard
+from worker.interfaces import (
+    Container,
+    Engine,
+    EngineDown,
+    Networks,
+    Phase,
+    Snapshots,
+    TaskFile,
+    TaskFiles,
+    VolumeGuard,
+)
 from worker.tasks.plan import container_spec
 from worker.tasks.plan.files import Materials, task_files
 from worker.tasks.plan.log_tail import log_tail_lines, with_log_tail
@@ -39,11 +50,21 @@ class RunnerContext:
     node: NodeDescription
     materials: Materials
     volumes: VolumeGuard | None = None
+    snapshots: Snapshots | None = None
 
     async def check_volumes(self, task: Task) -> None:
         """Look whether the task finds its data here; errors as `VolumeGuard.check`."""
         if self.volumes is not None:
             await self.volumes.check(task)
+
+    async def with_snapshots(self, task: Task, spec: ContainerSpec) -> ContainerSpec:
+        """Return a task's specification with its snapshots mounted; errors as `Snapshots.mounted`."""
+        return await self.snapshots.mounted(task, spec) if self.snapshots is not None else spec
+
+    async def remove_snapshots(self, task: Task) -> None:
+        """Remove a task's snapshots, as `Snapshots.remove`."""
+        if self.snapshots is not None and has_snapshots(task):
+            await self.snapshots.remove(task, self.expanded(task))
 
     def note_volumes(self) -> None:
         """Take note that the engine may have made volumes."""

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from common.errors import AlreadyExists, FailedPrecondition, NotFound, SwarmError, Unavailable
 from common.wire.channel import carry
@@ -17,8 +17,6 @@ from worker.interfaces import Engine, EngineVolume
 from worker.volumes.copy.control import Archived
 from worker.volumes.copy.process import CopyProcess, copying
 from worker.volumes.marks import folder_of
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -72,41 +70,6 @@ async def read_in(volume: EngineVolume, data: Ends) -> int:
     async with _process("import", volume) as (process, near):
         carrying = asyncio.create_task(_carry((data[0], near[1]), near))
         return await _both(process, carrying)
-
-
-@contextlib.contextmanager
-def next_word(reader: asyncio.StreamReader) -> Iterator[asyncio.Task[bytes]]:
-    """Listen for the manager's next line; it is empty when the manager is gone."""
-
-    async def listen() -> bytes:
-        try:
-            return await reader.readline()
-        except OSError:
-            return b""
-
-    word = asyncio.create_task(listen())
-    try:
-        yield word
-    finally:
-        word.cancel()
-
-
-async def unless_told(work: Coroutine[object, object, T], word: asyncio.Task[bytes]) -> T:
-    """Do this while the manager says nothing.
-
-    Raises:
-        Unavailable: it wants it no more, or is gone.
-
-    """
-    job = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({job, word}, return_when=asyncio.FIRST_COMPLETED)
-        if not job.done():
-            raise Unavailable("the manager has stopped the archive, or is gone")
-        return job.result()
-    finally:
-        job.cancel()
-        await asyncio.wait({job})
 
 
 @contextlib.asynccontextmanager

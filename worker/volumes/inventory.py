@@ -14,7 +14,7 @@ from random import Random
 
 from common.errors import FailedPrecondition, SwarmError
 from common.model.task import Task
-from common.model.volume import TaskVolume
+from common.model.volume import TaskVolume, new_lineage
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import is_anonymous
 from common.wire.admission import ENTRIES_BYTES, fitting, size_of
@@ -24,7 +24,6 @@ from worker.interfaces import Engine, EngineVolume, Mark, Marks
 # What people and plain containers do to volumes is seen within this time.
 LOOK_SECONDS = 15.0
 _RETRY_SECONDS = 1.0
-_LINEAGE_BITS = 128
 _MOST_DETAILS = 2048
 
 _log = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ class Inventory:
         mark = await self._marks.read(volume)
         if mark is not None:
             return mark
-        made = Mark(f"{self._rng.getrandbits(_LINEAGE_BITS):032x}", 1)
+        made = Mark(new_lineage(self._rng), 1)
         return made if await self._marks.write(volume, made) else None
 
     def _warn(self, error: SwarmError) -> None:

@@ -9,26 +9,25 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
+from msgspec.structs import replace
 
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ProtocolError, SwarmError, Unavailable
 from common.wire.channel import splice
-from common.wire.volume_copy import ID, MAX_LINE, VOLUME_NAME, CopyCommand, CopyEvent, Ends, Order
-from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from common.wire.volume_copy import ID, VOLUME_NAME, CopyCommand, CopyEvent, Ends, Order
+from worker.interfaces import Engine, EngineVolume, Mark, Marks, Phase
 from worker.volumes import archives
-from worker.volumes.copy.control import AnyReport, Failed, Passed, Progress, Ready, Stopped
-from worker.volumes.copy.process import CopyProcess, copying
+from worker.volumes.conversation import Actions, Half, decode, next_word, say, unless_told
+from worker.volumes.copy.process import CopyProcess, Part, copying, copying_here
+from worker.volumes.holds import Holds
 
 ATTACH_SECONDS = 15.0
 # In which a half that waits for its data stream in vain, or is told to stop, has ended.
 _PREDECESSOR_SECONDS = 25.0
 # Of what is not whole yet: nobody takes it for a copy.
 PARTIAL = 0
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _ORDER = msgspec.json.Decoder(Order)
@@ -38,12 +37,12 @@ _COMMAND = msgspec.json.Decoder(CopyCommand)
 class VolumeTransfers:
     """Serves the streams. `folder` has the halves' indexes while copies last, and for those that are resumed."""
 
-    def __init__(self, engine: Engine, marks: Marks, folder: Path) -> None:
+    def __init__(self, engine: Engine, marks: Marks, folder: Path, holds: Holds | None = None) -> None:
         self._engine = engine
         self._marks = marks
         self._folder = folder
+        self._holds = holds
         self._waiting: dict[str, asyncio.Future[Ends]] = {}
-        self._over: set[str] = set()
         self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._filled: set[str] = set()
 
@@ -71,12 +70,15 @@ class VolumeTransfers:
                     await self._export(order, reader, writer)
                 case "import":
                     await self._import(order, reader, writer)
+                case "clone":
+                    async with self._alone(order):
+                        await self._clone(order, reader, writer)
                 case _:
                     async with self._alone(order):
                         await self._serve(order, reader, writer)
         except SwarmError as error:
             _log.warning("a copy or an archive of a volume ends: %s", error.message)
-            _say(writer, CopyEvent(event="failed", code=error.code, message=error.message))
+            say(writer, CopyEvent(event="failed", code=error.code, message=error.message))
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
         finally:
@@ -84,18 +86,18 @@ class VolumeTransfers:
 
     async def _serve(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         volume = await self._prepare(order)
-        key = _key(order)
         data = await self._attached(order, writer)
+        half: Half | None = None
         try:
             async with self._process(order, volume, data) as process:
-                await self._converse(volume, order, process, reader, writer)
+                half = Half(order.volume, process, self._holds, self._actions(order, volume))
+                await half.converse(reader, writer)
         except SwarmError:
-            if key not in self._over:  # else the other half has stopped first
+            if half is None or not half.stopped:  # else the other half has stopped first
                 raise
         finally:
-            if key in self._over:  # else its index makes the next try shorter
-                self._over.discard(key)
-                await self._forget(key)
+            if half is not None and half.stopped:  # else its index makes the next try shorter
+                await self._forget(_key(order))
 
     @contextlib.asynccontextmanager
     async def _alone(self, order: Order) -> AsyncIterator[None]:
@@ -121,11 +123,11 @@ class VolumeTransfers:
     async def _export(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send a volume as an archive."""
         volume = await archives.existing(self._engine, order.volume)
-        with archives.next_word(reader) as word:
-            data = await archives.unless_told(self._attached(order, writer), word)
+        with next_word(reader) as word:
+            data = await unless_told(self._attached(order, writer), word)
             with contextlib.closing(data[1]):
-                length = await archives.unless_told(archives.write_out(volume, data), word)
-                _say(writer, CopyEvent(event="archived", done=length))
+                length = await unless_told(archives.write_out(volume, data), word)
+                say(writer, CopyEvent(event="archived", done=length))
                 await word  # which ends the streams: not before all is read
 
     async def _import(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,15 +138,15 @@ class VolumeTransfers:
         try:
             async with archives.made(self._engine, order.volume) as volume:
                 await self._must_mark(volume, Mark(order.data_id, PARTIAL))
-                with archives.next_word(reader) as word:
-                    data = await archives.unless_told(self._attached(order, writer), word)
+                with next_word(reader) as word:
+                    data = await unless_told(self._attached(order, writer), word)
                     with contextlib.closing(data[1]):
-                        length = await archives.unless_told(archives.read_in(volume, data), word)
-                    _say(writer, CopyEvent(event="archived", done=length))
+                        length = await unless_told(archives.read_in(volume, data), word)
+                    say(writer, CopyEvent(event="archived", done=length))
                     if not (line := await word):
                         raise Unavailable("the manager is gone before it has said that the archive is whole")
-                await self._mark(volume, order, _decode(_COMMAND, line).generation)
-                _say(writer, CopyEvent(event="marked"))
+                await self._mark(volume, order, decode(_COMMAND, line).generation)
+                say(writer, CopyEvent(event="marked"))
         finally:
             self._filled.discard(order.volume)
 
@@ -154,7 +156,7 @@ class VolumeTransfers:
         waiting: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
         self._waiting[key] = waiting
         try:
-            _say(writer, CopyEvent(event="prepared"))
+            say(writer, CopyEvent(event="prepared"))
             async with asyncio.timeout(ATTACH_SECONDS):
                 return await waiting
         except TimeoutError:
@@ -165,13 +167,13 @@ class VolumeTransfers:
     @contextlib.asynccontextmanager
     async def _process(self, order: Order, volume: EngineVolume, data: Ends) -> AsyncIterator[CopyProcess]:
         """Run the copying process, its peer joined with the data stream."""
-        work = self._folder / _key(order)
-        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        work = self._work(order)
         ours, its = socket.socketpair()
         near = await asyncio.open_connection(sock=ours)
         joined = asyncio.create_task(splice(near, data))
         try:
-            async with copying(order.part, Path(volume.mountpoint), its, work=work) as process:
+            part: Part = "send" if order.part == "send" else "receive"
+            async with copying(part, Path(volume.mountpoint), its, work=work, options=_limit(order)) as process:
                 yield process
         finally:
             joined.cancel()
@@ -179,42 +181,53 @@ class VolumeTransfers:
             near[1].close()
             data[1].close()
 
-    async def _converse(
-        self,
-        volume: EngineVolume,
-        order: Order,
-        process: CopyProcess,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        """Hand commands to the process and its reports to the manager, until one of them has no more to say."""
+    async def _clone(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Copy a volume into a new one of this host, which stays when it is whole."""
+        source = await self._prepare(order)
+        made = replace(order, part="receive", volume=order.as_volume, data_id=order.as_data_id)
+        await self._discard_partial(made)
+        async with archives.made(self._engine, made.volume) as target:
+            await self._must_mark(target, Mark(made.data_id, PARTIAL))
+            say(writer, CopyEvent(event="prepared"))
+            work = self._work(order)
+            try:
+                folders = (Path(source.mountpoint), Path(target.mountpoint))
+                async with copying_here(*folders, work, _limit(order)) as process:
+                    half = Half(order.volume, process, self._holds, self._actions(made, target))
+                    await half.converse(reader, writer)
+            finally:
+                await self._forget(_key(order))
+            mark = await self._marks.read(target)
+            if mark is None or not mark.generation:
+                raise Unavailable(f"volume {made.volume} was not made: its copy was ended before it was whole")
 
-        async def hear() -> None:
-            while line := await reader.readline():
-                command = _decode(_COMMAND, line)
-                if command.do == "mark":
-                    await self._mark(volume, order, command.generation)
-                    _say(writer, CopyEvent(event="marked"))
-                else:
-                    process.tell(command.do)
-                    if command.do == "stop":
-                        self._over.add(_key(order))
+    async def _discard_partial(self, order: Order) -> None:
+        """Remove what a clone that was broken off has left."""
+        there = await self._engine.volume(order.volume)
+        mark = await self._marks.read(there) if there is not None else None
+        if mark == Mark(order.data_id, PARTIAL):
+            await self._engine.remove_volume(order.volume)
 
-        async def tell() -> None:
-            while not isinstance(report := await process.report(), Stopped):
-                if (event := _event(report)) is not None:
-                    _say(writer, event)
-                    await writer.drain()
+    def _actions(self, order: Order, volume: EngineVolume) -> Actions:
+        """Return what a manager may have done with the volume of an order."""
 
-        jobs = {asyncio.create_task(hear()), asyncio.create_task(tell())}
-        try:
-            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
-            for job in done:
-                job.result()
-        finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.wait(jobs)
+        async def mark(generation: int) -> None:
+            await self._mark(volume, order, generation)
+
+        async def remove() -> None:
+            if order.part != "send" or await self._marks.read(volume) != Mark(order.data_id, order.generation):
+                raise ProtocolError("only a volume that was sent is removed, and as it was sent")
+            for container in await self._engine.mounting(volume.name):
+                if container.agent and container.phase is Phase.EXITED:  # a task's, kept for its logs
+                    await self._engine.remove(container.id)
+            await self._engine.remove_volume(volume.name)
+
+        return Actions(mark, remove)
+
+    def _work(self, order: Order) -> Path:
+        work = self._folder / _key(order)
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return work
 
     async def _prepare(self, order: Order) -> EngineVolume:
         """Find the volume that is sent, or that is written to, which is made if need be.
@@ -232,7 +245,7 @@ class VolumeTransfers:
             raise FailedPrecondition(f"volume {order.volume} is not on this host, or has no mark")
         if mark.data_id != order.data_id:
             raise FailedPrecondition(f"volume {order.volume} on this host has other data: remove or rename it first")
-        if order.part == "send" and mark.generation != order.generation:
+        if order.part in ("send", "clone") and mark.generation != order.generation:
             raise FailedPrecondition(f"volume {order.volume} has data of generation {mark.generation} on this host")
         if order.part == "receive":
             if mark.generation >= order.generation:
@@ -257,38 +270,14 @@ def _key(order: Order) -> str:
 async def _read_order(reader: asyncio.StreamReader) -> Order:
     try:
         async with asyncio.timeout(ATTACH_SECONDS):
-            order = _decode(_ORDER, await reader.readline())
+            order = decode(_ORDER, await reader.readline())
     except TimeoutError:
         raise ProtocolError("a copy's stream without an order") from None
-    if VOLUME_NAME.fullmatch(order.volume) is None or ID.fullmatch(order.id) is None:
+    names = (order.volume, order.as_volume or order.volume)
+    if any(VOLUME_NAME.fullmatch(name) is None for name in names) or ID.fullmatch(order.id) is None:
         raise InvalidArgument("a copy that cannot be: its volume or its number is not a name")
     return order
 
 
-def _decode(decoder: msgspec.json.Decoder[T], line: bytes) -> T:
-    if len(line) > MAX_LINE:
-        raise ProtocolError("a line that is too long")
-    try:
-        return decoder.decode(line)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise ProtocolError(f"the manager said what this worker does not understand: {error}") from error
-
-
-def _event(report: AnyReport) -> CopyEvent | None:
-    """Return what a manager hears of a report."""
-    match report:
-        case Ready():
-            return CopyEvent(event="ready")
-        case Progress():
-            return CopyEvent(event="progress", done=report.done, left=report.left, seconds=report.seconds)
-        case Passed():
-            return CopyEvent(
-                event="passed", done=report.read, next=str(report.next), rest=report.rest, digest=report.digest
-            )
-        case Failed():
-            return CopyEvent(event="failed", code=report.code, message=report.message)
-    return None
-
-
-def _say(writer: asyncio.StreamWriter, event: CopyEvent) -> None:
-    writer.write(msgspec.json.encode(event) + b"\n")
+def _limit(order: Order) -> tuple[str, ...]:
+    return ("--limit", f"{order.limit:.0f}") if order.part != "receive" and order.limit > 0 else ()

@@ -242,6 +242,8 @@ HARMLESS = frozenset(
         ("POST", "/swarm/volumes/{name+}/release"),
         ("POST", "/swarm/volumes/{name+}/claim"),
         ("POST", "/swarm/volumes/{name+}/move"),
+        ("POST", "/swarm/volumes/{name+}/copy"),
+        ("POST", "/swarm/volumes/{name+}/snapshot"),
         ("GET", "/swarm/volumes/{name+}/archive"),
         ("PUT", "/swarm/volumes/{name+}/archive"),
         ("POST", "/nodes/{id}/volumes/move"),

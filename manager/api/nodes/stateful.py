@@ -8,7 +8,7 @@ from common.errors import FailedPrecondition
 from common.model import Node
 from common.spec.slot_volumes import slot_volumes
 from manager.api.volumes.stay import some
-from manager.domain.volume_claims import data_node
+from manager.domain.volume_claims import data_node, moves_with_drain
 from manager.store.view import View
 
 
@@ -33,6 +33,9 @@ def stateful(view: View, node: Node) -> str:
 
 def _stateful(view: View, node_id: str) -> Iterator[str]:
     for task in view.tasks.on_node(node_id):
+        service = view.services.get(task.service_id)
+        if service is not None and moves_with_drain(service):
+            continue  # its data goes first
         if task.live and data_node(task, view) == node_id:
             names = ", ".join(each.name for each in slot_volumes(task))
             yield f"{task.service_name}.{task.slot} ({names})"

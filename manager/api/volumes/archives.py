@@ -15,7 +15,7 @@ from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
 from common.model import Volume
 from common.model.client import Role
-from common.model.volume import volume_id
+from common.model.volume import new_lineage, volume_id
 from common.wire.volume_copy import (
     CONTROL,
     DATA,
@@ -40,7 +40,6 @@ from manager.store.transaction import Transaction
 TAR = "application/x-tar"
 # When the way of the bytes breaks, its worker may say why within this time.
 WORD_SECONDS = 2.0
-_LINEAGE_BITS = 128
 
 
 async def read_archive(context: Context, call: Call) -> Reply:
@@ -79,7 +78,7 @@ async def write_archive(context: Context, call: Call) -> Reply:
         raise invalid(f"{name[:200]!r} is not a name that a volume can have")
 
     async def run(exchange: Exchange) -> None:
-        data_id = f"{context.rng.getrandbits(_LINEAGE_BITS):032x}"
+        data_id = new_lineage(context.rng)
         order = Order(id=new_id(context.rng), part="import", volume=name, data_id=data_id)
         async with _archive(context, node_id, order) as (control, data):
             length = await _send(exchange, control, data)

@@ -1,32 +1,60 @@
-"""/swarm/volumes/{name}/move and /swarm/transfers: moves of volumes from node to node. Not Docker's."""
+"""/swarm/volumes/{name}/move, copy and snapshot, /swarm/transfers: volumes that go from node to node. Not Docker's."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
 
+from common.clock import rfc3339
 from common.errors import FailedPrecondition, NotFound
 from common.ids import new_id
-from common.model import Transfer
+from common.model import Transfer, Volume
 from common.model.client import Role
 from common.model.naming import Model
+from common.model.volume import new_lineage, volume_id
+from common.wire.volume_copy import VOLUME_NAME
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
+from manager.api.errors import invalid
 from manager.api.lookup import find_node
 from manager.api.router import Route
 from manager.api.volumes.claims import split_reference
-from manager.domain.transfers import check_move, moved_together
+from manager.domain.transfers import check, moved_together
 from manager.domain.volumes import node_name
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
+_HOLDS = ("pause", "stop", "live")
+
 
 class MoveRequest(Model):
-    """`node` is the target's name or id; `max_downtime` in seconds, 0: as long as it takes."""
+    """`node` is the target's name or id; `max_downtime` in seconds, 0: as long as it takes; `limit` in bytes a second.
+
+    `delete_source`: the old copy is removed once the new one was read back.
+    """
 
     node: str = ""
     max_downtime: float = 0.0
+    limit: float = 0.0
+    delete_source: bool = False
+    dry_run: bool = False
+
+
+class CopyRequest(Model):
+    """`node`: where the copy is to be, the volume's own unless told; `name`: what it is called there.
+
+    `hold`: what becomes of the tasks for the last pass: `pause` (unless told), `stop`, or `live` for nothing.
+    The rest as for a move.
+    """
+
+    node: str = ""
+    name: str = ""
+    hold: str = "pause"
+    max_downtime: float = 0.0
+    limit: float = 0.0
     dry_run: bool = False
 
 
@@ -34,28 +62,93 @@ async def move_volume(context: Context, call: Call) -> Reply:
     """Begin to move a volume, and those that its slots share with it."""
     wanted = call.decode(MoveRequest)
 
-    def step(tx: Transaction) -> Transfer:
-        node_id, name = split_reference(tx, call.params["name"])
+    def made(tx: Transaction) -> Transfer:
         target = find_node(tx, wanted.node)
-        copies = [each for each in tx.volumes.named(name) if each.eligible and node_id in ("", each.node_id)]
-        copies = [each for each in copies if node_id or each.node_id != target.id] or copies
-        if len(copies) != 1:
-            raise NotFound(f"no node, or more than one, has volume {call.params['name']}: write NODE/VOLUME")
-        source = copies[0].node_id
-        made = Transfer(
+        source = _source(tx, call, elsewhere_than=target.id)
+        return Transfer(
             id=new_id(context.rng),
-            volumes=moved_together(source, name, tx),
-            source=source,
+            volumes=moved_together(source.node_id, source.name, tx),
+            source=source.node_id,
             target=target.id,
             max_downtime=max(0.0, wanted.max_downtime),
+            limit=max(0.0, wanted.limit),
+            delete_source=wanted.delete_source,
         )
-        check_move(made, tx)
-        if not wanted.dry_run:
-            tx.put(made)
-        return made
 
-    made = context.store.try_out(step) if wanted.dry_run else await context.store.update(step)
-    return Answer(200 if wanted.dry_run else 202, transfer_view(context, made))
+    return await _begin(context, made, dry_run=wanted.dry_run)
+
+
+async def copy_volume(context: Context, call: Call) -> Reply:
+    """Begin to make a volume of another, on the same node or on another one. What has the first one keeps it."""
+    wanted = call.decode(CopyRequest)
+    if wanted.hold not in _HOLDS:
+        raise invalid(f"invalid Hold {wanted.hold[:100]!r}: it is one of {', '.join(_HOLDS)}")
+
+    def made(tx: Transaction) -> Transfer:
+        target = find_node(tx, wanted.node).id if wanted.node else ""
+        source = _source(tx, call, elsewhere_than=target, old=True)
+        target = target or source.node_id
+        return Transfer(
+            id=new_id(context.rng),
+            operation="copy",
+            volumes=(source.name,),
+            source=source.node_id,
+            target=target,
+            as_name=(name := _name(wanted.name, source, target, tx)),
+            data_id=_lineage(context, tx.volumes.get(volume_id(target, name))),
+            hold=wanted.hold,
+            max_downtime=max(0.0, wanted.max_downtime),
+            limit=max(0.0, wanted.limit),
+        )
+
+    return await _begin(context, made, dry_run=wanted.dry_run)
+
+
+def _source(tx: Transaction, call: Call, *, elsewhere_than: str, old: bool = False) -> Volume:
+    """Find the copy that is meant: the one of its name, of several the one that is not at the target already.
+
+    old: where its node is named, it may be one that was moved away or left behind.
+
+    Raises:
+        NotFound: there is none, or more than one.
+
+    """
+    reference = call.params["name"]
+    node_id, name = split_reference(tx, reference)
+    copies = [each for each in tx.volumes.named(name) if node_id in ("", each.node_id)]
+    copies = [each for each in copies if each.eligible or (old and node_id)]
+    copies = [each for each in copies if node_id or each.node_id != elsewhere_than] or copies
+    if len(copies) != 1:
+        raise NotFound(f"no node, or more than one, has volume {reference}: write NODE/VOLUME")
+    return copies[0]
+
+
+def _name(wanted: str, source: Volume, target: str, tx: Transaction) -> str:
+    """Return what a copy is called: as it is told, else as its source, on the same node with the time after it."""
+    if not wanted and target == source.node_id:
+        wanted = f"{source.name}.{re.sub(r'[^0-9]', '', rfc3339(tx.now)[:19])}"
+    name = wanted or source.name
+    if VOLUME_NAME.fullmatch(name) is None:
+        raise invalid(f"{name[:200]!r} is not a name that a volume can have")
+    return name
+
+
+def _lineage(context: Context, there: Volume | None) -> str:
+    """Return the lineage of a new volume: that of one which a copy has left unfinished, or a new one."""
+    unfinished = there is not None and there.data_id and not there.generation
+    return there.data_id if there is not None and unfinished else new_lineage(context.rng)
+
+
+async def _begin(context: Context, made: Callable[[Transaction], Transfer], *, dry_run: bool) -> Reply:
+    def step(tx: Transaction) -> Transfer:
+        transfer = made(tx)
+        check(transfer, tx)
+        if not dry_run:
+            tx.put(transfer)
+        return transfer
+
+    begun = context.store.try_out(step) if dry_run else await context.store.update(step)
+    return Answer(200 if dry_run else 202, transfer_view(context, begun))
 
 
 async def list_transfers(context: Context, _call: Call) -> Reply:
@@ -63,14 +156,14 @@ async def list_transfers(context: Context, _call: Call) -> Reply:
 
 
 async def end_transfer(context: Context, call: Call) -> Reply:
-    """End a move that has not come to its commit: its tasks run at the source."""
+    """End a move or a copy that has not come to its commit: tasks run at the source."""
 
     def step(tx: Transaction) -> None:
         found = tx.transfers.get(call.params["id"])
         if found is None:
-            raise NotFound(f"no move {call.params['id']}")
+            raise NotFound(f"no move or copy {call.params['id']}")
         if not found.active:
-            raise FailedPrecondition(f"the move of volume {found.name} has ended: {found.phase}")
+            raise FailedPrecondition(f"the {found.operation} of volume {found.name} has ended: {found.phase}")
         tx.put(replace(found, phase="failed", error="ended on request"))
 
     await context.store.update(step)
@@ -78,23 +171,33 @@ async def end_transfer(context: Context, call: Call) -> Reply:
 
 
 def transfer_view(context: Context, transfer: Transfer) -> dict[str, Any]:
+    """Render a move or a copy. `Size`: bytes of what is copied, as far as is known."""
     view: View = context.store.view
     gauge = context.transfers.gauges.get(transfer.id)
     far = {} if gauge is None else {"Done": gauge.done, "Left": gauge.left, "Seconds": gauge.seconds}
+    copies = [view.volumes.get(volume_id(transfer.source, name)) for name in transfer.volumes]
+    sizes = [copy.size for copy in copies if copy is not None and copy.size >= 0]
     return {
         "ID": transfer.id,
+        "Kind": transfer.operation,
         "Volumes": list(transfer.volumes),
         "From": node_name(transfer.source, view),
         "To": node_name(transfer.target, view),
+        "Name": transfer.as_name or transfer.name,
+        "Hold": transfer.hold,
         "Phase": transfer.phase,
         "Error": transfer.error,
+        "Note": transfer.note,
         "Downtime": transfer.downtime,
+        **({"Size": sum(sizes)} if len(sizes) == len(copies) else {}),
         **far,
     }
 
 
 ROUTES = (
     Route("POST", "/swarm/volumes/{name+}/move", move_volume, needs=Role.OPERATOR),
+    Route("POST", "/swarm/volumes/{name+}/copy", copy_volume, needs=Role.OPERATOR),
+    Route("POST", "/swarm/volumes/{name+}/snapshot", copy_volume, needs=Role.OPERATOR),
     Route("GET", "/swarm/transfers", list_transfers, needs=Role.VIEWER),
     Route("DELETE", "/swarm/transfers/{id}", end_transfer, needs=Role.OPERATOR),
 )

@@ -36,6 +36,7 @@ def cluster() -> None:
     examples="""
     swarm-manager cluster update --rebalance auto
     swarm-manager cluster update --autolock
+    swarm-manager cluster update --transfer-limit 50MB/s
     """,
 )
 @flag(
@@ -53,15 +54,30 @@ def cluster() -> None:
     type=click.Choice(["spread", "binpack"]),
     help="How tasks are placed unless their service says otherwise (default spread).",
 )
+@flag(
+    "--transfer-limit",
+    metavar="RATE",
+    help="Bytes a second that each copying of a volume sends at most, such as 50MB/s (default none).",
+)
 @with_client
 async def update_cluster(
-    client: Client, /, *, autolock: bool | None, rebalance: str | None, strategy: str | None
+    client: Client,
+    /,
+    *,
+    autolock: bool | None,
+    rebalance: str | None,
+    strategy: str | None,
+    transfer_limit: str | None,
 ) -> None:
     """Change settings of the cluster."""
     found = await client.get("/swarm")
     spec = dict(found["Spec"])
     labels = dict(spec.get("Labels") or {})
-    for name, value in (("rebalance", rebalance), ("strategy", strategy)):
+    for name, value in (
+        ("rebalance", rebalance),
+        ("strategy", strategy),
+        ("transfer-limit", transfer_limit),
+    ):
         if value is not None:
             labels[f"{EXTENSION_PREFIX}{name}"] = value
     if autolock is not None:

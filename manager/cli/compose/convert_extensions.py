@@ -42,11 +42,17 @@ def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
 
 def volume_labels(scope: Scope, name: str, volume: Tree) -> dict[str, str]:
     """Make the labels of a top-level volume's extensions; errors as `extension_labels`."""
-    keys = (key for key in volume if key.startswith(KEY_PREFIX))
-    return dict(
-        _extension(scope, ("volumes", name, key), key.removeprefix(KEY_PREFIX), volume[key], extensions.VOLUME)
-        for key in keys
-    )
+    return _labels_of(scope, ("volumes", name), volume, extensions.VOLUME)
+
+
+def mount_labels(scope: Scope, at: KeyPath, entry: Tree) -> dict[str, str]:
+    """Make the labels of the extensions of one mount of a named volume; errors as `extension_labels`."""
+    return _labels_of(scope, at, entry, extensions.MOUNT)
+
+
+def _labels_of(scope: Scope, at: KeyPath, tree: Tree, table: tuple[extensions.Extension, ...]) -> dict[str, str]:
+    keys = (key for key in tree if key.startswith(KEY_PREFIX))
+    return dict(_extension(scope, (*at, key), key.removeprefix(KEY_PREFIX), tree[key], table) for key in keys)
 
 
 def _extension(

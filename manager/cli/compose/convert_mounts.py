@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from common.model.container import BindOptions, DriverConfig, Mount, TmpfsOptions, VolumeOptions
 from common.text.quantities import parse_size
 from manager.cli.compose.config import Tree
-from manager.cli.compose.convert_extensions import volume_labels
+from manager.cli.compose.convert_extensions import mount_labels, volume_labels
 from manager.cli.compose.errors import KeyPath
 from manager.cli.compose.references import Scope
 
@@ -34,8 +35,11 @@ def _mount(scope: Scope, at: KeyPath, entry: Tree) -> Mount:
     if kind == "npipe" and not source:
         raise scope.config.error(at, "an npipe mount needs a source")
     options: VolumeOptions | None = None
+    own = mount_labels(scope, at, entry)
+    if own and not (kind == "volume" and source):
+        raise scope.config.error(at, f"{', '.join(own)} is of mounts of volumes that have a name")
     if kind == "volume" and source:
-        options = _volume_options(scope, entry)
+        options = _volume_options(scope, entry, own)
         source = scope.lookup("volumes", source, (*at, "source"))
     return Mount(
         type=kind,
@@ -64,18 +68,18 @@ def _tmpfs_options(tree: Tree) -> TmpfsOptions:
     return TmpfsOptions(size_bytes=tree.get("size", 0), mode=tree.get("mode", 0))
 
 
-def _volume_options(scope: Scope, entry: Tree) -> VolumeOptions:
+def _volume_options(scope: Scope, entry: Tree, own: Mapping[str, str]) -> VolumeOptions:
     """Options of a named volume; an external one is somebody else's and takes neither labels nor driver from here."""
     given = entry.get("volume", {})
     no_copy, subpath = given.get("nocopy", False), given.get("subpath", "")
     declared = scope.config.volumes.get(entry["source"], {})
     if declared.get("external"):
-        return VolumeOptions(no_copy=no_copy, subpath=subpath)
+        return VolumeOptions(no_copy=no_copy, subpath=subpath, labels=dict(own))
     driver, options = declared.get("driver", ""), declared.get("driver_opts", {})
     return VolumeOptions(
         no_copy=no_copy,
         subpath=subpath,
-        labels={**scope.labels(declared), **volume_labels(scope, entry["source"], declared)},
+        labels={**scope.labels(declared), **volume_labels(scope, entry["source"], declared), **own},
         driver_config=DriverConfig(name=driver, options=options) if driver or options else None,
     )
 

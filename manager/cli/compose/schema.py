@@ -152,6 +152,7 @@ VOLUME = Object(
         ),
     },
     required=("type", "target"),
+    extensible=_EXTENSIONS_EVERYWHERE,
 )
 
 ULIMIT = Forms(

@@ -12,7 +12,7 @@ import click
 
 from common.model.container import BindOptions, CredentialSpec, DriverConfig, Mount, TmpfsOptions, VolumeOptions
 from common.model.service import NetworkAttachmentConfig, PlacementPreference, SpreadOver
-from common.text.quantities import parse_cpus, parse_duration, parse_size
+from common.text.quantities import parse_cpus, parse_duration, parse_rate, parse_size
 from manager.cli.command import invalid
 from manager.cli.commandline import split_command
 from manager.cli.flags.keyvalue import boolean, fields, parse_host, parse_label, parse_pair, parse_variable
@@ -306,6 +306,7 @@ def parse_domain(text: str) -> str:
 
 DURATION = Parsed("duration", _positive_duration)
 BYTES = Parsed("bytes", _size)
+RATE = Parsed("rate", parse_rate)
 CPUS = Parsed("decimal", parse_cpus)
 UINT = Parsed("uint", _parse_unsigned)
 INT = Parsed("int", _parse_signed)

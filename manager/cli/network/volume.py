@@ -6,17 +6,16 @@ from typing import Any
 
 import click
 
-from common.clock import seconds
 from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.completion import complete_nodes, complete_volumes
+from manager.cli.completion import complete_volumes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
-from manager.cli.flags.types import DURATION, KEY_VALUE, LABEL
+from manager.cli.flags.types import KEY_VALUE, LABEL
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import format_flag, group_filters, listing
 from manager.cli.network.volume_archives import backup, path_of, restore
-from manager.cli.network.volume_moves import follow_move
+from manager.cli.network.volume_copies import copy, move, snapshot
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.session import with_client
 
@@ -113,39 +112,6 @@ async def claim(client: Client, /, name: str, slot: str) -> None:
     echo(f"the data of {found['Slot']} in {name.rpartition('/')[2]} is on {found['Node']}")
 
 
-@volume.command(
-    "move",
-    cls=SwarmCommand,
-    examples="""
-    swarm-manager volume move app_db host-3
-    swarm-manager volume move --max-downtime 10s host-2/app_db host-3
-    swarm-manager volume move --dry-run app_db host-3
-    """,
-)
-@click.argument("name", metavar="[NODE/]VOLUME", shell_complete=complete_volumes)
-@click.argument("node", metavar="NODE", shell_complete=complete_nodes)
-@flag("--max-downtime", type=DURATION, help="Rather give up than be without service for longer, as estimated.")
-@flag("--dry-run", is_flag=True, default=False, help="Say what would be moved, and check that it can be.")
-@flag("-d", "--detach", is_flag=True, default=False, help="Do not wait for its end.")
-@with_client
-async def move(
-    client: Client, /, name: str, node: str, max_downtime: int | None, *, dry_run: bool, detach: bool
-) -> None:
-    """Move a volume to another node, and its tasks with it.
-
-    It is copied while the tasks run; for the last changes they stop, and start on the other node. The old copy is kept.
-    """
-    body = {"Node": node, "MaxDowntime": seconds(max_downtime or 0), "DryRun": dry_run}
-    move = await client.post(f"/swarm{path_of(name)}/move", body)
-    what = f"{', '.join(move['Volumes'])} from {move['From']} to {move['To']}"
-    if dry_run:
-        echo(f"would move {what}")
-        return
-    echo(move["ID"] if detach else f"moving {what}")
-    if not detach:
-        await follow_move(client, move["ID"])
-
-
 @volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")
 @flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove named volumes, too.")
 @filters_flag
@@ -158,5 +124,5 @@ async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, ever
     await run_prune(client, "volume", what, group_filters(filters, **more), force=force)
 
 
-volume.add_command(backup)
-volume.add_command(restore)
+for each_command in (move, copy, snapshot, backup, restore):
+    volume.add_command(each_command)

@@ -17,7 +17,7 @@ from manager.cli.completion import complete_nodes
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION
 from manager.cli.format.inspection import each
-from manager.cli.network.volume_moves import follow_move
+from manager.cli.network.volume_copies import follow
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.service import task_rows
@@ -78,7 +78,7 @@ async def _move_volumes(client: Client, node: str) -> None:
     """Move all data off a node, and tell how far that is."""
     for move in await client.post(f"/nodes/{node}/volumes/move"):
         echo(f"moving {', '.join(move['Volumes'])} from {move['From']} to {move['To']}")
-        await follow_move(client, move["ID"])
+        await follow(client, move["ID"])
 
 
 async def _set(

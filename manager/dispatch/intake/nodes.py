@@ -96,6 +96,7 @@ DESCRIPTION = Form(
     plain=part(PLAIN),
     measures=FLAG,
     volumes=FLAG,
+    snapshots=FLAG,
 )
 HELLO = Form(
     Hello,

@@ -20,7 +20,7 @@ from common.spec.volumes import POLICY_LABEL
 from manager.domain import revisions, transfers, volume_claims
 from manager.domain.references import container_references
 from manager.domain.update_status import canary_size
-from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailabilities
+from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailabilities, NodeAvailability
 from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
@@ -140,6 +140,16 @@ class ServiceContext:
         return bool(len(self.view.transfers)) and any(
             transfers.is_stopped(task.node_id, each.name, self.view) for each in slot_volumes(task)
         )
+
+    def stays_with_data(self, task: Task, stands: NodeAvailability) -> bool:
+        """Whether a task stays on a node that others leave: for its data, on a host that may only be cut off.
+
+        On a drained one, until its data is moved from there and it stops for the last pass of that.
+        """
+        if stands is NodeAvailability.LOST:
+            return self.tied_to_data(task)
+        drained = stands is NodeAvailability.DRAINED and volume_claims.moves_with_drain(self.service)
+        return drained and self.tied_to_data(task) and not self.stands_still(task)
 
     def tied_to_data(self, task: Task) -> bool:
         """Whether a task's slot has data on the task's node, without which it is not to start."""

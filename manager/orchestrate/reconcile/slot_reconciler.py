@@ -97,8 +97,8 @@ def _say_why(context: ServiceContext, last: Task, record: RestartRecord) -> None
 def _keep(context: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Look after the one task of a slot."""
     stands = context.standings.of(task)
-    if stands is NodeAvailability.LOST and context.tied_to_data(task):
-        return Phase.SETTLED  # it waits for its data; a host that was only cut off runs on
+    if context.stays_with_data(task, stands):
+        return Phase.SETTLED
     if context.stands_still(task):
         context.reason(f"task {task.name} stops for the last pass of a move of its data")
         context.replace(slot, task, restart.moved_record(task))

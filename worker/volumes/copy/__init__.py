@@ -32,6 +32,7 @@ Reports, likewise, from both halves:
 
     {"event": "ready"}                                      the sender takes commands
     {"event": "progress", "pass": 1, "done": B, "left": B, "files": N, "seconds": S}    S: estimated time left
+    {"event": "taken", "pass": 2}                           of a last pass: all is read, programs may write again
     {"event": "passed", "pass": 1, "sent": B, "read": B, "files": N, "seconds": S, "next": "pass"|"last"|"give-up",
      "rest": S, "digest": "…"}     `next` by the rule of `passes.py`; `rest`: how long the last pass takes, estimated;
                                    `digest`, of a last pass only, is that of both sides

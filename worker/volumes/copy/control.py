@@ -40,6 +40,12 @@ class Progress(Report, frozen=True, kw_only=True):
     seconds: float
 
 
+class Taken(Report, frozen=True, kw_only=True):
+    """The last pass has read all that it copies: from now on programs may write again."""
+
+    number: int = msgspec.field(name="pass")
+
+
 class Passed(Report, frozen=True, kw_only=True):
     """sent, read: bytes. files: that were read. rest: estimated seconds of the last pass. digest: of a last pass."""
 
@@ -72,7 +78,7 @@ class Stopped(Report, frozen=True):
     """The end that was asked for."""
 
 
-AnyReport = Ready | Progress | Passed | Verified | Archived | Failed | Stopped
+AnyReport = Ready | Progress | Taken | Passed | Verified | Archived | Failed | Stopped
 
 _ENCODER = msgspec.json.Encoder()
 _COMMAND = msgspec.json.Decoder(Command)

@@ -87,6 +87,23 @@ class CopyProcess:
 
 
 @contextlib.asynccontextmanager
+async def copying_here(
+    source: Path, target: Path, work: Path, options: Sequence[str] = ()
+) -> AsyncIterator[CopyProcess]:
+    """Start both halves of a copy within this host, and run the block with the sender, which tells of both.
+
+    work: the folder for both indexes. options: further ones of the sender's command line.
+    """
+    sends, receives = socket.socketpair()
+    with sends:  # until the sender has it
+        async with (
+            copying("receive", target, receives, work=work / "receive"),
+            copying("send", source, sends, work=work / "send", options=options) as sender,
+        ):
+            yield sender
+
+
+@contextlib.asynccontextmanager
 async def copying(
     part: Part, folder: Path, peer: socket.socket, *, work: Path | None = None, options: Sequence[str] = ()
 ) -> AsyncIterator[CopyProcess]:

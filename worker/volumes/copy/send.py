@@ -163,10 +163,13 @@ class Sender:
                 room += max(0, min(found.status.st_size, found.status.st_blocks * 512) - had)
         return Survey(Work(files, size, time.monotonic() - began), room)
 
-    def make_pass(self, last: bool, room: int, tick: Callable[[Tally], None]) -> tuple[Tally, bytes]:
+    def make_pass(
+        self, last: bool, room: int, tick: Callable[[Tally], None], taken: Callable[[], None] = lambda: None
+    ) -> tuple[Tally, bytes]:
         """Make a pass; return what it did, and after a last one the digest of both sides.
 
-        last: nobody writes. room: bytes that it needs on the target. tick: called now and then.
+        last: nobody writes until `taken` is called, when all is read. room: bytes that it needs on the target.
+        tick: called now and then.
 
         Raises:
             SwarmError: it cannot go on.
@@ -183,6 +186,8 @@ class Sender:
             else:
                 self._look(this, found, row)
             tick(this.tally)
+        if last:
+            taken()
         self._flush()
         self._stream.send(PassEnd(self._number))
         answer = self._inbox.answer(PassDone)

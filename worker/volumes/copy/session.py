@@ -21,6 +21,7 @@ from worker.volumes.copy.control import (
     Ready,
     Reporter,
     Stopped,
+    Taken,
     Verified,
     commands,
 )
@@ -229,7 +230,9 @@ class _Sending:
         survey = self._survey or self._sender.survey()
         began = time.monotonic()
         tick = _Ticker(self._reporter, self._number, survey.work, seconds_for(survey.work, self._made), began)
-        tally, digest = self._sender.make_pass(last, survey.room, tick)
+        tally, digest = self._sender.make_pass(
+            last, survey.room, tick, lambda: self._reporter.report(Taken(number=self._number))
+        )
         seconds = time.monotonic() - began
         # After the last pass nothing is to change. If it does all the same, the next pass looks again.
         self._survey = None if last else self._sender.survey()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from common.errors import FailedPrecondition
 from common.model import Node, Service, StoredObject, Task, TaskState, Transfer, VolumeClaim
 from common.model.service import Placement
-from manager.domain.transfers import check_move, commit, is_stopped, moved_together, users
+from manager.domain.transfers import check, commit, is_stopped, moved_together, users
 from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Nowhere, Only, places
 from manager.store.transaction import Tables
@@ -80,18 +80,18 @@ def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClai
 )
 def test_a_move_that_cannot_be_is_refused(values: tuple[StoredObject, ...], why: str) -> None:
     with pytest.raises(FailedPrecondition, match=why):
-        check_move(MOVE, world(*values))
+        check(MOVE, world(*values))
 
 
 def test_a_move_is_not_to_where_the_tasks_may_not_be() -> None:
     spec = replace(DB.spec.task_template, placement=Placement(constraints=("node.hostname==a",)))
     bound: Service = replace(DB, spec=replace(DB.spec, task_template=spec))
     with pytest.raises(FailedPrecondition, match=r"db.1 may not be on node b: node.hostname==a"):
-        check_move(MOVE, world(bound, copy("a", "data"), claim("db.1", "data", "a")))
+        check(MOVE, world(bound, copy("a", "data"), claim("db.1", "data", "a")))
 
 
 def test_a_move_that_can_be_is_not_refused() -> None:
-    check_move(MOVE, world(DB, copy("a", "data"), claim("db.1", "data", "a"), copy("b", "data", generation=0)))
+    check(MOVE, world(DB, copy("a", "data"), claim("db.1", "data", "a"), copy("b", "data", generation=0)))
 
 
 def test_tasks_wait_for_the_end_of_the_last_pass() -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from common.model import StoredObject, Task, TaskState, TaskStatus, Transfer, Volume, VolumeClaim
 from common.model.node import NodeSpec
-from common.model.service import Global, ServiceMode
+from common.model.service import Global, Placement, ServiceMode
 from manager.domain.volume_claims import Claims, data_node, has_one_writer, holders
 from manager.domain.volumes import Anywhere, Nowhere, Only, Places, places, settle, waits_for
 from manager.store.transaction import Tables
@@ -262,6 +262,31 @@ def test_writers_may_be_many_by_the_services_word() -> None:
 def test_only_services_that_there_are_hold_a_copy() -> None:
     view = world(DB, claim("db.1", "data", "b"), claim("gone.1", "data", "b"))
     assert holders("b", "data", view) == ["db.1"]
+
+
+BACKUP = service("backup", mount("data", snapshot="pause"))
+
+
+def test_a_task_with_a_snapshot_goes_where_the_data_is() -> None:
+    view = world(DB, BACKUP, claim("db.1", "data", "b"), copy("b", "data"), copy("c", "data"))
+    assert where(view, task(BACKUP)) == Only("b", "data")
+    settled(view, task(BACKUP), "b")
+    assert [each.holder for each in view.volume_claims] == ["db.1"]
+
+
+def test_a_snapshot_of_what_is_on_two_nodes_is_asked_about() -> None:
+    view = world(DB, BACKUP, claim("db.1", "data", "b"), claim("db.2", "data", "c"))
+    assert where(view, task(BACKUP)) == Nowhere(
+        "volume data is on b, c: say of which one the snapshot is to be, with a constraint"
+    )
+    narrowed = replace(BACKUP.spec.task_template, placement=Placement(constraints=("node.id==c",)))
+    assert where(view, task(BACKUP, spec=narrowed)) == Only("c", "data")
+
+
+def test_a_snapshot_of_nothing_waits() -> None:
+    found = where(world(BACKUP), task(BACKUP))
+    assert isinstance(found, Nowhere)
+    assert found.reason.startswith("waits for volume data, of which it mounts a snapshot")
 
 
 def test_what_is_wrong_with_its_node_is_told() -> None:

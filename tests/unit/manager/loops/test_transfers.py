@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from common.clock import SystemClock
 from common.errors import Unavailable
-from common.model import Node, StoredObject, Task, TaskState, Transfer
+from common.model import Cluster, Node, StoredObject, Task, TaskState, Transfer
+from common.model.cluster import ClusterSpec
 from common.wire.volume_copy import CONTROL, CopyCommand, CopyEvent, Order
 from manager.domain.transfer_progress import TransferProgress
 from manager.loops import transfers
@@ -37,6 +38,10 @@ def usual(command: CopyCommand) -> list[CopyEvent] | None:
             return [CopyEvent(event="passed", digest="same")]
         case "mark":
             return [CopyEvent(event="marked")]
+        case "verify":
+            return [CopyEvent(event="verified")]
+        case "remove":
+            return [CopyEvent(event="removed")]
     return []
 
 
@@ -44,11 +49,13 @@ class Workers:
     """Both halves. `says` answers commands, None breaks the stream; `told` has what they were told."""
 
     def __init__(self) -> None:
-        self.says: dict[str, Says] = {"send": usual, "receive": usual}
+        self.says: dict[str, Says] = {"send": usual, "receive": usual, "clone": usual}
+        self.orders: list[Order] = []
         self.prepares: dict[str, CopyEvent] = {}
         self.ready: dict[str, CopyEvent] = {}
         self.told: list[tuple[str, str, int]] = []
         self.away: set[str] = set()
+        self.stopped = asyncio.Event()
         self.tries = 0
         self._jobs: set[asyncio.Task[None]] = set()
 
@@ -68,6 +75,7 @@ class Workers:
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         order = msgspec.json.decode(await reader.readline(), type=Order)
+        self.orders.append(order)
         self.tries += order.part == "send"
 
         def say(event: CopyEvent) -> None:
@@ -79,6 +87,8 @@ class Workers:
             command = msgspec.json.decode(line, type=CopyCommand)
             self.told.append((order.part, command.do, command.generation))
             events = self.says[order.part](command)
+            if (order.part, command.do) == ("receive", "stop"):
+                self.stopped.set()
             if events is None:
                 break
             for event in events:
@@ -88,7 +98,7 @@ class Workers:
 
 def able(name: str) -> Node:
     found = node(name)
-    return replace(found, description=replace(found.description, volumes=True))
+    return replace(found, description=replace(found.description, volumes=True, snapshots=True))
 
 
 @contextlib.asynccontextmanager
@@ -278,3 +288,94 @@ async def test_what_a_worker_says_is_a_strangers_word() -> None:
         await until(store, lambda: phase(store) == "failed")
         assert error(store).isprintable()
         assert len(error(store)) <= 1000
+
+
+NEW = "e" * 32
+COPY = Transfer(
+    id="m", operation="copy", volumes=("data",), source="a", target="b", as_name="again", data_id=NEW, hold="pause"
+)
+
+
+def held(command: CopyCommand) -> list[CopyEvent] | None:
+    if command.do == "last":
+        return [CopyEvent(event="passed", digest="same", held=0.7 if command.hold else 0.0)]
+    return usual(command)
+
+
+async def copied(workers: Workers, wanted: Transfer, *more: StoredObject) -> Store:
+    """Make a copy to its end while a task has the data; return the store then."""
+    for part in workers.says:
+        workers.says[part] = held if workers.says[part] is usual else workers.says[part]
+    async with moving(workers) as store:
+        await put(store, able("a"), able("b"), DB, claim("db.1", "data", "a"), copy("a", "data", size=5), *more, wanted)
+        await until(store, lambda: phase(store) in ("done", "failed"))
+        return store
+
+
+@pytest.mark.parametrize("target", ["a", "b"])
+async def test_a_copy_pauses_and_stops_nothing(target: str) -> None:
+    workers = Workers()
+    store = await copied(workers, replace(COPY, target=target, limit=5e6), running(DB, "a"))
+    found = store.view.transfers.get("m")
+    assert found is not None
+    assert (found.phase, found.downtime, found.stopped_at) == ("done", 0.7, 0.0)
+    assert place(store) == "a"
+    made = store.view.volumes.get(f"{target}/again")
+    assert made is not None
+    assert (made.data_id, made.generation, made.size, made.eligible) == (NEW, 2, 5, True)
+    parts = {order.part: (order.volume, order.data_id) for order in workers.orders}
+    if target == "a":
+        assert parts == {"clone": ("data", "d" * 32)}
+        assert (workers.orders[0].as_volume, workers.orders[0].as_data_id) == ("again", NEW)
+    else:
+        assert parts == {"send": ("data", "d" * 32), "receive": ("again", NEW)}
+    assert workers.orders[0].limit == 5e6
+
+
+async def test_a_copy_for_which_tasks_stop_lets_them_start_again() -> None:
+    workers = Workers()
+    async with moving(workers) as store:
+        task = running(DB, "a")
+        await put(store, able("a"), able("b"), DB, claim("db.1", "data", "a"), copy("a", "data"), task)
+        await put(store, replace(COPY, hold="stop"))
+        await until(store, lambda: phase(store) == "last")
+        known = store.view.tasks.get(task.id)
+        assert known is not None
+        await put(store, replace(known, status=replace(known.status, state=TaskState.SHUTDOWN)))
+        await until(store, lambda: phase(store) == "done")
+        assert place(store) == "a"
+
+
+async def test_a_copy_that_is_whole_is_not_made_again() -> None:
+    workers = Workers()
+    store = await copied(workers, COPY, copy("b", "again", NEW, generation=2))
+    assert phase(store) == "done"
+    assert not workers.orders
+
+
+async def test_the_clusters_limit_holds_for_what_says_none() -> None:
+    workers = Workers()
+    cluster = Cluster(id="c", spec=ClusterSpec(labels={"swarm.x.transfer-limit": "50MB/s"}))
+    await copied(workers, COPY, cluster)
+    assert workers.orders[0].limit == 50 * 1024**2
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_the_source_is_removed_after_the_target_was_read_back(*, works: bool) -> None:
+    workers = Workers()
+
+    def refuse(command: CopyCommand) -> list[CopyEvent] | None:
+        if command.do == "remove" and not works:
+            return [CopyEvent(event="failed", code="EngineError", message="it is in use")]
+        return usual(command)
+
+    workers.says["send"] = refuse
+    async with moving(workers) as store:
+        await put(store, able("a"), able("b"), DB, claim("db.1", "data", "a"), copy("a", "data"))
+        await put(store, replace(MOVE, delete_source=True))
+        await asyncio.wait_for(workers.stopped.wait(), 20)
+        found = store.view.transfers.get("m")
+        assert found is not None
+        assert (found.phase, found.note) == ("done", "" if works else "the old copy stays on a: it is in use")
+        assert [do for part, do, _ in workers.told if part == "send"][:4] == ["pass", "last", "verify", "remove"]
+        assert place(store) == "b"

@@ -13,7 +13,7 @@ import pytest
 from common.wire.channel import splice
 from common.wire.volume_copy import CopyEvent, Order
 from tests.fakes.volume_host import LINEAGE, Host, opened
-from worker.interfaces import Mark
+from worker.interfaces import Container, Mark, Phase
 from worker.volumes import transfers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="copies keep owners: they run as root")
@@ -23,8 +23,13 @@ def order(part: str, generation: int = 1) -> Order:
     return Order(id="m", part=part, volume="data", data_id=LINEAGE, generation=generation)  # type: ignore[arg-type]
 
 
-async def test_a_copy_is_made_compared_and_marked(tmp_path: Path) -> None:
+UNTOLD = Container(id="plain", phase=Phase.EXITED)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_copy_is_made_compared_and_marked(tmp_path: Path, *, removed: bool) -> None:
     one, other = Host(tmp_path / "one"), Host(tmp_path / "other")
+    one.containers = (UNTOLD, Container(id="old", agent="me", phase=Phase.EXITED))
     await one.mark(1)
     (one.data() / "file").write_bytes(b"x" * 300_000)
     async with (
@@ -47,6 +52,12 @@ async def test_a_copy_is_made_compared_and_marked(tmp_path: Path) -> None:
             assert (await send.event("passed")).digest
             receive.tell("mark", 2)
             await receive.event("marked")
+            if removed:
+                send.tell("verify")
+                assert (await send.event("verified")).digest
+                send.tell("remove")
+                await send.event("removed")
+                assert one.containers == (UNTOLD,)
             for half in (send, receive):
                 half.tell("stop")
             await asyncio.wait({joined}, timeout=10)
@@ -55,6 +66,7 @@ async def test_a_copy_is_made_compared_and_marked(tmp_path: Path) -> None:
     assert (other.data() / "file").read_bytes() == b"x" * 300_000
     assert await other.marked() == Mark(LINEAGE, 2)
     assert not list((tmp_path / "one" / "copies").iterdir())
+    assert one.data().exists() is not removed
 
 
 @pytest.mark.parametrize(

@@ -463,6 +463,17 @@ def test_a_volumes_scope_is_a_label_of_its_mounts() -> None:
         container("volumes: ['v:/v']", "volumes: {v: {x-swarm-scope: two}}")
 
 
+def test_a_mount_may_be_of_a_snapshot() -> None:
+    long = "volumes: [{type: volume, source: v, target: /v, x-swarm-snapshot: %s}]"
+    for volumes in ("volumes: {v: {}}", "volumes: {v: {external: true}}"):
+        (mount,) = container(long % "pause", volumes).mounts
+        assert mount.volume_options.labels["swarm.x.snapshot"] == "pause"
+    with pytest.raises(ComposeError, match="x-swarm-snapshot: expected pause or live; got 'often'"):
+        container(long % "often", "volumes: {v: {}}")
+    with pytest.raises(ComposeError, match=r"swarm\.x\.snapshot is of mounts of volumes that have a name"):
+        container("volumes: [{type: bind, source: /v, target: /v, x-swarm-snapshot: live}]", "")
+
+
 def test_extensions_belong_to_services() -> None:
     for text in ("x-swarm-a: 1\nservices: {}\n", "services: {}\nvolumes: {v: {x-swarm-a: 1}}\n"):
         with pytest.raises(ComposeError, match="x-swarm-a: unknown extension: there is none here"):

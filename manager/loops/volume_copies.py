@@ -1,0 +1,125 @@
+"""The manager's side of one volume's copy: streams to the workers that have its halves, and what is said on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from common.errors import FailedPrecondition, Unavailable
+from common.wire.channel import splice
+from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, begin
+from manager.domain.transfer_progress import Gauge
+
+OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
+
+# When one half fails, the other may say why within this time.
+WORD_SECONDS = 2.0
+
+
+@contextlib.asynccontextmanager
+async def copying(open_stream: OpenStream, source: str, target: str, order: Order) -> AsyncIterator[Copy]:
+    """Begin to copy a volume from node to node. `order` is the sender's; the receiver has what its `as_` fields name.
+
+    Within a node the worker has both halves.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def opened(node_id: str, stream: str, like: Order) -> Ends:
+            reader, writer = await open_stream(node_id, stream)
+            stack.callback(writer.close)
+            return begin((reader, writer), like)
+
+        if source == target:
+            both = CopyControl(*await opened(source, CONTROL, replace(order, part="clone")))
+            await both.wait_for("prepared")
+            await both.wait_for("ready")
+            yield Copy(order.as_volume, order.generation, both, None)
+            return
+        come = replace(order, part="receive", volume=order.as_volume, data_id=order.as_data_id)
+        orders = ((source, order), (target, come))
+        sender, receiver = [CopyControl(*await opened(node_id, CONTROL, like)) for node_id, like in orders]
+        for half in (sender, receiver):
+            await half.wait_for("prepared")
+        data = [await opened(node_id, DATA, like) for node_id, like in orders]
+        joined = asyncio.create_task(splice(data[0], data[1]))
+        stack.push_async_callback(_end, joined)
+        await sender.wait_for("ready")
+        yield Copy(order.volume, order.generation, sender, receiver)
+
+
+@dataclass(slots=True)
+class Copy:
+    """The copy of one volume, its halves ready; `receiver` is None where the sender's worker has both."""
+
+    name: str
+    generation: int
+    sender: CopyControl
+    receiver: CopyControl | None
+
+    async def settle(self, gauge: Gauge) -> float:
+        """Make passes until the last one is due; return the seconds that it will take, as estimated."""
+        while True:
+            self.sender.tell(CopyCommand(do="pass"))
+            passed = await self._passed(gauge)
+            gauge.passes += 1
+            if passed.next != "pass":
+                return passed.rest
+
+    async def finish(self, gauge: Gauge, *, hold: bool = False) -> float:
+        """Make the last pass, and mark what has come as the newest; return the seconds that programs were paused.
+
+        hold: what writes to the volume is paused for it.
+        """
+        self.sender.tell(CopyCommand(do="last", hold=hold))
+        passed = await self._passed(gauge)
+        if not passed.digest:
+            raise FailedPrecondition(f"the copy of volume {self.name} was not compared")
+        taker = self.receiver or self.sender
+        taker.tell(CopyCommand(do="mark", generation=self.generation + 1))
+        await taker.wait_for("marked")
+        return passed.held
+
+    async def remove_source(self) -> None:
+        """Have the target read back what it has written, and then the source removed."""
+        self.sender.tell(CopyCommand(do="verify"))
+        await self.sender.wait_for("verified")
+        self.sender.tell(CopyCommand(do="remove"))
+        await self.sender.wait_for("removed")
+
+    async def _passed(self, gauge: Gauge) -> CopyEvent:
+        """Wait for the end of a pass; a receiver that fails meanwhile ends it, and knows best why."""
+
+        def note(event: CopyEvent) -> None:
+            gauge.done, gauge.left, gauge.seconds = event.done, event.left, event.seconds
+
+        if self.receiver is None:
+            return await self.sender.wait_for("passed", tell=note)
+        passing = asyncio.create_task(self.sender.wait_for("passed", tell=note))
+        failing = asyncio.create_task(self.receiver.wait_for("failed"))  # which is raised
+        try:
+            await asyncio.wait({passing, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if not passing.done() or passing.exception() is not None:
+                await asyncio.wait({passing, failing}, timeout=WORD_SECONDS)
+                reasons = [job.exception() for job in (failing, passing) if job.done()]
+                raise min(filter(None, reasons), key=lambda error: isinstance(error, Unavailable))
+            return passing.result()
+        finally:
+            for job in (passing, failing):
+                job.cancel()
+            await asyncio.wait({passing, failing})
+
+    def stop(self) -> None:
+        for half in (self.sender, self.receiver):
+            if half is not None:
+                half.tell(CopyCommand(do="stop"))
+
+
+async def _end(job: asyncio.Task[None]) -> None:
+    job.cancel()
+    await asyncio.wait({job})

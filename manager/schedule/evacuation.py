@@ -1,0 +1,121 @@
+"""Where the data on a node goes when the node is to be left, and the moves of data whose services want that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from random import Random
+
+from common.errors import FailedPrecondition
+from common.ids import new_id
+from common.model import Node, Task, Transfer, VolumeClaim
+from common.model.volume import volume_id
+from manager.domain.transfers import check, claims_on, moved_together
+from manager.domain.volume_claims import in_use, moves_with_drain
+from manager.schedule.filters import pipeline
+from manager.schedule.load import ClusterLoad
+from manager.store.changes import Change, Decision
+from manager.store.view import View
+
+# After so long what has failed is tried again.
+RETRY_SECONDS = 60.0
+
+
+def concerned_nodes(change: Change, _view: View) -> Iterable[str]:
+    """Name the node that may have data to be moved off it: what is there has changed, or whether it is drained."""
+    value = change.current
+    if isinstance(value, Node):
+        return (value.id,) if _is_left(value) else ()
+    if isinstance(value, VolumeClaim):
+        return (value.node_id,)
+    return (value.source,) if isinstance(value, Transfer) and not value.active else ()
+
+
+def drained_nodes(view: View) -> Iterable[str]:
+    return [node.id for node in view.nodes if _is_left(node)]
+
+
+def _is_left(node: Node) -> bool:
+    return node.spec.availability == "drain" and node.status.state == "ready"
+
+
+def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decision:
+    """Begin to move the data off drained nodes whose services have the volume policy `move`."""
+    load: ClusterLoad | None = None
+    put: list[Transfer] = []
+    wake_at: dict[str, float] = {}
+    reasons: list[str] = []
+    for node in filter(None, map(view.nodes.get, keys)):
+        for group in groups_on(node, view) if _is_left(node) else ():
+            if not _is_wanted(node, group, view) or _is_moved(node, group, view):
+                continue
+            again = _failed_at(node, group, view) + RETRY_SECONDS
+            if again > now:
+                wake_at[node.id] = min(again, wake_at.get(node.id, again))
+                continue
+            load = load or ClusterLoad.of(view)
+            try:
+                target = choose_target(node, group, load, view)
+                move = Transfer(id=new_id(rng), volumes=group, source=node.id, target=target)
+                check(move, view)
+            except FailedPrecondition as error:
+                reasons.append(f"volume {group[0]} is not moved off the drained node {node.name}: {error.message}")
+                wake_at[node.id] = min(now + RETRY_SECONDS, wake_at.get(node.id, now + RETRY_SECONDS))
+            else:
+                put.append(move)
+    return Decision(put=tuple(put), wake_at=wake_at, reasons=tuple(reasons))
+
+
+def _is_wanted(node: Node, group: tuple[str, ...], view: View) -> bool:
+    claims = (claim for name in group for claim in claims_on(node.id, name, view))
+    return any(moves_with_drain(service) for claim in claims for service in view.services.named(claim.service))
+
+
+def _is_moved(node: Node, group: tuple[str, ...], view: View) -> bool:
+    return any(
+        each.active and each.source == node.id and not set(group).isdisjoint(each.volumes) for each in view.transfers
+    )
+
+
+def _failed_at(node: Node, group: tuple[str, ...], view: View) -> float:
+    """Return when a move of these volumes off a node has failed last."""
+    failed = (each for each in view.transfers if each.phase == "failed" and each.source == node.id)
+    return max((each.updated_at for each in failed if not set(group).isdisjoint(each.volumes)), default=float("-inf"))
+
+
+def groups_on(node: Node, view: View) -> list[tuple[str, ...]]:
+    """List the volumes of a node that services have data in, those that move together as one, the smallest first."""
+    found: dict[frozenset[str], tuple[str, ...]] = {}
+    for claim in view.volume_claims.on_node(node.id):
+        if in_use(claim, view):
+            group = moved_together(node.id, claim.volume, view)
+            found.setdefault(frozenset(group), group)
+
+    def size(group: tuple[str, ...]) -> int:
+        copies = (view.volumes.get(volume_id(node.id, name)) for name in group)
+        return sum(max(0, copy.size) for copy in copies if copy is not None)
+
+    return sorted(found.values(), key=lambda group: (size(group), group))
+
+
+def choose_target(source: Node, group: tuple[str, ...], load: ClusterLoad, view: View) -> str:
+    """Choose the node with the least to do that takes the tasks of all slots with this data.
+
+    Raises:
+        FailedPrecondition: there is none.
+
+    """
+    tasks = list(_tasks(source, group, view))
+    rules = [pipeline(task, view, load) for task in tasks]
+    for each in load.by_total():
+        able = each.node is not None and each.id != source.id and each.node.description.volumes
+        if able and each.open and all(rule.accepts(each) and not rule.invalid for rule in rules):
+            return each.id
+    why = "; ".join(dict.fromkeys(rule.invalid or rule.explain(load.nodes.values()) for rule in rules))
+    raise FailedPrecondition(f"no other node can take volume {', '.join(group)}: {why or 'none is ready'}")
+
+
+def _tasks(source: Node, group: tuple[str, ...], view: View) -> Iterator[Task]:
+    slots = {(claim.service, claim.slot) for name in group for claim in claims_on(source.id, name, view)}
+    for task in view.tasks.on_node(source.id):
+        if task.live and (task.service_name, task.slot) in slots:
+            yield task

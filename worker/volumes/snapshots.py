@@ -1,0 +1,134 @@
+"""Snapshots of volumes that tasks mount: made before a task's container, removed with the task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from msgspec import structs
+
+from common.errors import AlreadyExists, SwarmError
+from common.model.container import ContainerSpec, Mount, VolumeOptions
+from common.model.task import Task
+from common.model.volume import new_lineage
+from common.spec.volumes import snapshot_of
+from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from worker.volumes import archives
+from worker.volumes.copy.control import Passed, Ready
+from worker.volumes.copy.process import CopyProcess, copying_here
+from worker.volumes.holds import Holds, held_pass
+
+_PARTIAL, _WHOLE = 0, 1
+
+_log = logging.getLogger(__name__)
+
+
+def snapshot_name(task_id: str, source: str) -> str:
+    """Return what a task's snapshot of a volume is called."""
+    return f"{source}.{task_id}"
+
+
+class TaskSnapshots:
+    """Makes and removes them. `folder` has the copies' indexes meanwhile."""
+
+    def __init__(self, engine: Engine, marks: Marks, holds: Holds, folder: Path, rng: Random) -> None:
+        self._engine = engine
+        self._marks = marks
+        self._holds = holds
+        self._folder = folder
+        self._rng = rng
+
+    async def mounted(self, task: Task, spec: ContainerSpec) -> ContainerSpec:
+        """Make a task's snapshots; return its specification, templates expanded, with them in their volumes' place.
+
+        Raises:
+            SwarmError: one cannot be made; what was made is removed with the task.
+
+        """
+        mounts = []
+        for mount in spec.mounts:
+            if hold := snapshot_of(mount):
+                name = snapshot_name(task.id, mount.source)
+                await self._make(mount.source, name, hold)
+                mounts.append(_of_snapshot(mount, name))
+            else:
+                mounts.append(mount)
+        return structs.replace(spec, mounts=tuple(mounts))
+
+    async def remove(self, task: Task, spec: ContainerSpec) -> None:
+        """Remove a task's snapshots. Of one that an ended container still has, the content goes at once."""
+        for mount in spec.mounts:
+            if snapshot_of(mount):
+                await self._remove(snapshot_name(task.id, mount.source))
+
+    async def _remove(self, name: str) -> None:
+        volume = await self._engine.volume(name)
+        if volume is None:
+            return
+        try:
+            await self._engine.remove_volume(name)
+        except SwarmError:  # an ended container, which is kept for its logs, still has it
+            await asyncio.to_thread(_empty, Path(volume.mountpoint))
+
+    async def _make(self, source: str, name: str, hold: str) -> None:
+        """Copy a volume on this host, unless that was done before the agent was restarted."""
+        volume = await archives.existing(self._engine, source)
+        there = await self._engine.volume(name)
+        mark = await self._marks.read(there) if there is not None else None
+        if mark is not None and mark.generation:
+            return
+        if mark is not None:
+            await self._engine.remove_volume(name)
+        elif there is not None:
+            raise AlreadyExists(f"volume {name} is on this host already: it is not a snapshot")
+        async with archives.made(self._engine, name) as target:
+            lineage = new_lineage(self._rng)
+            await self._marks.write(target, Mark(lineage, _PARTIAL))
+            await self._copy(volume, target, hold)
+            await self._marks.write(target, Mark(lineage, _WHOLE))
+
+    async def _copy(self, source: EngineVolume, target: EngineVolume, hold: str) -> None:
+        work = self._folder / target.name
+        try:
+            async with copying_here(Path(source.mountpoint), Path(target.mountpoint), work) as process:
+                await process.wait_for(Ready)
+                while (await _pass(process)).next == "pass":
+                    pass
+                if hold == "pause":
+                    _, seconds = await held_pass(process, self._holds, source.name)
+                    _log.info("volume %s was copied to %s in a pause of %.1f s", source.name, target.name, seconds)
+                else:
+                    process.tell("last")
+                    await process.wait_for(Passed)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+
+async def _pass(process: CopyProcess) -> Passed:
+    process.tell("pass")
+    return await process.wait_for(Passed)
+
+
+def _of_snapshot(mount: Mount, name: str) -> Mount:
+    """Mount a snapshot like its volume: it has all there was, so the engine is not to fill it from the image."""
+    subpath = mount.volume_options.subpath if mount.volume_options is not None else ""
+    return structs.replace(mount, source=name, volume_options=VolumeOptions(no_copy=True, subpath=subpath))
+
+
+def _empty(folder: Path) -> None:
+    """Remove all that is in a folder. Raises OSError."""
+    for each in _entries(folder):
+        if each.is_dir(follow_symlinks=False):
+            shutil.rmtree(each.path)
+        else:
+            os.unlink(each.path)  # noqa: PTH108
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        yield from list(found)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from common.errors import SwarmError
 from common.ids import new_id
 from common.model import Service, Transfer, VolumeClaim
-from manager.domain.transfers import check_move, moved_together
+from manager.domain.transfers import check, moved_together
 from manager.store.transaction import Transaction
 from tests.sim.cluster import Cluster
 from tests.sim.host import BAD_IMAGE, Host
@@ -157,7 +157,7 @@ class Trouble:
         """Begin a move as the API does."""
         names = moved_together(claim.node_id, claim.volume, tx)
         move = Transfer(id=transfer_id, volumes=names, source=claim.node_id, target=target, max_downtime=max_downtime)
-        check_move(move, tx)
+        check(move, tx)
         tx.put(move)
 
     async def _move_off(self) -> None:

@@ -41,12 +41,11 @@ from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.domain.refusals import Refusals
 from manager.domain.transfer_progress import TransferProgress
-from manager.etcd import OwnEtcd
+from manager.etcd import Etcd, etcd_of
 from manager.loops.leadership import Candidate, Leadership
 from manager.metrics.instruments import Instruments
 from manager.metrics.lag import measure_lag
 from manager.overview.usage import Usages
-from manager.store.backends.etcd.members import Members
 from manager.store.backends.etcd.process import RemovedMember
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.measurements import Measurements
@@ -140,7 +139,7 @@ class Manager:
 
     async def _manage_with_others(self) -> None:
         """Manage from a store that several managers share: one leads, the others follow."""
-        own = OwnEtcd(self._data, self._config, self._keys.keyring.seal(), self._clock, self._rng)
+        own = etcd_of(self._data, self._config, self._keys.keyring.seal(), self._clock, self._rng)
         own.prepare()
         try:
             await self._manage_in(own)
@@ -152,8 +151,8 @@ class Manager:
             )
             self._removed = True
 
-    async def _manage_in(self, own: OwnEtcd) -> None:
-        async with own.process.running():
+    async def _manage_in(self, own: Etcd) -> None:
+        async with own.running():
             late = partial(self._notifier.ready, "waiting for the other managers")
             async with running(self._notifier.keep_alive()):
                 await first_of(own.ready(late), self._ended.wait())
@@ -162,13 +161,13 @@ class Manager:
             async with SharedStore(own.backend(), self._clock) as store:
                 await self._follow_and_lead(own, store)
 
-    async def _follow_and_lead(self, own: OwnEtcd, store: SharedStore) -> None:
+    async def _follow_and_lead(self, own: Etcd, store: SharedStore) -> None:
         ground = self._ground(store)
         own.keep_root(next(iter(store.view.root_keys)))
-        client = own.process.client()
+        client = own.client()
         certificate = self._certificate(ground)
         circle = Circle(
-            *(ground, store, self._keys, Members(client)),
+            *(ground, store, self._keys, own.members(client), own.external),
             dialling=lambda: certificate.dialling,
             own=certificate.identity,
         )
@@ -176,7 +175,7 @@ class Manager:
         certificate.open(store)
         addr, generation = self._config.advertise_addr, store.view.cluster.generation
         candidate = Candidate(self._config.node_id, addr, version(), generation)
-        circle.fellows.leadership = Leadership(store, candidate, circle.begin, self._rng)
+        circle.fellows.leadership = Leadership(store, candidate, circle.begin, self._rng, patience=own.patience)
         try:
             steps = RootSteps(store, own, certificate, circle.fellows, self._config.node_id)
             taking = keep_going("the steps of the authority", steps.run)

@@ -33,7 +33,7 @@ from manager.ca.keyring import KeyFile, Locked
 from manager.ca.migration import unlocked_keyring
 from manager.cli.cluster.lock import read_unlock_key
 from manager.config import DataDir
-from manager.etcd import OwnEtcd
+from manager.etcd import etcd_of
 from manager.store.backends.confirmed import confirmed_path, read_confirmed
 from manager.store.backends.contents import read
 from manager.store.backends.failures import WHAT_IS_LEFT, Damaged, explaining
@@ -147,7 +147,7 @@ def _copy_store(data: DataDir, copy: Path, clock: Clock) -> Manifest:
         _copy_file(data, copy)
     else:
         seal = unlocked_keyring(data, read_unlock_key).seal()
-        own = OwnEtcd(data, config, seal, clock, random.SystemRandom())
+        own = etcd_of(data, config, seal, clock, random.SystemRandom())
         write_file(copy, seal, asyncio.run(read_etcd(own)))
         confirmed_path(copy).unlink()
     cluster_id = ManagerFiles(data.path).node.identity().cluster_id

@@ -26,7 +26,7 @@ from manager.ca.files import ManagerFiles
 from manager.ca.keyring import KeyFile, new_keyring
 from manager.ca.tokens import new_tokens
 from manager.config import DataDir, ManagerConfig, split_address
-from manager.etcd import OwnEtcd
+from manager.etcd import Etcd, etcd_of
 from manager.store.backend import Epoch, LeaderRecord
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.changes import Decision
@@ -115,19 +115,19 @@ async def _fill(
     )
     records = Decision(put=(cluster, root, first_node(config, own.serial), ingress_network(rng)))
     if config.etcd is not None:
-        await _fill_etcd(OwnEtcd(data, config, keyring.seal(), clock, rng), config, root, records, clock)
+        await _fill_etcd(etcd_of(data, config, keyring.seal(), clock, rng), config, root, records, clock)
         return cluster
     async with Store(SqliteBackend(data.store, keyring.seal(), fresh=True), clock) as store:
         await store.update(lambda tx: tx.apply(records))
     return cluster
 
 
-async def _fill_etcd(own: OwnEtcd, config: ManagerConfig, root: RootKey, records: Decision, clock: Clock) -> None:
+async def _fill_etcd(own: Etcd, config: ManagerConfig, root: RootKey, records: Decision, clock: Clock) -> None:
     """Store the first records in an etcd of one member, which runs for that long."""
     own.keep_root(root)
     own.prepare()
-    async with own.process.running():
-        await own.process.ready(ETCD_SECONDS)
+    async with own.running():
+        await own.answers(ETCD_SECONDS)
         async with SharedStore(own.backend(), clock) as store:
             first = LeaderRecord(config.node_id, Epoch(0, 1), config.advertise_addr, version())
             if not await store.lead(first):

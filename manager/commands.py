@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -14,7 +14,9 @@ from common.process.hardening import keep_memory_off_disk, refuse_others_writing
 from common.process.hosts import MANAGER_HOST
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand
-from manager.config import DEFAULT_DATA_DIR, DataDir
+from manager.config import DEFAULT_DATA_DIR, DataDir, ExternalFlags
+
+FC = TypeVar("FC", bound=Callable[..., Any])
 
 # How `run` ends when its cluster was left, and when its store is damaged: its systemd unit is not started again then.
 LEFT_STATUS = 3
@@ -60,6 +62,19 @@ _log_level = click.option(
 )
 
 
+def _etcd_files(function: FC) -> FC:
+    """Add the flags of what an etcd that others run is asked with."""
+    for name, what in (("key", "key"), ("cert", "certificate"), ("ca", "authority's root")):
+        flag = click.option(
+            f"--etcd-{name}-file",
+            type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+            callback=lambda _context, _parameter, value: value or "",
+            help=f"PEM file with the {what} for --etcd-endpoints.",
+        )
+        function = flag(function)
+    return function
+
+
 @click.command(
     "init",
     cls=OwnCommand,
@@ -89,6 +104,13 @@ _log_level = click.option(
     help="Where the cluster's state is: in a file of this manager, or in an etcd that more managers can share.",
 )
 @click.option(
+    "--etcd-endpoints",
+    default="",
+    metavar="URL,…",
+    help="An etcd that others run, such as https://etcd-1:2379: the cluster's state is there.",
+)
+@_etcd_files
+@click.option(
     "--force-new-cluster",
     is_flag=True,
     help="Go on with this one of several managers alone, when most of them are lost for good.",
@@ -104,6 +126,10 @@ def init(
     pools: Sequence[str],
     data_path_port: int,
     store: str,
+    etcd_endpoints: str,
+    etcd_ca_file: str,
+    etcd_cert_file: str,
+    etcd_key_file: str,
     force_new_cluster: bool,
     foreground: bool,
 ) -> None:
@@ -122,6 +148,7 @@ def init(
         pools=pools,
         data_path_port=data_path_port,
         store=store,
+        etcd=ExternalFlags(tuple(filter(None, etcd_endpoints.split(","))), etcd_ca_file, etcd_cert_file, etcd_key_file),
         foreground=foreground,
     )
 
@@ -147,6 +174,7 @@ def init(
 @_data_dir
 @_hosts
 @_tls_names
+@_etcd_files
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
 def join(
     *,
@@ -158,9 +186,15 @@ def join(
     data_dir: Path,
     hosts: Sequence[str],
     tls_names: Sequence[str],
+    etcd_ca_file: str,
+    etcd_cert_file: str,
+    etcd_key_file: str,
     foreground: bool,
 ) -> None:
-    """Make this host one of a cluster's managers; its store must be in etcd."""
+    """Make this host one of a cluster's managers; its store must be in etcd.
+
+    Where others run that etcd, its files are looked for where the leader has them, unless they are given here.
+    """
     from manager import init as founding  # noqa: PLC0415 - as above
 
     founding.join(
@@ -171,6 +205,7 @@ def join(
         listen=listen_addr,
         hosts=hosts,
         tls_names=tls_names,
+        etcd=ExternalFlags((), etcd_ca_file, etcd_cert_file, etcd_key_file),
         foreground=foreground,
     )
 

@@ -24,13 +24,60 @@ class EtcdConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `peers` are its members as of the first start (`NAME=URL`), which it `joins` if they run already. `forced`: at its
     next start it is the only member, of what it has.
+
+    With `endpoints` (`https://HOST:PORT`) it is an etcd that others run, asked with these PEM files; the manager starts
+    none, and changes no members.
     """
 
     peer_addr: str
     cluster_id: str
-    peers: tuple[str, ...]
+    peers: tuple[str, ...] = ()
     joins: bool = False
     forced: bool = False
+    endpoints: tuple[str, ...] = ()
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The PEM files of an etcd that others run: its authority's root, certificate and key."""
+        return self.ca_file, self.cert_file, self.key_file
+
+
+class ExternalFlags(msgspec.Struct, frozen=True):
+    """What `init` and `join` were told of an etcd that others run; files are PEM, empty where not given."""
+
+    endpoints: tuple[str, ...] = ()
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.ca_file, self.cert_file, self.key_file
+
+    def config(self, peer_addr: str, cluster_id: str) -> EtcdConfig:
+        """Return a cluster's configuration of it.
+
+        Raises:
+            InvalidArgument: an endpoint is malformed, or a certificate has no key.
+
+        """
+        for each in self.endpoints:
+            scheme, _, address = each.partition("://")
+            if scheme not in ("https", "http") or not address or not address.rpartition(":")[2].isdecimal():
+                raise InvalidArgument(f"--etcd-endpoints {each!r}: expected https://HOST:PORT")
+        if bool(self.cert_file) != bool(self.key_file):
+            raise InvalidArgument("--etcd-cert-file and --etcd-key-file belong together")
+        return EtcdConfig(
+            peer_addr=peer_addr,
+            cluster_id=cluster_id,
+            endpoints=self.endpoints,
+            ca_file=self.ca_file,
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+        )
 
 
 class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,11 @@ def convert(data: DataDir, to: Kind, clock: Clock, ask_unlock_key: Callable[[], 
     config = data.load()
     if (config.etcd is not None) == (to == "etcd"):
         raise FailedPrecondition(f"the store of this manager is {_WHERE[to]} already")
+    if config.etcd is not None and config.etcd.endpoints:
+        raise FailedPrecondition(
+            "this cluster's store is in an etcd that others run, and is not moved from there: make a backup of it, and "
+            "restore that"
+        )
     seal = unlocked_keyring(data, ask_unlock_key).seal()
     try:
         return asyncio.run((_to_etcd if to == "etcd" else _to_file)(data, config, seal, clock))

@@ -10,8 +10,11 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 from cryptography import x509
@@ -23,9 +26,13 @@ from common.process.private_files import private_folder, write_private
 from common.tls import ROLE_ETCD, Identity, certificate_request, identity_in, new_key, renewal_time
 from manager.ca.authority import Authority, new_serial
 from manager.config import DataDir, EtcdConfig, ManagerConfig, bracket_host, split_address
-from manager.store.backends.etcd.backend import EtcdBackend
+from manager.store.backends.etcd.api import NoAnswer
+from manager.store.backends.etcd.backend import EXTERNAL_ATTEMPTS, EtcdBackend
+from manager.store.backends.etcd.client import EtcdClient
+from manager.store.backends.etcd.members import Members
 from manager.store.backends.etcd.process import EtcdMember, EtcdProcess, PeerFiles
 from manager.store.backends.sealed import Seal
+from manager.store.leadership import Patience
 
 _LIFETIME = 24 * HOUR
 _RENEW_AGAIN_SECONDS = 600.0
@@ -45,6 +52,9 @@ def peer_url(address: str) -> str:
 class OwnEtcd:
     """The etcd of a data directory. `seal` is the store's."""
 
+    external = None
+    patience = Patience()
+
     def __init__(self, data: DataDir, config: ManagerConfig, seal: Seal, clock: Clock, rng: random.Random) -> None:
         assert config.etcd is not None, "its store is in etcd"
         self._etcd: EtcdConfig = config.etcd
@@ -56,6 +66,27 @@ class OwnEtcd:
         self._clock = clock
         self._rng = rng
         self.process = EtcdProcess(self._member(config), rng)
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Run it while the context lasts."""
+        return self.process.running()
+
+    async def answers(self, seconds: float) -> None:
+        """Wait until it answers.
+
+        Raises:
+            Unavailable: it does not for so long.
+
+        """
+        await self.process.ready(seconds)
+
+    def client(self) -> EtcdClient:
+        """Return a new client, for the caller to close."""
+        return self.process.client()
+
+    def members(self, client: EtcdClient) -> Members | None:
+        """Return what changes the members; None where that is others' to do."""
+        return Members(client)
 
     def _member(self, config: ManagerConfig) -> EtcdMember:
         _, port = split_address(self._etcd.peer_addr)
@@ -111,7 +142,7 @@ class OwnEtcd:
 
     def backend(self) -> EtcdBackend:
         """Return the store's backend in this etcd."""
-        return EtcdBackend(self.process.client(), self._etcd.cluster_id, self._seal)
+        return EtcdBackend(self.client(), self._etcd.cluster_id, self._seal)
 
     async def keep_valid(self, authority: Authority) -> None:
         """Renew the certificate in time, until cancelled; etcd reads it anew at every handshake."""
@@ -165,6 +196,104 @@ class OwnEtcd:
         names = dict.fromkeys((split_address(self._etcd.peer_addr)[0], socket.gethostname()))
         chain = authority.issue(certificate_request(key), identity, _LIFETIME, self._clock.now(), tuple(names))
         self._files.write(chain, key)
+
+
+class ExternalEtcd:
+    """An etcd that others run, as `OwnEtcd` is used. Its members, their certificates and their restarts are theirs."""
+
+    patience = Patience(silence=2.5, step_down=2.0)
+
+    def __init__(self, etcd: EtcdConfig, seal: Seal) -> None:
+        self._etcd = self.external = etcd
+        self._seal = seal
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start nothing."""
+        yield
+
+    async def answers(self, seconds: float) -> None:
+        """Wait until it answers, and takes changes as large as they may be; errors as `EtcdBackend.try_limits`."""
+        backend = self.backend()
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        await backend.try_limits()
+                    except NoAnswer as error:
+                        said = error.message
+                        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                    else:
+                        return
+        except TimeoutError:
+            raise Unavailable(f"{said}: is it up, and are --etcd-endpoints and its certificates right?") from None
+        finally:
+            await backend.close()
+
+    async def ready(self, late: Callable[[], None]) -> None:
+        """Wait until it answers, however long that takes; `late` hears of each 10 s."""
+        while True:
+            try:
+                await self.answers(_READY_SECONDS)
+            except Unavailable as error:
+                _log.warning("%s", error.message)
+                late()
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    def client(self) -> EtcdClient:
+        return EtcdClient(None, self._etcd.endpoints, self._context())
+
+    def members(self, _client: EtcdClient) -> None:
+        return None
+
+    def backend(self) -> EtcdBackend:
+        return EtcdBackend(self.client(), self._etcd.cluster_id, self._seal, EXTERNAL_ATTEMPTS)
+
+    def prepare(self) -> None:
+        """Check that its files can be used.
+
+        Raises:
+            Unavailable: they cannot.
+
+        """
+        self._context()
+
+    def keep_root(self, root: RootKey) -> None:
+        """Nothing is signed without the store."""
+
+    def restarts_for(self, _root: RootKey) -> bool:
+        return False
+
+    async def take_root(self, root: RootKey) -> None:
+        """Its certificates are of another authority."""
+
+    async def keep_valid(self, _authority: Authority) -> None:
+        """Its certificates are others' to renew."""
+
+    def _context(self) -> ssl.SSLContext | None:
+        etcd = self._etcd
+        if not any(each.startswith("https://") for each in etcd.endpoints):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=etcd.ca_file or None)
+            if etcd.cert_file:
+                context.load_cert_chain(etcd.cert_file, etcd.key_file)
+        except OSError as error:
+            raise Unavailable(
+                f"cannot use the files for etcd ({etcd.ca_file}, {etcd.cert_file}, {etcd.key_file}): {error}"
+            ) from error
+        return context
+
+
+Etcd: TypeAlias = OwnEtcd | ExternalEtcd
+
+
+def etcd_of(data: DataDir, config: ManagerConfig, seal: Seal, clock: Clock, rng: random.Random) -> Etcd:
+    """Return the etcd of a data directory whose store is in one: the manager's own, or others'."""
+    assert config.etcd is not None, "its store is in etcd"
+    return ExternalEtcd(config.etcd, seal) if config.etcd.endpoints else OwnEtcd(data, config, seal, clock, rng)
 
 
 class _PeerFiles:

@@ -37,6 +37,11 @@ async def force_new_cluster(data: DataDir, ask_unlock_key: Callable[[], str], cl
     config = data.load()
     if config.etcd is None:
         raise FailedPrecondition("this cluster has one manager, whose store is a file: there is nothing to force")
+    if config.etcd.endpoints:
+        raise FailedPrecondition(
+            "this cluster's store is in an etcd that others run: a manager that reaches it goes on alone by itself. "
+            "Where that etcd has lost its majority, restore it as its documentation says"
+        )
     rng = random.SystemRandom()
     seal = unlocked_keyring(data, ask_unlock_key).seal()
     etcd = msgspec.structs.replace(config.etcd, peers=(f"{config.node_id}={peer_url(config.etcd.peer_addr)}",))

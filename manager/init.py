@@ -35,6 +35,7 @@ from manager.config import (
     UNIT,
     DataDir,
     EtcdConfig,
+    ExternalFlags,
     ManagerConfig,
     bracket_host,
     check_tls_names,
@@ -47,6 +48,7 @@ from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
 ETCD_PORT = 2380
+NO_FLAGS = ExternalFlags()
 _INTERRUPTED = "Interrupted: undoing what was done."
 
 
@@ -62,6 +64,7 @@ def initialise(
     data_path_port: int,
     store: str,
     foreground: bool,
+    etcd: ExternalFlags = NO_FLAGS,
 ) -> None:
     """Make a cluster, start its daemon and say how others join; on failure nothing is left.
 
@@ -73,7 +76,9 @@ def initialise(
     refuse_second(data)
     rng = random.SystemRandom()
     config = configuration(new_id(rng), advertise, listen, hosts, tls_names)
-    if store == "etcd":
+    if etcd.endpoints:
+        config = msgspec.structs.replace(config, etcd=etcd.config(etcd_address(config), new_id(rng)))
+    elif store == "etcd":
         config = with_first_etcd(config, new_id(rng))
     if sentence := foreign_address(config.advertise_addr):
         echo(f"Warning: {sentence}", err=True)
@@ -115,6 +120,7 @@ def join(
     hosts: Sequence[str],
     tls_names: Sequence[str],
     ticket: str = "",
+    etcd: ExternalFlags = NO_FLAGS,
     foreground: bool = False,
 ) -> None:
     """Make this host one of a cluster's managers, and start its daemon.
@@ -128,7 +134,7 @@ def join(
     clock = SystemClock()
     config = configuration("", advertise, listen, hosts, tls_names)
     peer_addr = etcd_address(config)
-    config = asyncio.run(join_cluster(data, config, peer_addr, token, address, clock, ticket))
+    config = asyncio.run(join_cluster(data, config, peer_addr, token, address, clock, ticket, etcd.files))
     _start(data, lambda: echo("This node joined a swarm as a manager."), foreground=foreground)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Sequence
 
 import msgspec
 
@@ -22,7 +23,7 @@ from manager.bootstrap import all_or_nothing, refuse_second
 from manager.ca.files import ManagerFiles
 from manager.ca.keyring import KeyFile, Keyring
 from manager.config import DataDir, EtcdConfig, ManagerConfig, split_address
-from manager.etcd import OwnEtcd
+from manager.etcd import etcd_of
 from manager.store.levels import LEVELS
 
 # A leader adds a member to etcd before it answers.
@@ -30,12 +31,20 @@ _REPLY_SECONDS = 60.0
 
 
 async def join_cluster(
-    data: DataDir, config: ManagerConfig, peer_addr: str, token: str, address: str, clock: Clock, ticket: str = ""
+    data: DataDir,
+    config: ManagerConfig,
+    peer_addr: str,
+    token: str,
+    address: str,
+    clock: Clock,
+    ticket: str = "",
+    etcd_files: Sequence[str] = (),
 ) -> ManagerConfig:
     """Join as a manager, and fill `data`; all of it or nothing. Return the configuration with what the leader said.
 
     `address` is a manager's (`HOST:PORT`), `peer_addr` where the others reach this one's etcd. `ticket` stands for the
-    token of a worker that was promoted; `token` still says which root to believe.
+    token of a worker that was promoted; `token` still says which root to believe. `etcd_files` are what an etcd that
+    others run is asked with, where they are not where the leader has them.
 
     Raises:
         AlreadyExists: there is a manager in `data` already.
@@ -60,7 +69,17 @@ async def join_cluster(
         names=config.certificate_names(socket.gethostname()),
     )
     joined = await _ask(host, port, root, request)
-    etcd = EtcdConfig(peer_addr=peer_addr, cluster_id=joined.cluster_id, peers=joined.peers, joins=True)
+    ca_file, cert_file, key_file = (*(etcd_files if any(etcd_files) else joined.etcd_files), "", "", "")[:3]
+    etcd = EtcdConfig(
+        peer_addr=peer_addr,
+        cluster_id=joined.cluster_id,
+        peers=joined.peers,
+        joins=True,
+        endpoints=joined.endpoints,
+        ca_file=ca_file,
+        cert_file=cert_file,
+        key_file=key_file,
+    )
     config = msgspec.structs.replace(config, node_id=joined.node_id, etcd=etcd)
     try:
         with all_or_nothing(data):
@@ -83,6 +102,6 @@ def _fill(data: DataDir, config: ManagerConfig, joined: ManagerJoined, key: byte
     keyring = Keyring(joined.keys, joined.current_key)
     KeyFile(data.key).save(keyring)
     ManagerFiles(data.path).node.write(joined.certificate, key, joined.root_certificate)
-    own = OwnEtcd(data, config, keyring.seal(), clock, random.SystemRandom())
+    own = etcd_of(data, config, keyring.seal(), clock, random.SystemRandom())
     own.keep_root(RootKey(certificate=joined.root_certificate, key=joined.root_key))
     own.prepare()

@@ -10,7 +10,7 @@ from common.errors import Unavailable
 from common.model import Cluster, StoredObject
 from common.version import version
 from manager.config import ManagerConfig
-from manager.etcd import OwnEtcd
+from manager.etcd import Etcd
 from manager.store.backend import Epoch, LeaderRecord, Loaded
 from manager.store.backends.etcd.backend import EtcdBackend
 from manager.store.backends.failures import explaining
@@ -26,7 +26,7 @@ _ANSWERS_SECONDS = 1.0
 _OBJECTS_OF_COMMIT = 500
 
 
-async def read_etcd(own: OwnEtcd) -> Loaded:
+async def read_etcd(own: Etcd) -> Loaded:
     """Read all of the store in this host's etcd as of one revision; etcd is started for that where it does not run.
 
     Raises:
@@ -36,21 +36,21 @@ async def read_etcd(own: OwnEtcd) -> Loaded:
     if await runs(own):
         return await _load(own.backend())
     own.prepare()
-    async with own.process.running():
-        await own.process.ready(STARTED_SECONDS)
+    async with own.running():
+        await own.answers(STARTED_SECONDS)
         return await _load(own.backend())
 
 
-async def runs(own: OwnEtcd) -> bool:
+async def runs(own: Etcd) -> bool:
     """Whether this host's etcd runs already: its manager does, then."""
     try:
-        await own.process.ready(_ANSWERS_SECONDS)
+        await own.answers(_ANSWERS_SECONDS)
     except Unavailable:
         return False
     return True
 
 
-async def write_etcd(own: OwnEtcd, config: ManagerConfig, loaded: Loaded) -> None:
+async def write_etcd(own: Etcd, config: ManagerConfig, loaded: Loaded) -> None:
     """Fill a new etcd of one member with objects as they are, and read them back.
 
     Raises:
@@ -58,8 +58,8 @@ async def write_etcd(own: OwnEtcd, config: ManagerConfig, loaded: Loaded) -> Non
 
     """
     own.prepare()
-    async with own.process.running():
-        await own.process.ready(STARTED_SECONDS)
+    async with own.running():
+        await own.answers(STARTED_SECONDS)
         backend = own.backend()
         try:
             await backend.load()

@@ -133,7 +133,8 @@ class ManagerJoined(Message):
     """What a new manager starts with; all certificates and keys are PEM.
 
     The store is sealed with `keys`, by number, of which `current_key` seals. With `root_key` its etcd's certificate is
-    signed. `peers` are the members of etcd (`name=url`), the new one included.
+    signed. `peers` are the members of etcd (`name=url`), the new one included. With `endpoints` it is an etcd that
+    others run, and `etcd_files` are where the leader has the PEM files that it is asked with.
     """
 
     KIND: ClassVar[int] = 110
@@ -145,6 +146,8 @@ class ManagerJoined(Message):
     current_key: int
     root_key: bytes
     peers: tuple[str, ...]
+    endpoints: tuple[str, ...] = ()
+    etcd_files: tuple[str, ...] = ()
 
 
 class ManagerRenew(Message):

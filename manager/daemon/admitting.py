@@ -17,6 +17,7 @@ from common.model.node import Node
 from common.wire.manager_messages import BecomeManager, ManagerJoin, ManagerJoined, ManagerRenew
 from common.wire.messages import RenewReply
 from manager.ca.keyring import Keyring
+from manager.config import EtcdConfig
 from manager.dispatch.links import Links
 from manager.dispatch.manager_membership import ManagerMembership
 from manager.dispatch.managers import KnownManagers
@@ -45,13 +46,16 @@ class _Promotion:
 
 
 class Admitting:
-    """Brings etcd's members to the managers that the store has, while this manager leads."""
+    """Brings etcd's members to the managers that the store has, while this manager leads.
+
+    `members` is None where etcd's are not the managers' hosts; `external` says how others reach that etcd.
+    """
 
     def __init__(
         self,
         store: Store,
         membership: ManagerMembership,
-        members: Members,
+        members: Members | None,
         links: Links,
         known: KnownManagers,
         keyring: Callable[[], Keyring],
@@ -59,7 +63,9 @@ class Admitting:
         hand_over: Callable[[], None],
         promote: Callable[[str, BecomeManager], Awaitable[None]],
         tickets: Tickets,
+        external: EtcdConfig | None = None,
     ) -> None:
+        self._external = external
         self._promote = promote
         self._tickets = tickets
         self._promotions: dict[str, _Promotion] = {}
@@ -85,6 +91,8 @@ class Admitting:
         self._known.look()
         place = self._joining[joined.node_id] = asyncio.get_running_loop().create_future()
         self._news.set()
+        if self._members is None:
+            place.set_result(())
         try:
             async with asyncio.timeout(_JOIN_SECONDS):
                 members = await place
@@ -103,6 +111,8 @@ class Admitting:
             current_key=keyring.current,
             root_key=root.key,
             peers=tuple(f"{self._name_of(each)}={each.peer_url}" for each in members),
+            endpoints=self._external.endpoints if self._external is not None else (),
+            etcd_files=self._external.files if self._external is not None else (),
         )
 
     async def renew(self, request: ManagerRenew, manager_id: str) -> RenewReply:
@@ -125,6 +135,8 @@ class Admitting:
             return
         if len(managers(self._store.view)) == 1:
             raise FailedPrecondition("attempting to demote the last manager of the swarm")
+        if self._members is None:
+            return
         members = await self._members.list()
         if reason := reason_to_keep(node.id, members, self._reachable(members)):
             raise FailedPrecondition(
@@ -186,26 +198,34 @@ class Admitting:
             await first_of(self._news.wait(), self._known.moved(), within=pause)
 
     async def _step(self) -> Step:
+        if self._members is None:
+            return self._step_aside()
         try:
             members = await self._members.list()
             self._seat(members)
             step = next_step(self._node_id, self._wanted(), members, self._reachable(members))
-            await self._take(step)
+            await self._take(step, self._members)
         except Unavailable as error:
             _log.info("the managers' membership waits for etcd: %s", error.message)
             return Nothing(error.message)
         return step
 
-    async def _take(self, step: Step) -> None:
+    def _step_aside(self) -> Step:
+        """Let another manager lead where this one is to be none; all else about members is not ours."""
+        if self._node_id not in self._wanted():
+            self._hand_over()
+        return Nothing()
+
+    async def _take(self, step: Step, of: Members) -> None:
         match step:
             case AddLearner():
                 _log.info("manager %s becomes a member of etcd", step.node_id)
-                self._seat(await self._members.add_learner(step.peer_url))
+                self._seat(await of.add_learner(step.peer_url))
             case Promote():
-                await self._members.promote(step.member.id)
+                await of.promote(step.member.id)
                 _log.info("manager %s has a vote in etcd", step.member.name)
             case Remove():
-                await self._members.remove(step.member.id)
+                await of.remove(step.member.id)
                 _log.info("%s is no member of etcd any more", step.member.name or step.member.peer_url)
             case HandOver():
                 self._hand_over()

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from common.aio.steady import keep_going
 from common.tls import Identity
 from common.wire.manager_messages import BecomeManager
+from manager.config import EtcdConfig
 from manager.daemon.admitting import Admitting
 from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
@@ -26,14 +27,18 @@ from manager.store.transaction import Transaction
 
 
 class Circle:
-    """One manager of several. `dialling` and `own` return the TLS context to dial others with, and whose it shows."""
+    """One manager of several. `dialling` and `own` return the TLS context to dial others with, and whose it shows.
+
+    `external` is the etcd that others run, whose `members` are not ours; None: the managers' own.
+    """
 
     def __init__(
         self,
         ground: Ground,
         store: SharedStore,
         keys: ManagerKeys,
-        members: Members,
+        members: Members | None,
+        external: EtcdConfig | None,
         *,
         dialling: Callable[[], ssl.SSLContext],
         own: Callable[[], Identity],
@@ -42,6 +47,7 @@ class Circle:
         self._store = store
         self._keys = keys
         self._members = members
+        self._external = external
         self._own = own
         self._admitting: Admitting | None = None
         self.leading = Leading(ground)
@@ -52,6 +58,7 @@ class Circle:
             ground.node_id,
             dispatcher=lambda: self.leading.dispatcher,
             admitting=lambda: self._admitting,
+            decide_alone=external is not None,
         )
         shown = Own(ground.node_id, dialling, ground.clock)
         self.links = self.fellows.links = Links(shown, ground.managers, store.view, self.fellows, ground.rng)
@@ -73,6 +80,7 @@ class Circle:
             self.fellows.leadership.hand_over,
             self._promote,
             tickets,
+            self._external,
         )
         rising = keep_going("the store's level", Rising(ground.store, ground.managers, self.links, ground.node_id).run)
         async with self.leading.begin(self.fellows.epoch), running(admitting.run(), rising):

@@ -58,7 +58,8 @@ class Fellows:
     """The `Fellows` of the reception, the `Answers` of the links and the `Standing` of the API, all three.
 
     `dispatcher` returns this leadership's, `admitting` what makes managers; both are None while this manager follows.
-    `protocol` makes what serves a connection on which a caller's requests are passed on.
+    `protocol` makes what serves a connection on which a caller's requests are passed on. `decide_alone`: others run
+    etcd, and one manager that reaches it can decide.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Fellows:
         *,
         dispatcher: Callable[[], Dispatcher | None],
         admitting: Callable[[], Admitting | None],
+        decide_alone: bool = False,
     ) -> None:
+        self._decide_alone = decide_alone
         self._store = store
         self._clock = clock
         self._known = known
@@ -290,7 +293,7 @@ class Fellows:
     def trouble(self) -> str:
         managers = self._known.nodes
         missing = [node for node in managers if not self.links.reachable(node.id)]
-        needed = len(managers) // 2 + 1
+        needed = 1 if self._decide_alone else len(managers) // 2 + 1
         there = len(managers) - len(missing)
         if there >= needed:
             return ""

@@ -16,7 +16,7 @@ from manager.ca.rotation import root_of, step_of, turn
 from manager.daemon.certificate import FOLLOW_AGAIN_SECONDS, OwnCertificate
 from manager.daemon.fellows import Fellows
 from manager.domain.managers import managers
-from manager.etcd import OwnEtcd
+from manager.etcd import Etcd
 from manager.store.shared import SharedStore
 from manager.store.watch import Lagged
 
@@ -27,7 +27,7 @@ class RootSteps:
     """Takes steps for the manager of a node."""
 
     def __init__(
-        self, store: SharedStore, own: OwnEtcd, certificate: OwnCertificate, fellows: Fellows, node_id: str
+        self, store: SharedStore, own: Etcd, certificate: OwnCertificate, fellows: Fellows, node_id: str
     ) -> None:
         self._store = store
         self._own = own

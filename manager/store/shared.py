@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 import msgspec
 
@@ -96,6 +96,7 @@ class SharedStore(Store):
 
         Raises:
             Unavailable: the backend cannot be read.
+            UnknownLevel: this release is too old for it.
 
         """
         self._replace(await self._shared.load())
@@ -108,6 +109,13 @@ class SharedStore(Store):
             self._following.cancel()
             await asyncio.wait([self._following])
         await super().close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self._shared.close()
+            raise
 
     def moved(self) -> Coroutine[Any, Any, object]:
         """Wait until something is heard of the leader, or leadership ends here, after this call."""

@@ -16,7 +16,7 @@ from common.clock import SystemClock
 from common.ids import new_id
 from manager import app
 from manager.bootstrap import create_cluster
-from manager.config import DataDir, EtcdConfig, ManagerConfig
+from manager.config import DataDir, EtcdConfig, ExternalFlags, ManagerConfig
 from manager.etcd import peer_url
 from manager.init_join import join_cluster
 
@@ -69,11 +69,12 @@ class RealManager:
 
 
 class RealManagers:
-    """The cluster; `all` are its managers, the first of which has made it."""
+    """The cluster; `all` are its managers, the first has made it. Its store is in their etcds, or in `external`."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, external: ExternalFlags | None = None) -> None:
+        self._external = external
         with contextlib.ExitStack() as held:
-            ports = [[_free_address(held) for _ in range(2)] for _ in range(count)]
+            ports = [[free_address(held) for _ in range(2)] for _ in range(count)]
         self.all = [RealManager(folder / f"m{number}", *each) for number, each in enumerate(ports, 1)]
 
     @contextlib.asynccontextmanager
@@ -95,11 +96,10 @@ class RealManagers:
 
     async def _found(self, first: RealManager, rng: random.Random) -> None:
         node_id, cluster_id = new_id(rng), new_id(rng)
-        etcd = EtcdConfig(
-            peer_addr=first.peer_address,
-            cluster_id=cluster_id,
-            peers=(f"{node_id}={peer_url(first.peer_address)}",),
-        )
+        peers = (f"{node_id}={peer_url(first.peer_address)}",)
+        etcd = EtcdConfig(peer_addr=first.peer_address, cluster_id=cluster_id, peers=peers)
+        if self._external is not None:
+            etcd = self._external.config(first.peer_address, cluster_id)
         config = ManagerConfig(
             node_id=node_id,
             advertise_addr=first.address,
@@ -126,7 +126,7 @@ class RealManagers:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _free_address(held: contextlib.ExitStack) -> str:
+def free_address(held: contextlib.ExitStack) -> str:
     """Return an address with a port that nobody has, which is held until all are chosen."""
     listening = held.enter_context(socket.socket())
     listening.bind(("127.0.0.1", 0))

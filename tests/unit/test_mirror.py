@@ -102,7 +102,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/manager/daemon/test_root_rotation.py": ("manager/daemon/certificate.py",),
     "unit/manager/dispatch/intake/test_tasks.py": ("manager/dispatch/intake/task_addresses.py",),
     "unit/manager/dispatch/test_joins.py": ("manager/dispatch/membership.py", "manager/dispatch/reception.py"),
-    "unit/manager/dispatch/test_links.py": ("manager/daemon/admitting.py", "manager/dispatch/manager_membership.py"),
     "unit/manager/dispatch/test_session.py": ("manager/dispatch/dispatcher.py", "manager/dispatch/notices.py"),
     "unit/manager/domain/test_volume_inventory.py": (
         "manager/dispatch/intake/volumes.py",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from common.errors import Unavailable
 from manager.store.backend import (
     Deposed,
     Followed,
@@ -49,6 +50,8 @@ from manager.store.levels import NEWEST_LEVEL
 # A commit of so many took 40 to 58 ms; a larger one would keep the leader silent for too long.
 _CHANGES_OF_COMMIT = 1_000
 _BYTES_OF_COMMIT = 1 << 20
+# The largest decisions are of 1,000 objects; then there are specifications, the position, and what is rewritten.
+OPERATIONS_NEEDED = 1_200
 _PAGE = 5_000
 _READ_SECONDS = 10.0
 _AGAIN_SECONDS = 0.05
@@ -64,6 +67,10 @@ class Attempts:
 
     one: float = 0.4
     all: float = 1.2
+
+
+# For etcd that others run, which may take longer to elect.
+EXTERNAL_ATTEMPTS = Attempts(one=0.7, all=2.0)
 
 
 @dataclass(slots=True)
@@ -101,6 +108,26 @@ class EtcdBackend:
         self._attempts = attempts or Attempts()
         self._seen = _Seen()
         self._own: _Claimed | None = None
+
+    async def try_limits(self) -> None:
+        """Check that etcd takes a transaction as large as a commit; nothing is written.
+
+        Raises:
+            Unavailable: it does not; the message says what to start it with.
+
+        """
+        never = Compare(self._layout.format, -1)
+        puts = (Put(self._layout.format + str(number).encode(), b"\0" * 256) for number in range(OPERATIONS_NEEDED))
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                await self._etcd.transact(Transaction(compare=(never,), success=tuple(puts)))
+        except TimeoutError:
+            raise NoAnswer("etcd does not answer within 10 s") from None
+        except Refused as error:
+            raise Unavailable(
+                f"this etcd does not take changes of {OPERATIONS_NEEDED} objects in one transaction ({error.message}): "
+                "start it with --max-txn-ops=20000 --max-request-bytes=33554432"
+            ) from error
 
     async def load(self) -> Loaded:
         revision, found = await self._read_all()

@@ -1,8 +1,11 @@
-"""etcd over its JSON gateway: HTTP on the unix socket of this host's member."""
+"""etcd over its JSON gateway: HTTP on the unix socket of this host's member, or TLS to one that others run."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -29,13 +32,23 @@ _READ_BYTES = 1 << 22
 
 
 class EtcdClient:
-    """Asks the member that listens on a unix socket."""
+    """Asks the member that listens on a unix socket; or one of those at `endpoints`, and the next where that fails."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(
+        self, socket: Path | None, endpoints: Sequence[str] = (), context: ssl.SSLContext | None = None
+    ) -> None:
+        self._names = deque(endpoints or (str(socket),))
+        self._bases = deque(endpoints or (_GATEWAY,))
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        connector = aiohttp.UnixConnector(str(socket))
+        connector = (
+            aiohttp.UnixConnector(str(socket)) if socket is not None else aiohttp.TCPConnector(ssl=context or True)
+        )
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_READ_BYTES)
+
+    def _turn(self) -> None:
+        """Ask another member next."""
+        self._names.rotate(-1)
+        self._bases.rotate(-1)
 
     async def transact(self, transaction: Transaction) -> Outcome:
         return decode_transaction(transaction, await self.call("/v3/kv/txn", encode_transaction(transaction)))
@@ -46,15 +59,17 @@ class EtcdClient:
     async def watch(self, prefix: bytes, revision: int) -> AsyncGenerator[Revision, None]:
         body = encode_watch(prefix, end_of(prefix), revision)
         try:
-            async with self._session.post(f"{_GATEWAY}/v3/watch", data=body, headers=_WATCH_HEADERS) as response:
+            async with self._session.post(f"{self._bases[0]}/v3/watch", data=body, headers=_WATCH_HEADERS) as response:
                 if response.status != HTTPStatus.OK:
                     raise failure(response.status, await response.read())
                 async for line in lines(response.content.iter_any()):
                     for each in decode_watched(line, revision):
                         yield each
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise NoAnswer(f"etcd at {self._socket} cannot be watched: {error}") from error
-        raise NoAnswer(f"etcd at {self._socket} ended the watch")
+            name = self._names[0]
+            self._turn()
+            raise NoAnswer(f"etcd at {name} cannot be watched: {error}") from error
+        raise NoAnswer(f"etcd at {self._names[0]} ended the watch")
 
     async def call(self, path: str, body: bytes) -> bytes:
         """Ask something of etcd, and return its answer.
@@ -65,14 +80,26 @@ class EtcdClient:
             Compacted: it does not have it any more.
 
         """
-        try:
-            async with self._session.post(f"{_GATEWAY}{path}", data=body) as response:
-                content = await response.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise NoAnswer(f"etcd at {self._socket} does not answer: {error}") from error
+        response, content = await self._post(path, body)
         if response.status != HTTPStatus.OK:
             raise failure(response.status, content)
         return content
+
+    async def _post(self, path: str, body: bytes, tries: int | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
+        """Send a request; where nothing takes it another member is asked, each once."""
+        left = len(self._bases) if tries is None else tries
+        try:
+            async with self._session.post(f"{self._bases[0]}{path}", data=body) as response:
+                return response, await response.read()
+        except asyncio.CancelledError:  # who asked has waited for long enough
+            self._turn()
+            raise
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            name = self._names[0]
+            self._turn()
+            if isinstance(error, aiohttp.ClientConnectorError) and left > 1:
+                return await self._post(path, body, left - 1)
+            raise NoAnswer(f"etcd at {name} does not answer: {error}") from error
 
     async def close(self) -> None:
         await self._session.close()

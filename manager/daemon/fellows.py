@@ -51,7 +51,7 @@ PATIENCE_SECONDS = 3.0
 _REACH_SECONDS = 1.0
 _READ_SECONDS = 1.0
 # A leader shows that it lives several times a second.
-_SILENT_SECONDS = 5.0
+_SILENT_SECONDS = 10.0
 
 
 class Fellows:

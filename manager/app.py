@@ -32,10 +32,12 @@ from manager.config import DataDir, ManagerConfig, split_address
 from manager.daemon.certificate import OwnCertificate
 from manager.daemon.circle import Circle
 from manager.daemon.engines import LeadersEngines
+from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
 from manager.daemon.locked import answer_locked
 from manager.daemon.root_steps import RootSteps
+from manager.daemon.tending import Tending
 from manager.daemon.vitals import read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
@@ -46,6 +48,7 @@ from manager.loops.leadership import Candidate, Leadership
 from manager.metrics.instruments import Instruments
 from manager.metrics.lag import measure_lag
 from manager.overview.usage import Usages
+from manager.store.backends.etcd.members import Members
 from manager.store.backends.etcd.process import RemovedMember
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.measurements import Measurements
@@ -178,11 +181,20 @@ class Manager:
         circle.fellows.leadership = Leadership(store, candidate, circle.begin, self._rng, patience=own.patience)
         try:
             steps = RootSteps(store, own, certificate, circle.fellows, self._config.node_id)
-            taking = keep_going("the steps of the authority", steps.run)
-            async with running(*self._standing(ground, certificate), own.keep_valid(ground.authority), taking):
+            background = [keep_going("the steps of the authority", steps.run), own.keep_valid(ground.authority)]
+            if (members := own.members(client)) is not None:
+                background.append(self._tend(members, circle.fellows))
+            async with running(*self._standing(ground, certificate), *background):
                 await self._serve(ground, circle.leading, certificate, circle)
         finally:
             await client.close()
+
+    def _tend(self, members: Members, fellows: Fellows) -> Coroutine[Any, Any, None]:
+        """Return the work of looking after this manager's own etcd."""
+        hand_over = fellows.leadership.hand_over
+        tending = Tending(members, lambda: fellows.could_hand_over, hand_over, self._rng)
+        fellows.trouble_of_etcd = lambda: tending.trouble
+        return keep_going("etcd", tending.run)
 
     def _ground(self, store: Store) -> Ground:
         _settle_memory()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -81,6 +81,7 @@ class Fellows:
         self._dispatcher = dispatcher
         self._admitting = admitting
         self._turned = asyncio.Event()
+        self.trouble_of_etcd: Callable[[], str] = str
         self.links: Links
         self.leadership: Leadership
         self.protocol: Callable[[Caller], asyncio.Protocol]
@@ -100,6 +101,11 @@ class Fellows:
     @property
     def leads(self) -> bool:
         return self._dispatcher() is not None
+
+    @property
+    def could_hand_over(self) -> bool:
+        """Whether this manager leads, and another might."""
+        return self.leads and len(self._known.nodes) > 1
 
     def elsewhere(self) -> Elsewhere | None:
         if self.leads:
@@ -223,7 +229,24 @@ class Fellows:
 
     async def connect(self, caller: Caller) -> Duplex:
         record = caller_record(caller)
-        return await self._of_leader(lambda leader_id: self.links.open_forward(leader_id, record))
+        return await self._of_leader(lambda leader_id: self._while_it_leads(self.links.open_forward(leader_id, record)))
+
+    async def _while_it_leads(self, dialled: Coroutine[Any, Any, T]) -> T:
+        """Wait for what the leader of now is dialled for; a host that hangs takes connections, and never answers.
+
+        Raises:
+            Unavailable: it leads no more: nothing was sent.
+
+        """
+        dialling, lost = asyncio.ensure_future(dialled), asyncio.ensure_future(self.leader_lost())
+        try:
+            await asyncio.wait({dialling, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if dialling.done():
+                return dialling.result()
+            raise Unavailable("the leader was lost before it had answered")
+        finally:
+            for each in (dialling, lost):
+                each.cancel()
 
     async def leader_lost(self) -> None:
         store = self._store
@@ -296,7 +319,7 @@ class Fellows:
         needed = 1 if self._decide_alone else len(managers) // 2 + 1
         there = len(managers) - len(missing)
         if there >= needed:
-            return ""
+            return self.trouble_of_etcd()
         names = ", ".join(f"{node.name} ({address(node)})" for node in missing)
         return (
             f"no change can be made: {there} of {len(managers)} managers answer{'s' if there == 1 else ''}, {needed} "

@@ -15,7 +15,6 @@ from common.errors import SwarmError
 from manager.ca.rotation import root_of, step_of, turn
 from manager.daemon.certificate import FOLLOW_AGAIN_SECONDS, OwnCertificate
 from manager.daemon.fellows import Fellows
-from manager.domain.managers import managers
 from manager.etcd import Etcd
 from manager.store.shared import SharedStore
 from manager.store.watch import Lagged
@@ -57,7 +56,7 @@ class RootSteps:
     async def _take(self) -> None:
         root, step = root_of(self._store.view), step_of(self._store.view)
         assert root is not None, "it has steps"
-        if self._fellows.leads and len(managers(self._store.view)) > 1 and self._own.restarts_for(root):
+        if self._fellows.could_hand_over and self._own.restarts_for(root):
             moved = self._store.moved()
             self._fellows.leadership.hand_over()
             await moved

@@ -70,6 +70,15 @@ class Members:
         answer = await self._client.call(f"/v3/cluster/member/{what}", msgspec.json.encode(request))
         return tuple(each.told() for each in _decode(answer, _Members).members)
 
+    async def defragment(self) -> None:
+        """Give back what the file of this member has too much of; it answers nothing else meanwhile."""
+        await self._client.call("/v3/maintenance/defragment", b"{}")
+
+    async def disarm(self, member_id: int) -> None:
+        """Take a member's alarm back that its space is used up, so that changes are taken again."""
+        request = {"action": "DEACTIVATE", "memberID": str(member_id), "alarm": "NOSPACE"}
+        await self._client.call("/v3/maintenance/alarm", msgspec.json.encode(request))
+
     async def status(self) -> Status:
         """Ask the member that the client is of; it answers without the others, too."""
         answer = _decode(await self._client.call("/v3/maintenance/status", b"{}"), _Status)

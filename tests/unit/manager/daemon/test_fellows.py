@@ -9,6 +9,7 @@ from common.clock import LoopClock
 from common.model import Service
 from common.model.service import ServiceSpec
 from common.wire.manager_messages import ReadAt
+from manager.api.access.roles import Caller
 from manager.daemon.fellows import Fellows
 from manager.dispatch.managers import KnownManagers
 from manager.store.backend import Epoch, LeaderRecord, NotLeader
@@ -104,3 +105,35 @@ async def test_a_leader_is_lost_when_another_leads_or_none_is_heard(monkeypatch:
         await two.resign()
         monkeypatch.setattr("manager.daemon.fellows._SILENT_SECONDS", 0.01)
         await fellows.leader_lost()
+
+
+async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:
+    log = SharedLog()
+    loop = asyncio.get_running_loop()
+    async with (
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
+        SharedStore(LogBackend(log), LoopClock(), loop.time) as two,
+    ):
+        known = KnownManagers(own, "own:2377")
+        fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
+        dialled: list[str] = []
+        hung = asyncio.Event()
+
+        class HangingLinks:
+            async def open_forward(self, leader_id: str, _: object) -> str:
+                dialled.append(leader_id)
+                if leader_id == "one":
+                    hung.set()
+                    await asyncio.Event().wait()
+                return f"a connection to {leader_id}"
+
+        fellows.links = HangingLinks()  # type: ignore[assignment]
+        assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
+        await one.update(put("web"))
+        await asyncio.gather(own.reached(1), two.reached(1))
+        connecting = asyncio.create_task(fellows.connect(Caller("tester", "unix")))
+        await hung.wait()
+        assert await two.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
+        assert await connecting == "a connection to two"  # type: ignore[comparison-overlap]
+        assert dialled == ["one", "two"]

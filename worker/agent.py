@@ -49,6 +49,7 @@ from worker.tasks.runner_context import RunnerContext
 from worker.tasks.supervisor import Supervisor
 from worker.unmanaged.attachments import ContainerAttachments
 from worker.volumes.inventory import Inventory
+from worker.volumes.inventory import Measure as MeasureFolder
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0
@@ -76,6 +77,7 @@ class Agent:
         read_host: ReadHost = read_host,
         marks: Marks | None = None,
         snapshots: Snapshots | None = None,
+        measure: MeasureFolder | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.reporter = Reporter()
@@ -86,7 +88,7 @@ class Agent:
         self._image_port = image_port
         self._images = Images(engine, clock, fetch)
         self.volumes = (
-            Inventory(engine, marks, rng or random.SystemRandom(), lambda: self._set.tasks) if marks else None
+            Inventory(engine, marks, rng or random.SystemRandom(), lambda: self._set.tasks, measure) if marks else None
         )
         self._context = RunnerContext(
             node_id=node_id,

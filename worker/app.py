@@ -36,6 +36,7 @@ from worker.tasks.supervisor import live
 from worker.tasks.tmpfs import TmpfsFiles
 from worker.volumes.holds import Holds
 from worker.volumes.marks import HostMarks
+from worker.volumes.sizes import allocated
 from worker.volumes.snapshots import TaskSnapshots
 from worker.volumes.transfers import VolumeTransfers
 
@@ -129,6 +130,7 @@ class _Daemon:
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
             marks=marks,
+            measure=allocated,
             snapshots=TaskSnapshots(engine, marks, holds, self._data_dir.copies, self._rng),
         )
         dialler = TlsDialler(

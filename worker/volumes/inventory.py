@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from random import Random
+from typing import TypeAlias
 
 from common.errors import FailedPrecondition, SwarmError
 from common.model.task import Task
@@ -20,6 +22,8 @@ from common.spec.volumes import is_anonymous
 from common.wire.admission import ENTRIES_BYTES, fitting, size_of
 from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
 from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from worker.volumes import sizes
+from worker.volumes.marks import folder_of
 
 # What people and plain containers do to volumes is seen within this time.
 LOOK_SECONDS = 15.0
@@ -28,14 +32,24 @@ _MOST_DETAILS = 2048
 
 _log = logging.getLogger(__name__)
 
+Measure: TypeAlias = Callable[[Path], Awaitable[int]]
+
 
 class Inventory:
     """Looks at the engine's volumes. `run` until cancelled; the session asks for reports.
 
     tasks: those that are assigned to this host; their volumes are reported first.
+    measure: returns how many bytes a folder takes, as `sizes.allocated`; without it no size is known.
     """
 
-    def __init__(self, engine: Engine, marks: Marks, rng: Random, tasks: Callable[[], Mapping[str, Task]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        marks: Marks,
+        rng: Random,
+        tasks: Callable[[], Mapping[str, Task]],
+        measure: Measure | None = None,
+    ) -> None:
         self._engine = engine
         self._marks = marks
         self._rng = rng
@@ -47,8 +61,18 @@ class Inventory:
         self._said: tuple[SeenVolume, ...] | None = None
         self._unsent: list[VolumeReport] = []
         self._warned = ""
+        self._measure = measure
+        self._sizes: dict[str, int] = {}
+        self._unmeasured: asyncio.Event = asyncio.Event()
+        self._folders: dict[str, Path] = {}
 
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_often())
+            if self._measure is not None:
+                group.create_task(self._measure_often(self._measure))
+
+    async def _look_often(self) -> None:
         while True:
             self._look.clear()
             try:
@@ -115,7 +139,27 @@ class Inventory:
         named = [each for each in await self._engine.volumes() if not is_anonymous(each.name)]
         wanted = {each.name for task in self._tasks().values() for each in slot_volumes(task)}
         named.sort(key=lambda each: (each.name not in wanted, each.name))
-        return tuple([_seen(each, await self._mark(each)) for each in named[: MOST_VOLUMES + 1]])
+        named = named[: MOST_VOLUMES + 1]
+        folders = ((each.name, folder_of(each)) for each in named if not each.options)
+        self._folders = {name: folder for name, folder in folders if folder is not None}
+        if self._folders.keys() - self._sizes.keys():
+            self._unmeasured.set()
+        return tuple([_seen(each, await self._mark(each), self._sizes.get(each.name, sizes.UNKNOWN)) for each in named])
+
+    async def _measure_often(self, measure: Measure) -> None:
+        """Measure all volumes now and then, one after the other, and new ones soon."""
+        while True:
+            self._unmeasured.clear()
+            news = False
+            for name, folder in tuple(self._folders.items()):
+                size = await measure(folder)
+                if sizes.is_news(size, self._sizes.setdefault(name, sizes.UNKNOWN)):
+                    self._sizes[name], news = size, True
+            if news:
+                self.look_soon()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(sizes.MEASURE_SECONDS):
+                    await self._unmeasured.wait()
 
     async def _mark(self, volume: EngineVolume) -> Mark | None:
         mark = await self._marks.read(volume)
@@ -150,7 +194,7 @@ def _not_whole(name: str, mark: Mark | None) -> str:
     return f"volume {name} on this host is not whole: it is being brought here, or that was broken off"
 
 
-def _seen(volume: EngineVolume, mark: Mark | None) -> SeenVolume:
+def _seen(volume: EngineVolume, mark: Mark | None, size: int) -> SeenVolume:
     """Describe a volume for the manager; labels and options that are too long for its store are left out."""
     details = size_of((dict(volume.options), dict(volume.labels))) <= _MOST_DETAILS
     return SeenVolume(
@@ -161,6 +205,7 @@ def _seen(volume: EngineVolume, mark: Mark | None) -> SeenVolume:
         scope=volume.scope,
         options=dict(volume.options) if details else {},
         labels=dict(volume.labels) if details else {},
+        size=size,
     )
 
 

@@ -31,6 +31,7 @@ from manager.api.services.autoscaling import autoscaling_view
 from manager.api.services.names import resolve_networks
 from manager.api.services.validation import check_service
 from manager.api.services.view import service_view, status_view
+from manager.api.volumes.scopes import unscoped
 from manager.api.volumes.stay import staying
 from manager.domain import hostnames
 from manager.domain.defaults import fill_defaults
@@ -91,7 +92,7 @@ async def create_service(context: Context, call: Call) -> Reply:
         keep_login(tx, service_id, auth)
 
     await context.store.update(create)
-    warnings = (*ambiguous_hosts(context.store.view, spec), *unheld)
+    warnings = (*ambiguous_hosts(context.store.view, spec), *unscoped(spec), *unheld)
     return Answer(201, {"ID": service_id, "Warnings": warnings or None})
 
 
@@ -116,7 +117,7 @@ async def update_service(context: Context, call: Call) -> Reply:
         before = find_service(context.store.view, reference).spec
         check_service(_with_name(spec, context, reference))
         spec = pin_image(context.store.view, spec)
-        unheld = await warnings_of(context, spec, before)
+        unheld = (*unscoped(spec, before), *await warnings_of(context, spec, before))
     auth = registry_auth(call.headers.get("x-registry-auth", ""))
     scale = call.flag("scale")
     now = context.clock.now()

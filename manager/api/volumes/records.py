@@ -22,6 +22,14 @@ def status(node_id: str, name: str, view: View) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def usage(node_id: str, name: str, view: View) -> dict[str, Any]:
+    """Return a volume's `UsageData`, once its size was measured: bytes of disk, and how many slots use it."""
+    copy = view.volumes.get(volume_id(node_id, name))
+    if copy is None or copy.size < 0:
+        return {}
+    return {"UsageData": {"Size": copy.size, "RefCount": len(holders(node_id, name, view))}}
+
+
 def _state(node_id: str, copy: Volume | None, view: View) -> str:
     if copy is not None and copy.missing_since:
         return f"removed on its host at {rfc3339(copy.missing_since)[:19]}Z"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +28,7 @@ from manager.api.volumes.find import VOLUME_SECONDS, find, only, split
 from manager.api.volumes.forget import forget
 from manager.api.volumes.prune import prune_volumes
 from manager.domain.volume_claims import holders
+from manager.store.view import View
 
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
 
@@ -48,14 +48,12 @@ async def list_volumes(context: Context, call: Call) -> Reply:
     warnings: list[str] = []
     for node_id, (found, said) in results.items():
         name = node_name(view, node_id)
-        volumes += [
-            _with_status(with_node(volume, name), records.status(node_id, volume["Name"], view)) for volume in found
-        ]
+        volumes += [_with_records(with_node(volume, name), node_id, volume["Name"], view) for volume in found]
         warnings += [f"node {name}: {warning}" for warning in said]
     known = {(node_id, volume["Name"]) for node_id, (found, _) in results.items() for volume in found}
     for copy in records.unanswered(view, set(results), known, filters):
         volume = with_node(records.listed(copy), node_name(view, copy.node_id))
-        volumes.append(_with_status(volume, records.status(copy.node_id, copy.name, view)))
+        volumes.append(_with_records(volume, copy.node_id, copy.name, view))
     volumes.sort(key=lambda volume: str(volume["Name"]))
     answer: dict[str, Any] = {"Volumes": volumes, "Warnings": [*missing, *warnings] or None}
     if warnings:
@@ -63,8 +61,10 @@ async def list_volumes(context: Context, call: Call) -> Reply:
     return Answer(value=answer, headers=warning_header(view, reasons))
 
 
-def _with_status(volume: dict[str, Any], status: Mapping[str, str]) -> dict[str, Any]:
+def _with_records(volume: dict[str, Any], node_id: str, name: str, view: View) -> dict[str, Any]:
     """Add to an engine's view of a volume what the cluster knows of it."""
+    status = records.status(node_id, name, view)
+    volume = {**volume, **records.usage(node_id, name, view)}
     return {**volume, "Status": {**(volume.get("Status") or {}), **status}} if status else volume
 
 
@@ -100,7 +100,7 @@ async def inspect_volume(context: Context, call: Call) -> Reply:
     volume = only(context, call.params["name"], await find(context, node_id, name))
     view = context.store.view
     found = with_node(volume.view, node_name(view, volume.node_id))
-    return Answer(value=_with_status(found, records.status(volume.node_id, volume.name, view)))
+    return Answer(value=_with_records(found, volume.node_id, volume.name, view))
 
 
 async def remove_volume(context: Context, call: Call) -> Reply:

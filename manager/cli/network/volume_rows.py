@@ -14,7 +14,7 @@ from manager.cli.format.wording import natural, pairs
 _UNKNOWN = "N/A"
 
 VOLUMES = Table(
-    columns=("{{.Name}}", "{{.Node}}", "{{.UsedBy}}", "{{.State}}"),
+    columns=("{{.Name}}", "{{.Node}}", "{{.UsedBy}}", "{{.Size}}", "{{.State}}"),
     headings={
         "Driver": "DRIVER",
         "Node": "NODE",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,6 +19,7 @@ from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.volumes import running, service
 from worker.interfaces import EngineDown, EngineVolume, Mark
 from worker.volumes.inventory import LOOK_SECONDS, Inventory
+from worker.volumes.sizes import MEASURE_SECONDS, UNKNOWN
 
 DB = running(service("db", "data"), "here")
 ANONYMOUS = "0123456789abcdef" * 4
@@ -31,11 +33,12 @@ class Host:
         self.marks: dict[str, Mark] = {}
         self.up = True
         self.markable = True
+        self.mountpoint = ""
 
     async def volumes(self) -> tuple[EngineVolume, ...]:
         if not self.up:
             raise EngineDown("no Docker engine answers")
-        return tuple(EngineVolume(name=name) for name in self.names)
+        return tuple(EngineVolume(name=name, mountpoint=self.mountpoint) for name in self.names)
 
     async def volume(self, name: str) -> EngineVolume | None:
         return EngineVolume(name=name) if name in self.names else None
@@ -181,5 +184,29 @@ def test_a_task_starts_on_nothing_that_is_not_whole() -> None:
         host.marks["data"] = Mark("a" * 32, 0)
         with pytest.raises(FailedPrecondition, match="volume data on this host is not whole"):
             await found.check(DB)
+
+    run_virtual(story())
+
+
+def test_sizes_are_measured_soon_and_told() -> None:
+    async def story() -> None:
+        host = Host("data")
+        host.mountpoint = "/volumes/data/_data"
+        taken = [5 << 20]
+
+        async def measure(folder: Path) -> int:
+            assert folder == Path("/volumes/data")
+            return taken[0]
+
+        found = Inventory(host, host, Random(1), dict, measure)  # type: ignore[arg-type]
+        running = asyncio.create_task(found.run())
+        found.asked()
+        sizes = [(await whole(found))[0].size for _ in range(2)]
+        assert sizes == [UNKNOWN, 5 << 20]
+        taken[0] = 50 << 20
+        began = asyncio.get_running_loop().time()
+        assert [each.size for each in await whole(found)] == [50 << 20]
+        assert MEASURE_SECONDS <= asyncio.get_running_loop().time() - began <= MEASURE_SECONDS + LOOK_SECONDS
+        running.cancel()
 
     run_virtual(story())

@@ -53,8 +53,14 @@ def can_remove(engine: ContainerEngine, *names: str) -> None:
 
 async def test_a_list_says_who_uses_what(cluster: ApiCluster, client: Client, engines: Engines) -> None:
     engines.one.volumes = {"data", "old"}
-    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"), copy(WORKER1, "old", role="left"))
-    listed = {each["Name"]: each["Status"] for each in (await client.get("/volumes"))["Volumes"]}
+    old = copy(WORKER1, "old", role="left")
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data", size=700), old)
+    volumes = (await client.get("/volumes"))["Volumes"]
+    assert {each["Name"]: each.get("UsageData") for each in volumes} == {
+        "data": {"Size": 700, "RefCount": 1},
+        "old": None,
+    }
+    listed = {each["Name"]: each["Status"] for each in volumes}
     assert listed == {"data": {"State": "ready", "UsedBy": "db.1"}, "old": {"State": "left"}}
 
 

@@ -1,0 +1,54 @@
+"""Who is warned of sharing volumes by accident."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.model.container import Mount
+from common.model.service import ServiceSpec
+from manager.api.volumes.scopes import unscoped
+from tests.fakes.api_client import Client
+from tests.fakes.volumes import mount, service
+
+
+def spec(*volumes: str | Mount, replicas: int = 2) -> ServiceSpec:
+    return service("db", *volumes, replicas=replicas).spec
+
+
+def test_several_tasks_with_a_volume_that_says_nothing_are_warned() -> None:
+    assert [each[:41] for each in unscoped(spec("data", "files"))] == [
+        "volume data is another one on each node, ",
+        "volume files is another one on each node,",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        spec("data", replicas=1),
+        spec(mount("data", "slot")),
+        spec(mount("data", type="nfs")),
+        spec(mount("data", snapshot="pause")),
+        spec("data-{{.Task.Slot}}"),
+        spec(),
+    ],
+)
+def test_who_shares_nothing_or_means_it_is_not(wanted: ServiceSpec) -> None:
+    assert not unscoped(wanted)
+
+
+def test_a_change_that_brings_nothing_new_is_silent() -> None:
+    assert not unscoped(spec("data", replicas=3), spec("data"))
+    assert unscoped(spec("data", replicas=3), spec("data", replicas=1))
+
+
+async def test_the_warning_comes_with_the_services_id(client: Client) -> None:
+    body = {
+        "Name": "db",
+        "Mode": {"Replicated": {"Replicas": 2}},
+        "TaskTemplate": {
+            "ContainerSpec": {"Image": "db", "Mounts": [{"Type": "volume", "Source": "data", "Target": "/data"}]}
+        },
+    }
+    _, made = await client.ask("POST", "/services/create", body)
+    assert "swarm.x.scope of the volume" in made["Warnings"][0]

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from worker.volumes.copy.entries import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -17,6 +19,7 @@ from worker.volumes.copy.entries import (
     NANO,
     SYMLINK,
     Attributes,
+    Kind,
     Record,
 )
 from worker.volumes.copy.owners import moved_attributes, moved_id
@@ -114,8 +117,16 @@ class Scanner:
         if kind is None:
             return None
         target = os.readlink(found.name, dir_fd=found.folder) if kind == SYMLINK else b""
-        attributes = self._attributes(f"/proc/self/fd/{found.folder}/".encode() + found.name)
         device = status.st_rdev if kind in (CHARACTER_DEVICE, BLOCK_DEVICE) else 0
+        at = f"/proc/self/fd/{found.folder}/".encode() + found.name
+        return replace(self._metadata(kind, status, at), target=target, device=device)
+
+    def file_record(self, file: int, status: os.stat_result, size: int, block: int, root: bytes) -> Record:
+        """Return the record of an open regular file of whose content `size` bytes were read."""
+        return replace(self._metadata(FILE, status, file), size=size, block=block, root=root)
+
+    def _metadata(self, kind: Kind, status: os.stat_result, at: int | bytes) -> Record:
+        """Return what all kinds of records have of a file."""
         return Record(
             kind=kind,
             mode=stat.S_IMODE(status.st_mode),
@@ -123,24 +134,7 @@ class Scanner:
             gid=moved_id(status.st_gid, -self._base),
             mtime=status.st_mtime_ns // NANO,
             nanoseconds=status.st_mtime_ns % NANO,
-            target=target,
-            device=device,
-            attributes=attributes,
-        )
-
-    def file_record(self, file: int, status: os.stat_result, size: int, block: int, root: bytes) -> Record:
-        """Return the record of an open regular file of whose content `size` bytes were read."""
-        return Record(
-            kind=FILE,
-            mode=stat.S_IMODE(status.st_mode),
-            uid=moved_id(status.st_uid, -self._base),
-            gid=moved_id(status.st_gid, -self._base),
-            mtime=status.st_mtime_ns // NANO,
-            nanoseconds=status.st_mtime_ns % NANO,
-            size=size,
-            block=block,
-            root=root,
-            attributes=self._attributes(file),
+            attributes=self._attributes(at),
         )
 
     def _attributes(self, at: int | bytes) -> Attributes:

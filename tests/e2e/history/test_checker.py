@@ -20,6 +20,7 @@ from tests.e2e.history.record import (
     Remove,
     Scale,
 )
+from tests.e2e.history.summary import outages
 
 DONE, REFUSED, UNKNOWN = Outcome
 
@@ -113,6 +114,12 @@ BAD = {
     ),
     "silent: nobody has answered at the published port for 6.0 s": History(probes=(Probe(1, 7, answered=False),)),
 }
+
+
+def test_an_outage_is_the_longest_time_without_a_change() -> None:
+    changes = [append(f"{number}", began) for number, began in enumerate((9, 11, 13.5, 14, 40))]
+    faults = (Fault("killed", ("h1",), 10, 12), Fault("cut", ("h1",), 20, 25))
+    assert outages(History((*changes, append("x", 12, REFUSED)), faults)) == {"killed": [2.5], "cut": [10.0]}
 
 
 @pytest.mark.parametrize("name", GOOD)

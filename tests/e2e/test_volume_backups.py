@@ -39,9 +39,9 @@ def restic_image(folder: Path) -> Path:
 
 def documented(language: str, *, holding: str) -> str:
     """Return the block of the page that has these words."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    (found,) = [block for block in blocks if holding in block]
-    return str(found)
+    blocks: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", DOCS.read_text(), re.DOTALL | re.MULTILINE)
+    (found,) = [text for name, text in blocks if name == language and holding in text]
+    return found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

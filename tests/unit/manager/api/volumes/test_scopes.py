@@ -15,7 +15,7 @@ def spec(*volumes: str | Mount, replicas: int = 2) -> ServiceSpec:
     return service("db", *volumes, replicas=replicas).spec
 
 
-def test_several_tasks_with_a_volume_that_says_nothing_are_warned() -> None:
+def test_several_tasks_with_a_volume_without_scope_are_warned() -> None:
     assert [each[:41] for each in unscoped(spec("data", "files"))] == [
         "volume data is another one on each node, ",
         "volume files is another one on each node,",

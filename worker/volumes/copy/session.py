@@ -35,7 +35,7 @@ from worker.volumes.copy.scan import identity
 from worker.volumes.copy.send import Sender, Survey, Tally
 from worker.volumes.copy.stream import Stopped as StoppedAsTold
 from worker.volumes.copy.stream import Stream
-from worker.volumes.copy.system import be_idle, sync_file_system
+from worker.volumes.copy.system import be_idle, keep_capabilities, sync_file_system
 from worker.volumes.copy.walk import open_root, raise_open_files
 
 _INDEX = "index.db"
@@ -80,6 +80,7 @@ def read_archive(options: Options) -> int:
 def _run(options: Options, part: Callable[[Options, int, Reporter], None]) -> int:
     reporter = Reporter(options.control[1])
     raise_open_files()
+    keep_capabilities()
     if options.is_idle:
         be_idle(True)
     try:

@@ -15,6 +15,21 @@ _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13
 _IOPRIO_DEFAULT = 0
 _IDLE_NICE = 19
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION = 0x20080522
+_LAST_CAPABILITY = 40
+_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER, _FSETID = range(5)
+_SYS_ADMIN, _SYS_NICE, _SYS_RESOURCE, _MKNOD, _SETFCAP = 21, 23, 24, 27, 31
+# To read and write whatever belongs to anybody, with owners, devices, capabilities and trusted attributes; to open many
+# files, and to be idle and no longer so.
+_KEPT = sum(
+    1 << number
+    for number in (
+        *(_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER, _FSETID),
+        *(_SYS_ADMIN, _SYS_NICE, _SYS_RESOURCE, _MKNOD, _SETFCAP),
+    )
+)
 
 
 def sync_file_system(folder: int) -> None:
@@ -44,6 +59,41 @@ def be_idle(idle: bool) -> None:
         return
     if number := _IOPRIO_SET.get(platform.machine()):
         _LIBC.syscall(number, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_IDLE if idle else _IOPRIO_DEFAULT)
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapabilityHalf(ctypes.Structure):
+    """Of 64 capabilities the lower 32 or the upper ones."""
+
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def keep_capabilities(kept: int = _KEPT) -> None:
+    """Give up all rights of root but these, one bit each, for good. Of what it has no right to, nothing is said.
+
+    Call it before there are threads: each has capabilities of its own. Raises OSError.
+    """
+    for number in range(_LAST_CAPABILITY + 1):
+        if not kept >> number & 1:
+            _LIBC.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # without the right to, there is nothing to give up
+    _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    header, halves = _CapabilityHeader(_CAPABILITY_VERSION, 0), (_CapabilityHalf * 2)()
+    if _LIBC.capget(ctypes.byref(header), halves) != 0:
+        _raise("capget")
+    for part, half in enumerate(halves):
+        mask = kept >> 32 * part & 0xFFFFFFFF
+        half.effective &= mask
+        half.permitted &= mask
+        half.inheritable = 0
+    if _LIBC.capset(ctypes.byref(header), halves) != 0:
+        _raise("capset")
 
 
 def _raise(call: str) -> bool:

@@ -187,3 +187,16 @@ async def test_a_broken_archive_is_not_taken_for_a_whole_one(place: Path) -> Non
         near.close()
         with pytest.raises(InvalidArgument, match="not a whole tar archive"):
             await reader.wait_for(Archived)
+
+
+async def test_a_half_has_only_the_rights_that_it_needs(place: Path) -> None:
+    """Root's others are of no use to a copy, and to whoever takes it over."""
+    async with both(place) as (sender, receiver):
+        await sender.wait_for(Ready)
+        for half in (sender, receiver):
+            lines = Path(f"/proc/{half.pid}/status").read_text().splitlines()
+            status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            for rights in ("CapEff", "CapPrm", "CapBnd"):
+                has = {number for number in range(64) if int(status[rights], 16) >> number & 1}
+                assert has <= {0, 1, 2, 3, 4, 21, 23, 24, 27, 31}
+            assert status["NoNewPrivs"] == "1"

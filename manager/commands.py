@@ -31,6 +31,13 @@ class OwnCommand(SwarmCommand):
         return super().invoke(ctx)
 
 
+_foreground = click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
+_advertise_addr = click.option(
+    "--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one."
+)
+_listen_addr = click.option(
+    "--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former)."
+)
 _data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -83,8 +90,8 @@ def _etcd_files(function: FC) -> FC:
     swarm-manager init --advertise-addr 192.0.2.10 --default-addr-pool 10.20.0.0/16
     """,
 )
-@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one.")
-@click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
+@_advertise_addr
+@_listen_addr
 @_data_dir
 @_hosts
 @_tls_names
@@ -115,7 +122,7 @@ def _etcd_files(function: FC) -> FC:
     is_flag=True,
     help="Go on with this one of several managers alone, when most of them are lost for good.",
 )
-@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
+@_foreground
 def init(
     *,
     advertise_addr: str | None,
@@ -169,13 +176,13 @@ def init(
     metavar="FILE",
     help=f"Read the token from a file. The default is the variable {join_token.VARIABLE}.",
 )
-@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one.")
-@click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
+@_advertise_addr
+@_listen_addr
 @_data_dir
 @_hosts
 @_tls_names
 @_etcd_files
-@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
+@_foreground
 def join(
     *,
     address: str,
@@ -293,7 +300,7 @@ def backup(*, file: Path, data_dir: Path) -> None:
 @_data_dir
 @_hosts
 @_tls_names
-@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
+@_foreground
 def restore(
     *,
     file: Path,
@@ -346,7 +353,7 @@ def convert(*, data_dir: Path, to: Literal["sqlite", "etcd"]) -> None:
     from manager.cli.cluster.lock import read_unlock_key  # noqa: PLC0415 - as above
 
     loaded = converting.convert(DataDir(data_dir), to, SystemClock(), read_unlock_key)
-    echo(f"The store is {'in etcd' if to == 'etcd' else 'in a file'} now: {len(loaded.objects)} objects, all compared.")
+    echo(f"The store is {'in etcd' if to == 'etcd' else 'in a file'} now: {len(loaded.objects)} objects, all verified.")
     echo("Start the manager: swarm-manager start. What the store was is beside it, as '.before': remove it in the end.")
 
 

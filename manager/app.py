@@ -279,7 +279,7 @@ class Manager:
 
     async def _leave_when(self, demoted: Coroutine[Any, Any, None]) -> None:
         await demoted
-        _log.warning("this node is not a manager of the cluster any more")
+        _log.warning("this node is no longer a manager of the cluster")
         await self._leave()
 
 

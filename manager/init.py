@@ -105,7 +105,7 @@ def start_alone(data_dir: Path, *, foreground: bool) -> None:
 def _tell_alone(gone: Sequence[Node]) -> None:
     echo("This node is the cluster's only manager now. The join tokens have changed.")
     for node in gone:
-        echo(f"{node.name} ({node.id}) is not a manager any more. It must not run again as one: on its host, stop")
+        echo(f"{node.name} ({node.id}) is no longer a manager. It must not run as one again: on its host, stop")
         echo("swarm-manager and remove its data directory before it joins again.")
 
 

@@ -107,7 +107,7 @@ class CopyControl:
         """
         while b"\n" not in self._rest:
             if len(self._rest) > MAX_LINE:
-                raise ProtocolError("a worker says a line that is too long")
+                raise ProtocolError("a worker sent a line that is too long")
             try:
                 data = await self._reader.read(PIECE)
             except OSError as error:
@@ -119,7 +119,7 @@ class CopyControl:
         try:
             event = _EVENT.decode(line)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise ProtocolError("a worker says what nobody understands of a copy") from error
+            raise ProtocolError("a worker sent a malformed report of a copy") from error
         if event.event == "failed":
             raise of_code(event.code, event.message)
         return event

@@ -31,7 +31,7 @@ swarm-manager ps           # docker's names without a noun: container ls; logs, 
 _COMMANDS = {
     "ca": Deferred(
         "manager.cli.cluster.ca:ca",
-        "Print the root certificate that the cluster's members believe, or replace it without losing any of them.",
+        "Print the root certificate that the cluster's members trust, or replace it without losing any of them.",
     ),
     "client-cert": Deferred(
         "manager.cli.cluster.client_cert:client_cert",

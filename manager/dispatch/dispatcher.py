@@ -224,7 +224,7 @@ class Dispatcher:
         try:
             await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                raise Unavailable("this manager does not lead the cluster any more")
+                raise Unavailable("this manager no longer leads the cluster")
             await work
         finally:
             for each in (work, over):

@@ -307,7 +307,7 @@ class _Outbound:
             case Refused():
                 raise error_of_refusal(answer)
             case Elsewhere():
-                raise Unavailable(f"the manager at {self.address} does not lead any more: try again")
+                raise Unavailable(f"the manager at {self.address} no longer leads: try again")
             case ReadAt() | JoinReply() | ManagerJoined() | RenewReply() | LeaveAck():
                 return answer
             case _:

@@ -127,7 +127,7 @@ class ManagerMembership:
         def remember(tx: Transaction) -> None:
             node = tx.nodes.get(manager_id)
             if node is None or node.spec.role != "manager":
-                raise PermissionDenied(f"node {manager_id} is not a manager of this cluster any more")
+                raise PermissionDenied(f"node {manager_id} is no longer a manager of this cluster")
             tx.put(msgspec.structs.replace(node, manager_serials=(*node.manager_serials[-1:], serial)))
 
         await self._store.update(remember)

@@ -101,7 +101,7 @@ def _check_source(transfer: Transfer, name: str, view: View) -> Volume:
     copy = view.volumes.get(volume_id(transfer.source, name))
     if copy is None or copy.missing_since or not copy.data_id:
         where = node_name(transfer.source, view)
-        raise FailedPrecondition(f"volume {name} on {where} has no mark that its data could be known by: is it there?")
+        raise FailedPrecondition(f"volume {name} on {where} has no mark that identifies its data: does it still exist?")
     if not copy.generation:
         raise FailedPrecondition(f"volume {name} is not whole: what was to make it has not come to its end")
     if copy.shared or copy.driver != "local" or copy.options:
@@ -157,7 +157,7 @@ def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ..
     for name in transfer.volumes:
         copy = view.volumes.get(volume_id(transfer.source, name))
         if copy is None:
-            raise FailedPrecondition(f"volume {name} is not known on its node any more")
+            raise FailedPrecondition(f"volume {name} is no longer known on its node")
         found.append(replace(copy, role=RETIRED))
         found.append(arrived(transfer.target, copy, view))
         found += [
@@ -181,7 +181,7 @@ def commit_copy(transfer: Transfer, view: View, held: float, now: float) -> tupl
         raise FailedPrecondition(ENDED)
     copy = view.volumes.get(volume_id(transfer.source, transfer.name))
     if copy is None:
-        raise FailedPrecondition(f"volume {transfer.name} is not known on its node any more")
+        raise FailedPrecondition(f"volume {transfer.name} is no longer known on its node")
     made = replace(copy, name=transfer.as_name, data_id=transfer.data_id)
     downtime = now - latest.stopped_at if latest.stopped_at else held
     return arrived(transfer.target, made, view), replace(latest, phase="done", downtime=downtime)

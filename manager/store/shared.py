@@ -161,7 +161,7 @@ class SharedStore(Store):
             await writer.run()
             await self._hand_over()
         except LeadershipLost as error:
-            _log.warning("this manager does not lead any more: %s", error.message)
+            _log.warning("this manager no longer leads: %s", error.message)
         finally:
             self._written(writer)
 

@@ -77,7 +77,9 @@ async def first_welcome(
                 if welcome.epoch >= least:
                     return Welcomed(address, channel, welcome)
                 await channel.close()
-                errors[address] = Unavailable(f"it is a manager of before: epoch {welcome.epoch}, not {least}")
+                errors[address] = Unavailable(
+                    f"it no longer leads: its epoch is {welcome.epoch}, and that of {least} has begun"
+                )
         raise NoWelcome(errors)
     finally:
         await _give_up(dialled)

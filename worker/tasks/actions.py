@@ -161,7 +161,7 @@ class Actions:
             if run.now.container is not None:
                 return
             if await run.context.engine.inspect(run.task.name) is None:
-                raise EngineSilent("the engine has not yet made the container that was requested before") from error
+                raise EngineSilent("the engine has not yet created the container that was requested earlier") from error
         raise error
 
     async def _start(self) -> None:

@@ -135,7 +135,7 @@ def decode(decoder: msgspec.json.Decoder[T], line: bytes) -> T:
     try:
         return decoder.decode(line)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise ProtocolError(f"the manager said what this worker does not understand: {error}") from error
+        raise ProtocolError(f"the manager sent something that this worker does not understand: {error}") from error
 
 
 def say(writer: asyncio.StreamWriter, event: CopyEvent) -> None:

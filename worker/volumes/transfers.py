@@ -111,7 +111,7 @@ class VolumeTransfers:
             async with asyncio.timeout(_PREDECESSOR_SECONDS):
                 await lock.acquire()
         except TimeoutError:
-            raise Unavailable(f"an earlier copy of volume {order.volume} still ends on this host") from None
+            raise Unavailable(f"an earlier copy of volume {order.volume} is still ending on this host") from None
         try:
             yield
         finally:
@@ -133,7 +133,7 @@ class VolumeTransfers:
     async def _import(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Make a volume of an archive. It stays when the manager says so, which knows whether all has come."""
         if order.volume in self._filled:
-            raise AlreadyExists(f"volume {order.volume} is being made of another archive")
+            raise AlreadyExists(f"volume {order.volume} is already being restored from another archive")
         self._filled.add(order.volume)
         try:
             async with archives.made(self._engine, order.volume) as volume:
@@ -144,7 +144,7 @@ class VolumeTransfers:
                         length = await unless_told(archives.read_in(volume, data), word)
                     say(writer, CopyEvent(event="archived", done=length))
                     if not (line := await word):
-                        raise Unavailable("the manager is gone before it has said that the archive is whole")
+                        raise Unavailable("the manager was gone before it confirmed that the archive is complete")
                 await self._mark(volume, order, decode(_COMMAND, line).generation)
                 say(writer, CopyEvent(event="marked"))
         finally:
@@ -249,7 +249,7 @@ class VolumeTransfers:
             raise FailedPrecondition(f"volume {order.volume} has data of generation {mark.generation} on this host")
         if order.part == "receive":
             if mark.generation >= order.generation:
-                raise FailedPrecondition(f"volume {order.volume} has newer data on this host than what is to come")
+                raise FailedPrecondition(f"volume {order.volume} already has newer data on this host than the copy would bring")
             await self._must_mark(volume, Mark(order.data_id, PARTIAL))
         return volume
 
@@ -275,7 +275,7 @@ async def _read_order(reader: asyncio.StreamReader) -> Order:
         raise ProtocolError("a copy's stream without an order") from None
     names = (order.volume, order.as_volume or order.volume)
     if any(VOLUME_NAME.fullmatch(name) is None for name in names) or ID.fullmatch(order.id) is None:
-        raise InvalidArgument("a copy that cannot be: its volume or its number is not a name")
+        raise InvalidArgument("invalid copy: its volume or its id is not a valid name")
     return order
 
 

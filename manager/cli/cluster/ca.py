@@ -31,7 +31,7 @@ _REVOKER = "the root's rotation"
 @flag("-d", "--detach", is_flag=True, default=False, help="Do not wait until all nodes have it.")
 @with_client
 async def ca(client: Client, /, *, rotate: bool, detach: bool) -> None:
-    """Print the root certificate that the cluster's members believe, or replace it without losing any of them."""
+    """Print the root certificate that the cluster's members trust, or replace it without losing any of them."""
     swarm = await client.get("/swarm")
     if not rotate:
         echo(swarm["TLSInfo"]["TrustRoot"], nl=False)

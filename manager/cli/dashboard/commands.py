@@ -50,7 +50,7 @@ async def dashboard(client: Client, /, role: str, port: int, no_browser: bool | 
 
         url = address()
         echo(f"The dashboard, as {caller['Role']}: {url}")
-        echo(f"Good once, for {TOKEN_SECONDS:.0f} s. From another machine, there first: {_tunnel(own_port)}")
+        echo(f"Valid once, for {TOKEN_SECONDS:.0f} s. From another machine, first run there: {_tunnel(own_port)}")
         with ExitStack() as stack:
             if not no_browser and _has_browser():
                 stack.enter_context(_browser(url))

@@ -129,7 +129,9 @@ async def deploy_sent(client: Client, name: str, sent: SentStack) -> dict[str, A
     """
     stack, steps, warnings = await _planned(client, name, sent)
     if sent.seen != _mark(sent, steps):
-        raise AlreadyExists("a deploy would change something else than this plan by now: look at the plan again")
+        raise AlreadyExists(
+            "a deploy would no longer do what this plan says, as something has changed since: look at the plan again"
+        )
     done = await deploy(client, stack, _manners(sent, warnings))
     return {"done": [line_of(each) for each in done], "warnings": list(dict.fromkeys(warnings))}
 

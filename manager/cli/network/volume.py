@@ -97,7 +97,7 @@ async def release(client: Client, /, volumes: tuple[str, ...]) -> None:
 
     async def one(name: str) -> None:
         for slot in (await client.post(f"/swarm{path_of(name)}/release"))["Released"]:
-            echo(f"{slot} waits for volume {name} no more")
+            echo(f"{slot} no longer waits for volume {name}")
 
     await each(volumes, one)
 

@@ -27,7 +27,7 @@ _LIMIT = flag(
     "--limit", type=RATE, help="Bytes a second that are sent at most, such as 50MB/s (default the cluster's)."
 )
 _MAX_DOWNTIME = flag(
-    "--max-downtime", type=DURATION, help="Rather give up than be without service for longer, as estimated."
+    "--max-downtime", type=DURATION, help="Give up if the tasks would be stopped for longer than this, as estimated."
 )
 _DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Do not wait for its end.")
 _HOLD = flag(

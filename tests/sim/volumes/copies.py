@@ -148,7 +148,7 @@ class _Half:
         digest = ""
         if last:
             if {key: answer.numbers[key] for key in answer.numbers.keys() & sent.keys()} != sent:
-                raise FailedPrecondition("the target is not what was sent: its digest is another")
+                raise FailedPrecondition("the target does not match what was sent: the digests differ")
             digest = "same"
         seconds = asyncio.get_running_loop().time() - began
         again = not last and number < 3 and self._rng.random() < 0.4
@@ -178,7 +178,7 @@ class _Half:
     def _volume(self) -> SimVolume:
         found = self._disk.volumes.get(self._name)
         if found is None:
-            raise FailedPrecondition(f"volume {self._name} was removed while it is copied")
+            raise FailedPrecondition(f"volume {self._name} was removed while it was being copied")
         return found
 
     async def _step(self, seconds: float) -> None:

@@ -727,7 +727,7 @@ async def test_a_container_that_is_made_after_all_is_the_tasks():
         await w.assign(make_task())
         await asyncio.sleep(200)
         assert (w.state(), w.last().message) == (S.PREPARING, "waits for the engine")
-        assert "has not yet made the container" in w.last().err
+        assert "has not yet created the container" in w.last().err
         await asyncio.sleep(50)
         assert w.state() is S.RUNNING
         assert w.engine.running == ["web.1.t1"]

@@ -244,7 +244,7 @@ def _restore_one(
         target.make_folder(path)
         folders[path] = record
     elif not path:
-        raise InvalidArgument("the archive has something else than a folder as its root")
+        raise InvalidArgument("the archive's root is not a folder")
     elif record.kind == HARD_LINK:
         target.make_link(path, record.target)
     elif record.kind == FILE:

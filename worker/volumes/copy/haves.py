@@ -65,7 +65,7 @@ def take_haves(stream: Stream) -> Iterator[Have]:
     room = _MOST_BYTES
     for have in _whole(stream):
         if last is not None and have.path <= last:
-            raise ProtocolError("the receiver says what it has in no order")
+            raise ProtocolError("the receiver does not list what it has in order")
         last = have.path
         room -= len(have.path) + len(have.record) + len(have.blocks)
         if room < 0:

@@ -40,7 +40,7 @@ class Inbox:
                 self._changed.wait()
             answer = self._answers.popleft()
         if not isinstance(answer, kind):
-            raise ProtocolError("the receiver answers what it was not asked")
+            raise ProtocolError("the receiver sent an unexpected answer")
         return answer
 
     # --- the two threads ----------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ class Inbox:
                 if isinstance(message, Failed):
                     raise of_code(message.code, message.message)
                 if not isinstance(message, (PassDone, Verified)):
-                    raise ProtocolError("the receiver says what it was not asked")
+                    raise ProtocolError("the receiver sent an unexpected message")
                 with self._changed:
                     self._answers.append(message)
                     self._changed.notify_all()

@@ -52,11 +52,11 @@ class CopyProcess:
         except ConnectionError:
             line = b""
         if not line:
-            raise Unavailable(f"the process that copies has ended with status {await self._process.wait()}")
+            raise Unavailable(f"the copying process ended with status {await self._process.wait()}")
         try:
             report = parse_report(line)
         except msgspec.MsgspecError as error:
-            raise Unavailable(f"the process that copies reports what nobody understands: {error}") from error
+            raise Unavailable(f"the copying process sent a malformed report: {error}") from error
         if isinstance(report, Failed):
             raise of_code(report.code, report.message)
         return report
@@ -132,7 +132,7 @@ async def copying(
         except BaseException as error:
             commands.close()
             if isinstance(error, OSError):
-                raise Unavailable(f"no process to copy with can be started: {error.strerror}") from error
+                raise Unavailable(f"cannot start the copying process: {error.strerror}") from error
             raise
     running = CopyProcess(process, reports, commands)
     try:

@@ -108,7 +108,7 @@ class OpenFile:
         os.ftruncate(self.file, record.size)
         blocks = bytes(self._digests[: count_blocks(record.size, record.block) * DIGEST_BYTES])
         if record.block != self.block or root_of(blocks) != record.root:
-            raise ProtocolError(f"what came of {show(self.path)} is not what the sender says it is")
+            raise ProtocolError(f"what was received for {show(self.path)} is not what the sender announced")
         return blocks
 
     def close(self) -> None:
@@ -300,7 +300,7 @@ class Receiver:
         if content or not record.size:
             blocks = digests_of(content, record.block)
             if len(content) != record.size or root_of(blocks) != record.root:
-                raise ProtocolError(f"what came of {show(path)} is not what the sender says it is")
+                raise ProtocolError(f"what was received for {show(path)} is not what the sender announced")
             file = self._target.make_file(path)
         else:
             row = self._index.get(path)
@@ -339,7 +339,7 @@ class Receiver:
 
     def _end(self, open_file: OpenFile, record: Record) -> None:
         if record.kind != FILE:
-            raise ProtocolError(f"the sender takes {show(open_file.path)} for something else by now")
+            raise ProtocolError(f"the sender now takes {show(open_file.path)} for something else")
         blocks = open_file.finish(record)
         status = self._target.set_metadata(open_file.path, open_file.file, record)
         self._file = None

@@ -199,7 +199,7 @@ class Sender:
             return this.tally, b""
         own = self._index.digest()
         if answer.digest != own:
-            raise FailedPrecondition("the target is not what was sent: its digest is another")
+            raise FailedPrecondition("the target does not match what was sent: the digests differ")
         return this.tally, own
 
     def verify(self) -> bytes:
@@ -212,7 +212,9 @@ class Sender:
         self._stream.send(Verify())
         own = self._index.digest()
         if self._inbox.answer(Verified).digest != own:
-            raise FailedPrecondition("the target does not read back what was written to it: its digest is another")
+            raise FailedPrecondition(
+                "the target reads back something other than what was written to it: the digests differ"
+            )
         return own
 
     # --- one file -----------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def _write_archive(options: Options, root: int, reporter: Reporter) -> None:
             while data:
                 data = data[os.write(options.peer[1], data) :]
         except OSError as error:
-            raise Unavailable(f"whoever was to take the archive is gone: {error.strerror}") from error
+            raise Unavailable(f"the receiver of the archive is gone: {error.strerror}") from error
 
     export(root, options.base, write)
     reporter.report(Archived(written))

@@ -248,7 +248,7 @@ class EtcdBackend:
             raise Unknown(f"change {position.index} was not confirmed, and may or may not be stored: {_LOOK}")
         if leader is not None and self._own is not None and leader.mod == self._own.fence:
             raise Deposed("the store was changed in etcd by something that is not this manager: nothing was stored")
-        raise Deposed("another manager leads by now: nothing of this was stored, send it there")
+        raise Deposed("another manager leads now: nothing of this was stored; send it there")
 
     async def resign(self) -> None:
         own, self._own = self._own, None

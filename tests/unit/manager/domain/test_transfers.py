@@ -62,7 +62,7 @@ def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClai
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ((), "volume data on a has no mark that its data could be known by: is it there?"),
+        ((), "volume data on a has no mark that identifies its data: does it still exist?"),
         ((copy("a", "data", missing_since=5.0),), "volume data on a has no mark"),
         ((copy("a", "data", options={"type": "tmpfs"}),), "it cannot be copied"),
         ((copy("a", "data"), copy("b", "data", "e" * 32)), "node b has another volume data: remove it first"),

@@ -141,7 +141,7 @@ async def test_a_target_that_differs_on_its_disk_is_found(place: Path) -> None:
         await sender.wait_for(Passed)
         (place / "target" / "file").write_bytes(b"y" * 1000)
         sender.tell("verify")
-        with pytest.raises(FailedPrecondition, match="does not read back"):
+        with pytest.raises(FailedPrecondition, match="reads back something other"):
             await sender.wait_for(Verified)
 
 

@@ -249,7 +249,7 @@ class VolumeTransfers:
             raise FailedPrecondition(f"volume {order.volume} has data of generation {mark.generation} on this host")
         if order.part == "receive":
             if mark.generation >= order.generation:
-                raise FailedPrecondition(f"volume {order.volume} already has newer data on this host than the copy would bring")
+                raise FailedPrecondition(f"volume {order.volume} has newer data on this host than the copy would bring")
             await self._must_mark(volume, Mark(order.data_id, PARTIAL))
         return volume
 

@@ -76,7 +76,7 @@ async def test_a_copy_is_made_compared_and_marked(tmp_path: Path, *, removed: bo
         ("send", 2, LINEAGE, "volume data has data of generation 2 on this host"),
         ("send", 1, "e" * 32, "volume data on this host has other data: remove or rename it first"),
         ("receive", 1, "e" * 32, "volume data on this host has other data: remove or rename it first"),
-        ("receive", 1, LINEAGE, "volume data already has newer data on this host than the copy would bring"),
+        ("receive", 1, LINEAGE, "volume data has newer data on this host than the copy would bring"),
     ],
 )
 async def test_a_half_with_other_data_is_refused(

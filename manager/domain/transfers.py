@@ -83,14 +83,23 @@ def _check_group(transfer: Transfer, view: View) -> None:
 
 def _check_volume(transfer: Transfer, name: str, view: View) -> None:
     _check_target(transfer, _check_source(transfer, name, view), view)
+    _check_others(transfer, name, view)
+
+
+def _check_others(transfer: Transfer, name: str, view: View) -> None:
+    """Refuse to stop the tasks of slots while others write to the volume, which do not stop."""
     for task in view.tasks.on_node(transfer.source):
         written = {mount.source for mount in named_mounts(task) if not snapshot_of(mount)}
         if task.placed and name in written - {each.name for each in slot_volumes(task)}:
-            raise FailedPrecondition(f"task {task.name} has volume {name}, too, and does not stop for a move of it")
+            raise FailedPrecondition(
+                f"task {task.name} has volume {name}, too, and does not stop for a {transfer.operation} of it"
+            )
 
 
 def _check_copy(transfer: Transfer, view: View) -> None:
     _check_source(transfer, transfer.name, view)
+    if transfer.stops_tasks:
+        _check_others(transfer, transfer.name, view)
     there = view.volumes.get(volume_id(transfer.target, transfer.as_name))
     if there is not None and there.data_id != transfer.data_id:
         where = node_name(transfer.target, view)

@@ -150,7 +150,8 @@ class Inventory:
         """Measure all volumes now and then, one after the other, and new ones soon."""
         while True:
             self._unmeasured.clear()
-            news = False
+            news, clock = False, asyncio.get_running_loop().time
+            began = clock()
             for name, folder in tuple(self._folders.items()):
                 size = await measure(folder)
                 if sizes.is_news(size, self._sizes.setdefault(name, sizes.UNKNOWN)):
@@ -158,7 +159,7 @@ class Inventory:
             if news:
                 self.look_soon()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(sizes.MEASURE_SECONDS):
+                async with asyncio.timeout(max(sizes.MEASURE_SECONDS, sizes.REST * (clock() - began))):
                     await self._unmeasured.wait()
 
     async def _mark(self, volume: EngineVolume) -> Mark | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Until all are measured again.
 MEASURE_SECONDS = 600.0
+# As many times as long as that took nothing is measured.
+REST = 20
 UNKNOWN = -1
 _WORTH_BYTES = 1 << 20
 _WORTH_SHARE = 0.02

@@ -143,3 +143,19 @@ def test_a_slot_that_came_meanwhile_is_not_parted_from_its_data() -> None:
 def test_a_move_that_was_ended_commits_nothing(phase: str) -> None:
     with pytest.raises(FailedPrecondition, match="ended meanwhile"):
         commit(MOVE, world(copy("a", "data"), replace(MOVE, phase=phase)), 5.0)
+
+
+@pytest.mark.parametrize("hold", ["pause", "stop"])
+def test_no_copy_stops_tasks_while_others_write(hold: str) -> None:
+    """A global service's task has no slot, and does not stand still; it can be paused."""
+    everywhere = replace(service("agent", "data"), id="agent")
+    able = replace(node("a"), description=replace(node("a").description, volumes=True, snapshots=True))
+    view = world(DB, claim("db.1", "data", "a"), copy("a", "data"), able, running(everywhere, "a", slot=0))
+    wanted = Transfer(
+        id="c", operation="copy", volumes=("data",), source="a", target="a", as_name="x", data_id="e" * 32, hold=hold
+    )
+    if hold == "pause":
+        check(wanted, view)
+        return
+    with pytest.raises(FailedPrecondition, match="has volume data, too, and does not stop for a copy of it"):
+        check(wanted, view)

@@ -34,10 +34,7 @@ from manager.loops.loop import Loop
 from manager.loops.root_rotation import root_rotation_rule
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
-from tests.fakes.engine import FakeEngine
-from tests.fakes.real_worker import RealWorker
-from worker.images.serve import ImageServer
-from worker.link.dialler import Credentials, TlsDialler
+from tests.fakes.tls_worker import join_host, tls_worker
 
 CLOCK = SystemClock()
 
@@ -61,21 +58,13 @@ class World:
     async def join(self, name: str) -> CredentialFiles:
         """Let a host join with the token of now; return its files."""
         token = self.store.view.cluster.join_tokens.worker
-        joined = await join("127.0.0.1", self.port, token, JoinTerms(hostname=name), CLOCK)
-        files = CredentialFiles(self.folder / name)
-        files.write(joined.certificate, joined.key, joined.root_certificate)
-        return files
+        return await join_host(f"127.0.0.1:{self.port}", token, self.folder / name)
 
     @asynccontextmanager
     async def worker(self, files: CredentialFiles) -> AsyncIterator[None]:
         """Run a worker whose certificate is in these files."""
-        node_id, address = files.identity().node_id, f"127.0.0.1:{self.port}"
-        engine = FakeEngine(name=node_id)
-        worker = RealWorker(node_id, engine, _unused, clock=CLOCK, rng=self._rng, managers=(address,))
-        credentials = Credentials(files, CLOCK, self._rng)
-        worker.dialler = TlsDialler(credentials, "unix:///nowhere", ImageServer(engine, CLOCK))
-        worker.renewal = credentials
-        async with worker.running():
+        node_id = files.identity().node_id
+        async with tls_worker(files, (f"127.0.0.1:{self.port}",), self._rng):
             await self.until(lambda: self.state(node_id) == "ready")
             yield
 
@@ -101,10 +90,6 @@ class World:
         hello = Hello(protocol=PROTOCOL_VERSION, description=self.store.view.nodes.get("m1").description)  # type: ignore[union-attr]
         channel, _ = await open_session("127.0.0.1", self.port, context, hello)
         await channel.close()
-
-
-def _unused(_: str) -> None:  # type: ignore[misc]
-    raise AssertionError("workers dial over TLS")
 
 
 @pytest.fixture

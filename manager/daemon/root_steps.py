@@ -40,11 +40,11 @@ class RootSteps:
             while True:
                 if turn(self._store.view, self._fellows.leader_id) == self._node_id:
                     await self._try_to_take()
-                elif turn(self._store.view, ""):
-                    await first_of(changes.next(), self._store.moved())  # who leads changes without the store
-                else:
-                    with contextlib.suppress(Lagged):  # the next look is at the store itself
-                        await changes.next()
+                    continue
+                # Who leads changes without a change of the store.
+                waits = [self._store.moved()] if turn(self._store.view, "") else []
+                with contextlib.suppress(Lagged):  # the next look is at the store itself
+                    await first_of(changes.next(), *waits)
 
     async def _try_to_take(self) -> None:
         try:

@@ -45,7 +45,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/stack/group.py",
         "manager/cli/stack/remove.py",
     ),
-    "e2e/test_managers.py": ("manager/daemon/circle.py", "manager/etcd.py"),
+    "e2e/test_managers.py": ("manager/daemon/circle.py",),
     "prop/test_api_specs.py": ("common/model/cluster.py",),
     "prop/test_feed.py": ("manager/dispatch/directory.py",),
     "prop/test_image_names.py": ("common/model/image.py",),

@@ -22,7 +22,7 @@ from typing import Protocol
 import aiohttp
 
 from tests.bench.table import print_table
-from tests.e2e.managers import Managers
+from tests.e2e.managers import STATUSES, Managers, read_statuses
 from tests.lab import Host
 
 ROUNDS = 20
@@ -123,8 +123,7 @@ class DockerSwarm:
         raise AssertionError(f"Docker Swarm's managers do not all answer: {said}")
 
     async def _statuses(self, host: Host) -> dict[str, str]:
-        said = await host.docker("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", check=False)
-        return dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
+        return read_statuses(await host.docker(*STATUSES, check=False))
 
 
 async def _hang(host: Host) -> None:

@@ -20,6 +20,15 @@ SOCKET = f"unix://{SOCKET_PATH}"
 _MANAGER_PORT, _ETCD_PORT = 2377, 2380
 
 
+# `docker node ls` that says each host's `Leader`, `Reachable`, `Unreachable` or nothing, as `read_statuses` reads it.
+STATUSES = ("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
+
+
+def read_statuses(printed: str) -> dict[str, str]:
+    """Read what managers are, by their hosts, as `STATUSES` has printed it."""
+    return {line.split()[0]: line.partition(" ")[2].strip() for line in printed.splitlines()}
+
+
 class Managers(Cluster):
     """Every host runs a worker and an engine, the first `managers` of them (None: all) a manager, too.
 
@@ -88,8 +97,7 @@ class Managers(Cluster):
 
     async def statuses(self, host: Host) -> dict[str, str]:
         """Return what the manager of a host says of all: `Leader`, `Reachable`, `Unreachable` or nothing, by host."""
-        found = await self.docker(host, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", check=False)
-        return {line.split()[0]: line.partition(" ")[2].strip() for line in found.stdout.splitlines()}
+        return read_statuses((await self.docker(host, *STATUSES, check=False)).stdout)
 
     async def all_reachable(self, hosts: Sequence[Host] = (), timeout: float = 180) -> None:
         """Wait until each of these hosts' managers (of all) says the same of all of them: one leads, others answer."""

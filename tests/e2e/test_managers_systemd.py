@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.e2e.ci import long
-from tests.e2e.managers import SOCKET
+from tests.e2e.managers import SOCKET, STATUSES, read_statuses
 from tests.e2e.test_deploy import INSTALL, started, unit_state
 from tests.lab import Host, Lab, SystemdHost
 from tests.lab.process import Result, all_at_once
@@ -45,13 +45,12 @@ class Machines:
         await self.run(first, "swarm-manager", *create)
 
     async def statuses(self, host: Host) -> dict[str, str]:
-        shown = await self.docker(host, "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}", check=False)
-        return {line.split()[0]: line.partition(" ")[2].strip() for line in shown.stdout.splitlines()}
+        return read_statuses((await self.docker(host, *STATUSES, check=False)).stdout)
 
     async def until(self, host: Host, *wanted: str, timeout: float = 90) -> dict[str, str]:
         """Return what the manager of a host says of all when that is, in any order, as wanted."""
         until = time.monotonic() + timeout
-        while sorted(said := (await self.statuses(host))) is None or sorted(said.values()) != sorted(wanted):
+        while sorted((said := await self.statuses(host)).values()) != sorted(wanted):
             assert time.monotonic() < until, (said, wanted, (await self.run(host, "journalctl", "-n", "50")).stdout)
             await asyncio.sleep(0.2)
         return said

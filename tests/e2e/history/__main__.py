@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from tests.e2e.managers import Managers
 ROUND_SECONDS = 120.0
 
 
-async def run(minutes: float, seed: int, kept: Path) -> int:
+async def run(minutes: float, seed: int, kept: Path, only: Sequence[str]) -> int:
     until = time.monotonic() + minutes * 60
     began = time.monotonic()
 
@@ -32,7 +33,7 @@ async def run(minutes: float, seed: int, kept: Path) -> int:
         life = Life(cluster, seed, told)
         await life.begin()
         while time.monotonic() < until:
-            history = await life.under_faults(min(ROUND_SECONDS, until - time.monotonic()))
+            history = await life.under_faults(min(ROUND_SECONDS, until - time.monotonic()), only)
             told(summary(history))
             if wrong := violations(history):
                 kept.write_bytes(msgspec.json.encode(history))
@@ -47,8 +48,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kept", type=Path, default=Path("history.json"), help="where a bad history is written")
+    parser.add_argument("--only", nargs="+", default=(), metavar="FAULT", help="such as kill_leader: see nemesis.py")
     options = parser.parse_args()
-    return asyncio.run(run(options.minutes, options.seed, options.kept))
+    return asyncio.run(run(options.minutes, options.seed, options.kept, options.only))
 
 
 if __name__ == "__main__":

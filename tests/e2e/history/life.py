@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ class Life:
         await self._must("POST", "/services/create", steady)
         await self._cluster.running(STEADY, len(self._cluster.hosts))
 
-    async def under_faults(self, seconds: float) -> History:
+    async def under_faults(self, seconds: float, only: Collection[str] = ()) -> History:
         """Let faults and clients go on for so many seconds; see `round`."""
-        return await self.round(Nemesis(self._cluster, random.Random(self._rng.random()), self._told).run(seconds))
+        nemesis = Nemesis(self._cluster, random.Random(self._rng.random()), self._told, only)
+        return await self.round(nemesis.run(seconds))
 
     async def round(self, happening: Coroutine[Any, Any, tuple[Fault, ...]]) -> History:
         """Let clients go on while something happens, which mends what it breaks; return what was done and seen."""

@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 from tests.e2e.history.record import Fault
@@ -26,14 +26,16 @@ table ip nemesis {{
 
 
 class Nemesis:
-    """Chooses by `rng`; `told` hears what it does, as it does it."""
+    """Chooses by `rng` of the faults `only` (none named: of all); `told` hears what it does, as it does it."""
 
-    def __init__(self, cluster: Managers, rng: random.Random, told: Callable[[str], None]) -> None:
+    def __init__(
+        self, cluster: Managers, rng: random.Random, told: Callable[[str], None], only: Collection[str] = ()
+    ) -> None:
         self._faults: list[Fault] = []
         self._cluster = cluster
         self._rng = rng
         self._told = told
-        self._kinds: dict[Callable[[], Awaitable[None]], int] = {
+        kinds: dict[Callable[[], Awaitable[None]], int] = {
             self._kill_leader: 4,
             self._kill_one: 2,
             self._stop_leader: 3,
@@ -49,6 +51,8 @@ class Nemesis:
             self._skew: 2,
             self._lose_majority: 2,
         }
+        self._kinds = {kind: weight for kind, weight in kinds.items() if not only or kind.__name__.strip("_") in only}
+        assert len(self._kinds) == (len(only) or len(kinds)), f"a fault of {', '.join(only)} is not one"
 
     async def run(self, seconds: float) -> tuple[Fault, ...]:
         """Do one thing after the other for so many seconds; in the end all is mended. Return what was done."""

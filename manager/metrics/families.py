@@ -27,10 +27,13 @@ class Families(Collector):
         self._vitals = vitals
 
     def collect(self) -> Iterator[Metric]:
-        yield from _of_cluster(self._facts)
-        yield from _of_services(self._facts.services)
-        yield from _of_jobs(self._facts.services)
-        yield from _of_nodes(self._facts.nodes)
+        """Yield what this manager says: of the cluster only while it leads, so that of several one does."""
+        yield from _of_this(self._facts)
+        if self._facts.leads:
+            yield from _of_cluster(self._facts)
+            yield from _of_services(self._facts.services)
+            yield from _of_jobs(self._facts.services)
+            yield from _of_nodes(self._facts.nodes)
         yield from _of_manager(self._vitals)
 
 
@@ -44,11 +47,14 @@ def gauge(
     return family
 
 
-def _of_cluster(facts: Facts) -> Iterator[Metric]:
+def _of_this(facts: Facts) -> Iterator[Metric]:
     yield gauge(
         "swarm_info", "The release of this manager.", ("version", "cluster"), [((facts.version, facts.cluster_id), 1)]
     )
     yield gauge("swarm_manager_leader", "Whether this manager leads.", (), [((), facts.leads)])
+
+
+def _of_cluster(facts: Facts) -> Iterator[Metric]:
     present = [node.state for node in facts.nodes]
     yield gauge(
         "swarm_manager_nodes",

@@ -191,10 +191,13 @@ class Counters:
         assert isinstance(new, Task | None)
         task = new if new is not None else old
         assert task is not None
-        tally = self._tally(task.service_id)
-        if old is not None and new is not None and _counts_alike(old, new):
-            self._show(tally, old, new)
+        known = self.services.get(task.service_id)
+        if known is not None and old is not None and new is not None and _counts_alike(old, new):
+            if old.status.err or new.status.err:
+                self.touched_services[task.service_id] = None
+            self._show(known, old, new)
             return
+        tally = self._tally(task.service_id)
         for value, by in ((old, -1), (new, 1)):
             if value is not None:
                 self._count_state(value.status.state, by)

@@ -6,6 +6,7 @@ Instants are Unix seconds. Counts that are zero, and what does not apply, are le
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -234,6 +235,7 @@ def image_of(service: Service) -> str:
     return short_image(container.image) if container is not None else ""
 
 
+@lru_cache(4096)
 def short_image(reference: str) -> str:
     return reference if is_id(reference) or not reference else familiar(reference.partition("@")[0])
 

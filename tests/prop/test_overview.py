@@ -14,6 +14,7 @@ from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import NodeStatus
 from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
 from manager.overview.counters import Counters, NodeTally, ServiceTally
+from manager.overview.rows import node_tile, service_row
 from manager.store.changes import ChangeSet
 from manager.store.transaction import Tables, Transaction
 
@@ -71,7 +72,7 @@ def change_task(rng: Random, tx: Transaction) -> None:
             replace(
                 task,
                 node_id=task.node_id or rng.choice(["", *NODES]),
-                status=TaskStatus(state=rng.choice(states)),
+                status=TaskStatus(state=rng.choice([task.status.state, *states]), err=rng.choice(["", "", "a", "b"])),
                 desired_state=rng.choice([task.desired_state, *wanted]),
             )
         )
@@ -126,3 +127,26 @@ def test_counters_follow_the_state(seed: int):
     fresh = Counters(world.tables)
     fresh.begin([*world.tables.nodes, *world.tables.services, *world.tables.tasks])
     assert facts(world.counters) == facts(fresh)
+
+
+def rows(counters: Counters, now: float) -> dict[str, object]:
+    """Return what is shown of each service and node."""
+    shown: dict[str, object] = {key: service_row(tally, now) for key, tally in counters.services.items()}
+    return shown | {key: node_tile(tally, now) for key, tally in counters.nodes.items()}
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 2**32))
+def test_what_is_shown_otherwise_is_looked_at(seed: int):
+    """A row that is other than before is among those that were touched: the feed looks at no others."""
+    rng, world = Random(seed), World()
+    for _ in range(rng.randint(1, 30)):
+        world.change(rng)
+        counters = world.counters
+        before = rows(counters, world.now)
+        counters.touched_services.clear()
+        counters.touched_nodes.clear()
+        world.hear(1)
+        after = rows(counters, world.now)
+        other = {key for key in {**before, **after} if before.get(key) != after.get(key)}
+        assert other <= {*counters.touched_services, *counters.touched_nodes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from worker.metrics.meter import controllers, read_usage
@@ -17,12 +17,21 @@ _START = 19  # after the command's name: field 22
 class ContainerNumbers:
     """Counters since the container's start, and memory now; None for what cannot be told.
 
-    Times are in seconds, all else in bytes; `limit` is None where there is none. `started_at` is in Unix seconds.
+    Times are in seconds, memory in bytes; `limit` is None where there is none. `started_at` is in Unix seconds. Of its
+    limit of processor time: `periods` were looked at, in `throttled_periods` it was held back; `quota` of each `period`
+    (seconds) is what it may have.
     """
 
     cpu: float
     working_set: float
+    usage: int | None = None
+    cache: int | None = None
     throttled: float | None = None
+    periods: int | None = None
+    throttled_periods: int | None = None
+    quota: float | None = None
+    period: float | None = None
+    processes: int | None = None
     rss: int | None = None
     limit: int | None = None
     oom_kills: int | None = None
@@ -36,7 +45,7 @@ class ContainerNumbers:
 def read(
     pid: int, container_id: str, proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")
 ) -> ContainerNumbers:
-    """Read a container's numbers by its first process; of cgroups version 1, processor time and memory alone.
+    """Read a container's numbers by its first process; of cgroups version 1, fewer.
 
     Raises:
         OSError, ValueError: it cannot be told from here: another process has the number, or the files are not there.
@@ -44,23 +53,38 @@ def read(
     """
     used = read_usage(pid, container_id, proc, root)
     paths = controllers((proc / str(pid) / "cgroup").read_text(), container_id)
+    received, sent = parse_network((proc / str(pid) / "net" / "dev").read_text())
+    of_process = ContainerNumbers(
+        cpu=used.cpu,
+        working_set=used.memory,
+        started_at=parse_start((proc / str(pid) / "stat").read_text(), (proc / "stat").read_text()),
+        received=received,
+        sent=sent,
+    )
     if "" not in paths or "memory" in paths:
-        return ContainerNumbers(used.cpu, used.memory)
-    folder = root / paths[""]
+        return of_process
+    return _with_cgroup(of_process, root / paths[""])
+
+
+def _with_cgroup(numbers: ContainerNumbers, folder: Path) -> ContainerNumbers:
+    """Return a container's numbers with those of its cgroup, of version 2."""
     memory, cpu = _table(folder / "memory.stat"), _table(folder / "cpu.stat")
     limit = (folder / "memory.max").read_text().strip()
     reads, writes = parse_io((folder / "io.stat").read_text()) if (folder / "io.stat").exists() else (None, None)
-    received, sent = parse_network((proc / str(pid) / "net" / "dev").read_text())
-    return ContainerNumbers(
-        cpu=used.cpu,
-        working_set=used.memory,
+    quota, period = parse_quota(_text(folder / "cpu.max"))
+    return replace(
+        numbers,
+        usage=int((folder / "memory.current").read_text()),
+        cache=memory.get("file"),
+        periods=cpu.get("nr_periods"),
+        throttled_periods=cpu.get("nr_throttled"),
+        quota=quota,
+        period=period,
+        processes=int(processes) if (processes := _text(folder / "pids.current").strip()).isdecimal() else None,
         throttled=cpu["throttled_usec"] / _MICRO if "throttled_usec" in cpu else None,
         rss=memory.get("anon"),
         limit=int(limit) if limit.isdecimal() else None,
         oom_kills=_table(folder / "memory.events").get("oom_kill"),
-        started_at=parse_start((proc / str(pid) / "stat").read_text(), (proc / "stat").read_text()),
-        received=received,
-        sent=sent,
         read=reads,
         written=writes,
     )
@@ -69,6 +93,19 @@ def read(
 def _table(file: Path) -> Mapping[str, int]:
     pairs = (line.split() for line in file.read_text().splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def _text(file: Path) -> str:
+    """Read a file that not every kernel has."""
+    return file.read_text() if file.exists() else ""
+
+
+def parse_quota(text: str) -> tuple[float | None, float | None]:
+    """Read a cgroup's `cpu.max`: the quota and its period, in seconds; None without a limit."""
+    quota, _, period = text.strip().partition(" ")
+    if not quota.isdecimal() or not period.isdecimal():
+        return None, None
+    return int(quota) / _MICRO, int(period) / _MICRO
 
 
 def parse_io(text: str) -> tuple[int, int]:

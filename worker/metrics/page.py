@@ -99,10 +99,20 @@ def _labels(task: Task, node_id: str) -> tuple[str, ...]:
     return (task.name, image, task.labels.get(STACK_LABEL, ""), task.service_name, task.name, node_id)
 
 
+def _micro(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e6
+
+
 _FAMILIES: tuple[tuple[str, str, str, Callable[[ContainerNumbers], float | None]], ...] = (
     ("container_cpu_usage_seconds_total", "counter", "Processor time.", lambda n: n.cpu),
     ("container_cpu_cfs_throttled_seconds_total", "counter", "Time held back by its limit.", lambda n: n.throttled),
+    ("container_cpu_cfs_periods_total", "counter", "Periods of its limit of processor time.", lambda n: n.periods),
+    ("container_cpu_cfs_throttled_periods_total", "counter", "Those that held it back.", lambda n: n.throttled_periods),
+    ("container_spec_cpu_quota", "gauge", "Microseconds that it may have a period.", lambda n: _micro(n.quota)),
+    ("container_spec_cpu_period", "gauge", "Microseconds of a period.", lambda n: _micro(n.period)),
     ("container_memory_working_set_bytes", "gauge", "Memory without cache that can go.", lambda n: n.working_set),
+    ("container_memory_usage_bytes", "gauge", "All of its memory, with cache.", lambda n: n.usage),
+    ("container_memory_cache", "gauge", "Files that it has in memory.", lambda n: n.cache),
     ("container_memory_rss", "gauge", "Memory of its programs.", lambda n: n.rss),
     (
         "container_spec_memory_limit_bytes",
@@ -112,6 +122,7 @@ _FAMILIES: tuple[tuple[str, str, str, Callable[[ContainerNumbers], float | None]
     ),
     ("container_oom_events_total", "counter", "Programs killed for want of memory.", lambda n: n.oom_kills),
     ("container_start_time_seconds", "gauge", "When it was started.", lambda n: n.started_at),
+    ("container_processes", "gauge", "Its processes and threads.", lambda n: n.processes),
     ("container_network_receive_bytes_total", "counter", "Bytes received.", lambda n: n.received),
     ("container_network_transmit_bytes_total", "counter", "Bytes sent.", lambda n: n.sent),
     ("container_fs_reads_bytes_total", "counter", "Bytes read from disks.", lambda n: n.read),

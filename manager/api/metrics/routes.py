@@ -10,7 +10,7 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.lookup import find_node
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.metrics.page import CONTENT_TYPE
 
 # What a client calls this manager: the address that it has reached.
@@ -23,7 +23,9 @@ NODES_JOB = "swarm-nodes"
 
 
 async def metrics(context: Context, call: Call) -> Reply:
-    await context.overview.ready()
+    """Answer with this manager's page; the leader's has the cluster's numbers, too."""
+    if context.standing.leads:
+        await context.overview.ready()
     page = await context.pages.take()
     if "gzip" in call.headers.get("accept-encoding", ""):
         return Answer(value=page.packed, content_type=CONTENT_TYPE, headers={"Content-Encoding": "gzip"})
@@ -31,14 +33,17 @@ async def metrics(context: Context, call: Call) -> Reply:
 
 
 async def targets(context: Context, call: Call) -> Reply:
-    """List the pages as Prometheus' `http_sd_configs` wants them: all at the address that the caller has reached."""
+    """List the pages as Prometheus' `http_sd_configs` wants them: all at the address that the caller has reached.
+
+    A manager lists its own, and the leader those of the nodes: where each is asked, each page is read once.
+    """
     host = call.headers.get("host", "")
     if _HOST.fullmatch(host) is None:
         host = next((each.removeprefix("tcp://") for each in context.identity.hosts), "")
     if not host:
         return Answer(value=[])
     pages = [{"targets": [host], "labels": {"__metrics_path__": "/metrics"}}]
-    for node in context.store.view.nodes:
+    for node in context.store.view.nodes if context.standing.leads else ():
         if node.agent and node.description.measures:
             labels = {"__metrics_path__": f"/nodes/{node.id}/metrics", "node": node.name, "job": NODES_JOB}
             pages.append({"targets": [host], "labels": labels})
@@ -65,7 +70,7 @@ async def node_metrics(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/metrics", metrics, needs=Role.VIEWER),
-    Route("GET", "/metrics/targets", targets, needs=Role.VIEWER),
+    Route("GET", "/metrics", metrics, needs=Role.VIEWER, place=Place.HERE),
+    Route("GET", "/metrics/targets", targets, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/nodes/{id}/metrics", node_metrics, needs=Role.VIEWER),
 )

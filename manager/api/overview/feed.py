@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.25
 # What changes by time alone, such as how many failures the last hour had, is looked at so often.
-REFRESH_SECONDS = 1.0
+REFRESH_SECONDS = 5.0
 BEAT_SECONDS = 5.0
 MOST_UNREAD = 1 << 20
 KEPT_BYTES = 1 << 20

@@ -194,8 +194,12 @@ class Summary:
 
     def __init__(self) -> None:
         self._told: Overview | None = None
+        self._last = 0
 
     def news(self, moment: Moment) -> News | None:
+        last, self._last = self._last, moment.timeline.last
+        if self._told is not None and not moment.nodes and not moment.services and last == self._last:
+            return None
         changes = tuple(islice(moment.timeline.newest_first(Wanted()), LAST_CHANGES))
         found = summarize(moment.counters, moment.view, changes, moment.now)
         timeless = msgspec.structs.replace(found, at=0.0, index=0)

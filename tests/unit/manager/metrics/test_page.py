@@ -128,6 +128,17 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_api_requests_total", method="GET", route="/services/{id}", code="200") == 1
 
 
+def test_a_manager_that_does_not_lead_speaks_of_itself_alone():
+    """Where all managers are read, each number of the cluster is there once."""
+    counters, tables = a_cluster()
+    vitals = Vitals({"manager": Validity(10.0, 150.0)}, 4096)
+    made = make_page(gather(counters, tables, HOSTS, "1.2", leads=False), Instruments(), lambda: vitals)
+    assert value(made, "swarm_manager_leader") == 0
+    assert value(made, "swarm_certificate_not_after_timestamp_seconds", of="manager") == 150.0
+    names = {name for name, _, _ in samples(made)}
+    assert not [name for name in names if name.startswith(("swarm_service_", "swarm_node_", "swarm_manager_nodes"))]
+
+
 def test_no_label_is_a_tasks_or_a_containers(made: Page):
     names = {label for _, labels, _ in samples(made) for label in labels}
     assert names <= {

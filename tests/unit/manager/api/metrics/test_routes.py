@@ -1,10 +1,12 @@
 """The pages' routes: who may read them, in which form, and the list of them all."""
 
 import gzip
+from dataclasses import replace
 
 import msgspec
 
 from manager.api.call import Answer, Call
+from manager.api.leader.standing import Alone
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
@@ -39,6 +41,21 @@ async def test_targets_are_at_the_address_that_was_reached(cluster: ApiCluster, 
     for strange in ("docker", "a:b", "a:1/../x"):  # a socket's, or nonsense: where the API is known to be
         _, found = await client.ask("GET", "/metrics/targets", headers={"host": strange})
         assert found[0]["targets"] == ["10.1.0.1:2376"]
+
+
+class Follower(Alone):
+    """The place of a manager that does not lead."""
+
+    leads = False
+
+
+async def test_a_manager_that_does_not_lead_lists_its_own_page(cluster: ApiCluster, client: Client):
+    cluster.api.context = replace(cluster.api.context, standing=Follower())
+    _, found = await client.ask("GET", "/metrics/targets", headers={"host": "second.example:2376"})
+    assert found == [{"targets": ["second.example:2376"], "labels": {"__metrics_path__": "/metrics"}}]
+    _, page = await client.ask("GET", "/metrics")
+    assert b"\nswarm_manager_leader 0.0\n" in page
+    assert b"swarm_manager_nodes" not in page
 
 
 async def test_a_nodes_page_is_passed_on(client: Client):

@@ -1,10 +1,12 @@
-"""The dashboard before real engines: the page shows a service scale, an update fail, a shell run, and a host lost.
+"""The dashboard before real engines: a service scales, a task and an update fail, a shell runs, a host is lost.
 
 Chromium runs beside the lab, and reaches the manager by the gate, over its socket.
 """
 
 import re
 import shutil
+import time
+from collections.abc import Awaitable
 
 import pytest
 from playwright.async_api import async_playwright, expect
@@ -17,10 +19,26 @@ from tests.e2e.cluster import Cluster
 CHROMIUM = shutil.which("chromium")
 PATIENCE = 30_000
 
+# What a hostile container says: markup, a title and a clipboard for the terminal, a screen to clear, a line of 1 MB.
+HOSTILE = r"""
+printf '<script>document.title = "owned"</script><img src=x onerror=document.title="owned">\n'
+printf '\033]0;owned\007\033]52;c;b3duZWQ=\007\033[2J\033[31mred\033[0m\n'
+head -c 1000000 /dev/zero | tr '\0' x
+printf '\nthe end\n'
+exec /web
+"""
+
 pytestmark = [long, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, Debian's package")]
 
 
-@pytest.mark.timeout(170)
+async def seen(what: str, waiting: Awaitable[None]) -> None:
+    """Wait until the page shows something, and print how long that took."""
+    began = time.monotonic()
+    await waiting
+    print(f"{what}: seen after {time.monotonic() - began:.2f} s")
+
+
+@pytest.mark.timeout(240)
 async def test_what_happens_is_seen() -> None:
     expect.set_options(timeout=PATIENCE)
     async with (
@@ -45,7 +63,14 @@ async def test_what_happens_is_seen() -> None:
         await service.goto(f"http://127.0.0.1:{port}/dashboard/services/web")
         await expect(service.locator("[data-standing]")).to_contain_text("3/3")
         await swarm.swarm("service", "scale", "-d", "web=5")
-        await expect(service.locator("[data-standing]")).to_contain_text("5/5")
+        await seen("five tasks", expect(service.locator("[data-standing]")).to_contain_text("5/5"))
+
+        # A task that is killed: its slot shows the next one, and that one failed.
+        failing = swarm.hosts[1]
+        await failing.docker("kill", (await swarm.containers(failing))[0]["Id"])
+        tile = overview.locator(f"[data-name={failing.name}]")
+        await seen("a killed task", expect(tile).to_contain_text("✕1 in 1 h"))
+        await seen("the next one", expect(service.locator("[data-standing]")).to_contain_text("5/5"))
 
         # A shell in one of its containers.
         await service.locator("main tbody a").first.click()
@@ -57,14 +82,28 @@ async def test_what_happens_is_seen() -> None:
 
         # An update whose tasks fail at once.
         await swarm.swarm("service", "update", "-d", "--entrypoint", "sh -c 'exit 3'", "web")
-        await expect(overview.locator("[data-kind=update-halted]")).to_contain_text("web")
+        await seen("a failed update", expect(overview.locator("[data-kind=update-halted]")).to_contain_text("web"))
         await service.goto(f"http://127.0.0.1:{port}/dashboard/services/web")
         await expect(service.locator("[data-update=paused]")).to_be_visible()
+
+        # What a container says is text.
+        await swarm.swarm(
+            "service", "create", "-d", "--no-resolve-image", "--name", "evil", "web:lab", "sh", "-c", HOSTILE
+        )
+        await swarm.running("evil", 1)
+        await service.goto(f"http://127.0.0.1:{port}/dashboard/services/evil?tab=logs")
+        log = service.locator("[data-log]")
+        await expect(log).to_contain_text("the end")
+        await expect(log).to_contain_text('<script>document.title = "owned"</script><img src=x')
+        assert await log.locator(".ansi-1").inner_text() == "red"
+        assert await log.evaluate("log => log.querySelectorAll('script, img, a, iframe').length") == 0
+        assert "owned" not in await service.title()
 
         # A host that is gone.
         lost = swarm.hosts[2]
         await lost.cut()
-        await expect(overview.locator("[data-kind=node-down]")).to_contain_text(f"node {lost.name} is down")
+        down = overview.locator("[data-kind=node-down]")
+        await seen("a lost host", expect(down).to_contain_text(f"node {lost.name} is down"))
         await expect(overview.locator(f"[data-name={lost.name}]")).to_contain_text("down")
         assert said == []
         await browser.close()

@@ -18,7 +18,7 @@ from common.ids import new_id
 from manager.api import dashboard, files, refused, swarm, system
 from manager.api.access import audit_view, certificates
 from manager.api.access.acting import ActingStore
-from manager.api.access.audit import Audit, Entry, object_of
+from manager.api.access.audit import Audit, Entry, created_id, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
@@ -41,7 +41,7 @@ from manager.api.images import adopt, bring, build, registry, remove
 from manager.api.images import list as images_list
 from manager.api.images import routes as images
 from manager.api.leader.forward import forward
-from manager.api.leader.standing import INDEX_HEADER, Alone, Standing
+from manager.api.leader.standing import INDEX_HEADER, MADE_HEADER, Alone, Standing
 from manager.api.logs import routes as logs
 from manager.api.metrics import routes as metrics
 from manager.api.networks import connect, encrypted
@@ -283,7 +283,8 @@ class Api:
         """Let the manager that passed a request on know which state it is to have before its client is answered."""
         if not isinstance(reply, Answer):
             return reply
-        return replace(reply, headers={**reply.headers, INDEX_HEADER: str(self.context.store.index)})
+        said = {INDEX_HEADER: str(self.context.store.index), MADE_HEADER: created_id(reply)}
+        return replace(reply, headers={**reply.headers, **{name: value for name, value in said.items() if value}})
 
     def _measure(self, call: Call, match: Match | None, reply: Reply, seconds: float) -> None:
         """Count a request that found its route; the others have names that anybody may make up."""

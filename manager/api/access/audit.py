@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -24,9 +24,13 @@ from common.text.terminal import visible
 from manager.api.access.roles import Caller
 from manager.api.call import Answer, Call, Exchange, Relay, Reply
 from manager.api.errors import describe
+from manager.api.leader.standing import MADE_HEADER
 from manager.api.lookup import find
 from manager.api.router import Match
 from manager.store.view import NamedTableView, View
+
+# Hears an answer's status, and the id of what was made, if that is known.
+Note: TypeAlias = Callable[[int, str], None]
 
 _READING = ("GET", "HEAD")
 _REFUSED = (401, 403)
@@ -63,13 +67,13 @@ class Audit:
         """Return the reply, noted now or as soon as its status is known. `subject` is the id from `object_of`."""
         caller = call.caller
 
-        def note(status: int, made: str = "") -> None:
+        def note(status: int, made: str) -> None:
             if _worth_noting(call, match, status):
                 self.write(_entry(self.clock.now(), caller, call, subject or made, status))
 
         if isinstance(reply, Relay):
             return Relay(lambda exchange: _relay_and_note(reply, exchange, note))
-        note(reply.status, _created_id(reply))
+        note(reply.status, created_id(reply))
         return reply
 
 
@@ -117,27 +121,27 @@ def _text(value: str) -> str:
     return value[:_LONGEST].encode(errors="backslashreplace").decode()
 
 
-def _created_id(reply: Reply) -> str:
+def created_id(reply: Reply) -> str:
     """Return the id of what was made, as answers tell it."""
     if isinstance(reply, Answer) and isinstance(reply.value, dict):
         return str(reply.value.get("ID") or reply.value.get("Id") or "")
     return ""
 
 
-async def _relay_and_note(relay: Relay, exchange: Exchange, note: Callable[[int], None]) -> None:
+async def _relay_and_note(relay: Relay, exchange: Exchange, note: Note) -> None:
     noting = _NotingExchange(exchange, note)
     try:
         await relay.run(noting)
     except Exception as error:
         if not noting.noted:
-            note(describe(error)[0] if isinstance(error, SwarmError) else 500)
+            note(describe(error)[0] if isinstance(error, SwarmError) else 500, "")
         raise
 
 
 class _NotingExchange:
-    """Passes an answer on and tells its status when it begins."""
+    """Passes an answer on, and tells its status, and what was made as the leader says, when it begins."""
 
-    def __init__(self, exchange: Exchange, note: Callable[[int], None]) -> None:
+    def __init__(self, exchange: Exchange, note: Note) -> None:
         self._exchange = exchange
         self._note = note
         self.noted = False
@@ -150,8 +154,10 @@ class _NotingExchange:
         return self._exchange.has_body
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        self._say(status)
-        await self._exchange.start(status, headers)
+        made = next((value for name, value in headers.items() if name.lower() == MADE_HEADER), "")
+        self._say(status, made)
+        kept = {name: value for name, value in headers.items() if name.lower() != MADE_HEADER}
+        await self._exchange.start(status, kept)
 
     async def send(self, data: bytes) -> None:
         await self._exchange.send(data)
@@ -160,9 +166,9 @@ class _NotingExchange:
         self._say(int(head.split(b" ", 2)[1]))
         return await self._exchange.take_over(head)
 
-    def _say(self, status: int) -> None:
+    def _say(self, status: int, made: str = "") -> None:
         self.noted = True
-        self._note(status)
+        self._note(status, made)
 
 
 # The audit log's file: JSON lines, 0600, moved aside when it has grown, written by a thread.

@@ -15,6 +15,8 @@ from manager.api.engine.connections import Duplex
 
 # With it the leader says which state its answer to a request that was passed on is of.
 INDEX_HEADER = "swarm-index"
+# In it the leader names what a request has made, for the manager that audits it.
+MADE_HEADER = "swarm-made"
 
 
 class Standing(Protocol):

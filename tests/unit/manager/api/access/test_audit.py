@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from manager.api.access import audit
 from manager.api.access.audit import Audit, AuditFile, Entry
 from manager.api.access.roles import NOBODY, Caller
 from manager.api.call import Call, Relay
+from manager.api.call import Exchange as CallExchange
 from manager.api.errors import EngineError
-from tests.fakes.api_client import Client
+from tests.fakes.api_client import Answered, Client
 from tests.fakes.api_cluster import ApiCluster
 
 
@@ -116,6 +117,25 @@ async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, statu
         assert how in ("fail", "break", "start and fail")
     assert [entry.status for entry in noted] == [status]
     assert at_start == [0 if how in ("fail", "break") else 1]
+
+
+async def test_what_the_leader_says_was_made_is_noted_and_not_passed_on() -> None:
+    noted: list[Entry] = []
+    heads: list[Mapping[str, str]] = []
+
+    class Exchange(Answered):
+        async def start(self, status: int, headers: Mapping[str, str]) -> None:
+            heads.append(headers)
+
+    async def run(exchange: CallExchange) -> None:
+        await exchange.start(201, {"Swarm-Made": "abc", "Content-Type": "application/json"})
+
+    call = Call("POST", "/secrets/create", caller=Caller("a", "unix", Role.ADMIN))
+    relay = Audit(noted.append, SystemClock()).noted(call, None, "", Relay(run))
+    assert isinstance(relay, Relay)
+    await relay.run(Exchange())
+    assert [(entry.status, entry.object) for entry in noted] == [(201, "abc")]
+    assert heads == [{"Content-Type": "application/json"}]
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

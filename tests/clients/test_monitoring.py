@@ -1,6 +1,7 @@
 """Prometheus reads a cluster as deploy/monitoring says: over TLS, as a viewer. Boards have data."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -19,9 +20,6 @@ from tests.unit.deploy.test_monitoring import BOARDS, MONITORING, queries
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
-# Of what cannot be in so young a cluster: jobs, autoscaling, updates.
-ABSENT = ("swarm_job_", "swarm_service_autoscale_", "swarm_service_update_state")
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster() -> AsyncIterator[Cluster]:
@@ -33,10 +31,15 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def prometheus(cluster: Cluster) -> AsyncIterator[Prometheus]:
-    await cluster.swarm(
-        *("service", "create", "-q", "--detach", "--no-resolve-image", "--replicas", "2", "--name", "web", "web:lab")
-    )
+    """A service that was updated and is autoscaled, with limits, and a job: what boards ask for is there."""
+    create = ("service", "create", "-q", "--detach", "--no-resolve-image", "--name")
+    limits = ("--reserve-memory", "16m", "--limit-memory", "64m", "--limit-cpu", "0.5")
+    scaled = ("--label", "swarm.x.autoscale=min=2,max=4,memory=300%")
+    await cluster.swarm(*create, "web", "--replicas", "2", "--update-parallelism", "0", *limits, *scaled, "web:lab")
     await cluster.running("web", 2)
+    await cluster.swarm("service", "update", "-q", "--no-resolve-image", "--env-add", "A=b", "web")
+    schedule = ("--mode", "replicated-job", "--label", "swarm.x.schedule=* * * * *")
+    await cluster.swarm(*create, "nightly", *schedule, "--entrypoint", "true", "web:lab")
     async with watching(cluster) as made:
         yield made
 
@@ -70,19 +73,38 @@ async def test_the_command_line_shows_what_is_used(prometheus: Prometheus) -> No
     assert (name, tasks) == ("web", "2/2")
     assert float(cpu) >= 0
     assert memory.endswith("iB")
+    assert shown[1].split()[4] == "128MiB"
     nodes = (await prometheus.cluster.swarm("node", "stats", "--no-stream")).stdout.splitlines()
     assert [line.split()[0] for line in nodes[1:]] == [host.name for host in prometheus.cluster.hosts]
     assert not any("--" in line for line in nodes)
+
+
+async def test_what_is_used_is_what_docker_says(prometheus: Prometheus) -> None:
+    """The memory of a service is what `docker stats` says of its containers together."""
+    cluster, said = prometheus.cluster, 0.0
+    for task in await cluster.running("web", 2):
+        (host,) = [each for each in cluster.hosts if (await cluster.nodes())[each.name]["ID"] == task["NodeID"]]
+        container = task["Status"]["ContainerStatus"]["ContainerID"]
+        said += in_bytes((await host.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container)).split()[0])
+    shown = await cluster.swarm("service", "stats", "--no-stream", "--format", "{{.Memory}}", "web")
+    assert in_bytes(shown.stdout.strip()) == pytest.approx(said, rel=0.2)
+
+
+def in_bytes(text: str) -> float:
+    """Read a size as docker prints it: `1.5MiB`."""
+    found = re.fullmatch(r"([0-9.]+)([KMG]i)?B", text)
+    assert found is not None, text
+    return float(found[1]) * 1024 ** ("", "Ki", "Mi", "Gi").index(found[2] or "")
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
 async def test_a_boards_panels_have_data(prometheus: Prometheus, board: Path) -> None:
     host = prometheus.cluster.hosts[0].name
     for text in queries(board):
-        asked = text.replace("$service", "web").replace("$node", host).replace("[5m]", "[1m]")
+        service = "nightly" if text.startswith(("swarm_job_", "time() - swarm_job_")) else "web"
+        asked = text.replace("$service", service).replace("$node", host).replace("[5m]", "[1m]")
         assert await prometheus.ask(f"query?query={quote(asked)}") is not None, asked
-        if not any(name in asked for name in ABSENT):
-            await prometheus.cluster.until(partial(prometheus.query, asked), 30, partial(str, asked), pause=0.5)
+        await prometheus.cluster.until(partial(prometheus.query, asked), 90, partial(str, asked), pause=0.5)
 
 
 async def test_it_comes_up_as_a_stack(prometheus: Prometheus) -> None:

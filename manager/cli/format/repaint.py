@@ -6,6 +6,10 @@ import sys
 
 from common.text.terminal import echo, pass_on, visible
 
+# How often what services and nodes use is asked for anew, and what stands for a number that is not known.
+SHOW_SECONDS = 2.0
+UNKNOWN = "--"
+
 _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
 
 

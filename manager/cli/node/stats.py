@@ -14,7 +14,7 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_nodes
 from manager.cli.failures import CommandFailed
-from manager.cli.format.repaint import repaint
+from manager.cli.format.repaint import SHOW_SECONDS, UNKNOWN, repaint
 from manager.cli.format.tables import Row, Table, format_flag
 from manager.cli.format.wording import natural
 from manager.cli.session import with_client
@@ -39,8 +39,6 @@ STATS = Table(
     },
     raw={"name": "Name", "tasks": "Tasks", "cpu": "CPU", "memory": "Memory", "disk": "Disk", "failures": "Failures"},
 )
-SHOW_SECONDS = 2.0
-UNKNOWN = "--"
 
 
 @click.command(

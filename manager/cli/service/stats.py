@@ -13,7 +13,7 @@ from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_services
-from manager.cli.format.repaint import repaint
+from manager.cli.format.repaint import SHOW_SECONDS, UNKNOWN, repaint
 from manager.cli.format.tables import Row, Table, format_flag
 from manager.cli.format.wording import natural
 from manager.cli.session import with_client
@@ -31,12 +31,10 @@ STATS = Table(
     },
     raw={"name": "Name", "tasks": "Tasks", "cpu": "CPU", "memory": "Memory", "limit": "Limit", "failures": "Failures"},
 )
-SHOW_SECONDS = 2.0
 # A rate needs two measurements, ten seconds apart; a node that does not answer is not waited for longer.
 _FIRST_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
 _AT_ONCE = 16
-UNKNOWN = "--"
 
 
 @click.command(

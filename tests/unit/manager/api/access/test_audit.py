@@ -119,7 +119,7 @@ async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, statu
     assert at_start == [0 if how in ("fail", "break") else 1]
 
 
-async def test_what_the_leader_says_was_made_is_noted_and_not_passed_on() -> None:
+async def test_what_the_leader_says_was_made_is_noted() -> None:
     noted: list[Entry] = []
     heads: list[Mapping[str, str]] = []
 

@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 
 # Until all are measured again.
-MEASURE_SECONDS = 600.0
+MEASURE_SECONDS = 60.0
 # As many times as long as that took nothing is measured.
 REST = 20
 UNKNOWN = -1

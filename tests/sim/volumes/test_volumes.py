@@ -20,11 +20,14 @@ from tests.fakes.volumes import mount
 from tests.sim import clock
 from tests.sim.cluster import Cluster
 from tests.sim.invariants import Broken
+from tests.sim.managers import Managers
 from tests.sim.volumes.trouble import Trouble
 
 # Each takes about as long as eight of the other seeds.
 SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "30"))
 PART = 20
+# Every so many seeds there are three managers with a store in etcd, of which another one leads after a fault.
+WITH_MANAGERS = 5
 FAULTS_SECONDS = 60.0
 REST_SECONDS = 400.0
 # What a slot may wait for that an operator has to see to.
@@ -66,7 +69,12 @@ def unsettled(cluster: Cluster) -> list[str]:
 async def scenario(seed: int) -> Counter[tuple[str, str]]:
     """Live through one seed; return what was done to moves."""
     rng = random.Random(f"volumes/{seed}")
-    cluster = Cluster(seed, heartbeat=1.0, latency=rng.choice([0.0, 0.05]), commit=rng.choice([0.002, 0.002, 0.5]))
+    latency, commit = rng.choice([0.0, 0.05]), rng.choice([0.002, 0.002, 0.5])
+    cluster = (
+        Managers(seed, heartbeat=1.0, latency=latency)
+        if seed % WITH_MANAGERS == 0
+        else Cluster(seed, heartbeat=1.0, latency=latency, commit=commit)
+    )
     cluster.habits.rejected = rng.choice([0.0, 0.1])
     cluster.habits.failing = rng.choice([0.0, 0.2])
     cluster.ledger.fresh.add("cache")

@@ -56,11 +56,15 @@ from worker.volumes.copy.walk import VANISHED, Found, open_regular, walk
 
 @dataclass(slots=True)
 class Tally:
-    """What a pass has done so far: bytes of content sent and read, files that were read."""
+    """What a pass has done so far: bytes of content sent and read, files that were read.
+
+    `settling`: seconds of waiting for the disk at its beginning, which depend on what others write to it.
+    """
 
     sent: int = 0
     read: int = 0
     files: int = 0
+    settling: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +180,9 @@ class Sender:
 
         """
         self._number += 1
+        began = time.monotonic()
         moment = unsettled_moment() if last else self._begin(self._root)
-        this = _Pass(moment, Tally(), tick)
+        this = _Pass(moment, Tally(settling=time.monotonic() - began), tick)
         self._stream.send(PassStart(self._number, last, room))
         for found, row in merge(walk(self._root), self._index.rows()):
             self._stream.check()

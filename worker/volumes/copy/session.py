@@ -234,7 +234,7 @@ class _Sending:
         tally, digest = self._sender.make_pass(
             last, survey.room, tick, lambda: self._reporter.report(Taken(number=self._number))
         )
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - began - tally.settling
         # After the last pass nothing is to change. If it does all the same, the next pass looks again.
         self._survey = None if last else self._sender.survey()
         left = self._survey.work if self._survey is not None else Work(0, 0)

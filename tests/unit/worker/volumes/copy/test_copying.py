@@ -8,12 +8,13 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.worker.volumes.copy.sessions import session
+from tests.unit.worker.volumes.copy.sessions import session, tick_moment
 from tests.unit.worker.volumes.copy.trees import look, scratch
 from worker.volumes.copy.scan import Moment, begin_moment, unsettled_moment
 
@@ -166,6 +167,20 @@ def test_what_looks_the_same_is_not_read_again(place: Path) -> None:
         copying.copy()
         tally, _ = copying.sender.make_pass(True, 0, lambda _: None)
     assert (tally.files, tally.read) == (0, 0)
+
+
+def test_waiting_for_the_disk_is_told_apart(place: Path) -> None:
+    """It depends on what others write, and says nothing of how long the rest takes."""
+
+    def begin(_: int) -> Moment:
+        time.sleep(0.1)
+        return tick_moment(_)
+
+    with session(place / "source", place / "target", place / "work", begin) as copying:
+        tally, _ = copying.sender.make_pass(False, 0, lambda _: None)
+        assert tally.settling >= 0.1
+        tally, _ = copying.sender.make_pass(True, 0, lambda _: None)
+        assert tally.settling < 0.1  # it waits for the disk at its end, at the target
 
 
 def test_a_clock_that_was_set_makes_all_be_read_again(place: Path) -> None:

@@ -9,8 +9,8 @@ const read = new Map();
 /** The page's colours by the names of their variables. @returns {Record<string, string>} */
 export function pageColours() {
   const dark = isDark();
-  let found = read.get(dark);
-  if (!found) read.set(dark, (found = resolved()));
+  const found = read.get(dark) ?? resolved();
+  read.set(dark, found);
   return found;
 }
 

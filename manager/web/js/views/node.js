@@ -3,7 +3,7 @@ import { nodeActions } from "../actions.js";
 import { filters, get } from "../api.js";
 import { ago, byName, bytes, clock, cores, instant, short } from "../format.js";
 import { html } from "../html.js";
-import { href, objectHref } from "../router.js";
+import { href } from "../router.js";
 import { Buttons } from "../parts/buttons.js";
 import { Command, shell } from "../parts/command.js";
 import { Badge, State } from "../parts/marks.js";

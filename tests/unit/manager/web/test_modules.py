@@ -76,4 +76,4 @@ def test_every_file_of_the_pages_is_installed() -> None:
     patterns = [each.strip() for each in setup["options.package_data"]["manager"].split(",")]
     installed = {path for pattern in patterns for path in FOLDER.parent.glob(pattern)}
     own = {path for path in FOLDER.rglob("*") if path.is_file() and not path.is_relative_to(FOLDER / "vendor")}
-    assert {path.name for path in own - installed} == {"package.json", "package-lock.json"}
+    assert {path.name for path in own - installed} == {"package.json", "package-lock.json", "tsconfig.json"}

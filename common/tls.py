@@ -276,6 +276,17 @@ def alert_in(error: BaseException) -> bytes:
     return bytes(getattr(error, _ALERT, b""))
 
 
+def public_context(files: CredentialFiles | None = None) -> ssl.SSLContext:
+    """Make the context of a manager's shared dashboard: browsers come without a certificate, and show a token.
+
+    Without `files` it has no certificate yet.
+    """
+    context = TellingContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _TellingObject
+    context.num_tickets = 0
+    return _strict(context, files)
+
+
 def follow_context(front: ssl.SSLContext, present: Callable[[], ssl.SSLContext]) -> None:
     """Let each handshake that begins in `front`, a server's context, go on in the context that is present by then.
 

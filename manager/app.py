@@ -38,6 +38,7 @@ from manager.daemon.leading import Ground, Leading, running
 from manager.daemon.locked import answer_locked
 from manager.daemon.root_steps import RootSteps
 from manager.daemon.tending import Tending
+from manager.daemon.shared_dashboard import serve_dashboard
 from manager.daemon.vitals import read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
@@ -118,8 +119,10 @@ class Manager:
                 await self._manage()
 
     def _identity(self) -> Identity:
-        hosts = self._config.api_addresses()
-        return Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=hosts)
+        hosts, dashboards = self._config.api_addresses(), self._config.dashboard_addresses()
+        return Identity(
+            self._config.node_id, self._config.advertise_addr, version(), hosts=hosts, dashboards=dashboards
+        )
 
     async def _manage(self) -> None:
         if self._config.etcd is None:
@@ -237,6 +240,7 @@ class Manager:
             async with (
                 await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
                 serve_api(api, hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
+                serve_dashboard(self._config.dashboard, api, certificate.dashboard, self._clock),
                 running(*((circle.run(), self._leave_when(circle.demoted())) if circle is not None else ())),
             ):
                 cluster = ground.store.view.cluster

@@ -14,7 +14,7 @@ from common.process.hardening import keep_memory_off_disk, refuse_others_writing
 from common.process.hosts import MANAGER_HOST
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand
-from manager.config import DEFAULT_DATA_DIR, DataDir, ExternalFlags
+from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalFlags, dashboard_config
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 
@@ -223,19 +223,53 @@ def join(
     examples="""
     swarm-manager start
     swarm-manager start -H unix:///run/swarm-manager/docker.sock -H tcp://0.0.0.0:2376
+    swarm-manager start --dashboard-host tcp://0.0.0.0:8443
     """,
 )
 @_data_dir
 @_hosts
 @_tls_names
-def start(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str]) -> None:
+@click.option(
+    "--dashboard-host",
+    "dashboard_hosts",
+    multiple=True,
+    metavar="URL",
+    help=f"Where browsers reach a dashboard for several people, tcp://ADDR:PORT over TLS; {NO_DASHBOARD}: nowhere.",
+)
+@click.option(
+    "--dashboard-origin",
+    "dashboard_origins",
+    multiple=True,
+    metavar="URL",
+    help="The https:// address under which a proxy serves it.",
+)
+@click.option(
+    "--dashboard-cert",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Its certificate and chain (PEM) instead of the manager's own; renewed files are noticed.",
+)
+@click.option("--dashboard-key", type=click.Path(path_type=Path), metavar="FILE", help="That certificate's key (PEM).")
+def start(
+    *,
+    data_dir: Path,
+    hosts: Sequence[str],
+    tls_names: Sequence[str],
+    dashboard_hosts: Sequence[str],
+    dashboard_origins: Sequence[str],
+    dashboard_cert: Path | None,
+    dashboard_key: Path | None,
+) -> None:
     """Start this host's manager again, where no systemd does so at boot.
 
-    With -H or --tls-san, what is given replaces what `init` was told, for good; a manager that runs is restarted.
+    With -H, --tls-san or --dashboard-host, what is given replaces what was there, for good; a manager that runs is
+    restarted.
     """
     from manager import init as founding  # noqa: PLC0415 - as above
 
-    founding.start(data_dir, hosts=hosts, tls_names=tls_names)
+    given = [] if list(dashboard_hosts) == [NO_DASHBOARD] else dashboard_hosts
+    dashboard = dashboard_config(given, dashboard_origins, dashboard_cert, dashboard_key)
+    founding.start(data_dir, hosts=hosts, tls_names=tls_names, dashboard=dashboard if dashboard_hosts else None)
 
 
 @click.command("run", cls=OwnCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")

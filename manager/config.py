@@ -11,6 +11,7 @@ import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from common.net.addressing import ANY_ADDRESS, is_address
+from common.net.sites import is_origin
 from common.process.hosts import MANAGER_HOST
 from common.process.private_files import write_private
 
@@ -80,11 +81,23 @@ class ExternalFlags(msgspec.Struct, frozen=True):
         )
 
 
+class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the shared dashboard listens (`tcp://ADDRESS:PORT`), and the origins that a proxy serves it under.
+
+    `certificate` and `key` are paths of PEM files; empty, it shows the manager's own certificate.
+    """
+
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
+
+
 class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`advertise_addr` and `listen_addr` are `HOST:PORT` of the cluster's port; `hosts` are where the API listens.
 
     `tls_names` are more names and addresses that clients of the API reach this host at. `etcd` is there where the store
-    is one of several managers'; without it, it is a file.
+    is one of several managers'; without it, it is a file. `dashboard` is there where one is shared.
     """
 
     node_id: str
@@ -93,19 +106,21 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = (MANAGER_HOST,)
     tls_names: tuple[str, ...] = ()
     etcd: EtcdConfig | None = None
+    dashboard: DashboardConfig | None = None
 
     def api_addresses(self) -> tuple[str, ...]:
         """Return where others reach the API, `tcp://HOST:PORT`; a wildcard stands for the advertised address."""
         advertised, _ = split_address(self.advertise_addr)
         return tuple(
             f"tcp://{bracket_host(advertised if host in ANY_ADDRESS else host)}:{port}"
-            for host, port in self._tcp_hosts()
+            for host, port in _tcp_parts(self.hosts)
         )
 
     def certificate_names(self, hostname: str) -> tuple[str, ...]:
         """Return what this manager's certificate is to be valid for: all names that clients may know this host by."""
         advertised, _ = split_address(self.advertise_addr)
-        served = [host for host, _ in self._tcp_hosts() if host not in ANY_ADDRESS]
+        hosts = (*self.hosts, *(self.dashboard.hosts if self.dashboard is not None else ()))
+        served = [host for host, _ in _tcp_parts(hosts) if host not in ANY_ADDRESS]
         known = [hostname] if _HOST_NAME.fullmatch(hostname) else []
         return tuple(dict.fromkeys([advertised, *served, *known, *self.tls_names]))
 
@@ -120,12 +135,31 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
             self, hosts=tuple(hosts) or self.hosts, tls_names=check_tls_names(tls_names) or self.tls_names
         )
 
-    def _tcp_hosts(self) -> Iterator[tuple[str, str]]:
-        for host in self.hosts:
-            scheme, _, address = host.partition("://")
-            if scheme == "tcp":
-                name, _, port = address.rpartition(":")
-                yield name.strip("[]"), port
+    def with_dashboard(self, given: DashboardConfig | None) -> ManagerConfig:
+        """Return this with another shared dashboard, where one is given; one without hosts means none."""
+        if given is None:
+            return self
+        return msgspec.structs.replace(self, dashboard=given if given.hosts else None)
+
+    def dashboard_addresses(self) -> tuple[str, ...]:
+        """Return where browsers find the shared dashboard: the names under which a proxy serves it, else its own."""
+        if self.dashboard is None:
+            return ()
+        advertised, _ = split_address(self.advertise_addr)
+        own = (
+            f"https://{bracket_host(advertised if host in ANY_ADDRESS else host)}:{port}"
+            for host, port in _tcp_parts(self.dashboard.hosts)
+        )
+        return tuple(f"{origin}/dashboard/" for origin in self.dashboard.origins or own)
+
+
+def _tcp_parts(hosts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield host and port of the addresses that are of TCP."""
+    for host in hosts:
+        scheme, _, address = host.partition("://")
+        if scheme == "tcp":
+            name, _, port = address.rpartition(":")
+            yield name.strip("[]"), port
 
 
 class DataDir:
@@ -177,6 +211,37 @@ class DataDir:
             raise Unavailable(f"cannot read {self.config}: {error.strerror}: run this as root") from error
         except msgspec.DecodeError as error:
             raise Unavailable(f"{self.config} is damaged: {error}: restore it from a backup") from error
+
+
+NO_DASHBOARD = "none"
+
+
+def dashboard_config(
+    hosts: Sequence[str], origins: Sequence[str], certificate: Path | None, key: Path | None
+) -> DashboardConfig:
+    """Make the configuration of a shared dashboard of what somebody has typed.
+
+    Raises:
+        InvalidArgument: an address or an origin is not one, or of certificate and key one is missing.
+
+    """
+    for host in hosts:
+        if not host.startswith("tcp://"):
+            raise InvalidArgument(f"--dashboard-host {host!r}: expected tcp://ADDRESS:PORT, such as tcp://0.0.0.0:8443")
+        split_address(host.removeprefix("tcp://"))
+    for origin in origins:
+        if not origin.startswith("https://") or not is_origin(origin):
+            raise InvalidArgument(f"--dashboard-origin {origin!r}: expected https://HOST[:PORT], in lower case")
+    if (certificate is None) is not (key is None):
+        raise InvalidArgument("--dashboard-cert and --dashboard-key belong together: give both or none")
+    if (origins or certificate) and not hosts:
+        raise InvalidArgument("say where the dashboard listens, too: --dashboard-host tcp://ADDRESS:PORT")
+    return DashboardConfig(
+        hosts=tuple(hosts),
+        origins=tuple(origins),
+        certificate=str(certificate.absolute()) if certificate is not None else "",
+        key=str(key.absolute()) if key is not None else "",
+    )
 
 
 def check_tls_names(names: Sequence[str]) -> tuple[str, ...]:

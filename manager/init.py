@@ -33,6 +33,7 @@ from manager.cli.cluster.lock import read_unlock_key
 from manager.config import (
     DEFAULT_DATA_DIR,
     UNIT,
+    DashboardConfig,
     DataDir,
     EtcdConfig,
     ExternalFlags,
@@ -255,11 +256,18 @@ def _tell_restored(restored: Restored) -> None:
 
 
 @interruptible(_INTERRUPTED)
-def start(data_dir: Path, *, hosts: Sequence[str] = (), tls_names: Sequence[str] = ()) -> None:
+def start(
+    data_dir: Path,
+    *,
+    hosts: Sequence[str] = (),
+    tls_names: Sequence[str] = (),
+    dashboard: DashboardConfig | None = None,
+) -> None:
     """Start the daemon of a data directory and return when it answers; one that runs already is left alone.
 
     With `hosts` or `tls_names` these replace, from now on, where the API listens and the names that its certificate is
-    for beside its own; a daemon that runs is restarted. One that does not start with them goes on with those of before.
+    for beside its own, and so does `dashboard`, of which one without hosts means none; a daemon that runs is restarted.
+    One that does not start with them goes on with those of before.
 
     Raises:
         FailedPrecondition: there is no cluster in it.
@@ -269,7 +277,7 @@ def start(data_dir: Path, *, hosts: Sequence[str] = (), tls_names: Sequence[str]
     """
     data = DataDir(data_dir)
     before = data.load()
-    config = before.with_api(hosts, tls_names)
+    config = before.with_api(hosts, tls_names).with_dashboard(dashboard)
     daemon = daemon_of(data)
     running = daemon.by_systemd or daemon.pid() is not None
     if config == before:
@@ -292,6 +300,8 @@ def start(data_dir: Path, *, hosts: Sequence[str] = (), tls_names: Sequence[str]
     _tell_if_locked(data)
     for address in config.api_addresses():
         echo(f"The API is at {address}, for clients with a certificate: 'swarm-manager client-cert' makes one.")
+    for address in config.dashboard_addresses():
+        echo(f"The dashboard is at {address}: 'swarm-manager dashboard token create NAME' lets somebody in.")
 
 
 def _tell_if_locked(data: DataDir) -> None:

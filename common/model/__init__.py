@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from common.model.attachment import NetworkAttachment
 from common.model.authority import RegistryLogin, RootKey
-from common.model.client import ClientCertificate
+from common.model.client import ClientCertificate, DashboardToken
 from common.model.cluster import Cluster
 from common.model.image import ImageName
 from common.model.network import Network
@@ -20,6 +20,7 @@ StoredObject: TypeAlias = (
     ClientCertificate
     | Cluster
     | Config
+    | DashboardToken
     | ImageName
     | Network
     | NetworkAttachment
@@ -38,6 +39,7 @@ __all__ = [
     "ClientCertificate",
     "Cluster",
     "Config",
+    "DashboardToken",
     "ImageName",
     "Network",
     "NetworkAttachment",

@@ -1,4 +1,4 @@
-"""Clients of the API: their roles, and the certificates that were made for them."""
+"""Clients of the API: their roles, and the certificates and tokens that were made for them."""
 
 from __future__ import annotations
 
@@ -38,6 +38,22 @@ class Forbidden(StrEnum):
     DEVICES = "devices"
     CAPABILITIES = "capabilities"
     UNCONFINED = "unconfined"
+
+
+class DashboardToken(Object):
+    """A token that opens the shared dashboard. Only one that has a record here, not revoked, is worth anything.
+
+    `id` is part of the token, `digest` the SHA-256 of its secret part, in hexadecimal; the rest is as certificates have
+    it.
+    """
+
+    name: str = ""
+    role: str = ""
+    digest: str = ""
+    not_after: float = 0.0
+    issued_by: str = ""
+    revoked_at: float = 0.0
+    revoked_by: str = ""
 
 
 class ClientCertificate(Object):

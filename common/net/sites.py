@@ -6,26 +6,39 @@ that no page can change (https://www.w3.org/TR/fetch-metadata/); Docker's comman
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from urllib.parse import urlsplit
 
 _OWN = frozenset({"same-origin", "none"})
 _PORTS = {"http": 80, "https": 443}
 
 
-def foreign_site(sites: Iterable[str], origins: Iterable[str], host: str, schemes: Collection[str]) -> str:
+def foreign_site(
+    sites: Iterable[str], origins: Iterable[str], host: str, schemes: Collection[str], own: Collection[str] = ()
+) -> str:
     """Return what a request says of another site (`Origin: https://…`), nothing if it is of no other.
 
     `sites` and `origins` are the values of its `Sec-Fetch-Site` and `Origin`, `host` is its `Host`; `schemes` are those
-    that its server is reached by.
+    that its server is reached by. `own` are origins that are the server's too, as a proxy stands before it.
     """
     for site in sites:
         if site not in _OWN:
             return f"Sec-Fetch-Site: {site[:80]}"
     for origin in origins:
-        if not _is_own(origin, host, schemes):
+        if origin not in own and not _is_own(origin, host, schemes):
             return f"Origin: {origin[:80]}"
     return ""
+
+
+def opens_page(sites: Sequence[str], modes: Sequence[str], destinations: Sequence[str], origins: Sequence[str]) -> bool:
+    """Whether somebody follows a link to a page, from wherever: the values of `Sec-Fetch-*` and `Origin` say so."""
+    return bool(sites) and not origins and list(modes) == ["navigate"] and list(destinations) == ["document"]
+
+
+def is_origin(text: str) -> bool:
+    """Whether this is what a browser sends as an origin: `https://HOST[:PORT]`, in lower case."""
+    scheme = text.partition("://")[0]
+    return text == text.lower() and scheme in _PORTS and _place(text) is not None
 
 
 def _is_own(origin: str, host: str, schemes: Collection[str]) -> bool:

@@ -16,7 +16,7 @@ from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
 from manager.api import dashboard, files, refused, swarm, system
-from manager.api.access import audit_view, certificates
+from manager.api.access import audit_view, certificates, tokens
 from manager.api.access.acting import ActingStore
 from manager.api.access.audit import Audit, Entry, created_id, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
@@ -93,6 +93,7 @@ RESOURCES = (
     usage,
     metrics,
     certificates,
+    tokens,
     audit_view,
     dashboard,
     nodes,

@@ -36,7 +36,7 @@ class Call:
     `raw_query` is the whole query as it came, keys that come several times included. `repeated` has the values of
     headers that come several times, of which `headers` has the last. `caller` is who sent it. `target` is what the
     request's line asks for, as it came. `forwarded`: another manager passed it on; `unread`: its body was left unread,
-    as it was to be passed on.
+    as it was to be passed on. `origins` are those of pages that are this manager's behind a proxy.
     """
 
     method: str
@@ -52,6 +52,7 @@ class Call:
     target: str = ""
     forwarded: bool = False
     unread: bool = False
+    origins: tuple[str, ...] = ()
 
     def matched(self, params: Mapping[str, str], version: str) -> Call:
         """Return the call with what its path says."""

@@ -33,13 +33,15 @@ from manager.store.store import Records
 class Identity:
     """This manager: its node's id, the address that it advertises, and the program's version.
 
-    `hosts` are the `tcp://ADDRESS:PORT` at which clients from elsewhere reach its API.
+    `hosts` are the `tcp://ADDRESS:PORT` at which clients from elsewhere reach its API, `dashboards` where browsers find
+    the shared dashboard.
     """
 
     node_id: str
     address: str
     version: str
     hosts: tuple[str, ...] = ()
+    dashboards: tuple[str, ...] = ()
 
 
 class Keys(Protocol):

@@ -111,6 +111,11 @@ def _policy(page: bytes, *, terminal: bool = False) -> str:
     )
 
 
+async def to_pages(_: Context, __: Call) -> Reply:
+    """Lead who has typed only the host to the dashboard."""
+    return Answer(307, headers={**_HEADERS, "Location": "/dashboard/"})
+
+
 async def caller(_: Context, call: Call) -> Reply:
     """Tell who asks, as what: a page shows by it which buttons do something."""
     role = call.caller.role
@@ -125,6 +130,7 @@ async def caller(_: Context, call: Call) -> Reply:
 
 
 ROUTES = (
+    Route("GET", "/", to_pages, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/dashboard", file, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/dashboard/", file, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/dashboard/{path+}", file, needs=Role.VIEWER, place=Place.HERE),

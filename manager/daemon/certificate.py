@@ -22,6 +22,7 @@ from common.tls import (
     client_context,
     follow_context,
     new_key,
+    public_context,
     renewal_time,
     server_context,
 )
@@ -49,8 +50,8 @@ _log = logging.getLogger(__name__)
 class OwnCertificate:
     """The certificate in use. `files` returns where it is, as it is locked now.
 
-    `cluster` and `api` are the TLS contexts of the two ports, which have other clients; `dialling` is for other
-    managers.
+    `cluster`, `api` and `dashboard` are the TLS contexts of the ports, each of which has other clients; `dialling` is
+    for other managers.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class OwnCertificate:
         self._clock = clock
         self._rng = rng
         self._step = 0
-        self._shown: tuple[ssl.SSLContext, ssl.SSLContext]
+        self._shown: tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLContext]
         self.cluster: ssl.SSLContext
         self.api: ssl.SSLContext
+        self.dashboard: ssl.SSLContext
         self.dialling: ssl.SSLContext
 
     @property
@@ -96,9 +98,11 @@ class OwnCertificate:
             _log.info("the certificate of manager %s now has its present names", self._config.node_id)
         self._step = self._authority.step if self._renew is None else self._noted_step(store)
         self._show()
-        self.cluster, self.api = server_context(self._files.node), api_context(self._files.node)
+        files = self._files.node
+        self.cluster, self.api, self.dashboard = server_context(files), api_context(files), public_context(files)
         follow_context(self.cluster, lambda: self._shown[0])
         follow_context(self.api, lambda: self._shown[1])
+        follow_context(self.dashboard, lambda: self._shown[2])
 
     async def keep_valid(self, store: Store) -> None:
         """Renew the certificate before it expires, until cancelled; whoever connects from then on is shown the new."""
@@ -175,7 +179,7 @@ class OwnCertificate:
     def _show(self) -> None:
         """Show the certificate as it is stored, and believe the roots that are, whoever connects from now on."""
         files = self._files.node
-        self._shown = server_context(files), api_context(files)
+        self._shown = server_context(files), api_context(files), public_context(files)
         self.dialling = client_context(files)
 
     def _noted_step(self, store: Store) -> int:

@@ -17,6 +17,8 @@ OLDEST_LEVEL = 1
 SPECS_ONCE = 2
 # The authority's root is replaced with a step of its own for several managers.
 ROOT_OF_MANAGERS = 2
+# There are records of dashboard tokens.
+DASHBOARD_TOKENS = 2
 NEWEST_LEVEL = 2
 # What this release knows, as links and joins say it.
 LEVELS = (OLDEST_LEVEL, NEWEST_LEVEL)

@@ -13,6 +13,7 @@ from common.model import (
     ClientCertificate,
     Cluster,
     Config,
+    DashboardToken,
     ImageName,
     Network,
     NetworkAttachment,
@@ -69,6 +70,7 @@ class Tables:
         self.configs: NamedTableView[Config] = self._by_type[Config]
         self.image_names: ImageNameTableView = self._by_type[ImageName]
         self.client_certificates: NamedTableView[ClientCertificate] = self._by_type[ClientCertificate]
+        self.dashboard_tokens: NamedTableView[DashboardToken] = self._by_type[DashboardToken]
         self.registry_logins: TableView[RegistryLogin] = self._by_type[RegistryLogin]
         self.root_keys: TableView[RootKey] = self._by_type[RootKey]
         self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]

@@ -9,6 +9,7 @@ from common.model import (
     ClientCertificate,
     Cluster,
     Config,
+    DashboardToken,
     ImageName,
     Network,
     NetworkAttachment,
@@ -116,6 +117,8 @@ class View(Protocol):
     def image_names(self) -> ImageNameTableView: ...
     @property
     def client_certificates(self) -> NamedTableView[ClientCertificate]: ...
+    @property
+    def dashboard_tokens(self) -> NamedTableView[DashboardToken]: ...
     @property
     def registry_logins(self) -> TableView[RegistryLogin]: ...
     @property

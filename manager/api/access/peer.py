@@ -32,9 +32,10 @@ def caller_of(transport: asyncio.BaseTransport) -> tuple[Caller, float]:
 
 
 def _by_certificate(der: bytes | None, peer: tuple[object, ...] | None) -> tuple[Caller, float]:
-    if not der:
-        return NOBODY, 0.0
-    identity = identity_of_der(der)
     address, port = (peer or ("", 0))[:2]
-    origin, serial = f"{bracket_host(str(address))}:{port}", serial_of(identity.serial)
+    origin = f"{bracket_host(str(address))}:{port}"
+    if not der:
+        return Caller("nobody", origin), 0.0
+    identity = identity_of_der(der)
+    serial = serial_of(identity.serial)
     return Caller(identity.node_id, origin, role_of(identity), unit=identity.role, serial=serial), identity.not_after

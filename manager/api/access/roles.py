@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from common.errors import PermissionDenied
 from common.model.client import ROLES_BY_LABEL, Role
+from common.net.dashboard_token import is_token_id
 from common.wire.manager_messages import CallerRecord
 from manager.api.errors import EngineError, invalid
 from manager.ca.clients import check_client
@@ -16,11 +17,11 @@ from manager.store.view import View
 class Caller:
     """Who sends a request: the owner of a certificate, or a process on this host.
 
-    `name` is the certificate's common name; `origin` is `ADDRESS:PORT` or `unix`; `role` is None for those who are no
-    clients, such as nodes (`unit` then says what their certificate is for); `serial` is the certificate's, in
-    hexadecimal, empty on a unix socket; `uid` and `pid` are those of the process at the other end of one.
-    `environment` tells whether the values of environment variables are shown to it, `forbidden` has the words for what
-    an operator may not do (`common.model.client.Forbidden`).
+    `name` is the certificate's common name, or a token's name; `origin` is `ADDRESS:PORT` or `unix`; `role` is None for
+    those who are no clients, such as nodes (`unit` then says what their certificate is for); `serial` is the
+    certificate's, in hexadecimal, or the token's id, empty on a unix socket; `uid` and `pid` are those of the process
+    at the other end of one. `environment` tells whether the values of environment variables are shown to it,
+    `forbidden` has the words for what an operator may not do (`common.model.client.Forbidden`).
     """
 
     name: str
@@ -35,8 +36,13 @@ class Caller:
 
     @property
     def key(self) -> str:
-        """What is the same for all connections of one client."""
-        return self.serial or f"uid {self.uid}"
+        """What is the same for all connections of one client; of who has not said yet who it is, its address."""
+        return self.serial or (self.address if self.uid is None else f"uid {self.uid}")
+
+    @property
+    def address(self) -> str:
+        """The address without its port."""
+        return self.origin.rpartition(":")[0]
 
     @property
     def described(self) -> str:
@@ -75,6 +81,8 @@ def caller_given(record: CallerRecord) -> Caller:
     )
 
 
+# The `unit` of a caller who can come in with a token alone, and has shown none that is one.
+TOKENLESS = "dashboard"
 # A call that nobody vouches for may do nothing.
 NOBODY = Caller("nobody", "")
 
@@ -86,10 +94,14 @@ def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
         EngineError: 403, the caller is not a client (any more).
 
     """
+    if caller.unit == TOKENLESS:
+        raise EngineError(401, "there is no such dashboard token: 'swarm-manager dashboard token create' makes one")
     if caller.role is None:
         raise access_denied(_not_a_client(caller))
     if not caller.serial:
         return caller
+    if is_token_id(caller.serial):
+        return _look_up_token(caller, view, now)
     try:
         record = check_client(view, caller.serial, caller.name, now)
     except PermissionDenied as error:
@@ -97,6 +109,17 @@ def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
     role = ROLES_BY_LABEL[record.role]
     seeing = record.environment or role is not Role.VIEWER
     return replace(caller, role=role, environment=seeing, forbidden=record.forbidden)
+
+
+def _look_up_token(caller: Caller, view: View, now: float) -> Caller:
+    record = view.dashboard_tokens.get(caller.serial)
+    if record is None or record.revoked_at or record.not_after < now:
+        why = "was revoked" if record is not None and record.revoked_at else "has ended"
+        raise EngineError(
+            401, f"the dashboard token of {caller.name} {why}: 'swarm-manager dashboard token create' makes another"
+        )
+    role = ROLES_BY_LABEL[record.role]
+    return replace(caller, role=role, environment=role is not Role.VIEWER)
 
 
 def lower_role(caller: Caller, label: str) -> Caller:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from common.net.sites import foreign_site
+from common.net.sites import foreign_site, opens_page
 from manager.api.access.roles import access_denied
 from manager.api.call import Call
+
+_PAGES = "/dashboard"
+_SAID = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "origin")
+
+
+def is_page(call: Call) -> bool:
+    """Whether it asks for the dashboard's page or its code, which are the same for everybody and have no data."""
+    return call.method == "GET" and (call.path in ("/", _PAGES) or call.path.startswith(f"{_PAGES}/"))
 
 
 def check_site(call: Call) -> None:
     """Check that no page of another site sent a request.
+
+    Whoever follows a link from elsewhere gets the dashboard's page: it has no data.
 
     Raises:
         EngineError: 403; the message says what the browser said.
@@ -16,8 +26,10 @@ def check_site(call: Call) -> None:
     """
     # A unix socket has no scheme: what forwards to it may be reached by either.
     schemes = ("https",) if call.caller.serial else ("http", "https")
-    host = call.headers.get("host", "")
-    foreign = foreign_site(_values(call, "sec-fetch-site"), _values(call, "origin"), host, schemes)
+    sites, modes, destinations, origins = (_values(call, name) for name in _SAID)
+    if is_page(call) and opens_page(sites, modes, destinations, origins):
+        return
+    foreign = foreign_site(sites, origins, call.headers.get("host", ""), schemes, call.origins)
     if foreign:
         raise access_denied(f"a page of another site sent this request ({foreign})")
 

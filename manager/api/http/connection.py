@@ -50,10 +50,10 @@ class Connection(RequestHandler):
     """One client's connection; it is closed when the head of a request does not arrive in time.
 
     `caller` is who is at its other end; `given`: whose requests another manager passes on over it. The connection does
-    not outlive the client's certificate.
+    not outlive the client's certificate. `asking` is who sent the request of now, where each says who sends it.
     """
 
-    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "caller", "forwarded")
+    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "asking", "caller", "forwarded")
 
     def __init__(self, server: LimitedServer, limits: Limits, given: Caller | None = None) -> None:
         super().__init__(
@@ -72,7 +72,7 @@ class Connection(RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._refusal = ""
-        self.caller = given or NOBODY
+        self.caller = self.asking = given or NOBODY
         self.forwarded = given is not None
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
@@ -87,8 +87,7 @@ class Connection(RequestHandler):
         ends = 0.0
         if not self.forwarded:
             self.caller, ends = caller_of(transport)
-        if ends:
-            self._expiry = asyncio.get_running_loop().call_later(max(0.0, ends - self._server.clock.now()), self.end)
+        self.asks(self.caller, ends)
         self._refusal = self._server.enter(self.caller)
         self._expect_head()
 
@@ -99,6 +98,14 @@ class Connection(RequestHandler):
         if self._current_request is None and self._deadline is None:
             self._expect_head()
         super().data_received(data)
+
+    def asks(self, caller: Caller, ends: float) -> None:
+        """Note who sends what comes now, and when that credential ends (Unix seconds, 0: never)."""
+        self.asking = caller
+        if self._expiry is not None:
+            self._expiry.cancel()
+        left = ends - self._server.clock.now()
+        self._expiry = asyncio.get_running_loop().call_later(max(0.0, left), self.end) if ends else None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.head_complete()

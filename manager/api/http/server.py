@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -44,12 +44,17 @@ _IN_A_BROWSER = {
 }
 
 
+# Finds out by a request who sent it, and when that ends (Unix seconds, 0: never).
+Identify: TypeAlias = Callable[[Call], tuple[Call, float]]
+
+
 class Shell:
     """Turns HTTP requests into calls, and replies into HTTP responses."""
 
-    def __init__(self, api: Served, limits: Limits) -> None:
+    def __init__(self, api: Served, limits: Limits, identify: Identify | None = None) -> None:
         self._api = api
         self._limits = limits
+        self._identify = identify
         self._headers = {
             "Api-Version": MAX_API_VERSION,
             "Docker-Experimental": "false",
@@ -79,9 +84,12 @@ class Shell:
             repeated=_repeated_headers(request.headers),
         )
         try:
+            if self._identify is not None:
+                call = self._identified(call, protocol, self._identify)
             limit = self._limits.large_body_bytes if self._api.is_large(call) else self._limits.body_bytes
             unread = self._api.is_led_elsewhere(call)
-            body = b"" if unread or self._api.is_raw(call) else await self._read(request, limit)
+            is_nobody = call.caller.role is None
+            body = b"" if unread or is_nobody or self._api.is_raw(call) else await self._read(request, limit)
             reply = await self._api.answer(replace(call, body=body, unread=unread), lease)
         except EngineError as error:
             reply = self._api.failure(call, error)
@@ -91,6 +99,18 @@ class Shell:
         if isinstance(reply, Answer):
             return await self._send(request, self._response(await packed(reply, accepted)))
         return await self._stream(request, packed_stream(reply, accepted))
+
+    def _identified(self, call: Call, protocol: object, identify: Identify) -> Call:
+        """Return the call with who sent it, where its connection does not say so.
+
+        Raises:
+            EngineError: it is not to be answered.
+
+        """
+        call, ends = identify(call)
+        if isinstance(protocol, Connection):
+            protocol.asks(call.caller, ends)
+        return call
 
     async def _relay(self, request: web.BaseRequest, call: Call, relay: Relay) -> web.StreamResponse:
         """Let another server answer; it is this one's to say so when that fails before it began."""
@@ -198,11 +218,13 @@ async def serve(
     group: str = "",
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
+    identify: Identify | None = None,
 ) -> AsyncIterator[tuple[str, ...]]:
     """Serve the API on `unix://PATH` and `tcp://ADDRESS:PORT` hosts while the context lasts.
 
     Sockets are made for owner and group only; `group` names that group. TCP needs an `ssl_context` that demands client
-    certificates. Yields the hosts as bound: a TCP port of 0 is replaced by the chosen one.
+    certificates, or `identify`, which tells by each request who sent it. Yields the hosts as bound: a TCP port of 0 is
+    replaced by the chosen one.
 
     Raises:
         InvalidArgument: a host is not of these forms, or TCP without certificates.
@@ -211,7 +233,7 @@ async def serve(
     """
     limits = limits or Limits()
     bound: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
-    server = LimitedServer(Shell(api, limits).handle, limits, api.context.clock)
+    server = LimitedServer(Shell(api, limits, identify).handle, limits, api.context.clock)
     runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
     await runner.setup()
     try:

@@ -231,13 +231,14 @@ def row(each: Any, now: float) -> Row:
         "Name": each["Name"],
         "Role": each["Role"],
         "Forbidden": ",".join(each.get("Forbidden") or ()),
-        "Status": _status(each, now),
+        "Status": status_of(each, now),
         "IssuedBy": each["IssuedBy"],
         "RevokedBy": each["RevokedBy"],
     }
 
 
-def _status(each: Any, now: float) -> str:
+def status_of(each: Any, now: float) -> str:
+    """Say what became of a certificate or a token."""
     if revoked := parse_rfc3339(each["RevokedAt"]):
         return f"Revoked {human_duration(now - revoked)} ago"
     left = parse_rfc3339(each["NotAfter"]) - now

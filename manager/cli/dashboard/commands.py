@@ -10,15 +10,18 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from common.clock import HOUR, seconds
+from common.text.help import as_epilog
 from common.text.terminal import echo
 from manager.cli.client import Client
-from manager.cli.command import SwarmCommand, flag
+from manager.cli.command import SwarmGroup, connection_flags, flag
 from manager.cli.dashboard.gate import open_gate
 from manager.cli.dashboard.keys import TOKEN_SECONDS
+from manager.cli.dashboard.token import token
 from manager.cli.session import with_client
 
 _HOURS = 8
@@ -28,20 +31,33 @@ _OPENS = (
 )
 
 
-@click.command(
-    cls=SwarmCommand,
-    examples="""
+@click.group(
+    cls=SwarmGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=as_epilog("""
     swarm-manager dashboard                              # to look
     swarm-manager dashboard --role operator              # to change things, too
     swarm-manager -H ssh://root@192.0.2.10 dashboard     # of a manager elsewhere
-    """,
+    swarm-manager dashboard token create alice           # to the shared one
+    """),
 )
 @flag("--role", words=_ROLES, default="viewer", help="What the dashboard may do at most (viewer, operator, admin)")
 @flag("--port", type=click.IntRange(0, 65535), metavar="PORT", default=0, help="Port on 127.0.0.1; 0 is a free one")
 @flag("--no-browser", switch=True, help="Only print the address")
-@with_client
-async def dashboard(client: Client, /, role: str, port: int, no_browser: bool | None) -> None:
+@click.pass_context
+def dashboard(ctx: click.Context, /, **given: Any) -> None:
     """Open the dashboard in your browser, until Ctrl-C or for 8 hours."""
+    if ctx.invoked_subcommand is None:
+        _open(**given)
+
+
+dashboard.params += connection_flags(taken=set())
+dashboard.add_command(token)
+
+
+@with_client
+async def _open(client: Client, /, role: str, port: int, no_browser: bool | None) -> None:
     caller = await client.get("/swarm/caller", headers={"Swarm-Role": role})
     async with open_gate(client.endpoint, role, port) as (gate, own_port):
 

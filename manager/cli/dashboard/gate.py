@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from common.errors import InvalidArgument, SwarmError, Unavailable
-from common.net.sites import foreign_site
+from common.net.sites import foreign_site, opens_page
 from manager.cli.client import Client
 from manager.cli.compose import ComposeError
 from manager.cli.dashboard.keys import Keys
@@ -210,13 +210,9 @@ def _is_a_page(request: web.BaseRequest) -> bool:
 
 def _opens_a_page(request: web.BaseRequest) -> bool:
     """Whether somebody follows a link to a page, from wherever."""
-    said = request.headers
-    return (
-        (_is_a_page(request) or (request.method, request.path) == ("GET", "/"))
-        and "Origin" not in said
-        and said.getall("Sec-Fetch-Mode", []) == ["navigate"]
-        and said.getall("Sec-Fetch-Dest", []) == ["document"]
-    )
+    names = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Origin")
+    is_page = _is_a_page(request) or (request.method, request.path) == ("GET", "/")
+    return is_page and opens_page(*(request.headers.getall(name, []) for name in names))
 
 
 def _key_of(request: web.BaseRequest) -> str:

@@ -1,6 +1,6 @@
 // The dashboard: finds its key, draws the bar and the screen that the address means.
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Refused, get } from "./api.js";
 import { begin as beginFeed, link } from "./feed.js";
 import { html } from "./html.js";
@@ -9,7 +9,7 @@ import { me } from "./me.js";
 import { Bar } from "./parts/bar.js";
 import { Dialogs } from "./parts/dialog.js";
 import { listen, place } from "./router.js";
-import { begin as beginSession, forget } from "./session.js";
+import { begin as beginSession, enter, forget, takesTokens } from "./session.js";
 import { applyTheme } from "./theme.js";
 import { screenOf } from "./screens.js";
 
@@ -46,12 +46,32 @@ function LinkNotice() {
 
 /** @param {{why: string}} props */
 function Keyless({ why }) {
+  if (takesTokens()) return html`<${Entrance} why=${why} />`;
   return html`<div class="notice" role="alert">
     <h1>This page has no key</h1>
     <p>${why || "The dashboard is opened by the address that a command prints. It is good once, and ends with the command."}</p>
     <pre>swarm-manager dashboard</pre>
     <p>With <code>--role operator</code> it can also change things.</p>
   </div>`;
+}
+
+/** Where the shared dashboard asks for a token. @param {{why: string}} props */
+function Entrance({ why }) {
+  const [problem, setProblem] = useState(why);
+  const submit = (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    const given = new FormData(/** @type {HTMLFormElement} */ (event.target)).get("token");
+    setProblem(enter(String(given).trim()));
+  };
+  return html`<main class="notice"><h1>This dashboard asks for a token</h1>
+    <form onSubmit=${submit} class="confirmation">
+      <label class="field">Token<input type="password" name="token" required autocomplete="off" size="40" /></label>
+      <button type="submit" class="primary">Open</button>
+    </form>
+    ${problem && html`<p class="bad" role="alert">${problem}</p>`}
+    <p>An administrator makes one:</p>
+    <pre>swarm-manager dashboard token create NAME</pre>
+  </main>`;
 }
 
 /**

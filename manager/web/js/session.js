@@ -1,10 +1,11 @@
-// The key of the gate: got for the token in the address, kept for this tab, given to other tabs that ask for it.
-// Over TCP with a certificate in the browser there is no gate, and no key.
+// The key of this tab: the gate's, got for the token in the address, or a token of the shared dashboard, which is a key
+// itself. It is kept for this tab, and given to other tabs that ask for it. With a certificate in the browser there is none.
 
 const STORED = "swarm-key";
 const CHANNEL = "swarm-key";
 const OTHERS_MILLISECONDS = 1500;
-const TOKEN = /^#[\w-]{43}$/;
+const TOKEN = /^[\w-]{43}$/;
+const SHARED = /^dash_[0-9a-f]{12}_[\w-]{43}$/;
 
 let key = "";
 /** @type {BroadcastChannel | null} */
@@ -12,12 +13,11 @@ let channel = null;
 
 /** Find the key of this tab: by the token in its address, or from before, or from another tab. Says why not. */
 export async function begin() {
-  const token = TOKEN.test(location.hash) ? location.hash.slice(1) : "";
+  const token = location.hash.slice(1);
   let refusal = "";
-  if (token) {
-    history.replaceState(null, "", location.pathname + location.search);
-    ({ key, refusal } = await change(token));
-  }
+  if (SHARED.test(token) || TOKEN.test(token)) history.replaceState(null, "", location.pathname + location.search);
+  if (SHARED.test(token)) key = token;
+  else if (TOKEN.test(token)) ({ key, refusal } = await change(token));
   key ||= sessionStorage.getItem(STORED) ?? "";
   channel = new BroadcastChannel(CHANNEL);
   key ||= await askOthers(channel);
@@ -30,7 +30,20 @@ export async function begin() {
 
 /** Whether a gate is between this page and the manager: it reads compose files, which the manager does not. */
 export function hasGate() {
-  return Boolean(key);
+  return Boolean(key) && !SHARED.test(key);
+}
+
+/** Whether tokens of the shared dashboard are what opens this page: a gate is on loopback, and without TLS. */
+export function takesTokens() {
+  return location.protocol === "https:";
+}
+
+/** Come in with a token of the shared dashboard. Says why not. @param {string} token */
+export function enter(token) {
+  if (!SHARED.test(token)) return "This is not a token of a dashboard: dash_…, as 'swarm-manager dashboard token create' prints it.";
+  sessionStorage.setItem(STORED, token);
+  location.reload();
+  return "";
 }
 
 /** @returns {Record<string, string>} */

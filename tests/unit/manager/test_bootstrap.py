@@ -14,7 +14,7 @@ from common.net.host_addresses import Network
 from manager import bootstrap
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster
 from manager.ca.migration import load_keyring
-from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
+from manager.config import DataDir, ManagerConfig, check_tls_names, dashboard_config, split_address
 from manager.init import configuration
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
@@ -181,3 +181,32 @@ def test_names_that_no_certificate_can_be_for() -> None:
     for name in ("", "a b", "é", "*", "-a", "https://a"):
         with pytest.raises(InvalidArgument, match="--tls-san"):
             check_tls_names([name])
+
+
+def test_a_shared_dashboard_is_where_browsers_find_it() -> None:
+    config = served("tcp://0.0.0.0:2376").with_dashboard(dashboard_config(["tcp://0.0.0.0:8443"], [], None, None))
+    assert config.dashboard_addresses() == ("https://192.0.2.1:8443/dashboard/",)
+    assert config.with_dashboard(None) == config
+    assert config.with_dashboard(dashboard_config([], [], None, None)).dashboard is None
+    named = dashboard_config(["tcp://192.0.2.9:8443"], ["https://dash.example.org"], Path("/c.pem"), Path("/k.pem"))
+    config = config.with_dashboard(named)
+    assert config.dashboard_addresses() == ("https://dash.example.org/dashboard/",)
+    assert "192.0.2.9" in config.certificate_names("alpha")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "origins", "certificate", "why"),
+    [
+        (["0.0.0.0:8443"], [], None, "expected tcp://"),
+        (["tcp://0.0.0.0:x"], [], None, "is not HOST or HOST:PORT"),
+        (["tcp://0.0.0.0:1"], ["http://dash"], None, "expected https://HOST"),
+        (["tcp://0.0.0.0:1"], ["https://Dash/"], None, "expected https://HOST"),
+        (["tcp://0.0.0.0:1"], [], Path("/c.pem"), "belong together"),
+        ([], ["https://dash"], None, "say where the dashboard listens"),
+    ],
+)
+def test_a_dashboard_that_cannot_be_is_refused(
+    hosts: list[str], origins: list[str], certificate: Path | None, why: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=why):
+        dashboard_config(hosts, origins, certificate, None)

@@ -2,13 +2,17 @@
 
 import shutil
 import socket
+import ssl
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from common.tls import CredentialFiles
 from manager.ca.keyring import KeyFile, new_unlock_key
 from manager.config import DataDir
 from manager.init import daemon_of, foreign_address
@@ -72,6 +76,39 @@ def test_the_api_listens_where_it_is_told_to_from_now_on(data: DataDir) -> None:
     assert answers(api(data))
     with socket.create_connection(("127.0.0.1", int(tcp.rpartition(":")[2])), 5):
         assert (data.load().hosts, data.load().tls_names) == ((api(data), tcp), ("swarm.example",))
+
+
+def ask_dashboard(data: DataDir, address: str, token: str) -> tuple[int, str]:
+    """Ask a shared dashboard who asks, with a token; return the status and what it says."""
+    trust = ssl.create_default_context(cafile=CredentialFiles(data.certificates).root)
+    request = urllib.request.Request(f"{address}/swarm/caller", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, context=trust, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_dashboard_is_shared_from_now_on(data: DataDir) -> None:
+    """Until it is told to be nowhere; a token opens it until it is revoked."""
+    port = unused_port()
+    address = f"https://127.0.0.1:{port}"
+    code, said = swarm("start", data, "--dashboard-host", f"tcp://127.0.0.1:{port}")
+    assert (code, f"The dashboard is at {address}/dashboard/: " in said) == (0, True), said
+    made = CliRunner().invoke(cli, ["-H", api(data), "dashboard", "token", "create", "alice"]).output
+    (link,) = [line for line in made.splitlines() if line.startswith("For a browser: ")]
+    token = link.partition("#")[2]
+    assert link == f"For a browser: {address}/dashboard/#{token}"
+    status, caller = ask_dashboard(data, address, token)
+    assert (status, '"Name":"alice"' in caller, '"Role":"viewer"' in caller) == (200, True, True)
+    listed = CliRunner().invoke(cli, ["-H", api(data), "dashboard", "token", "ls"]).output
+    assert ("alice" in listed, "Valid for 4 weeks" in listed, token in listed) == (True, True, False)
+    assert CliRunner().invoke(cli, ["-H", api(data), "dashboard", "token", "rm", "alice"]).exit_code == 0
+    assert ask_dashboard(data, address, token)[0] == 401
+    assert swarm("start", data, "--dashboard-host", "none")[0] == 0
+    assert data.load().dashboard is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
 
 
 def test_one_that_cannot_listen_there_goes_on_as_before(data: DataDir) -> None:

@@ -1,4 +1,4 @@
-// 11 Access (admins): whose certificates there are, and who changed what.
+// 11 Access (admins): whose certificates and tokens there are, and who changed what.
 import { get, send } from "../api.js";
 import { clock, instant, plural } from "../format.js";
 import { html } from "../html.js";
@@ -13,12 +13,18 @@ const LINES = "200";
 
 export function AccessView() {
   const { value, error, again } = useAnswer(async (signal) => {
-    const [certificates, audit] = await Promise.all([get("/swarm/client-certificates", undefined, signal), get("/swarm/audit", { limit: LINES }, signal)]);
-    return { certificates, entries: audit.Entries ?? [] };
+    const [certificates, tokens, audit] = await Promise.all([
+      get("/swarm/client-certificates", undefined, signal),
+      get("/swarm/dashboard-tokens", undefined, signal),
+      get("/swarm/audit", { limit: LINES }, signal),
+    ]);
+    return { certificates, tokens, entries: audit.Entries ?? [] };
   }, [], () => ["timeline"]);
   if (!value) return html`<${Missing} error=${error} />`;
   return html`<header class="screen-head"><h1>Access</h1></header>
-    <${Section} title="Certificates of clients"><${Certificates} all=${value.certificates} again=${again} />
+    <${Section} title="Tokens of the shared dashboard"><${Credentials} kind=${TOKENS} all=${value.tokens} again=${again} />
+      <p class="spaced"><${Command} text="swarm-manager dashboard token create NAME --role viewer" /></p><//>
+    <${Section} title="Certificates of clients"><${Credentials} kind=${CERTIFICATES} all=${value.certificates} again=${again} />
       <p class="spaced"><${Command} text="swarm-manager client-cert NAME --role viewer" /></p><//>
     <${Section} title="Audit log of this manager"><${Audit} entries=${value.entries} /><//>`;
 }
@@ -29,17 +35,23 @@ function stateOf(each) {
   return instant(each.NotAfter) * 1000 < Date.now() ? "expired" : "valid";
 }
 
-/** @param {{all: any[], again: () => void}} props */
-function Certificates({ all, again }) {
+/** @typedef {{noun: string, label: string, path: string, command: string[], empty: string}} Kind */
+/** @type {Kind} */
+const TOKENS = { noun: "token", label: "Tokens", path: "/swarm/dashboard-tokens", command: ["dashboard", "token", "rm"], empty: "Nobody has a token: see --dashboard-host of swarm-manager start." };
+/** @type {Kind} */
+const CERTIFICATES = { noun: "certificate", label: "Certificates", path: "/swarm/client-certificates", command: ["client-cert", "revoke"], empty: "Nobody has a certificate: the API is used over its unix socket." };
+
+/** @param {{kind: Kind, all: any[], again: () => void}} props */
+function Credentials({ kind, all, again }) {
   const revoke = (/** @type {any} */ each) =>
     ask({
-      title: `Revoke the certificate of ${each.Name}`,
+      title: `Revoke the ${kind.noun} of ${each.Name}`,
       text: "Its connections end at once, and it is worth nothing from then on.",
-      command: () => shell("swarm-manager", "client-cert", "revoke", each.ID),
+      command: () => shell("swarm-manager", ...kind.command, each.ID),
       name: each.Name,
       verb: "Revoke",
       act: async () => {
-        await send("DELETE", `/swarm/client-certificates/${each.ID}`);
+        await send("DELETE", `${kind.path}/${each.ID}`);
         again();
       },
     });
@@ -49,9 +61,9 @@ function Certificates({ all, again }) {
     { name: "state", title: "State", cell: (/** @type {any} */ each) => html`<${Badge} word=${stateOf(each)} tone=${stateOf(each) === "valid" ? "good" : "idle"} />` },
     { name: "until", title: "Until", class: "number", cell: (/** @type {any} */ each) => clock(instant(each.NotAfter)) },
     { name: "by", title: "Made by", class: "says", cell: (/** @type {any} */ each) => each.IssuedBy },
-    { name: "revoke", title: "Revoke", cell: (/** @type {any} */ each) => stateOf(each) === "valid" && html`<button type="button" class="danger" disabled=${!may("admin")} aria-label=${`Revoke the certificate of ${each.Name}`} onClick=${() => revoke(each)}>Revoke</button>` },
+    { name: "revoke", title: "Revoke", cell: (/** @type {any} */ each) => stateOf(each) === "valid" && html`<button type="button" class="danger" disabled=${!may("admin")} aria-label=${`Revoke the ${kind.noun} of ${each.Name}`} onClick=${() => revoke(each)}>Revoke</button>` },
   ];
-  return html`<${Table} label="Certificates" columns=${columns} rows=${all} id=${(/** @type {any} */ each) => each.ID} empty="Nobody has a certificate: the API is used over its unix socket." />`;
+  return html`<${Table} label=${kind.label} columns=${columns} rows=${all} id=${(/** @type {any} */ each) => each.ID} empty=${kind.empty} />`;
 }
 
 /** @param {{entries: any[]}} props */

@@ -68,6 +68,7 @@ async def test_every_route_says_who_may_and_refuses_the_role_below(cluster: ApiC
 # What viewers may beyond this list is a decision: each is a GET that shows neither files nor processes of a container,
 # asks nothing of the world outside, and starts nothing.
 VIEWED = r"""
+/
 /(_ping|version|info|events|system/df)
 /swarm
 /(nodes|services|tasks|secrets|configs|networks|volumes)(/\{(id|name\+)\})?
@@ -100,6 +101,9 @@ ADMINISTERED = {
     ("DELETE", "/nodes/{id}"),
     ("GET", "/swarm/audit"),
     ("GET", "/swarm/client-certificates"),
+    ("GET", "/swarm/dashboard-tokens"),
+    ("POST", "/swarm/dashboard-tokens/create"),
+    ("DELETE", "/swarm/dashboard-tokens/{id}"),
     ("POST", "/swarm/client-certificates/create"),
     ("DELETE", "/swarm/client-certificates/{id}"),
 }

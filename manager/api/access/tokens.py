@@ -1,0 +1,122 @@
+"""/swarm/dashboard-tokens: making, listing and revoking the tokens of the shared dashboard. Not Docker's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from common.clock import HOUR, rfc3339, seconds
+from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from common.model.client import ROLES_BY_LABEL, DashboardToken, Role
+from common.model.naming import Model
+from common.net.dashboard_token import ID_PREFIX, is_digest, parse_token
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.leader.standing import Alone
+from manager.api.router import Route
+from manager.ca import clients
+from manager.store.levels import DASHBOARD_TOKENS
+from manager.store.transaction import Transaction
+from manager.store.view import View
+
+# How long the record of one that has ended is kept: who had it is still to be found when its traces are looked at.
+_KEPT_SECONDS = 90 * 86400.0
+
+
+class TokenOrder(Model):
+    """What is ordered; the token stays with whoever orders: only its id and the digest of its secret are sent.
+
+    `lifetime` is in nanoseconds.
+    """
+
+    id: str = ""
+    digest: str = ""
+    name: str = ""
+    role: str = Role.VIEWER.label
+    lifetime: int = 720 * HOUR
+
+
+async def create_token(context: Context, call: Call) -> Reply:
+    order = call.decode(TokenOrder)
+    clients.check_terms(order.name, order.lifetime)
+    if order.role not in ROLES_BY_LABEL:
+        raise InvalidArgument(f"role {order.role[:80]!r}: expected one of {', '.join(ROLES_BY_LABEL)}")
+    # Judged as part of a token, whose form is in one place.
+    if parse_token(f"dash_{order.id.removeprefix(ID_PREFIX)}_{'x' * 43}") is None or not is_digest(order.digest):
+        raise InvalidArgument("id or digest: 'swarm-manager dashboard token create' makes a token that has both")
+    now, is_shared = context.clock.now(), not isinstance(context.standing, Alone)
+    record = DashboardToken(
+        id=order.id,
+        name=order.name,
+        role=order.role,
+        digest=order.digest,
+        not_after=now + seconds(order.lifetime),
+        issued_by=call.caller.described,
+    )
+
+    def store(tx: Transaction) -> None:
+        if is_shared and tx.cluster.store_level < DASHBOARD_TOKENS:
+            raise FailedPrecondition("a manager of an older release cannot read dashboard tokens: upgrade all managers")
+        if tx.dashboard_tokens.get(record.id) is not None:
+            raise AlreadyExists(f"there is a dashboard token {record.id} already")
+        for each in [old for old in tx.dashboard_tokens if old.not_after + _KEPT_SECONDS < now]:
+            tx.remove(each)
+        tx.put(record)
+
+    await context.store.update(store)
+    dashboards = list(context.identity.dashboards)
+    return Answer(201, {"ID": record.id, "NotAfter": rfc3339(record.not_after), "Dashboards": dashboards})
+
+
+async def list_tokens(context: Context, _: Call) -> Reply:
+    return Answer(value=[token_view(each) for each in context.store.view.dashboard_tokens])
+
+
+async def revoke_token(context: Context, call: Call) -> Reply:
+    """Revoke what a name or an id means; its connections end at once."""
+    now = context.clock.now()
+
+    def revoke(tx: Transaction) -> list[DashboardToken]:
+        found = find_tokens(tx, call.params["id"], now)
+        for each in found:
+            tx.put(msgspec.structs.replace(each, revoked_at=now, revoked_by=call.caller.described))
+        return found
+
+    revoked = await context.store.update(revoke)
+    return Answer(value=[{"ID": each.id, "Name": each.name} for each in revoked])
+
+
+def find_tokens(view: View, reference: str, now: float) -> list[DashboardToken]:
+    """Return the tokens of a name, or the one with an id, that are still good.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    live = [each for each in view.dashboard_tokens if not each.revoked_at and each.not_after >= now]
+    ids = (reference, f"{ID_PREFIX}{reference}")
+    found = [each for each in live if each.name == reference] or [each for each in live if each.id in ids]
+    if not found:
+        raise NotFound(f"dashboard token {reference} not found: no valid token has that name or id")
+    return found
+
+
+def token_view(record: DashboardToken) -> dict[str, Any]:
+    return {
+        "ID": record.id,
+        "Name": record.name,
+        "Role": record.role,
+        "CreatedAt": rfc3339(record.created_at),
+        "NotAfter": rfc3339(record.not_after),
+        "IssuedBy": record.issued_by,
+        "RevokedAt": rfc3339(record.revoked_at),
+        "RevokedBy": record.revoked_by,
+    }
+
+
+ROUTES = (
+    Route("GET", "/swarm/dashboard-tokens", list_tokens, needs=Role.ADMIN),
+    Route("POST", "/swarm/dashboard-tokens/create", create_token, needs=Role.ADMIN),
+    Route("DELETE", "/swarm/dashboard-tokens/{id}", revoke_token, needs=Role.ADMIN),
+)

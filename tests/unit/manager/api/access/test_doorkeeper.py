@@ -1,0 +1,276 @@
+"""The shared dashboard's listener: who comes in by which token, as what, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from common.model.client import Role
+from common.net.dashboard_token import Token, new_token
+from common.tls import ROLE_MANAGER, public_context
+from manager.api.access.doorkeeper import WRONG, Doorkeeper
+from manager.api.access.roles import Caller
+from manager.api.call import Call
+from manager.api.errors import EngineError
+from manager.api.http.server import serve
+from tests.fakes.api_client import Client
+from tests.fakes.api_cluster import ApiCluster
+from tests.fakes.api_tls import TlsApi, client_context
+from tests.fakes.certificates import Pki
+
+ORIGIN = "https://dash.example.org"
+FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+class Shared:
+    """A cluster's shared dashboard, and a browser before it."""
+
+    def __init__(self, cluster: ApiCluster, url: str, session: aiohttp.ClientSession) -> None:
+        self.cluster = cluster
+        self.url = url
+        self.session = session
+        self.admin = Client(cluster.api)
+
+    async def token(self, name: str = "alice", role: str = "viewer", **more: Any) -> Token:
+        made = new_token()
+        order = {"ID": made.id, "Digest": made.digest, "Name": name, "Role": role, **more}
+        status, answer = await self.admin.ask("POST", "/swarm/dashboard-tokens/create", order)
+        assert status == 201, answer
+        return made
+
+    async def ask(
+        self, path: str, token: object = "", method: str = "GET", headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        said = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        async with self.session.request(method, self.url + path, headers=said, allow_redirects=False) as answer:
+            is_json = answer.content_type == "application/json"
+            return answer.status, await (answer.json() if is_json else answer.text())
+
+
+@pytest.fixture
+async def shared(cluster: ApiCluster, tmp_path: Path) -> AsyncIterator[Shared]:
+    pki = Pki(tmp_path, authority=cluster.authority)
+    context = public_context(pki.files("m1", ROLE_MANAGER))
+    doorkeeper = Doorkeeper(cluster.store, cluster.clock, (ORIGIN,))
+    async with serve(cluster.api, ["tcp://127.0.0.1:0"], ssl_context=context, identify=doorkeeper.identify) as (host,):
+        trust = client_context(TlsApi(cluster, host, context, pki), None)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session:
+            yield Shared(cluster, host.replace("tcp://", "https://"), session)
+
+
+# --- who comes in -----------------------------------------------------------------------------------------------------
+
+
+async def test_who_has_a_token_is_whom_its_record_names(shared: Shared) -> None:
+    for role in ("viewer", "operator", "admin"):
+        status, caller = await shared.ask("/swarm/caller", await shared.token(f"{role}s", role))
+        assert (status, caller["Name"], caller["Role"]) == (200, f"{role}s", role)
+        assert caller["Environment"] is (role != "viewer")
+
+
+async def test_a_role_is_kept(shared: Shared) -> None:
+    token = await shared.token()
+    status, said = await shared.ask("/networks/prune", token, "POST")
+    assert (status, "has the role viewer" in said["message"]) == (403, True)
+    entry = shared.cluster.audited[-1]
+    assert (entry.name, entry.serial, entry.role, entry.path) == ("alice", token.id, "viewer", "/networks/prune")
+    status, caller = await shared.ask(
+        "/swarm/caller", await shared.token("bob", "admin"), headers={"Swarm-Role": "viewer"}
+    )
+    assert caller["Role"] == "viewer"
+
+
+async def test_pages_are_for_everybody_and_nothing_else_is(shared: Shared) -> None:
+    assert (await shared.ask("/"))[0] == 307
+    for path in ("/dashboard/", "/dashboard/static/js/main.js", "/dashboard/services/web"):
+        assert (await shared.ask(path))[0] == 200
+    for path, method in (("/services", "GET"), ("/_ping", "GET"), ("/dashboard/", "POST"), ("/dashboards", "GET")):
+        status, said = await shared.ask(path, method=method)
+        assert (status, "dashboard token" in said["message"]) == (401, True)
+    assert shared.cluster.audited == []
+
+
+@pytest.mark.parametrize("change", ["secret", "id", "digest", "certificate"])
+async def test_what_is_not_a_token_opens_nothing(shared: Shared, change: str) -> None:
+    token = await shared.token("alice", "admin")
+    wrong = {
+        "secret": Token(token.id, new_token().secret),
+        "id": Token(new_token().id, token.secret),
+        "digest": f"dash_{token.id.removeprefix('token-')}_{token.digest[:43]}",
+        "certificate": "00",
+    }[change]
+    status, said = await shared.ask("/swarm/caller", wrong)
+    assert (status, "there is no such dashboard token" in said["message"]) == (401, True)
+    assert (shared.cluster.audited[-1].status, shared.cluster.audited[-1].role) == (401, "none")
+
+
+async def test_a_cookie_or_a_password_opens_nothing(shared: Shared) -> None:
+    token = await shared.token()
+    for headers in ({"Cookie": f"token={token}"}, {"Authorization": f"Basic {token}"}, {"X-Token": str(token)}):
+        assert (await shared.ask("/swarm/caller", headers=headers))[0] == 401
+    assert (await shared.ask(f"/swarm/caller?token={token}"))[0] == 401
+
+
+async def test_a_token_ends(shared: Shared) -> None:
+    token = await shared.token()
+    record = shared.cluster.store.view.dashboard_tokens.get(token.id)
+    assert record is not None
+    ended = msgspec.structs.replace(record, not_after=shared.cluster.clock.now() - 1)
+    await shared.cluster.store.update(lambda tx: tx.put(ended))
+    status, said = await shared.ask("/swarm/caller", token)
+    assert (status, "has ended" in said["message"]) == (401, True)
+
+
+async def test_a_revoked_token_is_worth_nothing_at_once(shared: Shared) -> None:
+    """Its streams end in that moment, those of others do not."""
+    token, other = await shared.token("alice"), await shared.token("bob")
+    feed = f"{shared.url}/swarm/overview/feed?topics=nodes"
+    async with (
+        shared.session.get(feed, headers={"Authorization": f"Bearer {token}"}) as mine,
+        shared.session.get(feed, headers={"Authorization": f"Bearer {other}"}) as theirs,
+    ):
+        assert await mine.content.readany()
+        assert await theirs.content.readany()
+        assert await shared.admin.ask("DELETE", "/swarm/dashboard-tokens/alice") == (
+            200,
+            [{"ID": token.id, "Name": "alice"}],
+        )
+        with pytest.raises(aiohttp.ClientError):
+            await mine.content.read()
+        assert not theirs.content.is_eof()
+    status, said = await shared.ask("/swarm/caller", token)
+    assert (status, "was revoked" in said["message"]) == (401, True)
+    assert (await shared.ask("/swarm/caller", other))[0] == 200
+
+
+async def test_a_web_socket_has_its_token_among_its_protocols(shared: Shared) -> None:
+    """A page can give it no header; the answer chooses the protocol that is one."""
+    token = await shared.token("alice", "operator")
+    url = f"{shared.url}/exec/{'a' * 64}/ws"
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+        await shared.session.ws_connect(url, protocols=("swarm.dashboard", "key.wrong"))
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
+        await shared.session.ws_connect(url, protocols=("swarm.dashboard", f"key.{token}"))
+
+
+# --- other sites ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://dash.example.org", f"{ORIGIN}:8443"])
+async def test_another_origin_is_refused_with_a_token_too(shared: Shared, origin: str) -> None:
+    status, said = await shared.ask("/swarm/caller", await shared.token(), headers={"Origin": origin})
+    assert (status, "a page of another site" in said["message"]) == (403, True)
+
+
+async def test_its_own_origin_and_a_proxys_are_taken(shared: Shared) -> None:
+    token = await shared.token()
+    for origin in (shared.url, ORIGIN):
+        assert (await shared.ask("/swarm/caller", token, headers={"Origin": origin}))[0] == 200
+
+
+async def test_a_link_from_elsewhere_opens_a_page(shared: Shared) -> None:
+    assert (await shared.ask("/dashboard/services/web", headers=FOLLOWED))[0] == 200
+    assert (await shared.ask("/swarm/caller", await shared.token(), headers=FOLLOWED))[0] == 403
+    assert (await shared.ask("/dashboard/", headers={**FOLLOWED, "Sec-Fetch-Dest": "iframe"}))[0] == 403
+
+
+# --- wrong tokens -----------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def now(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
+
+def trying(doorkeeper: Doorkeeper, address: str, token: object) -> tuple[str, Role | None]:
+    """Show a token; return what became of it, and the role that it brought."""
+    call = Call(
+        "GET", "/services", headers={"authorization": f"Bearer {token}"}, caller=Caller("nobody", f"{address}:4000")
+    )
+    try:
+        found, _ = doorkeeper.identify(call)
+    except EngineError as error:
+        return str(error.answered), None
+    return "seen", found.caller.role
+
+
+async def test_wrong_tokens_are_few_and_right_ones_always_come_in(shared: Shared) -> None:
+    clock = Clock()
+    doorkeeper = Doorkeeper(shared.cluster.store, clock)
+    right = await shared.token("alice", "operator")
+    for _ in range(int(WRONG.burst)):
+        assert trying(doorkeeper, "192.0.2.7", new_token()) == ("seen", None)
+    assert trying(doorkeeper, "192.0.2.7", new_token()) == ("429", None)
+    assert trying(doorkeeper, "192.0.2.8", new_token()) == ("seen", None)
+    assert trying(doorkeeper, "192.0.2.7", right) == ("seen", Role.OPERATOR)
+    clock.at += 2.0
+    assert trying(doorkeeper, "192.0.2.7", new_token()) == ("seen", None)
+    assert trying(doorkeeper, "192.0.2.7", new_token()) == ("429", None)
+
+
+async def test_many_addresses_cannot_fill_the_audit_log(shared: Shared) -> None:
+    doorkeeper = Doorkeeper(shared.cluster.store, Clock())
+    tried = [trying(doorkeeper, f"[2001:db8::{n:x}]", new_token())[0] for n in range(1000)]
+    assert tried.count("seen") == 200
+
+
+async def test_a_token_goes_no_further(shared: Shared) -> None:
+    """Neither to the leader nor to an engine."""
+    token = await shared.token()
+    said = {"authorization": f"Bearer {token}", "sec-websocket-protocol": f"swarm.dashboard, key.{token}"}
+    repeated = {"authorization": (f"Bearer {token}", "x"), "sec-websocket-protocol": ("a", f"key.{token}")}
+    call = Call("GET", "/services", headers=said, repeated=repeated, caller=Caller("nobody", "192.0.2.7:4000"))
+    found, _ = Doorkeeper(shared.cluster.store, Clock()).identify(call)
+    assert found.headers == {"sec-websocket-protocol": "swarm.dashboard"}
+    assert token.secret not in repr(found)
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_store_has_a_digest_and_no_answer_has_it(shared: Shared) -> None:
+    token = await shared.token()
+    record = shared.cluster.store.view.dashboard_tokens.get(token.id)
+    assert record is not None
+    assert record.digest == token.digest
+    assert token.secret not in repr(record)
+    (listed,) = await shared.admin.get("/swarm/dashboard-tokens")
+    assert (listed["ID"], listed["Name"], listed["Role"]) == (token.id, "alice", "viewer")
+    assert token.digest not in str(listed)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"ID": "token-x"},
+        {"ID": "0123456789ab" * 3},
+        {"Digest": "x"},
+        {"Name": ""},
+        {"Role": "root"},
+        {"Lifetime": 1},
+    ],
+)
+async def test_an_order_that_cannot_be_is_refused(shared: Shared, order: dict[str, object]) -> None:
+    made = new_token()
+    whole = {"ID": made.id, "Digest": made.digest, "Name": "alice", "Role": "viewer", **order}
+    assert (await shared.admin.ask("POST", "/swarm/dashboard-tokens/create", whole))[0] == 400
+    assert list(shared.cluster.store.view.dashboard_tokens) == []
+
+
+async def test_an_id_is_given_once(shared: Shared) -> None:
+    """Whoever knows an id cannot put a secret of their own in its place."""
+    token = await shared.token()
+    order = {"ID": token.id, "Digest": new_token().digest, "Name": "mallory", "Role": "admin"}
+    assert (await shared.admin.ask("POST", "/swarm/dashboard-tokens/create", order))[0] == 409
+    assert (await shared.admin.ask("DELETE", "/swarm/dashboard-tokens/nobody"))[0] == 404

@@ -69,6 +69,7 @@ class ClusterExtensions:
     rebalance: str = "off"
     strategy: str = "spread"
     transfer_limit: int = 0
+    dashboard_terminal: str = "on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ CLUSTER: tuple[Extension, ...] = (
     Extension("rebalance", _one_of("off", "auto"), "whether tasks move automatically when a node joins or returns"),
     Extension("strategy", _one_of("spread", "binpack"), "how tasks are placed unless their service says otherwise"),
     Extension("transfer-limit", _rate, "how many bytes a second each copying of a volume sends at most"),
+    Extension("dashboard-terminal", _one_of("on", "off"), "whether the dashboard opens terminals in containers"),
 )
 # Labels of containers: being part of the template, they are what tasks are made from.
 CONTAINER: tuple[Extension, ...] = (

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
+from manager.api.containers.terminal import are_allowed
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.router import Place, Route
@@ -116,7 +117,7 @@ async def to_pages(_: Context, __: Call) -> Reply:
     return Answer(307, headers={**_HEADERS, "Location": "/dashboard/"})
 
 
-async def caller(_: Context, call: Call) -> Reply:
+async def caller(context: Context, call: Call) -> Reply:
     """Tell who asks, as what: a page shows by it which buttons do something."""
     role = call.caller.role
     return Answer(
@@ -125,6 +126,7 @@ async def caller(_: Context, call: Call) -> Reply:
             "Role": role.label if role is not None else "",
             "Environment": call.caller.environment,
             "Forbidden": list(call.caller.forbidden),
+            "Terminals": are_allowed(context.store.view),
         }
     )
 

@@ -57,6 +57,16 @@ def message(status: UpdateStatus) -> str:
     return f"{said}; it cannot be rolled back: {status.rollback_refused}" if status.rollback_refused else said
 
 
+def halted(status: UpdateStatus) -> str:
+    """Say why an update was halted, to people: of tasks that failed how many and with what, not the id of one."""
+    reason = status.reason
+    if status.message or not isinstance(reason, TasksFailed):
+        return message(status)
+    why = f": {reason.error}" if reason.error else ""
+    refused = f"; it cannot be rolled back: {status.rollback_refused}" if status.rollback_refused else ""
+    return f"{_STATES[status.state]}, {reason.failed} of {reason.of} tasks failed{why}{refused}"
+
+
 def remark(said: Remark) -> str:
     """Say what is special about the way in which an update goes on."""
     match said:

@@ -9,7 +9,7 @@ from itertools import islice
 from common.model import Service
 from common.model.naming import Model
 from common.model.update import HALTED, Requested, TasksFailed, UpdateState
-from manager.domain.update_message import message
+from manager.domain.update_message import halted
 from manager.domain.update_status import state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.entries import named
@@ -126,7 +126,7 @@ def _of_service(tally: ServiceTally, service: Service, now: float) -> Iterator[T
         text = f"{service.name} is down, 0 of {plural(tally.desired, 'task')} run{why}"
         yield _trouble(Ailment.SERVICE_DOWN, service, text, tally.short_since, _PS)
     if state_of(service) in HALTED and service.update_status is not None:
-        text = f"{numbers}: {message(service.update_status)}"
+        text = f"{numbers}: {halted(service.update_status)}"
         yield _trouble(Ailment.UPDATE_HALTED, service, text, _halted_since(service), _UPDATE)
     if Mark.WAITING in tally.marks and (waiting := [task for task in tally.complaints.values() if task.finds_no_node]):
         text = f"{numbers}: {plural(len(waiting), 'task')} without a node{why}"

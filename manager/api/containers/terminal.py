@@ -14,6 +14,7 @@ import msgspec
 
 from common.errors import Unavailable
 from common.model.client import Role
+from common.spec.extensions import read_cluster
 from manager.api.call import JSON, Call, Exchange, Relay
 from manager.api.containers.execs import find
 from manager.api.context import Context
@@ -21,9 +22,10 @@ from manager.api.engine.connections import Duplex
 from manager.api.engine.hijack import opened_stream
 from manager.api.engine.proxy import ask
 from manager.api.engine.types import ExecInspect
-from manager.api.errors import invalid
+from manager.api.errors import EngineError, invalid
 from manager.api.http.websocket import GOING_AWAY, WebSocket, handshake
 from manager.api.router import Route
+from manager.store.view import View
 
 PROTOCOL = "swarm.dashboard"
 # A terminal that nobody has typed in for so long ends: it may have been left open on somebody's desk.
@@ -39,8 +41,15 @@ class Resize(msgspec.Struct, frozen=True):
     resize: tuple[int, int]
 
 
+def are_allowed(view: View) -> bool:
+    """Whether the cluster lets browsers have terminals."""
+    return all(read_cluster(each.spec.labels).dashboard_terminal == "on" for each in view.clusters)
+
+
 async def terminal(context: Context, call: Call) -> Relay:
     exec_id = call.params["id"]
+    if not are_allowed(context.store.view):
+        raise EngineError(403, "terminals are switched off: 'swarm-manager cluster update --dashboard-terminal on'")
     head = handshake(call.headers, PROTOCOL)
     node_id = await find(context, exec_id)
     reply = await ask(context, node_id, "GET", f"/exec/{exec_id}/json")

@@ -59,6 +59,11 @@ def cluster() -> None:
     metavar="RATE",
     help="Bytes a second that each copying of a volume sends at most, such as 50MB/s (default none).",
 )
+@flag(
+    "--dashboard-terminal",
+    type=click.Choice(["on", "off"]),
+    help="Whether the dashboard opens terminals in containers (default on).",
+)
 @with_client
 async def update_cluster(
     client: Client,
@@ -68,6 +73,7 @@ async def update_cluster(
     rebalance: str | None,
     strategy: str | None,
     transfer_limit: str | None,
+    dashboard_terminal: str | None,
 ) -> None:
     """Change settings of the cluster."""
     found = await client.get("/swarm")
@@ -77,6 +83,7 @@ async def update_cluster(
         ("rebalance", rebalance),
         ("strategy", strategy),
         ("transfer-limit", transfer_limit),
+        ("dashboard-terminal", dashboard_terminal),
     ):
         if value is not None:
             labels[f"{EXTENSION_PREFIX}{name}"] = value

@@ -1,6 +1,7 @@
 // What can be done to services and nodes: each asks first, shows its command, and repeats the version that was seen.
 import { Refused, get, send } from "./api.js";
 import { plural } from "./format.js";
+import { Conflict } from "./parts/conflict.js";
 import { differences } from "./parts/difference.js";
 import { ask } from "./parts/dialog.js";
 import { shell } from "./parts/command.js";
@@ -14,16 +15,18 @@ async function updateService(name, service, query, body) {
   try {
     await send("POST", `/services/${service.ID}/update`, { query: { version: String(service.Version.Index), ...query }, body });
   } catch (error) {
-    throw await withTheirs(error, name, service);
+    throw await withTheirs(error, name, service, body);
   }
 }
 
-/** Where somebody was faster, say what they changed. @param {unknown} error @param {string} name @param {any} service */
-async function withTheirs(error, name, service) {
+/**
+ * Where somebody was faster, say what they changed, beside what was to be changed here.
+ * @param {unknown} error @param {string} name @param {any} service @param {unknown} body
+ */
+async function withTheirs(error, name, service, body) {
   if (!(error instanceof Refused) || !error.message.includes("out of sequence")) return error;
   const present = await get(`/services/${service.ID}`);
-  const theirs = differences(service.Spec, present.Spec).map(({ path, from, to }) => `${path}: ${from} → ${to}`);
-  return new Error(`Somebody has changed ${name} meanwhile (${theirs.join("; ") || "only its labels"}). Yours was not done. Close this and look again.`);
+  return new Conflict(name, differences(service.Spec, present.Spec), differences(service.Spec, body));
 }
 
 /** @param {any} spec @param {any} changes */

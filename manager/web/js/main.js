@@ -11,9 +11,11 @@ import { Dialogs } from "./parts/dialog.js";
 import { listen, place } from "./router.js";
 import { begin as beginSession, enter, forget, takesTokens } from "./session.js";
 import { applyTheme } from "./theme.js";
-import { screenOf } from "./screens.js";
+import { loadViews, screenOf } from "./screens.js";
 
 const AGAIN_MILLISECONDS = 2000;
+// After so long the other screens' code is loaded, whether the browser is idle or not.
+const IDLE_MILLISECONDS = 10_000;
 
 function App() {
   const { path } = place.value;
@@ -108,6 +110,7 @@ async function main() {
   } else {
     beginFeed();
     listenToKeys();
+    requestIdleCallback(loadViews, { timeout: IDLE_MILLISECONDS });
   }
   render(html`<${App} />`, root);
 }

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 
 const RANKS = ["viewer", "operator", "admin"];
 
-export const me = signal({ Name: "", Role: "viewer", Environment: false, Forbidden: /** @type {string[]} */ ([]) });
+export const me = signal({ Name: "", Role: "viewer", Environment: false, Forbidden: /** @type {string[]} */ ([]), Terminals: true });
 
 /** @param {string} role */
 export function may(role) {

@@ -1,39 +1,64 @@
-// All screens, and the addresses that they have below /dashboard.
+// All screens, and the addresses that they have below /dashboard. Only the overview is there at once: the code of the others
+// comes when they are opened, or before that when the browser has nothing else to do.
+import { Lost } from "./api.js";
 import { html } from "./html.js";
-import { AccessView } from "./views/access.js";
-import { FileView, FilesView } from "./views/files.js";
-import { NetworkView, NetworksView } from "./views/networks.js";
-import { NodeView } from "./views/node.js";
-import { NodesView } from "./views/nodes.js";
+import { Missing, useAnswer } from "./parts/state.js";
 import { OverviewView } from "./views/overview.js";
-import { ServiceView } from "./views/service.js";
-import { ServicesView } from "./views/services.js";
-import { PlanView } from "./views/plan.js";
-import { StackView, StacksView } from "./views/stacks.js";
-import { TaskView } from "./views/task.js";
-import { TimelineView } from "./views/timeline.js";
-import { WallView } from "./views/wall.js";
 
 /** @typedef {{title: string, view: any, params: Record<string, string>, bare?: boolean}} Screen */
+/** @typedef {(props: any) => unknown} View */
+
+/** What loads the views that are not there yet. @type {(() => Promise<unknown>)[]} */
+const loading = [];
+
+/** A view whose code is loaded when it is shown first. @param {() => Promise<View>} load @returns {View} */
+function later(load) {
+  /** @type {View | undefined} */
+  let loaded;
+  const once = async () => {
+    try {
+      return (loaded ??= await load());
+    } catch (error) {
+      throw new Lost(error instanceof Error ? error.message : String(error));
+    }
+  };
+  loading.push(once);
+  /** @param {any} props */
+  function Later(props) {
+    const { value, error } = useAnswer(once, []);
+    const Present = loaded ?? value;
+    return Present ? html`<${Present} ...${props} />` : html`<${Missing} error=${error} />`;
+  }
+  return Later;
+}
+
+/** Load all views, one after the other; what cannot be had now is asked for when it is opened. */
+export async function loadViews() {
+  for (const load of loading) await load().catch(() => undefined);
+}
+
+const PlanView = later(async () => (await import("./views/plan.js")).PlanView);
+const WallView = later(async () => (await import("./views/wall.js")).WallView);
+
 /** @type {[RegExp, any, (params: Record<string, string>) => string, Record<string, string>?][]} */
 const SCREENS = [
   [/^\/$/, OverviewView, () => "Overview"],
-  [/^\/services$/, ServicesView, () => "Services"],
-  [/^\/services\/(?<reference>[^/]+)$/, ServiceView, ({ reference }) => reference],
-  [/^\/tasks\/(?<reference>[^/]+)$/, TaskView, () => "Task"],
-  [/^\/nodes$/, NodesView, () => "Nodes"],
-  [/^\/nodes\/(?<reference>[^/]+)$/, NodeView, ({ reference }) => reference],
-  [/^\/stacks$/, StacksView, () => "Stacks"],
-  [/^\/stacks\/(?<name>[^/]+)$/, StackView, ({ name }) => name],
+  [/^\/services$/, later(async () => (await import("./views/services.js")).ServicesView), () => "Services"],
+  [/^\/services\/(?<reference>[^/]+)$/, later(async () => (await import("./views/service.js")).ServiceView), ({ reference }) => reference],
+  [/^\/tasks\/(?<reference>[^/]+)$/, later(async () => (await import("./views/task.js")).TaskView), () => "Task"],
+  [/^\/nodes$/, later(async () => (await import("./views/nodes.js")).NodesView), () => "Nodes"],
+  [/^\/nodes\/(?<reference>[^/]+)$/, later(async () => (await import("./views/node.js")).NodeView), ({ reference }) => reference],
+  [/^\/stacks$/, later(async () => (await import("./views/stacks.js")).StacksView), () => "Stacks"],
+  [/^\/stacks\/(?<name>[^/]+)$/, later(async () => (await import("./views/stacks.js")).StackView), ({ name }) => name],
   [/^\/stacks\/(?<name>[^/]+)\/plan$/, PlanView, ({ name }) => `Plan of ${name}`],
   [/^\/plan$/, PlanView, () => "Deploy a stack"],
-  [/^\/networks$/, NetworksView, () => "Networks"],
-  [/^\/networks\/(?<reference>[^/]+)$/, NetworkView, ({ reference }) => reference],
-  [/^\/secrets$/, FilesView, () => "Secrets and configs"],
-  [/^\/secrets\/(?<reference>[^/]+)$/, FileView, ({ reference }) => reference, { kind: "secret" }],
-  [/^\/configs\/(?<reference>[^/]+)$/, FileView, ({ reference }) => reference, { kind: "config" }],
-  [/^\/access$/, AccessView, () => "Access"],
-  [/^\/timeline$/, TimelineView, () => "Timeline"],
+  [/^\/networks$/, later(async () => (await import("./views/networks.js")).NetworksView), () => "Networks"],
+  [/^\/networks\/(?<reference>[^/]+)$/, later(async () => (await import("./views/networks.js")).NetworkView), ({ reference }) => reference],
+  [/^\/secrets$/, later(async () => (await import("./views/files.js")).FilesView), () => "Secrets and configs"],
+  [/^\/secrets\/(?<reference>[^/]+)$/, later(async () => (await import("./views/files.js")).FileView), ({ reference }) => reference, { kind: "secret" }],
+  [/^\/configs\/(?<reference>[^/]+)$/, later(async () => (await import("./views/files.js")).FileView), ({ reference }) => reference, { kind: "config" }],
+  [/^\/access$/, later(async () => (await import("./views/access.js")).AccessView), () => "Access"],
+  [/^\/timeline$/, later(async () => (await import("./views/timeline.js")).TimelineView), () => "Timeline"],
 ];
 
 /** @param {string} path @returns {Screen} */

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { html } from "../html.js";
 import { HELP, enabled, setEnabled, showsHelp } from "../keys.js";
 import { Command } from "./command.js";
+import { Problem } from "./conflict.js";
 
 /**
  * @typedef {{title: string, text?: unknown, command?: (values: Record<string, string>) => string, name?: string, verb: string,
@@ -43,7 +44,7 @@ function Asked({ question }) {
   const [values, setValues] = useState(Object.fromEntries(fields.map((field) => [field.name, field.value])));
   const [typed, setTyped] = useState("");
   const [works, setWorks] = useState(false);
-  const [error, setError] = useState("");
+  const [error, setError] = useState(/** @type {Error | null} */ (null));
   const close = () => {
     asked.value = null;
   };
@@ -51,12 +52,12 @@ function Asked({ question }) {
   const act = async (/** @type {Event} */ event) => {
     event.preventDefault();
     setWorks(true);
-    setError("");
+    setError(null);
     try {
       await question.act(values);
       close();
     } catch (failure) {
-      setError(failure instanceof Error ? failure.message : String(failure));
+      setError(failure instanceof Error ? failure : new Error(String(failure)));
     } finally {
       setWorks(false);
     }
@@ -72,7 +73,7 @@ function Asked({ question }) {
       ${isDangerous && html`<label>Type <code>${name}</code> to go on
         <input type="text" value=${typed} autocomplete="off" spellcheck=${false} onInput=${(/** @type {any} */ event) => setTyped(event.currentTarget.value)} /></label>`}
       ${command && html`<${Command} text=${command(values)} />`}
-      ${error && html`<p class="bad" role="alert">${error}</p>`}
+      ${error && html`<${Problem} error=${error} />`}
       <div class="dialog-buttons">
         <button type="button" onClick=${close}>Cancel</button>
         <button type="submit" class=${isDangerous ? "primary danger" : "primary"} disabled=${works || (isDangerous && typed !== name)}>${works ? "Working …" : verb}</button>

@@ -42,7 +42,7 @@ export function ServiceView({ reference }) {
   const { service, row, tasks, nodes, networks } = value;
   const tab = place.value.query.get("tab") ?? "tasks";
   return html`<header class="screen-head"><h1>${service.Spec.Name}</h1><${Standing} service=${service} row=${row} /><${Buttons} actions=${serviceActions(service)} /></header>
-    <${Update} service=${service} />
+    <${Update} service=${service} tasks=${tasks} nodes=${nodes} />
     <${Tabs} at=${tab} tabs=${[["tasks", "Tasks"], ["logs", "Logs"], ["revisions", "Revisions"], ["timeline", "Timeline"], ["spec", "Specification"]]} choose=${(/** @type {string} */ name) => choose({ tab: name })} />
     ${tab === "tasks" && html`<${Slots} tasks=${tasks} nodes=${nodes} /><${ServiceUsage} id=${service.ID} /><${About} service=${service} networks=${networks} />`}
     ${tab === "logs" && html`<${ServiceLog} service=${service} tasks=${tasks} nodes=${nodes} />`}
@@ -58,8 +58,16 @@ function Standing({ service, row }) {
     ${service.AutoscaleStatus ? html` <${Badge} word="autoscaled" tone="plain" />` : null}</p>`;
 }
 
-/** @param {{service: any}} props */
-function Update({ service }) {
+/** A sentence of the manager's with the slots of tasks instead of their ids. @param {string} text @param {any[]} tasks @param {Map<string, any>} nodes */
+function named(text, tasks, nodes) {
+  return text.replace(/\b[a-z0-9]{25}\b/g, (id) => {
+    const task = tasks.find((each) => each.ID === id);
+    return task ? `in slot ${slotName(task, nodes)}` : short(id);
+  });
+}
+
+/** @param {{service: any, tasks: any[], nodes: Map<string, any>}} props */
+function Update({ service, tasks, nodes }) {
   const status = service.UpdateStatus;
   if (!status || status.State === "completed") return null;
   const { Done: done = 0, Of: of = 0, Batch: batch = 0, MonitorUntil: until } = status.Progress ?? {};
@@ -69,7 +77,7 @@ function Update({ service }) {
       ${of > 0 && html`<progress value=${done} max=${of} aria-label="tasks that were replaced"></progress> <span class="number">${done} of ${of}${batch ? `, ${batch} now` : ""}</span>`}
       ${until && left > 0 ? html` <span class="number muted">watching ${left} s more</span>` : null}
       <span class="muted">${status.StartedAt ? `since ${clock(instant(status.StartedAt))}` : ""}</span></p>
-    ${status.Message && html`<p>${status.Message}</p>`}
+    ${status.Message && html`<p>${named(status.Message, tasks, nodes)}</p>`}
     ${status.Reason?.Error && html`<p class="bad">${status.Reason.Error}</p>`}
     ${status.RollbackRefused && html`<p class="bad">It cannot be rolled back: ${status.RollbackRefused}</p>`}
   </div>`;

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { filters, get } from "../api.js";
 import { ago, clock, image, instant, short } from "../format.js";
 import { html } from "../html.js";
+import { me } from "../me.js";
 import { href, objectHref } from "../router.js";
 import { Buttons } from "../parts/buttons.js";
 import { Command, shell as words } from "../parts/command.js";
@@ -57,7 +58,7 @@ export function TaskView({ reference }) {
 
 /** @param {boolean} isOpen @param {(open: boolean) => void} set @returns {import("../actions.js").Action} */
 function terminalAction(isOpen, set) {
-  return { name: isOpen ? "Close terminal" : "Terminal", needs: "operator", key: "terminal", run: () => set(!isOpen) };
+  return { name: isOpen ? "Close terminal" : "Terminal", needs: "operator", key: "terminal", run: () => set(!isOpen), off: me.value.Terminals ? "" : "terminals are switched off: swarm-manager cluster update --dashboard-terminal on" };
 }
 
 /** @param {{task: any, name: string}} props */

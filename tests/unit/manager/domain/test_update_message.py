@@ -22,7 +22,7 @@ from common.model.update import (
     UpdateState,
     UpdateStatus,
 )
-from manager.domain.update_message import message, waits_for
+from manager.domain.update_message import halted, message, waits_for
 
 DB = Awaited(service="db", condition=Condition.HEALTHY)
 SHORT = "waits, as no more replicas may be unavailable (max-unavailable)"
@@ -135,3 +135,13 @@ def test_an_update_stored_without_a_reason_shows_its_message() -> None:
 def test_a_status_is_stored_as_it_is(status: UpdateStatus) -> None:
     service = Service(id="s1", update_status=status, waits_for=(DB,))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(service), type=Service) == service
+
+
+def test_people_are_told_how_many_tasks_failed_and_not_an_id() -> None:
+    reason = TasksFailed(task="t1", failed=2, of=6, error="exit 1")
+    paused = UpdateStatus(state=UpdateState.PAUSED, reason=reason)
+    assert halted(paused) == "update paused, 2 of 6 tasks failed: exit 1"
+    stuck = UpdateStatus(state=UpdateState.PAUSED, reason=reason, rollback_refused="port 80 is taken")
+    assert halted(stuck).endswith("; it cannot be rolled back: port 80 is taken")
+    stored = UpdateStatus(state=UpdateState.PAUSED, message="as it was told before")
+    assert halted(stored) == message(stored)

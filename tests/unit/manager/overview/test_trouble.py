@@ -104,7 +104,7 @@ def test_an_update_that_halts_or_was_taken_back_is_told():
     world.put(service("web", 1, UpdateStatus(state=UpdateState.PAUSED, reason=reason)), *running("web", 1))
     (halted,) = world.wrong()
     assert halted.kind is Ailment.UPDATE_HALTED
-    assert halted.text == "web 1/1: update paused due to failure or early termination of task t"
+    assert halted.text == "web 1/1: update paused, 1 of 2 tasks failed: exit 1"
     back = UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, completed_at=NOW, reason=reason)
     world.put(service("web", 1, back))
     (rolled,) = world.wrong()

@@ -11,6 +11,7 @@ from manager.api.dashboard import FOLDER
 MODULES = sorted((FOLDER / "js").rglob("*.js"))
 MOST_LINES = 300
 _IMPORT = re.compile(r'^import (?:(\w+)|\{([^}]*)\}) from "([^"]+)";$', re.MULTILINE)
+_LATER = re.compile(r'\(await import\("([^"]+)"\)\)\.(\w+)')
 _EXPORT = re.compile(
     r"^export (?:async )?(?:function\*?|class|const|let) (\w+)|^export async function\* (\w+)", re.MULTILINE
 )
@@ -26,6 +27,11 @@ def imports(path: Path) -> list[tuple[list[str], str]]:
         ([default] if default else [each.strip().split(" as ")[0] for each in names.split(",") if each.strip()], source)
         for default, names, source in _IMPORT.findall(path.read_text())
     ]
+
+
+def later_imports(path: Path) -> list[tuple[list[str], str]]:
+    """Return what a module imports when it is needed."""
+    return [([name], source) for source, name in _LATER.findall(path.read_text())]
 
 
 def exports(path: Path) -> set[str]:
@@ -45,7 +51,9 @@ def test_there_are_modules() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_what_is_imported_is_there(path: Path) -> None:
     page = "terminal.html" if path.name == "terminal.js" else "index.html"
-    for names, source in imports(path):
+    found = [*imports(path), *later_imports(path)]
+    assert path.read_text().count("await import(") == len(later_imports(path))
+    for names, source in found:
         if not source.startswith("."):
             assert source in named(page), f"the import map of {page} lacks {source}"
             continue

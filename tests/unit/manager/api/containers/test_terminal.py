@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import aiohttp
+import msgspec
 import pytest
 
 from common.model.client import Role
@@ -133,3 +134,17 @@ async def test_a_viewer_and_another_site_have_none(engines: Engines, session: ai
     assert (await refused(session, f"/exec/{EXEC}/ws", {"Swarm-Role": "viewer"}))[0] == 403
     assert (await refused(session, f"/exec/{EXEC}/ws", {"Origin": "https://evil.example"}))[0] == 403
     assert [each for each in engines.one.requests if each.path.endswith("/start")] == []
+
+
+async def test_where_terminals_are_switched_off_there_is_none(
+    engines: Engines, session: aiohttp.ClientSession, cluster: ApiCluster
+) -> None:
+    spec = cluster.store.view.cluster.spec
+    labels = {**spec.labels, "swarm.x.dashboard-terminal": "off"}
+    off = msgspec.structs.replace(cluster.store.view.cluster, spec=msgspec.structs.replace(spec, labels=labels))
+    await cluster.store.update(lambda tx: tx.put(off))
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+        await session.ws_connect(f"/exec/{EXEC}/ws", protocols=(terminal.PROTOCOL,))
+    assert engines.one.requests == []
+    async with session.get("/swarm/caller") as answer:
+        assert (await answer.json())["Terminals"] is False

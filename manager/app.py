@@ -37,8 +37,8 @@ from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
 from manager.daemon.locked import answer_locked
 from manager.daemon.root_steps import RootSteps
-from manager.daemon.tending import Tending
 from manager.daemon.shared_dashboard import serve_dashboard
+from manager.daemon.tending import Tending
 from manager.daemon.vitals import read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception

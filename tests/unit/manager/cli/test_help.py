@@ -14,7 +14,8 @@ backup ca client-cert-create client-cert-ls client-cert-revoke cluster-rebalance
 config-inspect config-ls config-rm config-update container-attach container-commit container-cp container-diff
 container-exec container-export container-inspect container-kill container-logs container-ls container-pause
 container-port container-prune container-rename container-restart container-rm container-start container-stats
-container-stop container-top container-unpause container-wait convert dashboard events exec image-adopt image-build
+container-stop container-top container-unpause container-wait convert
+dashboard-token-create dashboard-token-ls dashboard-token-rm events exec image-adopt image-build
 image-inspect image-load image-ls image-prune image-pull image-push image-rm image-save image-tag init inspect join
 join-token leave network-connect network-create network-disconnect network-inspect network-ls network-prune network-rm
 network-rotate-keys node-activate node-demote node-drain node-inspect node-ls node-promote node-ps node-rm node-stats

@@ -11,7 +11,7 @@ import pytest
 
 from common.model.client import Role
 from manager.api.access.peer import caller_of
-from manager.api.access.roles import NOBODY
+from manager.api.access.roles import NOBODY, Caller
 
 
 class Transport:
@@ -54,4 +54,4 @@ class Tls:
 
 def test_a_tls_peer_that_showed_no_certificate_is_nobody() -> None:
     transport: asyncio.BaseTransport = Transport(ssl_object=Tls(), peername=("10.0.0.9", 5))  # type: ignore[assignment]
-    assert caller_of(transport) == (NOBODY, 0.0)
+    assert caller_of(transport) == (Caller("nobody", "10.0.0.9:5"), 0.0)

@@ -125,7 +125,7 @@ FOLLOWED = {"/swarm/overview/feed"}
 # Numbers that a worker writes, under labels of its tasks that are shown in any case.
 NUMBERS = {"/nodes/{id}/metrics"}
 # The dashboard's files, the same for everybody; and who asks, in which its environment is a flag.
-OWN = {"/dashboard", "/dashboard/", "/dashboard/{path+}", "/swarm/caller"}
+OWN = {"/", "/dashboard", "/dashboard/", "/dashboard/{path+}", "/swarm/caller"}
 VIEWED = {route.pattern for resource in RESOURCES for route in resource.ROUTES if route.needs is Role.VIEWER}
 
 

@@ -1,0 +1,35 @@
+"""`swarm-manager dashboard token`: what is printed, and what the manager gets."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from common.net.dashboard_token import parse_token
+from manager.cli import cli
+from manager.cli.dashboard.token import row
+
+RECORD = {
+    "ID": "token-0123456789ab",
+    "Name": "alice",
+    "Role": "viewer",
+    "NotAfter": "2026-12-01T00:00:10Z",
+    "RevokedAt": "0001-01-01T00:00:00Z",
+    "IssuedBy": "uid 0 at unix",
+    "RevokedBy": "",
+}
+ENDS = 1796083210.0
+
+
+def test_a_row_says_what_became_of_a_token() -> None:
+    assert row(RECORD, ENDS - 3600 * 24 * 3)["Status"] == "Valid for 3 days"
+    assert row(RECORD, ENDS + 60)["Status"].startswith("Expired")
+    revoked = {**RECORD, "RevokedAt": "2026-11-30T00:00:10Z"}
+    assert row(revoked, ENDS)["Status"] == "Revoked 24 hours ago"
+    assert row(RECORD, ENDS)["ID"] == "0123456789ab"
+
+
+def test_no_manager_no_token(tmp_path: Path) -> None:
+    """A token that nobody knows is not printed."""
+    result = CliRunner().invoke(cli, ["-H", f"unix://{tmp_path}/none.sock", "dashboard", "token", "create", "alice"])
+    assert result.exit_code == 1
+    assert [word for word in result.output.split() if parse_token(word)] == []

@@ -101,7 +101,7 @@ async def test_a_volume_moves_with_its_task_and_its_content(swarm: Cluster) -> N
     (folder / "large").write_bytes(bytes(range(256)) * 40_000)
     (folder / "link").symlink_to("large")
     said = (await swarm.swarm("volume", "move", "--dry-run", "app_db", "h1")).stdout
-    assert said == "would move app_db from h2 to h1\n"
+    assert said.startswith("would move app_db from h2 to h1")
     said = (await swarm.swarm("volume", "move", "app_db", "h1")).stdout
     assert said.splitlines()[0] == "moving app_db from h2 to h1"
     assert said.splitlines()[-1].startswith("moved; its tasks were stopped for ")

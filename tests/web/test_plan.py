@@ -4,6 +4,7 @@ from pathlib import Path
 
 from playwright.async_api import FilePayload, Page, expect
 
+from tests.e2e.ci import long
 from tests.web.conftest import SHARED, Dashboard
 from tests.web.test_actions import button
 
@@ -42,6 +43,7 @@ async def test_a_stack_is_planned_and_deployed(operators: Dashboard) -> None:
     assert operators.complaints == []
 
 
+@long
 async def test_what_changes_is_shown_field_by_field(operators: Dashboard) -> None:
     page = await operators.open("/stacks/blog")
     await button(page, "Plan and deploy").click()
@@ -96,6 +98,7 @@ async def test_files_are_sent_along(operators: Dashboard) -> None:
     assert await page.locator("h1").all_inner_texts() == ["Plan of blog"]
 
 
+@long
 async def test_what_is_no_text_is_not_taken(operators: Dashboard, tmp_path: Path) -> None:
     (tmp_path / "logo.png").write_bytes(b"\x89PNG\xff")
     page = await operators.open("/stacks/blog/plan")
@@ -103,6 +106,7 @@ async def test_what_is_no_text_is_not_taken(operators: Dashboard, tmp_path: Path
     await expect(page.get_by_role("alert")).to_contain_text("logo.png is not UTF-8 text")
 
 
+@long
 async def test_what_was_written_stays_when_one_looks_elsewhere(operators: Dashboard) -> None:
     page = await operators.open("/stacks/blog/plan")
     await write(page, TEXT)
@@ -111,6 +115,7 @@ async def test_what_was_written_stays_when_one_looks_elsewhere(operators: Dashbo
     await expect(page.get_by_label("Text of docker-compose.yaml")).to_have_value(TEXT)
 
 
+@long
 async def test_a_viewer_is_told_how(dashboard: Dashboard) -> None:
     page = await dashboard.open("/stacks")
     await expect(button(page, "Deploy a stack")).to_be_disabled()

@@ -12,6 +12,7 @@ from common.net.dashboard_token import Token, new_token
 from common.tls import ROLE_MANAGER, public_context
 from manager.api.access.doorkeeper import Doorkeeper
 from manager.api.http.server import serve
+from tests.e2e.ci import long
 from tests.fakes.api_client import Client
 from tests.fakes.certificates import Pki
 from tests.web.conftest import SHARED
@@ -77,6 +78,7 @@ async def test_it_asks_for_a_token(shared: Shared) -> None:
     await expect(page.locator(".bar .role")).to_have_text("viewer")
 
 
+@long
 async def test_a_link_with_a_token_opens_it_and_forgets_it(shared: Shared) -> None:
     token = await shared.token("alice", "operator")
     page = await shared.open(f"/dashboard/stacks/blog/plan#{token}")

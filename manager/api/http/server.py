@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
 
-from common.errors import InvalidArgument, Unavailable
+from common.errors import InvalidArgument, SwarmError, Unavailable
 from manager.api.access.revocation import end_revoked
 from manager.api.access.roles import NOBODY, Caller
 from manager.api.call import Answer, Call, Relay, Stream
@@ -187,6 +187,9 @@ class Shell:
         except* (ConnectionError, TimeoutError):
             _LOG.debug("client of %s went away or does not read", request.path)
             _abort(request)
+        except* SwarmError as errors:
+            _LOG.info("stream of %s cut: %s", request.path, "; ".join(_messages(errors)))
+            _cut(request)
         except* Exception as errors:  # noqa: BLE001  # too late for an answer: log it, and tear the stream
             self._api.failure(Call(request.method, request.path), errors)
             _abort(request)
@@ -196,6 +199,14 @@ class Shell:
 def _repeated_headers(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:
     found = {name.lower(): tuple(headers.getall(name)) for name in headers} if len(set(headers)) < len(headers) else {}
     return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _messages(errors: BaseExceptionGroup[SwarmError]) -> Iterator[str]:
+    for each in errors.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _messages(each)
+        else:
+            yield each.message
 
 
 def _cut(request: web.BaseRequest) -> None:

@@ -49,7 +49,7 @@ def image_archive() -> Path:
 
 
 def lab_images(busybox: Path) -> list[Image]:
-    shell = _busybox_layer(busybox)
+    shell = busybox_layer(busybox)
     web = tar_of({"web": _compile(_WEB_SOURCE)})
     path = "PATH=/bin:/"
     return [
@@ -82,7 +82,7 @@ def _image_config(image: Image) -> dict[str, object]:
     }
 
 
-def _busybox_layer(busybox: Path) -> bytes:
+def busybox_layer(busybox: Path) -> bytes:
     applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
     links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
     files = {"bin/busybox": busybox.read_bytes(), "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n"}

@@ -63,7 +63,7 @@ REDIS = Database(
     largest="redis-cli zrange numbers -1 -1",
     write="redis-cli zadd numbers $n $n | grep -qx 1",
     numbers="redis-cli zrange numbers 0 -1",
-    check=("redis-check-aof /data/appendonlydir/appendonly.aof.manifest 2>&1 | grep -c 'is valid'", "1"),
+    check=("redis-check-aof /data/appendonlydir/appendonly.aof.manifest 2>&1 | grep -c 'manifest are valid'", "1"),
 )
 SQLITE = Database(
     name="sqlite",

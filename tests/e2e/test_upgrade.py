@@ -95,7 +95,7 @@ async def test_from_one_manager_to_three(first: Literal["manager", "workers"]) -
 async def to_three_managers(cluster: FromOne) -> None:
     await cluster.stop_manager(cluster.boss)
     said = await cluster.boss.run("swarm-manager", "convert", "--to", "etcd")
-    assert "all compared" in said.stdout
+    assert "objects, all " in said.stdout
     await cluster.start_manager()
     for host in cluster.hosts[1:]:
         await cluster.docker(cluster.boss, "node", "promote", host.name)

@@ -89,7 +89,7 @@ def _places(task: Task, wanted: tuple[SlotVolume, ...], snapshots: tuple[str, ..
         return _where_tied(tied, choices, claims.view)
     if choices:
         return _choose(task, choices, claims)
-    unfit = {each.name: claims.unfit_nodes(each.name) for each in wanted}
+    unfit = {each.name: claims.unfit_nodes(each.name) | _leaving(each.name, claims.view) for each in wanted}
     nodes = frozenset[str]().union(*unfit.values())
     alone = bool(nodes) or any(each.scope == "one" for each in wanted)
     return Anywhere(alone, nodes, next((name for name, found in unfit.items() if found), ""))
@@ -148,6 +148,12 @@ def _unavailable(claim: VolumeClaim, view: View) -> str:
         return ""
     node, when = node_name(claim.node_id, view), _when(copy.missing_since)
     return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: restore it, or {release}"
+
+
+def _leaving(volume: str, view: View) -> frozenset[str]:
+    """Name the nodes from which a volume goes in a last pass: who may go elsewhere does not write to it there."""
+    moves = (each for each in view.transfers if each.phase == "last" and volume in each.volumes)
+    return frozenset(each.source for each in moves)
 
 
 def _moving(node_id: str, volume: str, view: View) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from common.model import StoredObject, Task, TaskState, TaskStatus, Transfer, Volume, VolumeClaim
+from common.model import Node, StoredObject, Task, TaskState, TaskStatus, Transfer, Volume, VolumeClaim
 from common.model.node import NodeSpec
 from common.model.service import Global, Placement, ServiceMode
 from manager.domain.volume_claims import Claims, data_node, has_one_writer, holders
@@ -239,6 +239,16 @@ def test_no_slot_begins_on_what_is_old_or_not_whole(there: StoredObject) -> None
     assert where(view, task(DB, slot=2)) == Anywhere(alone=True, unfit=frozenset({"b"}), volume="data")
     assert settled(view, task(DB, slot=2), "b") is None
     assert settled(view, task(DB, slot=2), "c") is not None
+
+
+def test_who_may_leave_its_data_joins_no_last_pass() -> None:
+    """The simulation found it (seed 186): a slot that starts empty elsewhere came to the source, and wrote there."""
+    fresh = service("db", "data", volume_policy="fresh")
+    view = world(fresh, claim("db.1", "data", "c"), claim("app.1", "data", "a"), copy("a", "data"))
+    view.of(Node).put(node("c", availability="drain"))
+    view.of(Transfer).put(Transfer(id="m", volumes=("data",), source="a", target="b", phase="last"))
+    assert where(view, task(fresh)) == Anywhere(alone=True, unfit=frozenset({"a", "b"}), volume="data")
+    assert settled(view, task(fresh), "a") is None
 
 
 def test_nobody_joins_a_copy_in_its_last_pass() -> None:

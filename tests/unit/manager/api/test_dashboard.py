@@ -101,7 +101,7 @@ async def test_without_its_libraries_it_says_so(cluster: ApiCluster, web: Path) 
 
 async def test_who_asks_is_told_as_what(cluster: ApiCluster) -> None:
     reply = await ask(cluster, "/swarm/caller")
-    assert reply.value == {"Name": "viewer", "Role": "viewer", "Environment": False, "Forbidden": []}
+    assert reply.value == {"Name": "viewer", "Role": "viewer", "Environment": False, "Forbidden": [], "Terminals": True}
     admin = Caller("uid 0", "unix", Role.ADMIN, uid=0)
     lowered = await cluster.api.answer(Call("GET", "/swarm/caller", headers={"swarm-role": "operator"}, caller=admin))
     assert isinstance(lowered, Answer)

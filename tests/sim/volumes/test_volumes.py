@@ -24,8 +24,8 @@ from tests.sim.managers import Managers
 from tests.sim.volumes.trouble import Trouble
 
 # Each takes about as long as eight of the other seeds.
-SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "30"))
-PART = 10
+SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "20"))
+PART = 5
 # Every so many seeds there are three managers with a store in etcd, of which another one leads after a fault.
 WITH_MANAGERS = 5
 FAULTS_SECONDS = 60.0

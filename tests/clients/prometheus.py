@@ -23,7 +23,7 @@ LATE_SECONDS = 5
 class Prometheus:
     """A Prometheus that watches a cluster; `patience` is how long an alert may take to fire and to end (seconds)."""
 
-    patience = 60.0
+    patience = 120.0  # a job is due within a minute at the soonest
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster

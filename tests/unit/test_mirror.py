@@ -201,7 +201,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/volumes/copy/__main__.py",
         "worker/volumes/copy/control.py",
         "worker/volumes/copy/inbox.py",
-        "worker/volumes/copy/session.py",
     ),
     "unit/worker/volumes/test_holds.py": ("worker/volumes/pausing.py",),
     "unit/worker/volumes/test_transfers.py": ("common/wire/volume_copy.py", "worker/volumes/conversation.py"),

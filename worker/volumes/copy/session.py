@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,7 +230,7 @@ class _Sending:
         self._sender.renew_reader()
         survey = self._survey or self._sender.survey()
         began = time.monotonic()
-        tick = _Ticker(self._reporter, self._number, survey.work, seconds_for(survey.work, self._made), began)
+        tick = _Ticker(self._reporter, self._number, survey.work, self._made, began)
         tally, digest = self._sender.make_pass(
             last, survey.room, tick, lambda: self._reporter.report(Taken(number=self._number))
         )
@@ -256,11 +256,11 @@ class _Sending:
 class _Ticker:
     """Reports progress now and then."""
 
-    def __init__(self, reporter: Reporter, number: int, work: Work, expected: float, began: float) -> None:
+    def __init__(self, reporter: Reporter, number: int, work: Work, made: Sequence[Pass], began: float) -> None:
         self._reporter = reporter
         self._number = number
         self._work = work
-        self._expected = expected
+        self._made = tuple(made)
         self._began = began
         self._next = began + _PROGRESS_SECONDS
 
@@ -271,7 +271,7 @@ class _Ticker:
         self._next = now + _PROGRESS_SECONDS
         left = Work(max(0, self._work.files - tally.files), max(0, self._work.read - tally.read))
         so_far = Pass(Work(tally.files, tally.read), now - self._began, left)
-        seconds = seconds_for(left, [so_far]) if tally.files else max(0.0, self._expected - (now - self._began))
+        seconds = seconds_for(left, [*self._made, so_far])
         self._reporter.report(
             Progress(number=self._number, done=tally.read, left=left.read, files=tally.files, seconds=seconds)
         )

@@ -13,7 +13,7 @@ from common.spec import extensions
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import snapshot_of
-from manager.domain.volume_claims import RETIRED, holds
+from manager.domain.volume_claims import RETIRED, holds, moves_with_drain
 from manager.domain.volumes import node_name
 from manager.store.view import View
 
@@ -134,6 +134,31 @@ def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
         )
     for claim in claims_on(transfer.target, name, view):
         raise FailedPrecondition(f"{claim.holder} gets a volume {name} of its own on node {where}")
+
+
+def stays_behind(task: Task, view: View) -> str:
+    """Say why a task runs on where it is to leave: its data cannot be moved off a drained node; empty otherwise."""
+    node, service = view.nodes.get(task.node_id), view.services.get(task.service_id)
+    if node is None or node.spec.availability != "drain" or not task.live:
+        return ""
+    if service is None or not moves_with_drain(service):
+        return ""
+    names = {each.name for each in slot_volumes(task)}
+    found = [each for each in view.transfers if each.source == node.id and not names.isdisjoint(each.volumes)]
+    last = max(found, key=lambda each: (each.active, each.updated_at), default=None)
+    if last is None or last.phase != "failed":
+        return ""
+    name = node.name or node.id
+    return (
+        f"node {name} is drained, but volume {last.name} cannot be moved off it: {last.error}. That is tried again "
+        f"every minute: make room on another node, or {name} active"
+    )
+
+
+def ended_moves(view: View, kept: int) -> list[Transfer]:
+    """List the records of moves and copies that have ended, but the `kept` newest ones."""
+    ended = sorted((each for each in view.transfers if not each.active), key=lambda each: each.updated_at)
+    return ended[: max(0, len(ended) - kept)]
 
 
 def is_stopped(node_id: str, name: str, view: View) -> bool:

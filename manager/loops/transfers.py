@@ -198,9 +198,7 @@ class Transfers:
             values = rules.commit_copy(transfer, tx, held, tx.now) if copied else rules.commit(transfer, tx, tx.now)
             for value in values:
                 tx.put(value)
-            ended = [each for each in tx.transfers if not each.active]
-            for each in sorted(ended, key=lambda each: each.updated_at)[:-KEPT]:
-                tx.remove(each)
+            _forget(tx)
 
         await self.store.update(step)
         done = transfer.participle
@@ -213,6 +211,7 @@ class Transfers:
             latest = tx.transfers.get(transfer.id)
             if latest is not None and latest.active:
                 tx.put(replace(latest, phase="failed", error=why))
+            _forget(tx)
 
         while True:
             try:
@@ -222,3 +221,9 @@ class Transfers:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
+
+
+def _forget(tx: Transaction) -> None:
+    """Remove the oldest records of what has ended."""
+    for each in rules.ended_moves(tx, KEPT):
+        tx.remove(each)

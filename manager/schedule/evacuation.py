@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from random import Random
 
+from msgspec.structs import replace
+
 from common.errors import FailedPrecondition
 from common.ids import new_id
 from common.model import Node, Task, Transfer, VolumeClaim
@@ -59,6 +61,7 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
                 check(move, view)
             except FailedPrecondition as error:
                 reasons.append(f"volume {group[0]} is not moved off the drained node {node.name}: {error.message}")
+                put.append(_not_begun(node, group, error.message, view, rng))
                 wake_at[node.id] = min(now + RETRY_SECONDS, wake_at.get(node.id, now + RETRY_SECONDS))
             else:
                 put.append(move)
@@ -80,6 +83,13 @@ def _failed_at(node: Node, group: tuple[str, ...], view: View) -> float:
     """Return when a move of these volumes off a node has failed last."""
     failed = (each for each in view.transfers if each.phase == "failed" and each.source == node.id)
     return max((each.updated_at for each in failed if not set(group).isdisjoint(each.volumes)), default=float("-inf"))
+
+
+def _not_begun(node: Node, group: tuple[str, ...], why: str, view: View, rng: Random) -> Transfer:
+    """Return the record of a move that no node can take; there is one for what moves together, however often tried."""
+    before = (each for each in view.transfers if each.phase == "failed" and each.source == node.id)
+    same = next((each for each in before if not each.target and set(each.volumes) == set(group)), None)
+    return replace(same or Transfer(id=new_id(rng), volumes=group, source=node.id, phase="failed"), error=why)
 
 
 def groups_on(node: Node, view: View) -> list[tuple[str, ...]]:

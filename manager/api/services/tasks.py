@@ -24,6 +24,7 @@ from manager.api.networks.view import PREDEFINED, Predefined, in_mesh, ingress_o
 from manager.api.render import JsonCache, head, render
 from manager.api.router import Place, Route
 from manager.domain.revisions import host_published_ports
+from manager.domain.transfers import stays_behind
 from manager.domain.volume_claims import data_node
 from manager.domain.volumes import waits_for
 from manager.orchestrate.reconcile import ingress_attachment
@@ -134,7 +135,7 @@ def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
         # Ours: what `swarm-manager` tells the time left by. The error is where every client shows it.
         result["Restart"] = {"Streak": task.restart.streak, "NotBefore": rfc3339(task.restart.not_before)}
         result["Status"].setdefault("Err", why)
-    if why := _waits_for_data(task, view):
+    if why := _waits_for_data(task, view) or stays_behind(task, view):
         result["Status"]["Err"] = why
     result["DesiredState"] = desired_state(task)
     if attachments := _attachments(task, view, cache):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from common.errors import FailedPrecondition
 from common.model import Node, Service, StoredObject, Task, TaskState, Transfer, VolumeClaim
 from common.model.service import Placement
-from manager.domain.transfers import check, commit, is_stopped, moved_together, users
+from manager.domain.transfers import check, commit, ended_moves, is_stopped, moved_together, stays_behind, users
 from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Nowhere, Only, places
 from manager.store.transaction import Tables
@@ -159,3 +159,28 @@ def test_no_copy_stops_tasks_while_others_write(hold: str) -> None:
         return
     with pytest.raises(FailedPrecondition, match="has volume data, too, and does not stop for a copy of it"):
         check(wanted, view)
+
+
+def test_a_task_says_why_its_data_stays_on_a_drained_node() -> None:
+    db = service("db", "data", volume_policy="move")
+    left = replace(able("a"), spec=replace(able("a").spec, availability="drain"))
+    there = running(db, "a")
+    failed = Transfer(id="f", volumes=("data",), source="a", phase="failed", error="no other node", updated_at=5.0)
+    view = world(left, db, there, claim("db.1", "data", "a"), failed)
+    assert stays_behind(there, view) == (
+        "node a is drained, but volume data cannot be moved off it: no other node. That is tried again every minute: "
+        "make room on another node, or a active"
+    )
+    view.transfers.put(replace(failed, id="g", phase="copying", updated_at=4.0))  # type: ignore[attr-defined]
+    assert not stays_behind(there, view), "it is being moved"
+    assert not stays_behind(there, world(left, service("db", "data"), there, failed)), "its policy is to stay"
+    assert not stays_behind(there, world(able("a"), db, there, failed)), "the node is active again"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["copying", "last", "done", "failed"]), st.integers(0, 9)), max_size=12))
+def test_the_oldest_of_what_has_ended_is_forgotten(moves: list[tuple[str, int]]) -> None:
+    made = [Transfer(id=str(n), phase=phase, updated_at=at) for n, (phase, at) in enumerate(moves)]
+    gone = ended_moves(world(*made), 3)
+    kept = [each for each in made if not each.active and each not in gone]
+    assert len(kept) == min(3, len(kept) + len(gone))
+    assert all(not each.active and all(each.updated_at <= other.updated_at for other in kept) for each in gone)

@@ -78,6 +78,11 @@ def test_where_none_can_take_it_that_is_said_and_tried_again() -> None:
     found = decided(world(able("b", "drain")))
     assert found.wake_at == {"a": NOW + RETRY_SECONDS}
     assert "volume data is not moved off the drained node a: no other node can take volume data" in found.reasons[0]
+    (record,) = found.put
+    assert isinstance(record, Transfer)
+    assert (record.phase, record.volumes, record.source, record.target) == ("failed", ("data",), "a", "")
+    later = decided(world(able("b", "drain"), replace(record, updated_at=NOW - RETRY_SECONDS)))
+    assert later.put == (replace(record, updated_at=NOW - RETRY_SECONDS),), "one record, however often it is tried"
 
 
 def test_what_may_be_news_wakes_it() -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 from common.errors import AlreadyExists, FailedPrecondition, NotFound, SwarmError, Unavailable
 from common.wire.channel import carry
 from common.wire.volume_copy import Ends
-from worker.interfaces import Engine, EngineVolume
+from worker.interfaces import Engine, EngineVolume, Mark, Marks
 from worker.volumes.copy.control import Archived
 from worker.volumes.copy.process import CopyProcess, copying
 from worker.volumes.marks import folder_of
@@ -35,6 +35,21 @@ async def existing(engine: Engine, name: str) -> EngineVolume:
     if folder_of(volume) is None or volume.options:
         raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: back up what it leads to")
     return volume
+
+
+async def check_kept(engine: Engine, marks: Marks, name: str, mark: Mark | None) -> None:
+    """Check that a volume which was read is still the one with this mark.
+
+    An engine answers only when a removal that it has begun is over. Without this, a volume that is removed meanwhile,
+    as a prune on the host may do, reads as an empty one.
+
+    Raises:
+        FailedPrecondition: it was removed, or made anew.
+
+    """
+    volume = await engine.volume(name)
+    if volume is None or await marks.read(volume) != mark:
+        raise FailedPrecondition(f"volume {name} was removed on this host while it was read")
 
 
 @contextlib.asynccontextmanager

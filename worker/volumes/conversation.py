@@ -23,10 +23,14 @@ _COMMAND = msgspec.json.Decoder(CopyCommand)
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What a manager may have done with a half's volume: give it a mark of this generation, remove it."""
+    """What a manager may have done with a half's volume: give it a mark of this generation, remove it.
+
+    `check_source` raises a SwarmError if the volume that was read is not there any more.
+    """
 
     mark: Callable[[int], Awaitable[None]]
     remove: Callable[[], Awaitable[None]]
+    check_source: Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -82,6 +86,8 @@ class Half:
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
         while not isinstance(report := await self.process.report(), Stopped):
+            if isinstance(report, Passed) and report.digest:  # of a last pass, after which what was read may count
+                await self.actions.check_source()
             if (event := _event(report)) is not None:
                 say(writer, event)
                 await writer.drain()
@@ -90,6 +96,7 @@ class Half:
         if self.holds is None:
             raise Unavailable("this worker cannot pause containers")
         passed, seconds = await held_pass(self.process, self.holds, self.volume)
+        await self.actions.check_source()
         return _passed(passed, seconds)
 
 

@@ -89,7 +89,9 @@ class TaskSnapshots:
         async with archives.made(self._engine, name) as target:
             lineage = new_lineage(self._rng)
             await self._marks.write(target, Mark(lineage, _PARTIAL))
+            before = await self._marks.read(volume)
             await self._copy(volume, target, hold)
+            await archives.check_kept(self._engine, self._marks, source, before)
             await self._marks.write(target, Mark(lineage, _WHOLE))
 
     async def _copy(self, source: EngineVolume, target: EngineVolume, hold: str) -> None:

@@ -90,7 +90,7 @@ class VolumeTransfers:
         half: Half | None = None
         try:
             async with self._process(order, volume, data) as process:
-                half = Half(order.volume, process, self._holds, self._actions(order, volume))
+                half = Half(order.volume, process, self._holds, self._actions(order, order, volume))
                 await half.converse(reader, writer)
         except SwarmError:
             if half is None or not half.stopped:  # else the other half has stopped first
@@ -123,10 +123,12 @@ class VolumeTransfers:
     async def _export(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send a volume as an archive."""
         volume = await archives.existing(self._engine, order.volume)
+        mark = await self._marks.read(volume)
         with next_word(reader) as word:
             data = await unless_told(self._attached(order, writer), word)
             with contextlib.closing(data[1]):
                 length = await unless_told(archives.write_out(volume, data), word)
+                await archives.check_kept(self._engine, self._marks, order.volume, mark)
                 say(writer, CopyEvent(event="archived", done=length))
                 await word  # which ends the streams: not before all is read
 
@@ -193,7 +195,7 @@ class VolumeTransfers:
             try:
                 folders = (Path(source.mountpoint), Path(target.mountpoint))
                 async with copying_here(*folders, work, _limit(order)) as process:
-                    half = Half(order.volume, process, self._holds, self._actions(made, target))
+                    half = Half(order.volume, process, self._holds, self._actions(order, made, target))
                     await half.converse(reader, writer)
             finally:
                 await self._forget(_key(order))
@@ -208,8 +210,8 @@ class VolumeTransfers:
         if mark == Mark(order.data_id, PARTIAL):
             await self._engine.remove_volume(order.volume)
 
-    def _actions(self, order: Order, volume: EngineVolume) -> Actions:
-        """Return what a manager may have done with the volume of an order."""
+    def _actions(self, source: Order, order: Order, volume: EngineVolume) -> Actions:
+        """Return what a manager may have done with the volume of an order; `source` names what is read."""
 
         async def mark(generation: int) -> None:
             await self._mark(volume, order, generation)
@@ -222,7 +224,11 @@ class VolumeTransfers:
                     await self._engine.remove(container.id)
             await self._engine.remove_volume(volume.name)
 
-        return Actions(mark, remove)
+        async def check_source() -> None:
+            mark = Mark(source.data_id, source.generation)
+            await archives.check_kept(self._engine, self._marks, source.volume, mark)
+
+        return Actions(mark, remove, check_source)
 
     def _work(self, order: Order) -> Path:
         work = self._folder / _key(order)

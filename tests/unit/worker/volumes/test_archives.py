@@ -73,6 +73,17 @@ async def test_a_volume_that_is_there_is_not_touched(tmp_path: Path) -> None:
     assert (host.data() / "file").read_text() == "kept"
 
 
+async def test_one_that_is_removed_meanwhile_is_no_archive(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    await host.mark(1)
+    (host.data() / "file").write_bytes(os.urandom(3_000_000))  # more than the streams hold
+    async with begun(host, "export") as (control, data):
+        await data.reader.readexactly(1000)
+        await host.remove_volume("data")
+        await data.reader.read()
+        assert (await control.event("failed")).message == "volume data was removed on this host while it was read"
+
+
 async def test_no_archive_is_made_of_what_is_not_there(tmp_path: Path) -> None:
     async with opened(Host(tmp_path).transfers.control, Order(id="a", part="export", volume="data")) as control:
         assert (await control.event("failed")).message == "volume data is not on this host"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from common.errors import AlreadyExists, NotFound
+from common.errors import AlreadyExists, FailedPrecondition, NotFound
 from common.model.container import ContainerSpec
 from tests.fakes.pausable_engine import PausableEngine
 from tests.fakes.volume_host import LINEAGE, Host
 from tests.fakes.volumes import mount, service, task
-from worker.interfaces import EngineError
+from worker.interfaces import EngineError, EngineVolume
 from worker.volumes.holds import Holds
 from worker.volumes.marks import HostMarks
 from worker.volumes.snapshots import TaskSnapshots
@@ -81,6 +81,21 @@ async def test_a_live_one_pauses_nothing(engine: PausableEngine, snapshots: Task
     live = replace(spec(), mounts=(mount("data", snapshot="live"),))
     await snapshots.mounted(TASK, live)
     assert engine.calls == []
+
+
+async def test_one_of_a_volume_that_is_removed_meanwhile_fails(
+    host: Host, snapshots: TaskSnapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = snapshots._copy
+
+    async def copy_and_remove(source: EngineVolume, target: EngineVolume, hold: str) -> None:
+        await copy(source, target, hold)
+        await host.remove_volume("data")
+
+    monkeypatch.setattr(snapshots, "_copy", copy_and_remove)
+    with pytest.raises(FailedPrecondition, match="volume data was removed on this host while it was read"):
+        await snapshots.mounted(TASK, spec())
+    assert not host.data(NAME).exists()
 
 
 async def test_a_failed_one_leaves_nothing(host: Host, engine: PausableEngine, snapshots: TaskSnapshots) -> None:

@@ -69,6 +69,36 @@ async def test_a_copy_is_made_compared_and_marked(tmp_path: Path, *, removed: bo
     assert one.data().exists() is not removed
 
 
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_source_that_was_removed_is_not_taken_for_empty(tmp_path: Path, *, anew: bool) -> None:
+    """As a prune on the host does while the tasks are stopped for the last pass."""
+    one, other = Host(tmp_path / "one"), Host(tmp_path / "other")
+    await one.mark(1)
+    (one.data() / "file").write_text("data")
+    async with (
+        opened(one.transfers.control, order("send")) as send,
+        opened(other.transfers.control, order("receive")) as receive,
+    ):
+        await send.event("prepared")
+        await receive.event("prepared")
+        async with (
+            opened(one.transfers.data, order("send")) as left,
+            opened(other.transfers.data, order("receive")) as right,
+        ):
+            joined = asyncio.create_task(splice((left.reader, left.writer), (right.reader, right.writer)))
+            await send.event("ready")
+            send.tell("pass")
+            await send.event("passed")
+            await one.remove_volume("data")
+            if anew:
+                await one.create_volume("data")
+            send.tell("last")
+            failed = await send.event("failed")
+            joined.cancel()
+    assert failed.message == "volume data was removed on this host while it was read"
+    assert await other.marked() == Mark(LINEAGE, 0)
+
+
 @pytest.mark.parametrize(
     ("part", "generation", "lineage", "why"),
     [

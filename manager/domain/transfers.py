@@ -127,7 +127,8 @@ def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
     there = view.volumes.get(volume_id(transfer.target, name))
     if there is not None and there.data_id != copy.data_id:
         raise FailedPrecondition(f"node {where} has another volume {name}: remove it first")
-    if there is not None and there.generation > copy.generation and not there.missing_since:
+    marked = transfer.phase == "last" and there is not None and there.generation == copy.generation + 1
+    if there is not None and there.generation > copy.generation and not there.missing_since and not marked:
         raise FailedPrecondition(
             f"node {where} has a newer copy of volume {name}, as a move came close to its end or the manager was "
             f"restored from before one: 'volume rm {where}/{name}', or 'volume claim' it"

@@ -254,7 +254,7 @@ class VolumeTransfers:
         if order.part in ("send", "clone") and mark.generation != order.generation:
             raise FailedPrecondition(f"volume {order.volume} has data of generation {mark.generation} on this host")
         if order.part == "receive":
-            if mark.generation >= order.generation:
+            if mark.generation >= order.generation and not (order.resumes and mark.generation == order.generation + 1):
                 raise FailedPrecondition(f"volume {order.volume} has newer data on this host than the copy would bring")
             await self._must_mark(volume, Mark(order.data_id, PARTIAL))
         return volume

@@ -11,6 +11,7 @@ from common.model.volume import volume_id
 from manager.api.call import Filters
 from manager.api.lookup import labels_match, passes
 from manager.domain.volume_claims import holders
+from manager.domain.volumes import node_name
 from manager.store.view import View
 
 
@@ -40,7 +41,18 @@ def _state(node_id: str, copy: Volume | None, view: View) -> str:
         return "unfinished"
     if copy is not None and copy.role:
         return copy.role
+    if copy is not None and (older := _older_in_use(copy, view)):
+        return f"unclaimed, newer than on {older}"
     return "shared" if copy is not None and copy.shared else "ready"
+
+
+def _older_in_use(copy: Volume, view: View) -> str:
+    """Name the node whose older copy of the same data counts: a move was broken off just before its commit."""
+    if not copy.data_id or holders(copy.node_id, copy.name, view):
+        return ""
+    others = (each for each in view.volumes.named(copy.name) if each.data_id == copy.data_id)
+    older = (each for each in others if each.generation < copy.generation)
+    return next((node_name(each.node_id, view) for each in older if holders(each.node_id, each.name, view)), "")
 
 
 def unanswered(view: View, answered: set[str], known: set[tuple[str, str]], filters: Filters) -> Iterator[Volume]:

@@ -240,24 +240,28 @@ async def test_too_long_a_downtime_stops_no_task() -> None:
         assert not found.stopped_at
 
 
-async def test_the_next_manager_takes_a_move_to_its_end() -> None:
-    """The first one ends while the tasks are stopped."""
+@pytest.mark.parametrize(("part", "at"), [("send", "last"), ("receive", "mark")])
+async def test_the_next_manager_takes_a_move_to_its_end(part: str, at: str) -> None:
+    """The first one ends while the tasks are stopped: the copy may be marked already, and not committed."""
     workers, backend = Workers(), MemoryBackend()
     held: asyncio.Event = asyncio.Event()
 
     def stuck(command: CopyCommand) -> list[CopyEvent] | None:
-        if command.do == "last" and not held.is_set():
+        if command.do == at and not held.is_set():
             held.set()
             return []
         return usual(command)
 
-    workers.says["send"] = stuck
+    workers.says[part] = stuck
     async with moving(workers, backend) as store:
         await begin(store)
         await asyncio.wait_for(held.wait(), 20)
     async with moving(workers, backend) as store:
+        if at == "mark":  # as the target's worker has reported
+            await put(store, copy("b", "data", generation=2))
         await until(store, lambda: phase(store) == "done")
         assert place(store) == "b"
+    assert [each.resumes for each in workers.orders if each.part == "receive"] == [False, True]
 
 
 async def test_a_move_that_is_ended_on_request_is_over() -> None:

@@ -69,6 +69,19 @@ async def test_a_copy_is_made_compared_and_marked(tmp_path: Path, *, removed: bo
     assert one.data().exists() is not removed
 
 
+async def test_what_the_manager_before_had_marked_is_compared_again(tmp_path: Path) -> None:
+    """It was killed between the mark and the commit: until that the source counts, where the tasks stand still."""
+    host = Host(tmp_path)
+    await host.mark(2)
+    resumed = msgspec.structs.replace(order("receive"), resumes=True)
+    async with opened(host.transfers.control, resumed) as control:
+        await control.event("prepared")
+        assert await host.marked() == Mark(LINEAGE, 0)
+    await host.mark(3)
+    async with opened(host.transfers.control, resumed) as control:
+        assert "newer data on this host" in (await control.event("failed")).message
+
+
 @pytest.mark.parametrize("anew", [False, True])
 async def test_a_source_that_was_removed_is_not_taken_for_empty(tmp_path: Path, *, anew: bool) -> None:
     """As a prune on the host does while the tasks are stopped for the last pass."""

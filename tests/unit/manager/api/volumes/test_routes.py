@@ -51,6 +51,22 @@ def can_remove(engine: ContainerEngine, *names: str) -> None:
         engine.answers[f"DELETE /volumes/{name}"] = (204, b"")
 
 
+async def test_what_a_broken_move_has_left_is_listed_and_goes(
+    cluster: ApiCluster, client: Client, engines: Engines
+) -> None:
+    """Its copy has the newer mark, and no commit says that it counts."""
+    engines.one.volumes = {"data"}
+    can_remove(engines.two, "data")
+    newer = copy(WORKER2, "data", generation=2)
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"), newer)
+    volumes = (await client.get("/volumes"))["Volumes"]
+    (name,) = {node.name for node in cluster.store.view.nodes if node.id == WORKER1}
+    assert {each["Status"]["State"] for each in volumes} == {"ready", f"unclaimed, newer than on {name}"}
+    (other,) = {node.name for node in cluster.store.view.nodes if node.id == WORKER2}
+    assert (await client.ask("DELETE", f"/volumes/{other}/data"))[0] == 204
+    assert removals(engines.two)
+
+
 async def test_a_list_says_who_uses_what(cluster: ApiCluster, client: Client, engines: Engines) -> None:
     engines.one.volumes = {"data", "old"}
     old = copy(WORKER1, "old", role="left")

@@ -143,6 +143,8 @@ class Agent:
                 group.create_task(self._host.run())
                 if self.volumes is not None:
                     group.create_task(self.volumes.run())
+                if self._context.snapshots is not None:
+                    group.create_task(self._context.snapshots.run(lambda: self._set.tasks))
         finally:
             self._cancel_alone()
 

@@ -365,10 +365,14 @@ class Networks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Whose data is in a volume: its lineage and generation, as `common.model.Volume` has them."""
+    """Whose data is in a volume: its lineage and generation, as `common.model.Volume` has them.
+
+    `task`: it is a snapshot that was made for the task with this id.
+    """
 
     data_id: str
     generation: int
+    task: str = field(default="", compare=False)
 
 
 class Marks(Protocol):
@@ -409,6 +413,9 @@ class Snapshots(Protocol):
 
     async def remove(self, task: Task, spec: ContainerSpec) -> None:
         """Remove a task's snapshots. Of one that an ended container still has, the content goes at once."""
+
+    async def run(self, tasks: Callable[[], Collection[str]]) -> None:
+        """Remove what has no task any more, until cancelled; `tasks` returns the ids of those of this host."""
 
 
 class Memory(Protocol):

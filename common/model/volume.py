@@ -102,7 +102,7 @@ class Transfer(Object):
     in `error`, and the tasks run at the source. `max_downtime` (seconds): rather give up than be without service for
     longer, as estimated; 0 is no bound. `downtime` is how long the tasks were stopped for it, or paused.
     `limit`: bytes a second, 0: the cluster's. `delete_source`: a move's source is removed once the target was read
-    back. `note`: what is to be said of one that is done.
+    back. `note`: what is to be said of one that is done. `task`: a copy is the snapshot that this task mounts.
     """
 
     volumes: tuple[str, ...] = ()
@@ -120,6 +120,7 @@ class Transfer(Object):
     limit: float = 0.0
     delete_source: bool = False
     note: str = ""
+    task: str = ""
 
     @property
     def participle(self) -> str:

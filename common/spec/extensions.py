@@ -205,7 +205,7 @@ VOLUME: tuple[Extension, ...] = (
 )
 # Of one mount of a named volume, in a compose file keys of the service's entry.
 MOUNT: tuple[Extension, ...] = (
-    Extension("snapshot", _one_of("pause", "live"), "how what writes is held while the task's snapshot is made"),
+    Extension("snapshot", _one_of("pause", "stop", "live"), "how what writes is held while a task's snapshot is made"),
 )
 # Labels of secrets and configs. `version` and `version-of` are the manager's own.
 FILE: tuple[Extension, ...] = (

@@ -5,7 +5,7 @@ The manager places tasks by these names, and the worker mounts what they name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +65,22 @@ def has_snapshots(task: Task) -> bool:
 
 def snapshot_sources(task: Task) -> tuple[str, ...]:
     """Name the volumes of which a task mounts snapshots: it has to be where they are. None of a global service."""
-    if not task.slot:
-        return ()
-    mounts = (mount for mount in named_mounts(task) if snapshot_of(mount))
+    return _sources(task, (mount for mount in named_mounts(task) if snapshot_of(mount)))
+
+
+def stopped_sources(task: Task) -> tuple[str, ...]:
+    """Name those of `snapshot_sources` whose tasks stop for the snapshot."""
+    return _sources(task, (mount for mount in named_mounts(task) if snapshot_of(mount) == "stop"))
+
+
+def snapshot_name(task_id: str, source: str) -> str:
+    """Return what a task's snapshot of a volume is called."""
+    return f"{source}.{task_id}"
+
+
+def _sources(task: Task, mounts: Iterable[Mount]) -> tuple[str, ...]:
     names = (with_slot(_name(mount.source, task), scope_of(mount), task.slot) for mount in mounts)
-    return tuple(name for name in names if name)
+    return tuple(name for name in names if name) if task.slot else ()
 
 
 def _name(source: str, task: Task) -> str:

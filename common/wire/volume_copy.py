@@ -37,7 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `id` names the copy on this worker: both streams have the same. `clone`: of the volume makes another on the same
     host, `as_volume` with the lineage `as_data_id`. `limit`: bytes a second that a sender sends at most, 0: no limit.
-    `resumes`: a last pass that another manager conducted; what it brought may have its new mark, and does not count yet.
+    `resumes`: a last pass that another manager conducted; what it brought may have its new mark, and does not count.
     `task`: what is made is a snapshot for the task with this id, and goes with it.
     """
 

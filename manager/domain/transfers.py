@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 
 from msgspec.structs import replace
 
 from common.errors import FailedPrecondition
 from common.model import StoredObject, Task, Transfer, Volume, VolumeClaim
-from common.model.volume import volume_id
+from common.model.volume import new_lineage, volume_id
 from common.spec import extensions
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import named_mounts, slot_volumes
@@ -160,6 +161,12 @@ def ended_moves(view: View, kept: int) -> list[Transfer]:
     """List the records of moves and copies that have ended, but the `kept` newest ones."""
     ended = sorted((each for each in view.transfers if not each.active), key=lambda each: each.updated_at)
     return ended[: max(0, len(ended) - kept)]
+
+
+def lineage_of_copy(there: Volume | None, rng: Random) -> str:
+    """Return the lineage of a new volume: that of one which a copy has left unfinished, or a new one."""
+    unfinished = there is not None and there.data_id and not there.generation
+    return there.data_id if there is not None and unfinished else new_lineage(rng)
 
 
 def is_stopped(node_id: str, name: str, view: View) -> bool:

@@ -13,10 +13,10 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from common.clock import rfc3339
-from common.model import StoredObject, Task, Volume, VolumeClaim
+from common.model import StoredObject, Task, Transfer, Volume, VolumeClaim
 from common.model.volume import TaskVolume, volume_id
 from common.spec.constraints import unmet
-from common.spec.slot_volumes import SlotVolume
+from common.spec.slot_volumes import SlotVolume, snapshot_name, stopped_sources
 from manager.domain.volume_claims import Claims, has_volume, in_use, is_fresh, new_claim
 from manager.store.view import View
 
@@ -58,7 +58,17 @@ Places: TypeAlias = Anywhere | Only | Nowhere
 
 
 def places(task: Task, claims: Claims) -> Places:
-    """Say where a task that is to be placed may be for its data."""
+    """Say where a task that is to be placed may be for its data, and for snapshots that are made before."""
+    where = place_of_data(task, claims)
+    if isinstance(where, Only) and claims.snapshots(task):
+        missing = (_waits_for_snapshot(task, name, where.node_id, claims.view) for name in stopped_sources(task))
+        reason = next(filter(None, missing), "")
+        return Nowhere(reason) if reason else where
+    return where
+
+
+def place_of_data(task: Task, claims: Claims) -> Places:
+    """Say where a task that is to be placed may be for its data alone."""
     wanted, snapshots = claims.wanted(task), claims.snapshots(task)
     if not wanted and not snapshots:
         return Anywhere()
@@ -113,6 +123,28 @@ def _unclear_sources(sources: Iterable[tuple[SlotVolume, Collection[str]]], view
             listed = ", ".join(sorted(node_name(node_id, view) for node_id in nodes))
             return f"volume {source.name} is on {listed}: say of which one the snapshot is to be, with a constraint"
     return ""
+
+
+def has_snapshot(task: Task, source: str, node_id: str, view: View) -> bool:
+    """Whether a node has the snapshot of a volume that was made for a task."""
+    copy = view.volumes.get(volume_id(node_id, snapshot_name(task.id, source)))
+    return copy is not None and not copy.missing_since and not copy.partial
+
+
+def snapshot_copies(task: Task, source: str, view: View) -> list[Transfer]:
+    """List what makes, or was to make, a task's snapshot of a volume."""
+    return [each for each in view.transfers if each.task == task.id and source in each.volumes]
+
+
+def _waits_for_snapshot(task: Task, source: str, node_id: str, view: View) -> str:
+    """Say that a snapshot is made for a task, or why not; empty when it is there."""
+    if has_snapshot(task, source, node_id, view):
+        return ""
+    found = snapshot_copies(task, source, view)
+    last = max(found, key=lambda each: (each.active, each.updated_at), default=None)
+    if last is not None and last.phase == "failed":
+        return f"the snapshot of volume {source} cannot be made: {last.error}. That is tried again every minute"
+    return f"waits for a snapshot of volume {source}, for which the tasks that write to it stop"
 
 
 def _where_tied(tied: dict[str, str], choices: list[tuple[SlotVolume, dict[str, bool]]], view: View) -> Only | Nowhere:

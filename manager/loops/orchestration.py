@@ -12,7 +12,16 @@ from common.model import Cluster, Node, Service, Task, TaskState, Transfer
 from common.model.update import ACTIVE
 from manager.domain import executions
 from manager.loops.loop import Rule
-from manager.orchestrate import dependencies, enforcer, hostnames, max_unavailable, orphans, reaper, volume_claims
+from manager.orchestrate import (
+    dependencies,
+    enforcer,
+    hostnames,
+    max_unavailable,
+    orphans,
+    reaper,
+    snapshots,
+    volume_claims,
+)
 from manager.orchestrate.node_availability import standing
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.reconcile import services
@@ -33,6 +42,7 @@ def orchestration_rules() -> tuple[Rule, ...]:
         Rule("reaper", slot_keys, all_slots, reaper.decide),
         Rule("rotation", rotation.concerned_versions, rotation.old_versions, rotation.decide),
         Rule("volume claims", volume_claims.concerned_tasks, volume_claims.all_tasks, volume_claims.decide),
+        Rule("snapshots", snapshots.concerned_tasks, snapshots.waiting_tasks, snapshots.decide),
         Rule("evacuation", evacuation.concerned_nodes, evacuation.drained_nodes, evacuation.decide),
         Rule("hostnames", hostnames.concerned_names, hostnames.all_names, hostnames.decide),
     )

@@ -144,6 +144,7 @@ class Transfers:
             as_data_id=transfer.data_id or copy.data_id,
             limit=transfer.limit or rules.transfer_limit(self.store.view),
             resumes=transfer.phase == "last",
+            task=transfer.task,
         )
 
     async def _finish(self, transfer: Transfer, copies: list[Copy], gauge: Gauge, rest: float) -> float:

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
+from tests.lab import Host
 from tests.lab.images import Image, docker_archive, lab_images, tar_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400), long]
@@ -81,16 +82,52 @@ async def test_a_scheduled_job_backs_up_a_snapshot_and_it_comes_back(swarm: Clus
     one, other = (int((tmp_path / "out" / "data" / name).read_text()) for name in "ab")
     assert one - other in (0, 1)
 
-    async def gone() -> bool:
-        """The snapshot's room is free again: its volume is removed, or empty while its task's logs are kept."""
-        listed = (await host.docker("volume", "ls", "-q")).split()
-        kept = [name for name in listed if name.startswith("app_data.")]
-        paths = [(await host.docker("volume", "inspect", "-f", "{{.Mountpoint}}", name)).strip() for name in kept]
-        return not any(any(Path(path).iterdir()) for path in paths)
-
-    await swarm.until(gone, 90)
+    await swarm.until(lambda: snapshot_is_gone(host, "app_data"), 90)
     await restore(swarm, backups)
     await swarm.running("app_db", 1)
+
+
+async def snapshot_is_gone(host: Host, volume: str) -> bool:
+    """Whether a snapshot's room is free again: its volume is removed, or empty while its task's logs are kept."""
+    listed = (await host.docker("volume", "ls", "-q")).split()
+    kept = [name for name in listed if name.startswith(f"{volume}.")]
+    paths = [(await host.docker("volume", "inspect", "-f", "{{.Mountpoint}}", name)).strip() for name in kept]
+    return not any(any(Path(path).iterdir()) for path in paths)
+
+
+ENDING = "trap 'echo ended >> /data/log; exit 0' TERM; echo began >> /data/log; while :; do sleep 0.1; done"
+
+
+async def test_tasks_stop_for_the_snapshot_of_a_job(swarm: Cluster, tmp_path: Path) -> None:
+    """What it has of the database is from after its end, and the database runs again."""
+    create = ("service", "create", "--detach", "--no-resolve-image", "--name")
+    await swarm.swarm(*create, "ending", "--mount", "source=ended,target=/data", "busybox:lab", "sh", "-c", ENDING)
+    (db,) = await swarm.running("ending", 1)
+    nodes = {node["ID"]: name for name, node in (await swarm.nodes()).items()}
+    host = next(each for each in swarm.hosts if each.name == nodes[db["NodeID"]])
+    log = Path((await host.docker("volume", "inspect", "-f", "{{.Mountpoint}}", "ended")).strip()) / "log"
+
+    async def logged(path: Path, words: str) -> bool:
+        return path.exists() and path.read_text().split() == words.split()
+
+    await swarm.until(lambda: logged(log, "began"), 20)
+    snapshot = "source=ended,target=/data,readonly,volume-label=swarm.x.snapshot=stop"
+    out = f"type=bind,source={tmp_path},target=/out"
+    job = ("copy", "--mode", "replicated-job", "--restart-condition", "none", "--mount", snapshot, "--mount", out)
+    await swarm.swarm(*create, *job, "busybox:lab", "cp", "/data/log", "/out/log")
+    said: list[str] = []
+
+    async def copied() -> bool:
+        said[:] = [task["Status"].get("Err", "") for task in await swarm.tasks("copy", desired="")]
+        return (tmp_path / "log").exists()
+
+    await swarm.until(copied, 60, lambda: f"{said}")
+    assert (tmp_path / "log").read_text() == "began\nended\n"
+    (copy,) = await swarm.tasks("copy", desired="")
+    assert copy["NodeID"] == db["NodeID"]
+    await swarm.running("ending", 1)
+    await swarm.until(lambda: logged(log, "began ended began"), 20)
+    await swarm.until(lambda: snapshot_is_gone(host, "ended"), 30)
 
 
 async def restore(swarm: Cluster, backups: Path) -> None:

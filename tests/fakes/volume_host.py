@@ -35,6 +35,10 @@ class Host:
         path = self.data(name)
         return EngineVolume(name=name, mountpoint=str(path)) if path.exists() else None
 
+    async def volumes(self) -> tuple[EngineVolume, ...]:
+        found = [await self.volume(path.parent.name) for path in sorted(self.folder.glob("*/_data"))]
+        return tuple(filter(None, found))
+
     async def create_volume(self, name: str) -> EngineVolume:
         self.data(name).mkdir(parents=True)
         found = await self.volume(name)

@@ -23,9 +23,10 @@ _LONGEST = 4096
 _log = logging.getLogger(__name__)
 
 
-class _Content(msgspec.Struct, frozen=True, kw_only=True):
+class _Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lineage: str
     generation: int
+    task: str = ""
 
 
 _DECODER = msgspec.json.Decoder(_Content)
@@ -61,14 +62,14 @@ def _read(volume: EngineVolume) -> Mark | None:
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         _log.warning("the mark of volume %s cannot be read: %s", volume.name, error)
         return None
-    return Mark(content.lineage, content.generation)
+    return Mark(content.lineage, content.generation, content.task)
 
 
 def _write(volume: EngineVolume, mark: Mark) -> bool:
     folder = folder_of(volume)
     if folder is None:
         return False
-    content = msgspec.json.encode(_Content(lineage=mark.data_id, generation=mark.generation))
+    content = msgspec.json.encode(_Content(lineage=mark.data_id, generation=mark.generation, task=mark.task))
     new = folder / f".{MARK_FILE}.new"
     try:
         with new.open("wb") as file:

@@ -189,7 +189,7 @@ class VolumeTransfers:
         made = replace(order, part="receive", volume=order.as_volume, data_id=order.as_data_id)
         await self._discard_partial(made)
         async with archives.made(self._engine, made.volume) as target:
-            await self._must_mark(target, Mark(made.data_id, PARTIAL))
+            await self._must_mark(target, Mark(made.data_id, PARTIAL, made.task))
             say(writer, CopyEvent(event="prepared"))
             work = self._work(order)
             try:
@@ -262,7 +262,7 @@ class VolumeTransfers:
     async def _mark(self, volume: EngineVolume, order: Order, generation: int) -> None:
         if order.part not in ("receive", "import") or generation <= order.generation:
             raise ProtocolError("only what was received gets another mark, and a higher one")
-        await self._must_mark(volume, Mark(order.data_id, generation))
+        await self._must_mark(volume, Mark(order.data_id, generation, order.task))
 
     async def _must_mark(self, volume: EngineVolume, mark: Mark) -> None:
         if not await self._marks.write(volume, mark):

@@ -6,6 +6,7 @@ import math
 from ipaddress import ip_address
 
 from common.errors import InvalidArgument
+from common.model import Task
 from common.model.service import (
     EndpointSpec,
     GenericResource,
@@ -23,7 +24,9 @@ from common.model.service import (
 from common.net.addressing import LOOPBACK6_AS_IPV4
 from common.spec import extensions
 from common.spec.constraints import parse
+from common.spec.slot_volumes import named_mounts, stopped_sources
 from common.spec.task_templates import check_templates
+from common.spec.volumes import snapshot_of
 from manager.api.errors import Unimplemented, invalid
 from manager.api.names import check_dns_name
 from manager.api.services.autoscaling import check_autoscaling
@@ -66,6 +69,7 @@ def check_service(spec: ServiceSpec) -> None:
         check_container(spec.task_template.container_spec)
         check_templates(spec.task_template.container_spec, spec.name, spec.labels)
         check_engine_options(spec)
+        _check_snapshots(spec)
     _check_endpoint(spec.endpoint_spec)
 
 
@@ -93,6 +97,18 @@ def _check_job(job: ReplicatedJob) -> None:
         raise invalid(f"Mode.ReplicatedJob.MaxConcurrent: expected 0 or more, got {job.max_concurrent}")
     if (job.total_completions or 0) < 0:
         raise invalid(f"Mode.ReplicatedJob.TotalCompletions: expected 0 or more, got {job.total_completions}")
+
+
+def _check_snapshots(spec: ServiceSpec) -> None:
+    """Refuse snapshots for which tasks stop where the manager, which makes these, cannot know of which volume."""
+    slot = 0 if spec.mode.is_global else 1
+    sample = Task(spec=spec.task_template, service_name=spec.name, labels=spec.labels, slot=slot)
+    stopping = [mount.source for mount in named_mounts(sample) if snapshot_of(mount) == "stop"]
+    if len(stopping) > len(stopped_sources(sample)):
+        raise invalid(
+            f"swarm.x.snapshot=stop of volume {stopping[0]}: expected a replicated service or job, and a volume's name "
+            "without the node or the task in it; pause and live are possible everywhere"
+        )
 
 
 def _check_no_updates(spec: ServiceSpec) -> None:

@@ -14,7 +14,7 @@ from common.ids import new_id
 from common.model import Transfer, Volume
 from common.model.client import Role
 from common.model.naming import Model
-from common.model.volume import new_lineage, volume_id
+from common.model.volume import volume_id
 from common.wire.volume_copy import VOLUME_NAME
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
@@ -22,7 +22,7 @@ from manager.api.errors import invalid
 from manager.api.lookup import find_node
 from manager.api.router import Route
 from manager.api.volumes.claims import split_reference
-from manager.domain.transfers import check, moved_together
+from manager.domain.transfers import check, lineage_of_copy, moved_together
 from manager.domain.volumes import node_name
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -95,7 +95,7 @@ async def copy_volume(context: Context, call: Call) -> Reply:
             source=source.node_id,
             target=target,
             as_name=(name := _name(wanted.name, source, target, tx)),
-            data_id=_lineage(context, tx.volumes.get(volume_id(target, name))),
+            data_id=lineage_of_copy(tx.volumes.get(volume_id(target, name)), context.rng),
             hold=wanted.hold,
             max_downtime=max(0.0, wanted.max_downtime),
             limit=max(0.0, wanted.limit),
@@ -131,12 +131,6 @@ def _name(wanted: str, source: Volume, target: str, tx: Transaction) -> str:
     if VOLUME_NAME.fullmatch(name) is None:
         raise invalid(f"{name[:200]!r} is not a name that a volume can have")
     return name
-
-
-def _lineage(context: Context, there: Volume | None) -> str:
-    """Return the lineage of a new volume: that of one which a copy has left unfinished, or a new one."""
-    unfinished = there is not None and there.data_id and not there.generation
-    return there.data_id if there is not None and unfinished else new_lineage(context.rng)
 
 
 async def _begin(context: Context, made: Callable[[Transaction], Transfer], *, dry_run: bool) -> Reply:

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from common.errors import AlreadyExists, FailedPrecondition, NotFound
 from common.model.container import ContainerSpec
+from common.wire.volume_copy import Order
 from tests.fakes.pausable_engine import PausableEngine
-from tests.fakes.volume_host import LINEAGE, Host
+from tests.fakes.volume_host import LINEAGE, Host, opened
 from tests.fakes.volumes import mount, service, task
-from worker.interfaces import EngineError, EngineVolume
+from worker.interfaces import Container, EngineError, EngineVolume
 from worker.volumes.holds import Holds
 from worker.volumes.marks import HostMarks
-from worker.volumes.snapshots import TaskSnapshots
+from worker.volumes.snapshots import ORPHAN_SECONDS, TaskSnapshots
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="copies keep owners: they run as root")
 
@@ -127,3 +128,50 @@ async def test_the_room_of_one_in_use_is_given_back(
     monkeypatch.setattr(host, "remove_volume", refuse)
     await snapshots.remove(TASK, spec())
     assert list(host.data(NAME).iterdir()) == []
+
+
+async def test_one_whose_task_is_forgotten_goes_after_an_hour(host: Host, snapshots: TaskSnapshots) -> None:
+    """As after an agent has lost its database; nothing that is not marked as a task's snapshot ever goes."""
+    await snapshots.mounted(TASK, spec())
+    await host.mark(1, "e" * 32, "data.as.somebody.called.it")
+    await snapshots.sweep([TASK.id], 0.0)
+    await snapshots.sweep([], ORPHAN_SECONDS)
+    await snapshots.sweep([TASK.id], ORPHAN_SECONDS + 1)
+    await snapshots.sweep([], ORPHAN_SECONDS + 2)
+    await snapshots.sweep([], 2 * ORPHAN_SECONDS)
+    assert host.data(NAME).exists(), "its task was there, not an hour ago"
+    host.containers = (Container(id="x"),)
+    await snapshots.sweep([], 4 * ORPHAN_SECONDS)
+    assert host.data(NAME).exists(), "a container has it"
+    host.containers = ()
+    await snapshots.sweep([], 5 * ORPHAN_SECONDS)
+    await snapshots.sweep([], 6 * ORPHAN_SECONDS)
+    assert [each.name for each in await host.volumes()] == ["data", "data.as.somebody.called.it"]
+
+
+async def test_one_for_which_tasks_stop_is_the_managers_to_make(host: Host, snapshots: TaskSnapshots) -> None:
+    stopping = replace(spec(), mounts=(mount("data", snapshot="stop"),))
+    with pytest.raises(FailedPrecondition, match="the snapshot of volume data that was made for the task is gone"):
+        await snapshots.mounted(TASK, stopping)
+    order = Order(
+        id="c",
+        part="clone",
+        volume="data",
+        data_id=LINEAGE,
+        generation=1,
+        as_volume=NAME,
+        as_data_id="e" * 32,
+        task=TASK.id,
+    )
+    async with opened(host.transfers.control, order) as control:
+        await control.event("ready")
+        control.tell("last")
+        await control.event("passed")
+        control.tell("mark", 2)
+        await control.event("marked")
+        control.tell("stop")
+    made = await snapshots.mounted(TASK, stopping)
+    assert [each.source for each in made.mounts] == [NAME]
+    marked = await host.marked(NAME)
+    assert marked is not None
+    assert marked.task == TASK.id

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from common.model.container import Mount
-from common.model.service import ServiceSpec
+from common.model.service import Global, GlobalJob, ServiceMode, ServiceSpec
+from manager.api.errors import EngineError
+from manager.api.services.validation import check_service
 from manager.api.volumes.scopes import unscoped
 from tests.fakes.api_client import Client
 from tests.fakes.volumes import mount, service
@@ -35,6 +38,20 @@ def test_several_tasks_with_a_volume_without_scope_are_warned() -> None:
 )
 def test_who_shares_nothing_or_means_it_is_not(wanted: ServiceSpec) -> None:
     assert not unscoped(wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        spec(mount("data-{{.Node.Hostname}}", snapshot="stop")),
+        replace(spec(mount("data", snapshot="stop")), mode=ServiceMode(global_=Global())),
+        replace(spec(mount("data", snapshot="stop")), mode=ServiceMode(global_job=GlobalJob())),
+    ],
+)
+def test_tasks_stop_for_snapshots_of_what_the_manager_knows(wanted: ServiceSpec) -> None:
+    check_service(spec(mount("data-{{.Task.Slot}}", snapshot="stop")))
+    with pytest.raises(EngineError, match=r"swarm\.x\.snapshot=stop of volume data"):
+        check_service(wanted)
 
 
 def test_a_change_that_brings_nothing_new_is_silent() -> None:

@@ -468,7 +468,7 @@ def test_a_mount_may_be_of_a_snapshot() -> None:
     for volumes in ("volumes: {v: {}}", "volumes: {v: {external: true}}"):
         (mount,) = container(long % "pause", volumes).mounts
         assert mount.volume_options.labels["swarm.x.snapshot"] == "pause"
-    with pytest.raises(ComposeError, match="x-swarm-snapshot: expected pause or live; got 'often'"):
+    with pytest.raises(ComposeError, match="x-swarm-snapshot: expected pause, stop or live; got 'often'"):
         container(long % "often", "volumes: {v: {}}")
     with pytest.raises(ComposeError, match=r"swarm\.x\.snapshot is of mounts of volumes that have a name"):
         container("volumes: [{type: bind, source: /v, target: /v, x-swarm-snapshot: live}]", "")

@@ -18,7 +18,7 @@ from common.ids import new_id
 from manager.api import dashboard, files, refused, swarm, system
 from manager.api.access import audit_view, certificates, tokens
 from manager.api.access.acting import ActingStore
-from manager.api.access.audit import Audit, Entry, created_id, object_of
+from manager.api.access.audit import Audit, Entry, created_id, granted, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
@@ -68,6 +68,7 @@ from manager.metrics.facts import Facts, gather
 from manager.metrics.instruments import Instruments
 from manager.metrics.page import Pages
 from manager.metrics.vitals import ReadVitals, Vitals
+from manager.overview.timeline import KEPT
 from manager.overview.usage import Usages
 from manager.store.backend import LeadershipLost, NotLeader, Unknown
 from manager.store.measurements import Measurements
@@ -155,7 +156,7 @@ class Api:
         transfers: TransferProgress | None = None,
         instruments: Instruments | None = None,
         vitals: ReadVitals = Vitals,
-        read_audit: Callable[[str, int], Sequence[object]] = lambda _, __: (),
+        read_audit: Callable[[str, int], Sequence[Entry]] = lambda _, __: (),
         keys: Keys | None = None,
         standing: Standing | None = None,
     ) -> None:
@@ -165,7 +166,7 @@ class Api:
         self._followers: list[asyncio.Task[None]] = []
         self._memory = AnswerMemory()
         self._instruments = instruments or Instruments()
-        observer = Observer(store, clock, self._instruments)
+        observer = Observer(store, clock, self._instruments, lambda: granted(read_audit("", KEPT)))
         self._usages = usages or Usages(store.view)
         self.context = Context(
             store=store,

@@ -33,6 +33,11 @@ def entries_of(change: Change, view: View, now: float, by: str = "") -> Iterator
 # --- tasks ---
 
 
+def is_told(old: Task, new: Task) -> bool:
+    """Whether all that a change of a task says has been told: most are reports that came again."""
+    return old.status.state is new.status.state and old.status.err == new.status.err
+
+
 def _of_task(change: Change, view: View, at: float, _: str) -> Iterator[Entry]:
     old, new = change.old, change.new
     assert isinstance(old, Task | None)

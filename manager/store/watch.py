@@ -42,8 +42,12 @@ class Subscription:
             self._queue.append(change_set)
         self._filled.set()
 
+    def wake(self) -> None:
+        """Let `next` return, though nothing may have changed."""
+        self._filled.set()
+
     async def next(self) -> tuple[ChangeSet, ...]:
-        """Wait for changes and return all that are there.
+        """Wait for changes, or to be woken, and return all that are there.
 
         Raises:
             Lagged: changes were lost; take a snapshot before the next await.

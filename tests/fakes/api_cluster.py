@@ -114,7 +114,12 @@ class ApiCluster:
         self._running = asyncio.Event()
         if not idle:
             self._running.set()
-        self.api = Api(
+        self.api = self.another_api()
+        self._stack = contextlib.AsyncExitStack()
+
+    def another_api(self) -> Api:
+        """Return an API on the same store and audit log, as a manager has one that was started anew."""
+        return Api(
             self.store,
             self.clock,
             self.rng,
@@ -125,7 +130,6 @@ class ApiCluster:
             read_audit=lambda _, limit: [*reversed(self.audited)][:limit],
             leave=self._leave,
         )
-        self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.store)

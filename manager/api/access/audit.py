@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from common.clock import Clock, rfc3339
+from common.clock import Clock, parse_rfc3339, rfc3339
 from common.errors import SwarmError
 from common.model.client import Role
 from common.text.terminal import visible
@@ -27,6 +27,7 @@ from manager.api.errors import describe
 from manager.api.leader.standing import MADE_HEADER
 from manager.api.lookup import find
 from manager.api.router import Match
+from manager.overview.past import Asked
 from manager.store.view import NamedTableView, View
 
 # Hears an answer's status, and the id of what was made, if that is known.
@@ -34,6 +35,7 @@ Note: TypeAlias = Callable[[int, str], None]
 
 _READING = ("GET", "HEAD")
 _REFUSED = (401, 403)
+_GRANTED = range(200, 300)
 _LONGEST = 512
 
 
@@ -75,6 +77,15 @@ class Audit:
             return Relay(lambda exchange: _relay_and_note(reply, exchange, note))
         note(reply.status, created_id(reply))
         return reply
+
+
+def granted(entries: Sequence[Entry]) -> list[Asked]:
+    """Return the requests that changed something, for whoever asks later who did."""
+    return [
+        Asked(parse_rfc3339(each.time), each.name, each.method, each.path, each.object)
+        for each in entries
+        if each.method not in _READING and each.status in _GRANTED
+    ]
 
 
 def object_of(view: View, match: Match) -> str:

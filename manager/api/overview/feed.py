@@ -158,6 +158,7 @@ class Feed:
             refreshed = beaten = self._clock.now()
             while self._topics:
                 now = self._clock.now()
+                self._observer.look()
                 if now - refreshed >= REFRESH_SECONDS:
                     refreshed = now
                     self._observer.counters.refresh()
@@ -176,7 +177,9 @@ class Feed:
         return Moment(counters, self._usages, observer.timeline, self._store.view, now, tuple(nodes), services)
 
     def _tell(self, now: float) -> None:
-        """Tell what has changed since this was done last."""
+        """Tell what has changed since this was done last; nothing until all is counted again."""
+        if not self._observer.counts:
+            return
         moment = self._moment(now)
         moment.counters.touched_nodes.clear()
         self._usages.news.clear()

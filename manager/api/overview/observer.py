@@ -1,81 +1,151 @@
-"""Keeps the overview up with the store: one task, which takes in every change."""
+"""Keeps the overview up with the store: one task, which takes in every change.
+
+The timeline hears of all. Tasks are counted while somebody looks, and for a while after: whoever looks first after
+that waits until all are counted anew, in pieces between which others have their turn.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from common.clock import Clock
 from common.model import StoredObject, Task
 from manager.metrics.instruments import Instruments
 from manager.overview.counters import Counters
-from manager.overview.entries import entries_of
+from manager.overview.entries import entries_of, is_told
+from manager.overview.past import Asked, entries_of_past, in_order, removals, short_since
 from manager.overview.timeline import Timeline
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Records
-from manager.store.watch import Lagged
+from manager.store.watch import Lagged, Subscription
 
 _LOG = logging.getLogger(__name__)
-# Changes that are taken in before others have their turn: a few milliseconds' work.
-CHUNK = 500
+# Objects that are counted, and changes that are taken in, before others have their turn: a millisecond's work or two.
+CHUNK = 100
+# For so long tasks are counted though nobody looks. Whoever looks now and then, as Prometheus does, finds them counted.
+IDLE_SECONDS = 600.0
 
 
 class Observer:
-    """The counters and the timeline. `counters` are whole when `ready` has been awaited, `timeline` always."""
+    """The counters and the timeline. `counters` are whole when `ready` has been awaited, `timeline` always.
 
-    def __init__(self, store: Records, clock: Clock, instruments: Instruments) -> None:
+    `asked` reads who asked for what before this; it is called in a thread, once.
+    """
+
+    def __init__(
+        self,
+        store: Records,
+        clock: Clock,
+        instruments: Instruments,
+        asked: Callable[[], Sequence[Asked]] = lambda: (),
+    ) -> None:
         self._store = store
         self._clock = clock
         self._instruments = instruments
+        self._asked = asked
+        self._changes: Subscription | None = None
         self._whole = asyncio.Event()
+        self._looked_at = -math.inf
         self.counters = Counters(store.view)
         self.timeline = Timeline(clock.now())
 
+    @property
+    def counts(self) -> bool:
+        """Whether `counters` are kept up with the store."""
+        return self._whole.is_set()
+
+    def look(self) -> None:
+        """Have tasks counted from now on, and until nobody has looked for `IDLE_SECONDS`."""
+        self._looked_at = self._clock.now()
+        if not self.counts and self._changes is not None:
+            self._changes.wake()
+
     async def ready(self) -> None:
-        """Wait until all that was there at the start has been counted."""
+        """Look, and wait until all that was there has been counted."""
+        self.look()
         await self._whole.wait()
 
     async def run(self) -> None:
         """Take in changes until cancelled."""
-        with self._store.watch() as changes:
-            await self._start_over()
+        with self._store.watch() as self._changes:
+            self._whole.clear()
+            if not self.timeline.last:
+                await self._remember()
+            self._changes.wake()  # somebody may have looked meanwhile
             while True:
                 try:
-                    for change_set in await changes.next():
-                        await self._take_in(change_set)
+                    change_sets = await self._changes.next()
+                    counting = None if self.counts or not self._is_looked_at() else self._found()
+                    for change_set in change_sets:
+                        await self.take_in(change_set)
                 except Lagged:
                     self._instruments.fell_behind("overview")
                     _LOG.warning("the overview fell behind the changes: counting everything again")
-                    await self._start_over()
+                    self._whole.clear()
+                    counting = self._found() if self._is_looked_at() else None
+                if counting is not None:
+                    await self._count(counting)
+                elif self.counts and not self._is_looked_at():
+                    self._whole.clear()
+                    self.counters = Counters(self._store.view)
 
-    async def _start_over(self) -> None:
-        """Count what there is. What changes meanwhile is heard of afterwards: the values were read in one breath."""
-        self._whole.clear()
+    def _is_looked_at(self) -> bool:
+        return self._clock.now() - self._looked_at <= IDLE_SECONDS
+
+    async def _remember(self) -> None:
+        """Begin the timeline with what is known of the time before."""
         view = self._store.view
-        counters = Counters(view)
-        values: Sequence[StoredObject] = [*view.nodes, *view.services, *view.tasks]
+        values = [*self._found(), *view.networks, *view.secrets, *view.configs]
+        asked = await asyncio.to_thread(self._asked)
+        entries = list(removals(asked, view))
+        for start in range(0, len(values), CHUNK):
+            entries += entries_of_past(values[start : start + CHUNK], view)
+            await asyncio.sleep(0)
+        for number, entry in enumerate(await asyncio.to_thread(in_order, entries, asked), 1):
+            self.timeline.add(entry)
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
+
+    def _found(self) -> Sequence[StoredObject]:
+        """Return what is counted, as it is in this breath: what changes afterwards is heard of."""
+        view = self._store.view
+        return [*view.nodes, *view.services, *view.tasks]
+
+    async def _count(self, values: Sequence[StoredObject]) -> None:
+        counters = Counters(self._store.view)
         for start in range(0, len(values), CHUNK):
             counters.begin(values[start : start + CHUNK])
             await asyncio.sleep(0)
+        for number, tally in enumerate(counters.services.values(), 1):
+            if tally.short_since:
+                tally.short_since = short_since(tally, self._store.view)
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
         self.counters = counters
         self._whole.set()
 
-    async def _take_in(self, change_set: ChangeSet) -> None:
-        now, view = self._clock.now(), self._store.view
+    async def take_in(self, change_set: ChangeSet) -> None:
+        """Tell the timeline of changes, and count them while somebody looks."""
+        now = self._clock.now()
         for number, change in enumerate(change_set.changes, 1):
             try:
-                self.counters.apply(change, now)
-                self._time(change)
-                for entry in entries_of(change, view, now, change_set.by):
-                    self.timeline.add(entry)
+                self._hear(change, now, change_set.by)
             except Exception:  # noqa: BLE001 - a bug with one change must not end the manager; it is logged whole
                 _LOG.exception("the overview is not right about %s: a change of it was not counted", change.current.id)
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
 
-    def _time(self, change: Change) -> None:
-        """Measure how long a task that came to run took for it, by the manager's clock."""
+    def _hear(self, change: Change, now: float, by: str) -> None:
+        if self.counts:
+            self.counters.apply(change, now)
         old, new = change.old, change.new
-        if isinstance(old, Task) and isinstance(new, Task) and new.restart.running_since > old.restart.running_since:
-            self._instruments.task_ran(max(0.0, new.restart.running_since - new.created_at))
+        if isinstance(old, Task) and isinstance(new, Task):
+            if new.restart.running_since > old.restart.running_since:  # by the manager's clock
+                self._instruments.task_ran(max(0.0, new.restart.running_since - new.created_at))
+            if is_told(old, new):
+                return
+        for entry in entries_of(change, self._store.view, now, by):
+            self.timeline.add(entry)

@@ -45,7 +45,7 @@ async def timeline(client: Client, /, reference: str, last: int, topic: str, lay
     """Show what happened: who changed what, which tasks failed where and why, how updates ended.
 
     The newest is last. OBJECT is the name or id of a service, task, node, stack, network, secret or config. The manager
-    remembers the last 5,000 entries since its start.
+    remembers the last 5,000 entries, and of the time before its start what the store and its audit log still tell.
     """
     query = {name: value for name, value in (("object", reference), ("topic", topic)) if value}
     entries = await last_entries(client, query, last)

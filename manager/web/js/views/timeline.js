@@ -50,12 +50,12 @@ export function Happened({ topic = "", object = "", withCommand = false }) {
   return html`${[...days].map(([name, entries]) => html`<section key=${name} class="day" aria-label=${name}><h2>${name}</h2><${Entries} entries=${entries} withDay=${false} /></section>`)}
     ${!page.Entries?.length && html`<p class="empty muted">Nothing has happened yet${object ? " of this name or id" : ""}.</p>`}
     ${page.Next > 0 && html`<p><button type="button" onClick=${more}>Earlier entries</button></p>`}
-    <p class="muted small">Kept in the manager's memory, since ${clock(page.Began)}. ${withCommand && html`<${Command} text=${shell("swarm-manager", "timeline", ...(object ? [object] : []))} />`}</p>`;
+    <p class="muted small">The last 5,000 entries. Of the time before the manager's start (${day(page.Began)}, ${clock(page.Began)}) it has what the store and its audit log still told. ${withCommand && html`<${Command} text=${shell("swarm-manager", "timeline", ...(object ? [object] : []))} />`}</p>`;
 }
 
 /** Put two pages together, of which the second is the older. @param {any} newer @param {any} older */
 function joined(newer, older) {
-  if (!older) return newer;
+  if (!older || older.Began !== newer.Began) return newer; // another manager numbers its entries by itself
   const known = new Set((newer.Entries ?? []).map((/** @type {any} */ entry) => entry.ID));
   const rest = (older.Entries ?? []).filter((/** @type {any} */ entry) => !known.has(entry.ID));
   const all = [...(newer.Entries ?? []), ...rest].sort((a, b) => b.ID - a.ID);

@@ -73,7 +73,8 @@ async def test_a_bug_with_one_change_keeps_no_other_out(
     await cluster.store.update(drain)
     await heard(cluster)
     found = (await client.get("/swarm/timeline?topic=nodes"))["Entries"]
-    assert [entry["Text"] for entry in found] == ["w2 was changed: availability active → drain"]
+    changes = [entry["Text"] for entry in found if entry["Kind"] == "node-changed"]
+    assert changes == ["w2 was changed: availability active → drain"]
     assert "the overview is not right about" in caplog.text
     caplog.clear()
 
@@ -154,8 +155,30 @@ async def test_the_timeline_says_who_changed_what(cluster: ApiCluster, client: C
         ("service-created", "tester"),
     ]
     assert found[0]["Text"] == "shop_api was changed: image api:41 → api:42; environment: LEVEL, PASSWORD"
-    assert [each["ID"] for each in (await client.get("/swarm/timeline?object=shop"))["Entries"]] == [2, 1]
-    assert (await client.get("/swarm/timeline?topic=nodes"))["Entries"] == []
+    of_stack = (await client.get("/swarm/timeline?object=shop"))["Entries"]
+    assert [each["ID"] for each in of_stack] == [each["ID"] for each in found]
+    about_nodes = (await client.get("/swarm/timeline?topic=nodes"))["Entries"]
+    assert {each["Kind"] for each in about_nodes} == {"node-joined"}
+
+
+async def test_a_manager_that_is_started_tells_what_came_before(cluster: ApiCluster, client: Client):
+    service = await client.make("/services/create", SPEC)
+    changed = json.loads(json.dumps(SPEC))
+    changed["TaskTemplate"]["ContainerSpec"].update(Image="api:42")
+    version = await client.version(f"/services/{service}")
+    await client.ask("POST", f"/services/{service}/update?version={version}", changed)
+    await client.make("/secrets/create", {"Name": "key", "Data": "aA=="})
+    assert await client.ask("DELETE", "/secrets/key") == (204, None)
+    await heard(cluster)
+    told = [(each["Kind"], each["Text"], each.get("By")) for each in (await client.get("/swarm/timeline"))["Entries"]]
+    async with cluster.another_api() as api:
+        await api.context.overview.ready()
+        found = (await Client(api).get("/swarm/timeline"))["Entries"]
+    again = [(each["Kind"], each["Text"], each.get("By")) for each in found]
+    assert ("service-changed", "shop_api was changed: image api:41 → api:42", "tester") in again
+    # What was removed is known by the request for that alone, its making no more.
+    assert set(told) - set(again) == {("object-created", "secret key was created", "tester")}
+    assert again[0] == ("object-removed", "secret key was removed", "tester")
 
 
 async def test_a_viewer_sees_neither_names_nor_values(cluster: ApiCluster, client: Client):

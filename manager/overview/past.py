@@ -1,0 +1,163 @@
+"""What the store, and the requests that were audited, still tell of the time before anybody watched. Pure.
+
+A manager that is started has heard of nothing. Objects know when they were made, services what they were before and how
+their last update went, tasks that are kept how they ended: of that the timeline is made anew, so that it does not begin
+with the manager. What was removed since is known by the requests alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from common.model import Node, Service, StoredObject, Task
+from common.model.update import ACTIVE, UpdateState, UpdateStatus
+from manager.orchestrate.reconcile.slots import age
+from manager.overview.counters import ServiceTally
+from manager.overview.entries import entries_of
+from manager.overview.marks import FAILURES
+from manager.overview.rows import PATIENCE
+from manager.overview.timeline import KEPT, Entry, Kind, Named
+from manager.store.changes import Change
+from manager.store.view import View
+
+# A change is stored while its request is answered, which is when it is audited.
+_ANSWERED_SECONDS = 5.0
+_ASKED_FOR = frozenset(
+    {
+        Kind.SERVICE_CREATED,
+        Kind.SERVICE_CHANGED,
+        Kind.UPDATE_STARTED,
+        Kind.ROLLBACK_STARTED,
+        Kind.OBJECT_CREATED,
+    }
+)
+_REMOVED = {
+    "services": ("service", Kind.SERVICE_REMOVED),
+    "networks": ("network", Kind.OBJECT_REMOVED),
+    "secrets": ("secret", Kind.OBJECT_REMOVED),
+    "configs": ("config", Kind.OBJECT_REMOVED),
+    "nodes": ("node", Kind.NODE_REMOVED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was granted `at` an instant (Unix seconds): by whom, and of which object (its id, if known)."""
+
+    at: float
+    by: str
+    method: str
+    path: str
+    object: str
+
+
+def entries_of_past(values: Iterable[StoredObject], view: View) -> Iterator[Entry]:
+    """Yield what objects tell of their past, in no order. Names are looked up in `view`."""
+    for value in values:
+        if isinstance(value, Task):
+            if value.status.state in FAILURES or value.finds_no_node:
+                yield from entries_of(Change(None, value), view, value.updated_at)
+        elif isinstance(value, Service):
+            yield from _of_service(value, view)
+        else:
+            yield from _at(value.created_at, entries_of(Change(None, value), view, value.created_at))
+            if isinstance(value, Node) and value.status.state != "ready":
+                before = msgspec.structs.replace(value, status=msgspec.structs.replace(value.status, state="ready"))
+                yield from entries_of(Change(before, value), view, value.updated_at)
+
+
+def _at(instant: float, entries: Iterable[Entry]) -> Iterator[Entry]:
+    for entry in entries:
+        yield msgspec.structs.replace(entry, at=instant)
+
+
+def _of_service(service: Service, view: View) -> Iterator[Entry]:
+    """Yield its making, each change of its specification that it remembers, and how its last update went."""
+    bare = msgspec.structs.replace(service, update_status=None, autoscale_status=None, pending_delete=False)
+    yield from _at(service.created_at, entries_of(Change(None, bare), view, service.created_at))
+    after = bare
+    for past in service.history:
+        before = msgspec.structs.replace(bare, spec=past.spec)
+        yield from _at(past.replaced_at, entries_of(Change(before, after), view, past.replaced_at))
+        after = before
+    if service.update_status is not None:
+        for at, status in _states(service.update_status, service.updated_at):
+            reached = msgspec.structs.replace(bare, update_status=status)
+            yield from _at(at, entries_of(Change(bare, reached), view, at))
+
+
+def _states(status: UpdateStatus, updated_at: float) -> Iterator[tuple[float, UpdateStatus]]:
+    """Yield the states that an update was in, and since when; of a rollback its beginning is not known."""
+    if status.started_at and status.state not in _ROLLBACKS:
+        yield status.started_at, UpdateStatus(state=UpdateState.UPDATING, started_at=status.started_at)
+    if status.state not in (*ACTIVE, UpdateState.NONE):
+        yield status.completed_at or status.held_at or updated_at, status
+
+
+_ROLLBACKS = (UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_PAUSED, UpdateState.ROLLBACK_COMPLETED)
+
+
+# --- requests ---
+
+
+def removals(asked: Iterable[Asked], view: View) -> Iterator[Entry]:
+    """Yield the entries of objects that were removed by requests, under the names that these gave."""
+    for each in asked:
+        collection, _, name = each.path.rpartition("/")
+        resource = collection.rpartition("/")[2]
+        if each.method != "DELETE" or resource not in _REMOVED or each.object in getattr(view, resource):
+            continue
+        noun, kind = _REMOVED[resource]
+        what = name if resource in ("services", "nodes") else f"{noun} {name}"
+        text = f"{what} was removed from the cluster" if resource == "nodes" else f"{what} was removed"
+        subject = Named(kind=noun, id=each.object, name=name)
+        yield Entry(at=each.at, kind=kind, text=text, object=subject, by=each.by)
+
+
+def in_order(entries: Iterable[Entry], asked: Iterable[Asked]) -> list[Entry]:
+    """Return the entries of a past, the oldest first, at most `KEPT`, with who asked for them.
+
+    A request asked for that change of its object which was stored just before it was answered.
+    """
+    by_object: dict[str, list[Asked]] = {}
+    for each in asked:
+        by_object.setdefault(each.object, []).append(each)
+    kept = sorted(entries, key=lambda entry: entry.at)[-KEPT:]
+    return [_with_name(entry, by_object.get(entry.object.id, ())) for entry in kept]
+
+
+def _with_name(entry: Entry, asked: Iterable[Asked]) -> Entry:
+    if entry.kind not in _ASKED_FOR:
+        return entry
+    answered = [each for each in asked if 0 <= each.at - entry.at <= _ANSWERED_SECONDS and each.method != "DELETE"]
+    first = min(answered, key=lambda each: each.at, default=None)
+    return entry if first is None else msgspec.structs.replace(entry, by=first.by)
+
+
+# --- since when ---
+
+
+def short_since(tally: ServiceTally, view: View) -> float:
+    """Return since when a service lacks tasks that was found to (Unix seconds): since the first slot's last good run.
+
+    Of a slot of which no task is left it is when the service was changed last.
+    """
+    assert tally.service is not None
+    slots = [slot for slot, task in tally.newest.items() if not task.serves]
+    return min((_since(tally.newest[slot], view) for slot in slots), default=tally.service.updated_at)
+
+
+def _since(newest: Task, view: View) -> float:
+    """Return when a slot's last task ended that had run for longer than those do that fail at once."""
+    node_id = "" if newest.slot else newest.node_id
+    earlier = sorted(view.tasks.in_slot(newest.service_id, newest.slot, node_id), key=age, reverse=True)
+    since = newest.created_at
+    for task in earlier:
+        ran_since, ended = task.restart.running_since, task.status.state.terminal
+        if ran_since and task.updated_at - ran_since > PATIENCE:
+            return task.updated_at if ended else since
+        since = min(since, task.created_at)
+    return since

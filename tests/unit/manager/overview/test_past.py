@@ -1,0 +1,142 @@
+"""What the timeline is made of where nobody watched: what objects and requests still tell."""
+
+from common.model import Node, Secret, Service, Task, TaskState, TaskStatus
+from common.model.node import NodeDescription, NodeStatus
+from common.model.secret import SecretSpec
+from common.model.service import PastSpec, Replicated, ServiceMode, ServiceSpec
+from common.model.task import RestartRecord
+from common.model.update import UpdateState, UpdateStatus
+from manager.overview.counters import Counters
+from manager.overview.past import Asked, entries_of_past, in_order, removals, short_since
+from manager.overview.timeline import KEPT, Entry, Kind, Named
+from tests.fakes.world import World, replace, template
+
+SPEC = ServiceSpec(name="web", task_template=template("web:3"), mode=ServiceMode(replicated=Replicated(replicas=2)))
+PAST = tuple(
+    PastSpec(revision=number, spec=replace(SPEC, task_template=template(f"web:{number}")), replaced_at=at)
+    for number, at in ((2, 300.0), (1, 200.0))
+)
+SERVICE = Service(id="s1", spec=SPEC, history=PAST, created_at=100.0, updated_at=420.0)
+NODE = Node(
+    id="n1",
+    description=NodeDescription(hostname="w1"),
+    status=NodeStatus(state="ready"),
+    created_at=10.0,
+    updated_at=50.0,
+)
+
+
+def told(*values: Service | Node | Secret | Task, asked: tuple[Asked, ...] = ()) -> list[tuple[float, str, str]]:
+    world = World()
+    world.put(NODE, SERVICE)
+    entries = [*entries_of_past(values, world.tables), *removals(asked, world.tables)]
+    return [(entry.at, entry.text, entry.by) for entry in in_order(entries, asked)]
+
+
+def test_a_service_tells_its_making_and_its_changes_in_order() -> None:
+    assert told(SERVICE) == [
+        (100.0, "web was created", ""),
+        (200.0, "web was changed: image web:1 → web:2", ""),
+        (300.0, "web was changed: image web:2 → web:3", ""),
+    ]
+
+
+def test_an_update_tells_its_beginning_and_its_end() -> None:
+    ended = UpdateStatus(state=UpdateState.COMPLETED, started_at=300.5, completed_at=320.0)
+    assert told(replace(SERVICE, history=(), update_status=ended))[1:] == [
+        (300.5, "web: update in progress", ""),
+        (320.0, "web: update completed", ""),
+    ]
+    paused = UpdateStatus(state=UpdateState.PAUSED, started_at=300.5)
+    assert told(replace(SERVICE, history=(), update_status=paused))[-1][:2] == (420.0, "web: update paused")
+    rolled = UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, started_at=300.5, completed_at=330.0)
+    assert [each[0] for each in told(replace(SERVICE, history=(), update_status=rolled))] == [100.0, 330.0]
+
+
+def test_tasks_that_ended_badly_or_wait_are_told_alone() -> None:
+    def task(state: TaskState, err: str = "") -> Task:
+        return Task(
+            id=f"t{state}",
+            service_id="s1",
+            service_name="web",
+            slot=1,
+            node_id="n1",
+            status=TaskStatus(state=state, err=err),
+            updated_at=float(state),
+        )
+
+    tasks = [
+        task(TaskState.FAILED, "exit 1"),
+        task(TaskState.RUNNING),
+        task(TaskState.SHUTDOWN),
+        replace(task(TaskState.PENDING, "no suitable node"), node_id=""),
+    ]
+    assert [text for _, text, _ in told(*tasks)] == ["web.1 waits: no suitable node", "web.1 failed on w1: exit 1"]
+
+
+def test_a_node_tells_that_it_joined_and_that_it_is_down() -> None:
+    down = replace(NODE, status=NodeStatus(state="down", message="heartbeat failure"))
+    assert told(NODE) == [(10.0, "w1 joined the cluster", "")]
+    assert told(down)[1:] == [(50.0, "w1 is down: heartbeat failure", "")]
+
+
+def test_requests_say_who_asked_and_what_was_removed() -> None:
+    secret = Secret(id="x1", spec=SecretSpec(name="key", data=b"hunter2"), created_at=500.0, updated_at=500.0)
+    asked = (
+        Asked(600.5, "ann", "DELETE", "/v1.43/services/shop_old", "s9"),
+        Asked(300.2, "bob", "POST", "/services/web/update", "s1"),
+        Asked(290.0, "eve", "POST", "/services/web/update", "s1"),
+        Asked(500.1, "ann", "POST", "/secrets/create", "x1"),
+        Asked(610.0, "ann", "DELETE", "/containers/abc", "abc"),
+        Asked(620.0, "ann", "DELETE", "/services/web", "s1"),
+    )
+    assert told(SERVICE, secret, asked=asked)[2:] == [
+        (300.0, "web was changed: image web:2 → web:3", "bob"),
+        (500.0, "secret key was created", "ann"),
+        (600.5, "shop_old was removed", "ann"),
+    ]
+
+
+def test_no_more_is_kept_than_the_timeline_keeps() -> None:
+    entries = [Entry(at=float(at), kind=Kind.NODE_STATE, text="", object=Named(kind="node")) for at in range(KEPT + 3)]
+    kept = in_order(reversed(entries), ())
+    assert (len(kept), kept[0].at, kept[-1].at) == (KEPT, 3.0, KEPT + 2.0)
+
+
+def attempt(number: int, state: TaskState, created: float, ran: float, ended: float) -> Task:
+    return Task(
+        id=f"t{number}",
+        service_id="s1",
+        service_name="web",
+        slot=1,
+        node_id="n1",
+        created_at=created,
+        updated_at=ended,
+        status=TaskStatus(state=state),
+        desired_state=TaskState.SHUTDOWN if state.terminal else TaskState.RUNNING,
+        restart=RestartRecord(running_since=ran),
+    )
+
+
+def test_a_service_is_short_since_its_last_good_run() -> None:
+    tasks = (
+        attempt(1, TaskState.FAILED, 100.0, 101.0, 1000.0),
+        attempt(2, TaskState.FAILED, 1001.0, 1002.0, 1003.0),
+        attempt(3, TaskState.STARTING, 1010.0, 0.0, 1011.0),
+        replace(attempt(4, TaskState.RUNNING, 100.0, 101.0, 101.0), slot=2),
+    )
+    world = World()
+    world.tables.services.put(SERVICE)
+    for task in tasks:
+        world.tables.tasks.put(task)
+    counters = Counters(world.tables)
+    counters.begin([SERVICE, *tasks])
+    assert counters.services["s1"].short_since
+    assert short_since(counters.services["s1"], world.tables) == 1000.0
+
+
+def test_without_a_task_it_is_short_since_it_was_changed() -> None:
+    world = World()
+    counters = Counters(world.tables)
+    counters.begin([SERVICE])
+    assert short_since(counters.services["s1"], world.tables) == SERVICE.updated_at

@@ -51,7 +51,7 @@ async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
     data, config = await a_cluster(tmp_path)
     monkeypatch.setattr(app, "serve_cluster", no_workers)
     monkeypatch.setattr(app, "serve_api", closing_badly)
-    monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    monkeypatch.setattr(app, "settle_memory", lambda: None)
     left: list[asyncio.Task[None]] = []
 
     def ready() -> None:
@@ -72,7 +72,7 @@ async def test_a_certificate_that_cannot_be_stored_is_renewed_later(
 ) -> None:
     data, config = await a_cluster(tmp_path)
     monkeypatch.setattr(app, "serve_cluster", no_workers)
-    monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    monkeypatch.setattr(app, "settle_memory", lambda: None)
     monkeypatch.setattr(certificate, "RENEW_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(certificate, "renewal_time", lambda *_: 0.0 if tries < 2 else math.inf)
     before, write, tries = ManagerFiles(data.path).node.node.read_bytes(), CredentialFiles.write, 0

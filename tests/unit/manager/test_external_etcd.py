@@ -70,7 +70,7 @@ def flags(pki: Pki, *endpoints: str) -> ExternalFlags:
 @ci.long
 @pytest.mark.timeout(120)
 async def test_managers_share_an_etcd_that_others_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    monkeypatch.setattr(app, "settle_memory", lambda: None)
     pki = Pki(tmp_path)
     async with etcd(tmp_path, pki, "--max-txn-ops=20000") as endpoint:
         with contextlib.ExitStack() as held:

@@ -54,7 +54,7 @@ async def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         keys.load()
         keys.relock(store.view.cluster)
     monkeypatch.setattr(app, "serve_cluster", no_workers)
-    monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    monkeypatch.setattr(app, "settle_memory", lambda: None)
     manager = app.Manager(data, config, lambda: None)
     running = asyncio.create_task(manager.run())
     while not (tmp_path / "s.sock").exists() and not running.done():

@@ -30,7 +30,7 @@ def roots_in(file: Path) -> set[x509.Certificate]:
 
 @pytest.mark.timeout(120)
 async def test_nobody_is_lost_when_the_root_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    monkeypatch.setattr(app, "settle_memory", lambda: None)
     async with RealManagers(tmp_path, 3).running() as cluster, AsyncExitStack() as stack:
         first, second, third = cluster.all
         old = believed(first)[0]

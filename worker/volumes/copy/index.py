@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.volumes.copy.entries import SEPARATOR
+from common.errors import ResourceExhausted
+from worker.volumes.copy.entries import MIB, SEPARATOR
+from worker.volumes.copy.system import room_on
 
 _FORMAT = 1
 _BATCH = 1000
+# Of files with nothing but holes the other side says little, and their rows are large.
+_BATCH_BYTES = 16 * MIB
 _AFTER_SEPARATOR = bytes([SEPARATOR[0] + 1])
 _TABLE = "(path BLOB PRIMARY KEY, key BLOB NOT NULL, record BLOB NOT NULL, blocks BLOB NOT NULL) WITHOUT ROWID"
 _PUT = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
@@ -59,7 +63,9 @@ class Index:
     """An open index. `identity` is what it must have been made for; one that was not is begun anew."""
 
     def __init__(self, file: Path, identity: bytes) -> None:
+        self._file = file
         self._puts: list[Row] = []
+        self._waiting = 0
         self._distrusted: set[bytes] = set()
         try:
             self._database = _open(file)
@@ -75,12 +81,16 @@ class Index:
             self._database.execute("INSERT INTO header VALUES (?)", (identity,))
 
     def close(self) -> None:
-        self.flush()
-        self._database.close()
+        try:
+            self.flush()
+        finally:
+            self._database.close()
 
     def put(self, row: Row) -> None:
+        """Put a file. Raises ResourceExhausted: its disk is full."""
         self._puts.append(row)
-        if len(self._puts) >= _BATCH:
+        self._waiting += sum(map(len, row))
+        if len(self._puts) >= _BATCH or self._waiting >= _BATCH_BYTES:
             self.flush()
 
     def get(self, path: bytes) -> Row | None:
@@ -114,10 +124,13 @@ class Index:
 
     def flush(self) -> None:
         if self._puts or self._distrusted:
+            if room_on(self._file.parent).is_used_up:
+                raise ResourceExhausted(f"there is too little room for the index of the copy, in {self._file}")
             with self._transaction():
                 self._database.executemany(_PUT, self._puts)
                 self._database.executemany(_DISTRUST, [(each,) for each in self._distrusted])
             self._puts.clear()
+            self._waiting = 0
             self._distrusted.clear()
 
     def rows(self) -> Iterator[Row]:
@@ -130,10 +143,21 @@ class Index:
 
     def _pages(self, first: str, following: str) -> Iterator[Row]:
         self.flush()
-        rows = self._database.execute(first).fetchall()
+        rows = self._page(first)
         while rows:
-            yield from map(Row._make, rows)
-            rows = self._database.execute(following, (rows[-1][0],)).fetchall()
+            last = rows[-1].path
+            yield from rows
+            rows = self._page(following, last)
+
+    def _page(self, query: str, *after: bytes) -> list[Row]:
+        """Read a page, which ends early where its rows are large."""
+        rows, size = [], 0
+        with contextlib.closing(self._database.execute(query, after)) as found:
+            for each in map(Row._make, found):
+                rows.append(each)
+                if (size := size + len(each.blocks)) >= _BATCH_BYTES:
+                    break
+        return rows
 
     # --- taking over what the other side has --------------------------------------------------------------------------
 

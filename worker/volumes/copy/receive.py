@@ -57,7 +57,7 @@ from worker.volumes.copy.messages import (
 )
 from worker.volumes.copy.scan import QUIET, Scanner, key_of
 from worker.volumes.copy.stream import Stream
-from worker.volumes.copy.system import be_idle, punch_hole, sync_file_system
+from worker.volumes.copy.system import be_idle, punch_hole, room_on, sync_file_system
 from worker.volumes.copy.target import Target
 from worker.volumes.copy.walk import Found, open_regular, walk
 
@@ -223,10 +223,12 @@ class Receiver:
                 with _refusals(message.path):
                     self._begin(message)
             case Blocks() if self._file is not None:
+                self._check_room()
                 self._written += len(payload)
                 with self._room(self._file.path):
                     self._file.write(self._pool, message.first, payload)
             case Holes() if self._file is not None:
+                self._check_room()
                 with self._room(self._file.path):
                     self._file.make_holes(message.first, message.count)
             case End() if self._file is not None:
@@ -253,10 +255,15 @@ class Receiver:
     def _missing(self) -> int:
         """Return how many bytes the file system has too few for the rest of the pass, as the sender estimated it."""
         room = self._pass.room if self._pass is not None else 0
-        volume = os.statvfs(self._root)
-        return room - self._written - volume.f_bavail * volume.f_frsize
+        return room - self._written - room_on(self._root).bytes
+
+    def _check_room(self) -> None:
+        """Refuse to fill the disk of everyone else here: what a sender has announced is its own word."""
+        if room_on(self._root).is_used_up:
+            raise ResourceExhausted("the target has too little room: the rest of its disk is for others")
 
     def _change_all(self, changes: Changes, payload: bytearray) -> None:
+        self._check_room()
         content, at = memoryview(payload), 0
         for change in changes.items:
             path = parse_path(change.path)

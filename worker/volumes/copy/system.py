@@ -6,6 +6,8 @@ import ctypes
 import errno
 import os
 import platform
+from pathlib import Path
+from typing import NamedTuple
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _FALLOC_KEEP_SIZE = 0x01
@@ -16,6 +18,8 @@ _IOPRIO_IDLE = 3 << 13
 _IOPRIO_DEFAULT = 0
 # Beside a busy program it still gets a tenth of what that does: with 19 a copy from a busy host came to no end.
 _IDLE_NICE = 10
+_KEPT_SHARE, _MOST_KEPT = 20, 1024**3
+_MANY_FILES = 2**63
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION = 0x20080522
@@ -37,6 +41,29 @@ def sync_file_system(folder: int) -> None:
     """Write the file system that an open folder is on to its disk (syncfs). Raises OSError."""
     if _LIBC.syncfs(ctypes.c_int(folder)) != 0:
         _raise("syncfs")
+
+
+class Room(NamedTuple):
+    """Bytes and files that may still be added to a file system; none or fewer: it is as full as it is to be."""
+
+    bytes: int
+    files: int
+
+    @property
+    def is_used_up(self) -> bool:
+        return min(self) <= 0
+
+
+def room_on(place: int | Path) -> Room:
+    """Return what a copy may use of the file system that a path or an open folder is on. Raises OSError.
+
+    A twentieth of it, and a gibibyte at most, is for whoever else writes there: a full disk stops them all. A twentieth
+    of the number of files is left, too, where that is fixed.
+    """
+    found = os.statvfs(place)
+    kept = min(found.f_blocks * found.f_frsize // _KEPT_SHARE, _MOST_KEPT)
+    files = found.f_favail - found.f_files // _KEPT_SHARE if found.f_files else _MANY_FILES
+    return Room(found.f_bavail * found.f_frsize - kept, files)
 
 
 def punch_hole(file: int, start: int, length: int) -> bool:

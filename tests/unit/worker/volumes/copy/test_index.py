@@ -1,10 +1,14 @@
 """What a folder had when it was last looked at, on disk."""
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from common.errors import ResourceExhausted
 from worker.volumes.copy.entries import SEPARATOR
 from worker.volumes.copy.index import Index, Row, TreeDigest
 
@@ -111,3 +115,24 @@ def test_the_digest_is_that_of_paths_and_records_in_order(index: Index) -> None:
     assert index.digest() == whole.digest()
     index.put(row(b"b", record=b"s"))
     assert index.digest() != whole.digest()
+
+
+def test_large_rows_do_not_wait_in_memory(tmp_path: Path, index: Index) -> None:
+    """A file that has nothing but holes has a frame of some bytes, and hundreds of megabytes of digests."""
+    for number in range(3):
+        index.put(Row(b"%d" % number, b"k", b"r", bytes(20 * 1024 * 1024)))
+    with sqlite3.connect(tmp_path / "index") as other:
+        assert other.execute("SELECT count(*) FROM files").fetchone() == (3,)
+    pages: list[str] = []
+    index._database.set_trace_callback(pages.append)
+    assert paths(index) == [b"0", b"1", b"2"]
+    assert len(pages) == 4
+
+
+def test_an_index_does_not_fill_its_disk(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.put(row(b"a"))
+    full = SimpleNamespace(f_frsize=4096, f_blocks=1000, f_bavail=40, f_files=0, f_favail=0)
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    with pytest.raises(ResourceExhausted, match="too little room for the index of the copy"):
+        index.flush()
+    monkeypatch.undo()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from common.aio.first import first_of
 from common.aio.steady import keep_going
-from common.errors import FailedPrecondition, Unavailable
+from common.errors import FailedPrecondition, PermissionDenied, Unavailable
 from common.model.node import Node
 from common.wire.manager_messages import BecomeManager, ManagerJoin, ManagerJoined, ManagerRenew
 from common.wire.messages import RenewReply
@@ -104,6 +104,9 @@ class Admitting:
             ) from None
         finally:
             del self._joining[joined.node_id]
+        node = self._store.view.nodes.get(joined.node_id)
+        if node is None or node.manager_status is None:
+            raise PermissionDenied(f"node {joined.node_id} was demoted or removed while it joined: it gets no keys")
         keyring, root = self._keyring(), next(iter(self._store.view.root_keys))
         return replace(
             joined,

@@ -171,8 +171,9 @@ class ManagerMembership:
         """Write the row: of a worker that becomes a manager its own, of a host that was none a new one."""
         status = ManagerStatus(addr=request.addr)
         known = tx.nodes.get(node_id)
-        if node_id and known is None:
-            raise Unauthenticated(f"node {node_id} was removed from the cluster")
+        if node_id and (known is None or known.spec.role != "manager"):
+            done = "removed" if known is None else "demoted"
+            raise Unauthenticated(f"node {node_id} was {done} before it had become a manager: its ticket has ended")
         if known is not None:
             node = msgspec.structs.replace(
                 known,

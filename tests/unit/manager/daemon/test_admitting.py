@@ -7,13 +7,16 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from common.clock import LoopClock
-from common.errors import FailedPrecondition, Unavailable
+from common.errors import FailedPrecondition, PermissionDenied, Unavailable
 from common.model import Node
-from common.model.node import NodeSpec, NodeStatus
-from common.wire.manager_messages import BecomeManager
+from common.model.node import ManagerStatus, NodeSpec, NodeStatus
+from common.wire.manager_messages import BecomeManager, ManagerJoin
 from manager.daemon.admitting import Admitting
 from manager.dispatch.tickets import TICKET_SECONDS, Tickets
+from manager.domain.managers import without_manager
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from tests.fakes.virtual_loop import run_virtual
@@ -80,3 +83,24 @@ def test_a_worker_that_never_can_is_given_up_at_once() -> None:
     workers = Workers(FailedPrecondition("of a release before this one"), until=math.inf)
     run_virtual(promote_for(workers, 0.5))
     assert workers.given_up == [(0.0, "it cannot become a manager: of a release before this one")]
+
+
+async def test_who_is_demoted_while_it_joins_gets_no_keys() -> None:
+    unused: Any = None
+
+    async def join(_: ManagerJoin, __: str) -> SimpleNamespace:
+        return SimpleNamespace(node_id="w")
+
+    joined = Node(id="w", spec=NodeSpec(role="manager"), manager_status=ManagerStatus(), etcd_addr="192.0.2.7:2380")
+    membership: Any = SimpleNamespace(join=join)
+    of_etcd: Any = SimpleNamespace()
+    known: Any = SimpleNamespace(look=lambda: None)
+    async with Store(MemoryBackend(), LoopClock()) as store:
+        await store.update(lambda tx: tx.put(joined))
+        admitting = Admitting(store, membership, of_etcd, unused, known, unused, "m", unused, unused, unused)
+        joining = asyncio.create_task(admitting.join(unused, "192.0.2.7"))
+        await admitting._news.wait()
+        await store.update(lambda tx: tx.put(without_manager(joined)))
+        admitting._joining["w"].set_result(())  # etcd had taken it as a member just before
+        with pytest.raises(PermissionDenied, match="demoted or removed while it joined: it gets no keys"):
+            await joining

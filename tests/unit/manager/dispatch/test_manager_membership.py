@@ -5,12 +5,13 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from common.clock import SystemClock
-from common.errors import FailedPrecondition
+from common.errors import FailedPrecondition, Unauthenticated
 from common.model import Cluster, Node
 from common.model.cluster import JoinTokens
-from common.model.node import NodeDescription, NodeStatus
+from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.tls import certificate_request, new_key
 from common.wire.manager_messages import ManagerJoin
 from common.wire.messages import PROTOCOL_VERSION
@@ -29,6 +30,7 @@ WORKER = Node(
     description=NodeDescription(hostname="alpha"),
     status=NodeStatus(state="ready", addr="192.0.2.7"),
 )
+PROMOTED = replace(WORKER, spec=NodeSpec(role="manager"))
 
 
 class Door:
@@ -68,10 +70,21 @@ async def door() -> AsyncIterator[Door]:
 
 
 async def test_a_worker_that_was_promoted_keeps_its_row(door: Door) -> None:
-    await door.store.update(lambda tx: tx.put(WORKER))
+    await door.store.update(lambda tx: tx.put(PROMOTED))
     assert await door.join(door.tickets.give("w", door.digest)) == "w"
     (node,) = door.store.view.nodes
     assert (node.agent, node.spec.role) == (True, "manager")
+
+
+@pytest.mark.parametrize("meanwhile", [WORKER, None])
+async def test_a_ticket_ends_with_what_it_was_given_for(door: Door, meanwhile: Node | None) -> None:
+    """Its node was demoted, or removed, before it came: it does not become a manager by what it was sent before."""
+    await door.store.update(lambda tx: tx.put(PROMOTED))
+    ticket = door.tickets.give("w", door.digest)
+    await door.store.update(lambda tx: tx.put(meanwhile) if meanwhile is not None else tx.remove(PROMOTED))
+    with pytest.raises(Unauthenticated, match="node w was (demoted|removed) before it had become a manager"):
+        await door.join(ticket)
+    assert [node.spec.role for node in door.store.view.nodes] == (["worker"] if meanwhile is not None else [])
 
 
 async def test_a_workers_host_is_promoted_not_joined(door: Door) -> None:

@@ -112,6 +112,8 @@ class FakeEngines:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.engines: dict[str, FakeEngine] = {}
+        # What nodes send as their pages of metrics.
+        self.pages: dict[str, bytes] = {}
         # Which nodes say that they hold an image, by its id.
         self.holders: dict[str, set[str]] = {}
         self.brought: list[tuple[str, str]] = []
@@ -147,7 +149,7 @@ class FakeEngines:
     async def metrics(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if node_id not in self.engines:
             raise Unavailable(f"node {node_id} is not connected")
-        return await written(f"# the page of {node_id}\n".encode())
+        return await written(self.pages.get(node_id, f"# the page of {node_id}\n".encode()))
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)

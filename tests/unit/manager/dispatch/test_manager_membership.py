@@ -82,7 +82,7 @@ async def test_a_ticket_ends_with_what_it_was_given_for(door: Door, meanwhile: N
     await door.store.update(lambda tx: tx.put(PROMOTED))
     ticket = door.tickets.give("w", door.digest)
     await door.store.update(lambda tx: tx.put(meanwhile) if meanwhile is not None else tx.remove(PROMOTED))
-    with pytest.raises(Unauthenticated, match="node w was (demoted|removed) before it had become a manager"):
+    with pytest.raises(Unauthenticated, match=r"node w was (demoted|removed) before it had become a manager"):
         await door.join(ticket)
     assert [node.spec.role for node in door.store.view.nodes] == (["worker"] if meanwhile is not None else [])
 

@@ -10,6 +10,10 @@ from common.wire.message import Message
 
 # Of a host with more volumes, the rest is not kept in the store: its own engine still shows them.
 MOST_VOLUMES = 2000
+# And as many bytes of them, as msgpack, which is a kilobyte each: labels and options come from anybody.
+MOST_BYTES = 2 * 1024 * 1024
+# A volume gets one with each move, and comes to no such number by that.
+MOST_GENERATIONS = 2**31
 
 
 class SeenVolume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,7 +44,7 @@ class ReportVolumes(Message):
 class VolumeReport(Message):
     """All named volumes of a host, those of its tasks first; with `more`, the list goes on in the next report.
 
-    `cut`: there are more than `MOST_VOLUMES`, of which nothing is said. Not confirmed.
+    `cut`: there are more than `MOST_VOLUMES` or `MOST_BYTES`, of which nothing is said. Not confirmed.
     """
 
     KIND: ClassVar[int] = 90

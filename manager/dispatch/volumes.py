@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
+from common.wire.admission import fitting, size_of
+from common.wire.volume_messages import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.domain.volume_inventory import Inventory, decide
 from manager.store.transaction import Transaction
 
@@ -15,17 +16,19 @@ class VolumeReports:
     def __init__(self, node_id: str) -> None:
         self._node_id = node_id
         self._seen: list[SeenVolume] = []
+        self._bytes = 0
         self._cut = False
 
     def take(self, report: VolumeReport) -> Inventory | None:
         """Take in a report; return the whole list with its last part."""
-        room = MOST_VOLUMES - len(self._seen)
-        self._seen += report.volumes[:room]
-        self._cut = self._cut or report.cut or len(report.volumes) > room
+        taken = fitting(report.volumes[: MOST_VOLUMES - len(self._seen)], MOST_BYTES - self._bytes)
+        self._seen += taken
+        self._bytes += sum(map(size_of, taken))
+        self._cut = self._cut or report.cut or len(report.volumes) > len(taken)
         if report.more:
             return None
         whole = Inventory(self._node_id, tuple(self._seen), self._cut)
-        self._seen, self._cut = [], False
+        self._seen, self._bytes, self._cut = [], 0, False
         return whole
 
 

@@ -14,6 +14,7 @@ from common.spec import extensions
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import snapshot_of
+from common.wire.volume_messages import MOST_GENERATIONS
 from manager.domain.volume_claims import RETIRED, holds, moves_with_drain
 from manager.domain.volumes import node_name
 from manager.store.view import View
@@ -114,6 +115,8 @@ def _check_source(transfer: Transfer, name: str, view: View) -> Volume:
         raise FailedPrecondition(f"volume {name} on {where} has no mark that identifies its data: does it still exist?")
     if not copy.generation:
         raise FailedPrecondition(f"volume {name} is not whole: what was to make it has not come to its end")
+    if copy.generation >= MOST_GENERATIONS:
+        raise FailedPrecondition(f"volume {name} says that it was moved {copy.generation} times, which cannot be")
     if copy.shared or copy.driver != "local" or copy.options:
         raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: it cannot be copied")
     for other in view.transfers:

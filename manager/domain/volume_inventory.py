@@ -36,7 +36,7 @@ def decide(inventory: Inventory, view: View, now: float) -> Decision:
     seen = {each.name: each for each in inventory.volumes}
     for each in seen.values():
         old = view.volumes.get(volume_id(inventory.node_id, each.name))
-        lost = None if old is not None else _of_removed_node(each, view)
+        lost = None if old is not None else _of_removed_node(inventory.node_id, each, view)
         if lost is not None:
             remove.append(lost)
             put += _moved_claims(lost, inventory.node_id, view)
@@ -83,12 +83,17 @@ def _bound(node_id: str, name: str, view: View) -> Iterator[VolumeClaim]:
             yield replace(claim, bound=True)
 
 
-def _of_removed_node(seen: SeenVolume, view: View) -> Volume | None:
-    """Return the record of the same data on a node that was removed: its host has joined again as another."""
-    if not seen.data_id:
+def _of_removed_node(node_id: str, seen: SeenVolume, view: View) -> Volume | None:
+    """Return the record of the same data on a node that was removed: its host has joined again as another.
+
+    A node that had joined before that was seen last is another host: it may have had the data once, and be lying.
+    """
+    node = view.nodes.get(node_id)
+    if not seen.data_id or node is None:
         return None
     copies: Collection[Volume] = view.volumes.named(seen.name)
-    return next((each for each in copies if each.data_id == seen.data_id and each.node_id not in view.nodes), None)
+    same = (each for each in copies if each.data_id == seen.data_id and each.generation <= seen.generation)
+    return next((each for each in same if each.node_id not in view.nodes and each.updated_at <= node.created_at), None)
 
 
 def _moved_claims(lost: Volume, node_id: str, view: View) -> Iterator[VolumeClaim]:

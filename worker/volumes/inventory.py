@@ -20,7 +20,7 @@ from common.model.volume import TaskVolume, new_lineage
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import is_anonymous
 from common.wire.admission import ENTRIES_BYTES, fitting, size_of
-from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
+from common.wire.volume_messages import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from worker.interfaces import Engine, EngineVolume, Mark, Marks
 from worker.volumes import sizes
 from worker.volumes.marks import folder_of
@@ -212,10 +212,10 @@ def _seen(volume: EngineVolume, mark: Mark | None, size: int) -> SeenVolume:
 
 def _reports(seen: tuple[SeenVolume, ...]) -> list[VolumeReport]:
     """Part a list into messages."""
-    left, parts = seen[:MOST_VOLUMES], []
+    left, parts = fitting(seen[:MOST_VOLUMES], MOST_BYTES), []
+    cut = len(seen) > len(left)
     while taken := fitting(left, ENTRIES_BYTES):
         parts.append(taken)
         left = left[len(taken) :]
-    cut = len(seen) > MOST_VOLUMES
     parts = parts or [()]
     return [VolumeReport(volumes=part, more=part is not parts[-1], cut=cut) for part in parts]

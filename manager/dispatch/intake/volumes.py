@@ -6,7 +6,7 @@ import re
 
 from common.spec.volumes import is_anonymous
 from common.text.terminal import quote
-from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
+from common.wire.volume_messages import MOST_GENERATIONS, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.dispatch.intake.form import Form, Hearing, Implausible, Rule, entries
 from manager.dispatch.intake.scalars import FLAG, choice, labels, whole, word
 
@@ -34,7 +34,7 @@ SEEN = Form(
     needed=("name", "data_id", "generation"),
     name=Rule("a volume's name, not one that an engine made up", _name),
     data_id=Rule("32 hexadecimal digits", _data_id),
-    generation=whole(0, 2**31, "0 to 2³¹"),
+    generation=whole(0, MOST_GENERATIONS, "0 to 2³¹"),
     driver=word(255),
     scope=choice("", "local", "global"),
     options=labels(_MOST_LABELS, _LONGEST_LABEL),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from common.errors import FailedPrecondition
 from common.model import Node, Service, StoredObject, Task, TaskState, Transfer, VolumeClaim
 from common.model.service import Placement
+from common.wire.volume_messages import MOST_GENERATIONS
 from manager.domain.transfers import check, commit, ended_moves, is_stopped, moved_together, stays_behind, users
 from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Nowhere, Only, places
@@ -65,6 +66,7 @@ def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClai
         ((), "volume data on a has no mark that identifies its data: does it still exist?"),
         ((copy("a", "data", missing_since=5.0),), "volume data on a has no mark"),
         ((copy("a", "data", options={"type": "tmpfs"}),), "it cannot be copied"),
+        ((copy("a", "data", generation=MOST_GENERATIONS),), "was moved 2147483648 times, which cannot be"),
         ((copy("a", "data"), copy("b", "data", "e" * 32)), "node b has another volume data: remove it first"),
         ((copy("a", "data"), able("b", state="down")), "node b is not ready, or its worker is too old"),
         ((copy("a", "data"), node("b")), "node b is not ready, or its worker is too old"),

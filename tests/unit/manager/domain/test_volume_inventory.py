@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from common.model import StoredObject
-from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
+from common.wire.admission import size_of
+from common.wire.volume_messages import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory, decide
 from manager.store.transaction import Tables
@@ -83,6 +88,28 @@ def test_a_host_that_has_joined_again_brings_its_data() -> None:
     hear(view := world(copy("removed", "data", ONE), claim("db.1", "data", "removed")), seen())
     assert [each.node_id for each in view.volume_claims] == ["a"]
     assert [each.node_id for each in view.volumes] == ["a"]
+
+
+@pytest.mark.parametrize("lost", [{"generation": 2}, {"updated_at": 1.0}])
+def test_a_node_does_not_take_over_what_it_had_once(lost: dict[str, Any]) -> None:
+    """The data was moved from it to another node, which was removed since. So it knows the lineage."""
+    view = world(copy("removed", "data", ONE, **lost), claim("db.1", "data", "removed"))
+    hear(view, seen())
+    assert [each.node_id for each in view.volume_claims] == ["removed"]
+
+
+def test_a_list_has_so_many_bytes_at_most() -> None:
+    reports = VolumeReports("a")
+    large = tuple(seen(f"v{n}", labels={f"l{m}": "x" * 1000 for m in range(30)}) for n in range(100))
+    for _ in range(3):
+        assert reports.take(VolumeReport(volumes=large, more=True)) is None
+    found = reports.take(VolumeReport(volumes=(seen("last"),)))
+    assert found is not None
+    assert MOST_BYTES - 100_000 < sum(map(size_of, found.volumes)) <= MOST_BYTES
+    assert found.cut
+    again = reports.take(VolumeReport(volumes=(seen("last"),)))
+    assert again is not None
+    assert (len(again.volumes), again.cut) == (1, False)
 
 
 def test_a_list_ends_with_its_last_part_and_is_bounded() -> None:

@@ -16,10 +16,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from common.aio.rate_limit import Rate, TokenBucket
 from common.errors import ProtocolError, Unavailable, of_code
 
 CONTROL, DATA = "volume-control", "volume-data"
@@ -27,6 +28,11 @@ MAX_LINE = 64 * 1024
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 ID = re.compile(r"[a-z0-9]{1,64}")
 PIECE = 1 << 16
+# Reports of one half: it tells of its progress twice a second.
+_REPORTS = Rate(burst=100, per_second=20)
+# Beyond what any copy comes to; numbers are passed on to clients.
+_Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
+_Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -76,13 +82,13 @@ class CopyEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     event: str
-    done: int = 0
-    left: int = 0
-    seconds: float = 0.0
+    done: _Bytes = 0
+    left: _Bytes = 0
+    seconds: _Seconds = 0.0
     next: str = ""
-    rest: float = 0.0
+    rest: _Seconds = 0.0
     digest: str = ""
-    held: float = 0.0
+    held: _Seconds = 0.0
     code: str = ""
     message: str = ""
 
@@ -91,12 +97,13 @@ _EVENT = msgspec.json.Decoder(CopyEvent)
 
 
 class CopyControl:
-    """The manager's end of a control stream."""
+    """The manager's end of a control stream. A worker that reports without end is read slowly."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._rest = b""
+        self._allowed = TokenBucket(_REPORTS, asyncio.get_running_loop().time())
 
     def tell(self, command: CopyCommand) -> None:
         self._writer.write(msgspec.json.encode(command) + b"\n")
@@ -120,6 +127,8 @@ class CopyControl:
                 raise Unavailable("a worker, or the way to it, is gone")
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
+        if pause := self._allowed.spend(1.0, asyncio.get_running_loop().time()):
+            await asyncio.sleep(pause)
         try:
             event = _EVENT.decode(line)
         except (msgspec.MsgspecError, ValueError) as error:

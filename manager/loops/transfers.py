@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -34,12 +36,40 @@ RETRY_SECONDS = 5.0
 LAST_SECONDS = 60.0
 # How long tasks may take to stop, beyond what a worker gives them.
 STOP_SECONDS = 180.0
-# Moves at once: more would make each slower.
-MOST_MOVES = 2
+# Moves at once: more would make each slower. And of one node, so that one that hangs holds up its own alone.
+MOST_MOVES = 4
+MOST_OF_NODE = 2
 # Records of moves that have ended.
 KEPT = 50
 
 _log = logging.getLogger("manager.loops.transfers")
+
+
+class Turns:
+    """Lets a move begin when neither all nodes together nor one of its own have too many under way."""
+
+    def __init__(self) -> None:
+        self._moves = 0
+        self._of_node: Counter[str] = Counter()
+        self._news = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def take(self, nodes: Collection[str]) -> AsyncIterator[None]:
+        """Wait for the turn of a move between these nodes; it is under way during the block."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._are_free(nodes))
+            self._moves += 1
+            self._of_node.update(nodes)
+        try:
+            yield
+        finally:
+            self._moves -= 1
+            self._of_node.subtract(nodes)
+            async with self._news:
+                self._news.notify_all()
+
+    def _are_free(self, nodes: Collection[str]) -> bool:
+        return self._moves < MOST_MOVES and all(self._of_node[each] < MOST_OF_NODE for each in nodes)
 
 
 @dataclass(slots=True)
@@ -51,7 +81,7 @@ class Transfers:
     open_stream: OpenStream
     progress: TransferProgress
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_MOVES))
+    _turns: Turns = field(default_factory=Turns)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -73,7 +103,7 @@ class Transfers:
     async def _move(self, transfer: Transfer) -> None:
         self.progress.gauges[transfer.id] = Gauge()
         try:
-            async with self._slots:
+            async with self._turns.take({transfer.source, transfer.target}):
                 await self._try_often(transfer)
         except SwarmError as error:
             await self._fail(transfer, error.message)

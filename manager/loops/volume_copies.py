@@ -20,6 +20,8 @@ OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 
 # When one half fails, the other may say why within this time.
 WORD_SECONDS = 2.0
+# A sender makes five passes at most before it says that the last one is due, whatever is left.
+MOST_PASSES = 20
 
 
 @contextlib.asynccontextmanager
@@ -63,13 +65,19 @@ class Copy:
     receiver: CopyControl | None
 
     async def settle(self, gauge: Gauge) -> float:
-        """Make passes until the last one is due; return the seconds that it will take, as estimated."""
-        while True:
+        """Make passes until the last one is due; return the seconds that it will take, as estimated.
+
+        Raises:
+            FailedPrecondition: the sender makes one after the other.
+
+        """
+        for _ in range(MOST_PASSES):
             self.sender.tell(CopyCommand(do="pass"))
             passed = await self._passed(gauge)
             gauge.passes += 1
             if passed.next != "pass":
                 return passed.rest
+        raise FailedPrecondition(f"the copy of volume {self.name} does not come to an end: {MOST_PASSES} passes")
 
     async def finish(self, gauge: Gauge, *, hold: bool = False) -> float:
         """Make the last pass, and mark what has come as the newest; return the seconds that programs were paused.

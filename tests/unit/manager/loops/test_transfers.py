@@ -6,21 +6,23 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from common.clock import SystemClock
-from common.errors import Unavailable
+from common.errors import ProtocolError, Unavailable
 from common.model import Cluster, Node, StoredObject, Task, TaskState, Transfer
 from common.model.cluster import ClusterSpec
-from common.wire.volume_copy import CONTROL, CopyCommand, CopyEvent, Order
+from common.wire.volume_copy import CONTROL, CopyCommand, CopyControl, CopyEvent, Order
 from manager.domain.transfer_progress import TransferProgress
 from manager.loops import transfers
 from manager.loops.transfers import Transfers
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
+from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.volumes import claim, copy, running, service
 from tests.unit.manager.schedule.worlds import node
 
@@ -292,6 +294,73 @@ async def test_what_a_worker_says_is_a_strangers_word() -> None:
         await until(store, lambda: phase(store) == "failed")
         assert error(store).isprintable()
         assert len(error(store)) <= 1000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"event":"progress","done":%d}' % 10**30,
+        b'{"event":"progress","left":-1}',
+        b'{"event":"progress","seconds":1e300}',
+        b'{"event":"passed","rest":-1.0}',
+        b'{"event":"passed","next":"last","held":1e13}',
+    ],
+)
+async def test_no_number_of_a_worker_spoils_what_others_are_told(line: bytes) -> None:
+    """What a gauge has is in the answer of a route, beside all other moves."""
+    ours, its = socket.socketpair()
+    with its:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        its.sendall(line + b"\n")
+        with contextlib.closing(writer), pytest.raises(ProtocolError, match="malformed report of a copy"):
+            await CopyControl(reader, writer).event()
+
+
+def test_a_worker_that_reports_without_end_is_read_slowly() -> None:
+    async def read() -> float:
+        reader, nobody = asyncio.StreamReader(), Mock(asyncio.StreamWriter)
+        control = CopyControl(reader, nobody)
+        reader.feed_data(b'{"event":"x"}\n' * 1000)
+        for _ in range(1000):
+            await control.event()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(read()) > 30
+
+
+async def test_a_sender_that_comes_to_no_end_is_given_up() -> None:
+    workers = Workers()
+    workers.says["send"] = lambda _: [CopyEvent(event="passed", next="pass")]
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert "does not come to an end" in error(store)
+
+
+async def test_a_node_that_hangs_holds_up_its_own_moves_alone() -> None:
+    workers = Workers()
+    hangs = asyncio.Semaphore(0)
+
+    async def open_stream(node_id: str, target: str) -> transfers.Ends:
+        if node_id == "evil":
+            hangs.release()
+            await asyncio.Event().wait()
+        return await workers.open(node_id, target)
+
+    evil = [copy("evil", f"v{number}") for number in range(5)]
+    moves = [Transfer(id=f"m{number}", volumes=(f"v{number}",), source="evil", target="b") for number in range(5)]
+    async with Store(MemoryBackend(), SystemClock()) as store:
+        job = asyncio.create_task(Transfers(store, SystemClock(), open_stream, TransferProgress()).run())
+        await put(store, able("evil"), *map(able, "abcd"), *evil, *moves)
+        for _ in range(transfers.MOST_OF_NODE):
+            await hangs.acquire()
+        await put(store, copy("c", "data"), replace(MOVE, source="c", target="d"))
+        await until(store, lambda: phase(store) == "done")
+        assert hangs.locked(), "no more than two of its moves have begun"
+        await put(store, replace(moves[0], phase="failed"))
+        await asyncio.wait_for(hangs.acquire(), 20)
+        job.cancel()
+        await asyncio.wait({job})
 
 
 NEW = "e" * 32

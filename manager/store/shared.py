@@ -118,7 +118,10 @@ class SharedStore(Store):
             raise
 
     def moved(self) -> Coroutine[Any, Any, object]:
-        """Wait until something is heard of the leader, or leadership ends here, after this call."""
+        """Wait until the leadership changes or ends here, after this call; where nobody leads, until anything is heard.
+
+        A leader that shows only that it lives wakes nobody: who waits for its silence looks at `moved_at`.
+        """
         return self._moved.wait()
 
     async def lead(self, record: LeaderRecord) -> bool:
@@ -128,10 +131,10 @@ class SharedStore(Store):
             Unavailable: the storage did not answer; follow on, and claim again.
 
         """
-        judged = self._moved
+        judged = self._record, self._moved_at
         async with self._using:
             # While it waited for what was being loaded, another manager may have had the epoch that it claims.
-            if self._moved is not judged or not await self._shared.claim(record):
+            if (self._record, self._moved_at) != judged or not await self._shared.claim(record):
                 return False
             if self._following is not None:
                 self._following.cancel()
@@ -169,6 +172,7 @@ class SharedStore(Store):
         if not self._closed:
             self._follow()
         self._note(self._record)
+        self._leadership_moved()
 
     async def _hand_over(self) -> None:
         """Say that there is no leader."""
@@ -255,9 +259,14 @@ class SharedStore(Store):
         self._publish([ChangeSet(index, tuple(changes), by)] if changes else [])
 
     def _note(self, record: LeaderRecord | None) -> None:
-        """Note that the leader lives, and wake who waits for that."""
+        """Note that the leader lives, and wake who waits for what is new in that."""
+        lives_on = record == self._record and record is not None and not record.vacant
         self._record = record
         self._moved_at = self._elapsed()
+        if not lives_on:
+            self._leadership_moved()
+
+    def _leadership_moved(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from typing import Any, Generic, TypeAlias, TypeVar, get_args
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -54,30 +54,47 @@ _UNIQUE_NAMES = {
 }
 
 
+V = TypeVar("V")
+
+
+class _TableOf(Generic[V]):
+    """The table of one kind, which is made when it is first looked at: most transactions look at few of them."""
+
+    def __init__(self, kind: type[StoredObject]) -> None:
+        self._kind = kind
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tables: Tables, _: type) -> V:
+        table: V = tables.of(self._kind)
+        tables.__dict__[self._name] = table  # found there from now on
+        return table
+
+
 class Tables:
     """All tables of one state. With `below`, a private copy-on-write layer on top of another."""
 
+    services = _TableOf[ServiceTableView](Service)
+    nodes = _TableOf[NodeTableView](Node)
+    networks = _TableOf[NamedTableView[Network]](Network)
+    attachments = _TableOf[AttachmentTableView](NetworkAttachment)
+    secrets = _TableOf[NamedTableView[Secret]](Secret)
+    configs = _TableOf[NamedTableView[Config]](Config)
+    image_names = _TableOf[ImageNameTableView](ImageName)
+    client_certificates = _TableOf[NamedTableView[ClientCertificate]](ClientCertificate)
+    dashboard_tokens = _TableOf[NamedTableView[DashboardToken]](DashboardToken)
+    registry_logins = _TableOf[TableView[RegistryLogin]](RegistryLogin)
+    root_keys = _TableOf[TableView[RootKey]](RootKey)
+    clusters = _TableOf[NamedTableView[Cluster]](Cluster)
+    tasks = _TableOf[TaskTableView](Task)
+    volumes = _TableOf[VolumeTableView](Volume)
+    volume_claims = _TableOf[VolumeClaimTableView](VolumeClaim)
+    transfers = _TableOf[NamedTableView[Transfer]](Transfer)
+
     def __init__(self, below: Tables | None = None) -> None:
-        self._by_type: dict[type[StoredObject], Any] = {
-            kind: Table(indexes_of(kind)) if below is None else Overlay(below.of(kind), indexes_of(kind))
-            for kind in get_args(StoredObject)
-        }
-        self.services: ServiceTableView = self._by_type[Service]
-        self.nodes: NodeTableView = self._by_type[Node]
-        self.networks: NamedTableView[Network] = self._by_type[Network]
-        self.attachments: AttachmentTableView = self._by_type[NetworkAttachment]
-        self.secrets: NamedTableView[Secret] = self._by_type[Secret]
-        self.configs: NamedTableView[Config] = self._by_type[Config]
-        self.image_names: ImageNameTableView = self._by_type[ImageName]
-        self.client_certificates: NamedTableView[ClientCertificate] = self._by_type[ClientCertificate]
-        self.dashboard_tokens: NamedTableView[DashboardToken] = self._by_type[DashboardToken]
-        self.registry_logins: TableView[RegistryLogin] = self._by_type[RegistryLogin]
-        self.root_keys: TableView[RootKey] = self._by_type[RootKey]
-        self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
-        self.tasks: TaskTableView = self._by_type[Task]
-        self.volumes: VolumeTableView = self._by_type[Volume]
-        self.volume_claims: VolumeClaimTableView = self._by_type[VolumeClaim]
-        self.transfers: NamedTableView[Transfer] = self._by_type[Transfer]
+        self._below = below
+        self._by_type: dict[type[StoredObject], Any] = {}
         self.index: int = 0 if below is None else below.index
 
     @property
@@ -89,7 +106,11 @@ class Tables:
 
     def of(self, kind: type[StoredObject]) -> Any:
         """Return the table of a kind of object, for code that handles all kinds alike."""
-        return self._by_type[kind]
+        table = self._by_type.get(kind)
+        if table is None:
+            indexes, below = indexes_of(kind), self._below
+            table = self._by_type[kind] = Table(indexes) if below is None else Overlay(below.of(kind), indexes)
+        return table
 
     def merge(self) -> None:
         """Move this layer's changes into the one below; its index is the caller's to set."""
@@ -103,12 +124,12 @@ class Transaction(Tables):
     def __init__(self, below: Tables, now: float) -> None:
         super().__init__(below)
         self.now = now
-        self._below = below
         self._touched: dict[tuple[type[StoredObject], str], StoredObject | None] = {}
 
     @property
     def next_index(self) -> int:
         """The version index that everything changed here will carry."""
+        assert self._below is not None, "a transaction is on top of a state"
         return self._below.index + 1
 
     def put(self, value: StoredObject) -> None:

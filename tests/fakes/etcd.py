@@ -60,6 +60,10 @@ class FakeMember:
     cut: bool = False
     paused: bool = False
 
+    @property
+    def working(self) -> bool:
+        return self.up and not self.cut and not self.paused
+
 
 class FakeEtcd:
     """The cluster. `applied` hears of each transaction that changed something, in order, before anybody else does."""
@@ -102,8 +106,9 @@ class FakeEtcd:
 
     def decides(self, member: FakeMember) -> bool:
         """Whether a member can have something decided just now: it is one of a majority that has a leader."""
-        working = [each for each in self.members.values() if each.up and not each.cut and not each.paused]
-        return member in working and len(working) * 2 > len(self.members) and not self.electing
+        if self.electing or not member.working:
+            return False
+        return sum(each.working for each in self.members.values()) * 2 > len(self.members)
 
     def tell(self) -> None:
         """Wake all who wait for something to change."""
@@ -191,6 +196,8 @@ class FakeEtcd:
             NoAnswer: it cannot, for too long, or is gone.
 
         """
+        if self.decides(member):
+            return
         try:
             async with asyncio.timeout(UNDECIDED_SECONDS):
                 while not self.decides(member):
@@ -272,6 +279,8 @@ class FakeClient:
             NoAnswer: it does not, for too long, or is gone.
 
         """
+        if self._etcd.decides(self._member):
+            return
         try:
             async with asyncio.timeout(WATCH_SECONDS):
                 while not self._etcd.decides(self._member):

@@ -98,6 +98,23 @@ async def test_who_has_not_followed_all_cannot_claim(managers: Managers) -> None
     assert names(two) == ["web", "db"]
 
 
+async def test_a_commit_wakes_nobody_who_waits_for_another_leader(managers: Managers) -> None:
+    one, two, three = managers
+    await one.lead(record("one", 1))
+    await one.update(put("web"))
+    await two.reached(1)
+    moved, heard = asyncio.create_task(two.moved()), two.moved_at
+    await one.update(put("db"))
+    await two.reached(2)
+    await one.update(put("cache"))  # had the first one woken anybody, that would be done by now
+    await two.reached(3)
+    assert two.moved_at > heard
+    assert not moved.done()
+    await three.reached(3)
+    await three.lead(record("three", 2))
+    await moved
+
+
 async def test_a_deposed_leader_stores_nothing_and_follows(managers: Managers) -> None:
     one, two, _ = managers
     await one.lead(record("one", 1))

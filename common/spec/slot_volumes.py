@@ -6,7 +6,7 @@ The manager places tasks by these names, and the worker mounts what they name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -21,10 +21,14 @@ from common.spec.volumes import scope_of, snapshot_of, with_slot
 
 @dataclass(frozen=True, slots=True)
 class SlotVolume:
-    """A named volume of a task whose data is one node's. `scope` is empty, `slot` or `one` (docs/volumes.md)."""
+    """A named volume of a task whose data is one node's. `scope` is empty, `slot` or `one` (docs/volumes.md).
+
+    `target` is the first path where the container has it.
+    """
 
     name: str
     scope: str = ""
+    target: str = field(default="", compare=False)
 
 
 def named_mounts(task: Task) -> Iterator[Mount]:
@@ -54,7 +58,7 @@ def slot_volumes(task: Task) -> tuple[SlotVolume, ...]:
         mine = scope not in ("node", "shared") and not snapshot_of(mount)
         name = _name(mount.source, task) if mine else ""
         if name:
-            found.append(SlotVolume(with_slot(name, scope, task.slot), scope))
+            found.append(SlotVolume(with_slot(name, scope, task.slot), scope, mount.target))
     return tuple(found)
 
 

@@ -13,8 +13,9 @@ from common.model import Network, Task, TaskState
 from common.model.client import Role
 from common.model.service import TaskSpec
 from common.model.task import TaskStatus
+from common.model.volume import volume_id
 from common.net.addressing import prefix_of, with_ipv4
-from common.spec.slot_volumes import slot_volumes
+from common.spec.slot_volumes import SlotVolume, slot_volumes
 from manager.api.call import Answer, Call, Filters, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
@@ -144,8 +145,13 @@ def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
         result["GenericResources"] = [render(resource) for resource in task.generic_resources]
     if task.job_iteration is not None:
         result["JobIteration"] = render(task.job_iteration)
-    result["Volumes"] = None
+    result["Volumes"] = [_volume(task, each) for each in slot_volumes(task) if task.node_id] or None
     return result
+
+
+def _volume(task: Task, volume: SlotVolume) -> dict[str, str]:
+    """Render a volume that a task has on its node; its id is that of the node's copy."""
+    return {"ID": volume_id(task.node_id, volume.name), "Source": volume.name, "Target": volume.target}
 
 
 def _waits_for_data(task: Task, view: View) -> str:

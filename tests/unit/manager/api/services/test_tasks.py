@@ -16,6 +16,7 @@ from manager.cli.service.task_rows import back_off
 from manager.store.transaction import Tables, Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
+from tests.fakes.volumes import mount, running, service, task
 
 NOON = 1_700_049_600.0
 
@@ -171,3 +172,15 @@ async def test_bad_task_requests(client: Client, path: str, status: int, words: 
     answered, message = await client.error("GET", path)
     assert message.startswith(words)
     assert answered == status
+
+
+def test_a_placed_task_names_its_volumes() -> None:
+    """As Docker's clients read those of a task: the copy on its node, what it is called, and where it is mounted."""
+    db = service("db", "data", mount("files", "slot"), mount("cached", snapshot="pause"))
+    found = shown(running(db, "n", slot=2))
+    assert found["Volumes"] == [
+        {"ID": "n/data", "Source": "data", "Target": "/data"},
+        {"ID": "n/files.2", "Source": "files.2", "Target": "/files"},
+    ]
+    assert shown(task(db))["Volumes"] is None
+    assert shown(running(service("web"), "n"))["Volumes"] is None

@@ -125,7 +125,9 @@ def choose_target(source: Node, group: tuple[str, ...], load: ClusterLoad, view:
 
 
 def _tasks(source: Node, group: tuple[str, ...], view: View) -> Iterator[Task]:
+    """Yield the tasks with this data as their next ones will be: a change of constraints alone replaces none."""
     slots = {(claim.service, claim.slot) for name in group for claim in claims_on(source.id, name, view)}
     for task in view.tasks.on_node(source.id):
         if task.live and (task.service_name, task.slot) in slots:
-            yield task
+            service = view.services.get(task.service_id)
+            yield replace(task, spec=service.spec.task_template) if service is not None else task

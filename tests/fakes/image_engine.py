@@ -26,6 +26,7 @@ class Stored:
     created: int = 1
     used: bool = False
     labels: dict[str, str] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
 
     def entry(self) -> dict[str, Any]:
         return {
@@ -144,7 +145,7 @@ class ImageEngine:
             "Created": "2026-01-31T12:00:00Z",
             "Os": "linux",
             "Architecture": "amd64",
-            "Config": {"Labels": image.labels},
+            "Config": {"Labels": image.labels, "Volumes": {path: {} for path in image.volumes} or None},
         }
         return web.json_response({**image.entry(), **more})
 

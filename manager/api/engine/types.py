@@ -320,6 +320,7 @@ class ContainerInspect(TypedDict, total=False):
 
 class ImageConfig(TypedDict, total=False):
     Labels: Labels
+    Volumes: dict[str, Any] | None
 
 
 class ImageInspect(TypedDict, total=False):

@@ -13,7 +13,7 @@ from common.errors import Unavailable
 from common.model import Node
 from common.text.image_names import is_id, with_tag
 from manager.api.context import Context
-from manager.api.engine.proxy import EngineReply, ask
+from manager.api.engine.proxy import ASK_SECONDS, EngineReply, ask
 from manager.api.engine.types import Image, ImageInspect
 from manager.api.errors import EngineError, invalid
 from manager.api.services.container_validation import is_image
@@ -25,14 +25,16 @@ def image_path(name: str, what: str = "") -> str:
     return f"{path}/{what}" if what else path
 
 
-async def image_on(context: Context, node_id: str, reference: str) -> ImageInspect | None:
+async def image_on(
+    context: Context, node_id: str, reference: str, *, seconds: float = ASK_SECONDS
+) -> ImageInspect | None:
     """Return what a node's engine has by a reference of any kind; None if nothing.
 
     Raises:
-        Unavailable: the node cannot be reached, or its answer is not one of an engine.
+        Unavailable: the node cannot be reached, its answer is not one of an engine, or does not come in time.
 
     """
-    reply = await ask(context, node_id, "GET", image_path(reference, "json"))
+    reply = await ask(context, node_id, "GET", image_path(reference, "json"), seconds=seconds)
     if reply.status == HTTPStatus.NOT_FOUND:
         return None
     image = _add_owner(reply).read(ImageInspect)

@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-from common.errors import OutOfSequence
+from common.errors import OutOfSequence, SwarmError
 from common.ids import new_id
 from common.model import RegistryLogin, Service
 from common.model.client import Role
@@ -22,8 +22,8 @@ from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.http.json_list import json_list
 from manager.api.http.warnings import warning
-from manager.api.images.find import describe, holders
-from manager.api.images.own import parse_own
+from manager.api.images.find import LOOK_SECONDS, describe, holders
+from manager.api.images.own import image_on, parse_own
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
 from manager.api.router import Place, Route
@@ -31,7 +31,7 @@ from manager.api.services.autoscaling import autoscaling_view
 from manager.api.services.names import resolve_networks
 from manager.api.services.validation import check_service
 from manager.api.services.view import service_view, status_view
-from manager.api.volumes.scopes import unscoped
+from manager.api.volumes.scopes import unmounted, unscoped
 from manager.api.volumes.stay import staying
 from manager.domain import hostnames
 from manager.domain.defaults import fill_defaults
@@ -256,12 +256,30 @@ def pin_image(view: View, spec: ServiceSpec) -> ServiceSpec:
 
 
 async def warnings_of(context: Context, spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str, ...]:
-    """Warn of an image of the cluster's own that no connected node holds; one that was named `before` is not news."""
-    image_id = pinned_digest(_image(spec))
+    """Warn of what is wrong with an image, as far as nodes have it; with one that was named `before` nothing is news.
+
+    That is one of the cluster's own that no connected node holds, and one with volumes that the service does not mount.
+    """
+    image = _image(spec)
+    image_id = pinned_digest(image)
     name = of_the_cluster(context.store.view, image_id) if image_id else None
-    if name is None or (before is not None and _image(before) == _image(spec)) or await holders(context, image_id):
+    if not image or (before is not None and _image(before) == image):
         return ()
+    if name is None:
+        return await _unmounted(context, spec, context.identity.node_id, image)
+    if nodes := await holders(context, image_id):
+        return await _unmounted(context, spec, nodes[0], image_id)
     return (f"{name.id} is {describe(name)}, which no connected node has: no task can run until a node has it",)
+
+
+async def _unmounted(context: Context, spec: ServiceSpec, node_id: str, reference: str) -> tuple[str, ...]:
+    """Warn of the volumes that an image declares and the service does not mount, if a node has the image."""
+    try:
+        found = await image_on(context, node_id, reference, seconds=LOOK_SECONDS)
+    except SwarmError:  # a warning that cannot be had is no reason to refuse
+        return ()
+    config = found.get("Config") if found is not None else None
+    return unmounted(spec, (config or {}).get("Volumes") or {})
 
 
 def _image(spec: ServiceSpec) -> str:

@@ -5,9 +5,11 @@ This is a path that the engine has not; its command line makes a stack object by
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Generic
 
 import msgspec
@@ -85,8 +87,8 @@ async def deploy_stack(context: Context, call: Call) -> Reply:
         done = context.store.try_out(deployment.apply)
     else:
         done = await context.store.update(deployment.apply)
-    unheld = [text for each in deployment.services for text in await warnings_of(context, each.spec)]
-    return Answer(value={"Done": done, "Warnings": (*deployment.warnings, *unheld) or None})
+    found = await asyncio.gather(*(warnings_of(context, each.spec) for each in deployment.services))
+    return Answer(value={"Done": done, "Warnings": (*deployment.warnings, *chain.from_iterable(found)) or None})
 
 
 def _check_labels(stack: str, order: StackOrder) -> None:

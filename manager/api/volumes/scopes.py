@@ -1,9 +1,13 @@
-"""Services that share volumes by accident: several tasks, and nobody has said whose data it is."""
+"""Services that have volumes by accident: shared by several tasks, or made anew for each, and nobody has said so."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
 from common.model.service import ServiceSpec
 from common.spec.volumes import SCOPE_LABEL, scope_of, snapshot_of
+from common.text.terminal import printable
 
 
 def unscoped(spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str, ...]:
@@ -13,6 +17,19 @@ def unscoped(spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str,
         f"volume {name} is another one on each node, and tasks on one node share it: say what is meant with the label "
         f"{SCOPE_LABEL} of the volume, which is slot, one, node or shared"
         for name in sorted(names)
+    )
+
+
+def unmounted(spec: ServiceSpec, declared: Iterable[str]) -> tuple[str, ...]:
+    """Warn of paths that an image declares as volumes (`declared`), and the service mounts nothing on."""
+    container = spec.task_template.container_spec
+    mounts = container.mounts if container is not None else ()
+    mounted = {PurePosixPath(mount.target) for mount in mounts}
+    return tuple(
+        f"the image keeps data in {printable(path, 200)}, where nothing is mounted: each task has a new, empty volume "
+        "there; mount a named volume to keep what is in it"
+        for path in sorted(declared)
+        if PurePosixPath(path) not in mounted
     )
 
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from common.model import Node, StoredObject, Task, TaskState, Transfer
 from common.model.node import NodeSpec
+from common.model.service import Placement
 from manager.orchestrate.reconcile import services
 from manager.schedule.evacuation import RETRY_SECONDS, concerned_nodes, decide, drained_nodes
 from manager.store.changes import Change, Decision
@@ -93,3 +94,11 @@ def test_what_may_be_news_wakes_it() -> None:
         assert list(concerned_nodes(Change(old=None, new=value), view)) == ["a"]
     for value in (able("a"), replace(ended, phase="copying"), RUNNING):
         assert not list(concerned_nodes(Change(old=None, new=value), view))
+
+
+def test_constraints_that_were_removed_meanwhile_keep_nothing() -> None:
+    """The task was made with them, and is not replaced for their sake."""
+    there = replace(RUNNING, spec=replace(RUNNING.spec, placement=Placement(constraints=("node.id==a",))))
+    (move,) = decided(world(there)).put
+    assert isinstance(move, Transfer)
+    assert (move.phase, move.target) == ("copying", "b")

@@ -240,6 +240,29 @@ async def test_a_service_of_an_unheld_image_is_created_with_a_warning(
         assert (status, answer["Warnings"]) == (200, None), "it is no news"
 
 
+@pytest.mark.parametrize("registry", [False, True])
+async def test_what_an_image_keeps_where_nothing_is_mounted_is_warned_of(
+    client: Client, cluster: ApiCluster, engines: ImageEngines, *, registry: bool
+) -> None:
+    """Of an image of the cluster's own a node that holds it is asked, else this manager's own host, and only once."""
+    engines.own.put(ONE, "db:1").volumes = ("/data",)
+    if not registry:
+        await give(cluster, "db:1", ONE)
+    container: dict[str, object] = {"Image": "db:1"}
+    _, answer = await client.ask(
+        "POST", "/services/create", {"Name": "a", "TaskTemplate": {"ContainerSpec": container}}
+    )
+    assert "the image keeps data in /data, where nothing is mounted" in answer["Warnings"][0]
+    found = await client.get("/services/a")
+    path = f"/services/a/update?version={found['Version']['Index']}"
+    assert (await client.ask("POST", path, found["Spec"]))[1]["Warnings"] is None, "it is no news"
+    container["Mounts"] = [{"Type": "volume", "Source": "kept", "Target": "/data"}]
+    _, answer = await client.ask(
+        "POST", "/services/create", {"Name": "b", "TaskTemplate": {"ContainerSpec": container}}
+    )
+    assert answer["Warnings"] is None
+
+
 async def test_a_single_nodes_name_is_none_for_services(client: Client, engines: ImageEngines) -> None:
     engines.one.put(ONE, "web:1")
     spec = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "w1.node/web:1"}}}

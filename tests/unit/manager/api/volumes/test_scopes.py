@@ -9,7 +9,7 @@ from common.model.container import Mount
 from common.model.service import Global, GlobalJob, ServiceMode, ServiceSpec
 from manager.api.errors import EngineError
 from manager.api.services.validation import check_service
-from manager.api.volumes.scopes import unscoped
+from manager.api.volumes.scopes import unmounted, unscoped
 from tests.fakes.api_client import Client
 from tests.fakes.volumes import mount, service
 
@@ -69,3 +69,12 @@ async def test_the_warning_comes_with_the_services_id(client: Client) -> None:
     }
     _, made = await client.ask("POST", "/services/create", body)
     assert "swarm.x.scope of the volume" in made["Warnings"][0]
+
+
+def test_an_images_volumes_that_nothing_is_mounted_on_are_named() -> None:
+    wanted = spec("data", mount("files"))
+    assert not unmounted(wanted, ["/data", "/files/"])
+    (warned,) = unmounted(wanted, ["/data", "/data/inner"])
+    assert warned.startswith("the image keeps data in /data/inner, where nothing is mounted")
+    (shown,) = unmounted(wanted, ["/a\x1b[2J"])
+    assert "\x1b" not in shown

@@ -37,7 +37,7 @@ from worker.host.description import HostDescription
 from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
 from worker.intake.refusals import Refusals
-from worker.interfaces import Engine, Marks, Memory, Networks, Snapshots, TaskFiles
+from worker.interfaces import Engine, Marks, Memory, Networks, Snapshots, TaskFiles, VolumeKeeper
 from worker.link.reporter import Reporter
 from worker.metrics.host_meter import HostMeter, read_host
 from worker.metrics.host_meter import Read as ReadHost
@@ -77,6 +77,7 @@ class Agent:
         read_host: ReadHost = read_host,
         marks: Marks | None = None,
         snapshots: Snapshots | None = None,
+        keeper: VolumeKeeper | None = None,
         measure: MeasureFolder | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -102,6 +103,7 @@ class Agent:
             materials=Materials(),
             volumes=self.volumes,
             snapshots=snapshots,
+            keeper=keeper,
         )
         self._refusals = Refusals()
         self._host = HostDescription(
@@ -143,6 +145,8 @@ class Agent:
                 group.create_task(self._host.run())
                 if self.volumes is not None:
                     group.create_task(self.volumes.run())
+                if self._context.keeper is not None:
+                    group.create_task(self._context.keeper.run())
                 if self._context.snapshots is not None:
                     group.create_task(self._context.snapshots.run(lambda: self._set.tasks))
         finally:

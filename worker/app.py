@@ -35,6 +35,7 @@ from worker.net.dataplane import choose_networks
 from worker.tasks.supervisor import live
 from worker.tasks.tmpfs import TmpfsFiles
 from worker.volumes.holds import Holds
+from worker.volumes.kept import KeptVolumes
 from worker.volumes.marks import HostMarks
 from worker.volumes.sizes import allocated
 from worker.volumes.snapshots import TaskSnapshots
@@ -131,6 +132,7 @@ class _Daemon:
             fetch=fetcher.fetch,
             marks=marks,
             measure=allocated,
+            keeper=KeptVolumes(engine, marks, self._clock, self._rng),
             snapshots=TaskSnapshots(engine, marks, holds, self._data_dir.copies, self._rng),
         )
         dialler = TlsDialler(

@@ -78,6 +78,7 @@ class Container:
     reserved_cpus, reserved_memory: what a plain container reserves (billionths of a core, bytes); not in lists.
     name: without the slash; hostname: its own name for itself.
     resolv_conf: the engine's file for it, on the host; mounts: where something is mounted.
+    anonymous_volumes: by name.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Container:
     agent: str = ""
     reserved_cpus: int = 0
     reserved_memory: int = 0
+    anonymous_volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,11 @@ class Engine(Protocol):
     async def signal(self, container_id: str, name: str) -> None:
         """Send a signal, by its name, to the first process of a container."""
 
-    async def remove(self, container: str) -> None:
-        """Remove a container, by id or name, with its anonymous volumes; one that does not exist is not an error."""
+    async def remove(self, container: str, *, volumes: bool = True) -> None:
+        """Remove a container, by id or name; one that does not exist is not an error.
+
+        volumes: its anonymous volumes, too.
+        """
 
     async def inspect(self, container: str) -> Container | None: ...
 
@@ -367,12 +372,15 @@ class Networks(Protocol):
 class Mark:
     """Whose data is in a volume: its lineage and generation, as `common.model.Volume` has them.
 
-    `task`: it is a snapshot that was made for the task with this id.
+    `task`: it is a snapshot that was made for the task with this id. `kept_of`: it is anonymous, and kept for the slot
+    that is called so, from `kept_since` on (Unix seconds).
     """
 
     data_id: str
     generation: int
     task: str = field(default="", compare=False)
+    kept_of: str = field(default="", compare=False)
+    kept_since: float = field(default=0.0, compare=False)
 
 
 class Marks(Protocol):
@@ -416,6 +424,19 @@ class Snapshots(Protocol):
 
     async def run(self, tasks: Callable[[], Collection[str]]) -> None:
         """Remove what has no task any more, until cancelled; `tasks` returns the ids of those of this host."""
+
+
+class VolumeKeeper(Protocol):
+    """Keeps anonymous volumes of containers that go."""
+
+    async def keep(self, owner: str, container: Container) -> bool:
+        """Keep those of a container that is to be removed; `owner` is what its slot is called.
+
+        Returns whether the container is to be removed without its volumes. Raises SwarmError: nobody knows.
+        """
+
+    async def run(self) -> None:
+        """Remove what need not be kept any longer, until cancelled."""
 
 
 class Memory(Protocol):

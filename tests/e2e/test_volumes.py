@@ -214,6 +214,33 @@ async def test_a_task_goes_on_with_what_was_restored(swarm: Cluster, tmp_path: P
     assert await starts(swarm) == before + 1
 
 
+@long
+async def test_anonymous_volumes_of_a_slot_stay_until_its_next_ones(swarm: Cluster) -> None:
+    """As after a typing error in a path: a service that was scaled to 0 for a moment has not lost what was in it."""
+    create = ("service", "create", "-d", "--no-resolve-image", "--name", "typo", "--constraint", "node.hostname==h2")
+    write = ("sh", "-c", "echo kept > /data/word; exec sleep 100000")
+    await swarm.swarm(*create, "--stop-grace-period", "1s", "--mount", "target=/data", "busybox:lab", *write)
+    before: list[str] = []
+
+    async def left() -> list[str]:
+        listed = (await holder(swarm).docker("volume", "ls", "-q", "--filter", "dangling=true")).split()
+        return [name for name in listed if len(name) == 64]
+
+    async def another_is_left() -> bool:
+        found = await left()
+        return len(found) == 1 and found != before
+
+    for _ in range(2):
+        await swarm.running("typo", 1)
+        await swarm.swarm("service", "scale", "-d", "typo=0")
+        await swarm.until(another_is_left, 60, pause=0.2)
+        before = await left()
+        (there,) = json.loads(await holder(swarm).docker("volume", "inspect", *before))
+        assert (Path(there["Mountpoint"]) / "word").read_text() == "kept\n"
+        await swarm.swarm("service", "scale", "-d", "typo=1")
+    await swarm.swarm("service", "rm", "typo")
+
+
 async def test_no_prune_and_no_removal_takes_it(swarm: Cluster) -> None:
     await swarm.swarm("service", "scale", "-d", f"{NAME}=0")
     await swarm.tasks_when(NAME, lambda tasks: not tasks)

@@ -82,6 +82,8 @@ class FakeEngine:
         self.on_load: Callable[[bytes], str] | None = None
         self.details: dict[str, Image] = {}
         self.used_images: set[str] = set()
+        # Containers that were removed without their volumes.
+        self.kept_volumes: tuple[str, ...] = ()
         self._latency = latency
         self._pull_seconds = pull_seconds
         self._boxes: dict[str, _Box] = {}
@@ -243,8 +245,9 @@ class FakeEngine:
         self.signals.append((box.name, name))
         self._tell(box, "kill", signal={"SIGTERM": 15, "SIGINT": 2, "SIGQUIT": 3}.get(name, 0))
 
-    async def remove(self, container: str) -> None:
+    async def remove(self, container: str, *, volumes: bool = True) -> None:
         await self._call("remove")
+        self.kept_volumes += () if volumes else (container,)
         for box in list(self._boxes.values()):
             if container in (box.seen.id, box.name):
                 self._destroy(box)

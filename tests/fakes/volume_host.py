@@ -48,7 +48,7 @@ class Host:
     async def mounting(self, volume: str) -> tuple[Container, ...]:
         return self.containers if self.data(volume).exists() else ()
 
-    async def remove(self, container: str) -> None:
+    async def remove(self, container: str, *, volumes: bool = True) -> None:
         self.containers = tuple(each for each in self.containers if each.id != container)
 
     async def remove_volume(self, name: str) -> None:

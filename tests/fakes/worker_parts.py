@@ -173,3 +173,18 @@ def _as_stored(found: AssignmentSet, tasks: Mapping[str, Task]) -> AssignmentSet
         endpoints=found.endpoints,
         peers=found.peers,
     )
+
+
+class FakeKeeper:
+    """Keeps anonymous volumes where `keeps`; `asked` has whose, and of which containers."""
+
+    def __init__(self) -> None:
+        self.keeps = False
+        self.asked: list[tuple[str, str]] = []
+
+    async def keep(self, owner: str, container: Container) -> bool:
+        self.asked.append((owner, container.id))
+        return self.keeps
+
+    async def run(self) -> None:
+        """There is nothing to remove."""

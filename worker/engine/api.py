@@ -9,6 +9,7 @@ from typing import Any
 
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
+from common.spec.volumes import is_anonymous
 from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL, amount_of_label
 from worker.interfaces import (
     JSON,
@@ -98,6 +99,7 @@ def read_container(answer: Mapping[str, Any]) -> Container:
         agent=labels.get(LABEL_AGENT, ""),
         reserved_cpus=amount_of_label(labels, CPUS_LABEL),
         reserved_memory=amount_of_label(labels, MEMORY_LABEL) or memory,
+        anonymous_volumes=_anonymous_volumes(answer),
     )
 
 
@@ -109,7 +111,13 @@ def read_summary(entry: Mapping[str, Any]) -> Container:
         phase=_phase(entry["State"]),
         addresses={},
         agent=(entry.get("Labels") or {}).get(LABEL_AGENT, ""),
+        anonymous_volumes=_anonymous_volumes(entry),
     )
+
+
+def _anonymous_volumes(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    volumes = (mount.get("Name") or "" for mount in answer.get("Mounts") or () if mount.get("Type") == "volume")
+    return tuple(filter(is_anonymous, volumes))
 
 
 def read_usage(stats: Mapping[str, Any]) -> ContainerUsage:

@@ -128,9 +128,9 @@ class DockerEngine:
             limit = aiohttp.ClientTimeout(total=CALL_SECONDS)
             await self._docker.containers.container(engine_name(container_id)).kill(signal=name, timeout=limit)
 
-    async def remove(self, container: str) -> None:
+    async def remove(self, container: str, *, volumes: bool = True) -> None:
         limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
-        call = self._docker.containers.container(engine_name(container)).delete(force=True, v=True, timeout=limit)
+        call = self._docker.containers.container(engine_name(container)).delete(force=True, v=volumes, timeout=limit)
         with self._hanging.changes.one():
             await self._unless_absent(call, "remove the container", SLOW_CALL_SECONDS)
 

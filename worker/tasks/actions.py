@@ -229,7 +229,7 @@ class Actions:
             self._watch.discarding = True
             try:
                 with run.patiently("removing"):
-                    await run.context.engine.remove(container.id if container else run.task.name)
+                    await run.context.remove_container(run.task, container)
             finally:
                 self._watch.discarding = False
         await run.context.remove_snapshots(run.task)

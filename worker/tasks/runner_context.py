@@ -25,6 +25,7 @@ from worker.interfaces import (
     TaskFile,
     TaskFiles,
     VolumeGuard,
+    VolumeKeeper,
 )
 from worker.tasks.plan import container_spec
 from worker.tasks.plan.files import Materials, task_files
@@ -51,6 +52,7 @@ class RunnerContext:
     materials: Materials
     volumes: VolumeGuard | None = None
     snapshots: Snapshots | None = None
+    keeper: VolumeKeeper | None = None
 
     async def check_volumes(self, task: Task) -> None:
         """Look whether the task finds its data here; errors as `VolumeGuard.check`."""
@@ -65,6 +67,15 @@ class RunnerContext:
         """Remove a task's snapshots, as `Snapshots.remove`."""
         if self.snapshots is not None and has_snapshots(task):
             await self.snapshots.remove(task, self.expanded(task))
+
+    async def remove_container(self, task: Task, container: Container | None) -> None:
+        """Remove a task's container; its anonymous volumes are kept for a while, where that can be."""
+        if container is None:
+            await self.engine.remove(task.name)
+            return
+        owner = f"{task.service_name}.{task.slot or self.node_id}"
+        kept = self.keeper is not None and await self.keeper.keep(owner, container)
+        await self.engine.remove(container.id, volumes=not kept)
 
     def note_volumes(self) -> None:
         """Take note that the engine may have made volumes."""

@@ -27,6 +27,8 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lineage: str
     generation: int
     task: str = ""
+    kept_of: str = ""
+    kept_since: float = 0.0
 
 
 _DECODER = msgspec.json.Decoder(_Content)
@@ -62,14 +64,22 @@ def _read(volume: EngineVolume) -> Mark | None:
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         _log.warning("the mark of volume %s cannot be read: %s", volume.name, error)
         return None
-    return Mark(content.lineage, content.generation, content.task)
+    return Mark(content.lineage, content.generation, content.task, content.kept_of, content.kept_since)
 
 
 def _write(volume: EngineVolume, mark: Mark) -> bool:
     folder = folder_of(volume)
     if folder is None:
         return False
-    content = msgspec.json.encode(_Content(lineage=mark.data_id, generation=mark.generation, task=mark.task))
+    content = msgspec.json.encode(
+        _Content(
+            lineage=mark.data_id,
+            generation=mark.generation,
+            task=mark.task,
+            kept_of=mark.kept_of,
+            kept_since=mark.kept_since,
+        )
+    )
     new = folder / f".{MARK_FILE}.new"
     try:
         with new.open("wb") as file:

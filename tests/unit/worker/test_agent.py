@@ -157,8 +157,8 @@ async def test_a_removal_reported_before_its_answer_is_not_inspected():
     w = world()
     remove = w.engine.remove
 
-    async def removed(container: str) -> None:
-        await remove(container)
+    async def removed(container: str, *, volumes: bool = True) -> None:
+        await remove(container, volumes=volumes)
         await asyncio.sleep(0.01)
 
     w.engine.remove = removed
@@ -171,6 +171,22 @@ async def test_a_removal_reported_before_its_answer_is_not_inspected():
         await asyncio.sleep(1)
         assert w.state() is S.SHUTDOWN
         assert w.engine.calls["inspect"] == before
+
+
+@virtual
+async def test_a_container_goes_without_its_volumes_where_they_are_kept() -> None:
+    for keeps in (False, True):
+        w = world()
+        w.keeper.keeps = keeps
+        async with w.running():
+            await w.assign(make_task())
+            await asyncio.sleep(1)
+            box = w.engine.box("t1").id
+            await w.change(want(make_task(), S.REMOVE))
+            await asyncio.sleep(1)
+        assert not w.engine.names
+        assert w.keeper.asked == [("web.1", box)]
+        assert w.engine.kept_volumes == ((box,) if keeps else ())
 
 
 @virtual
@@ -628,9 +644,9 @@ def holding(w, name: str) -> asyncio.Event:
     """Have the engine's calls of this name hang until the event that is returned is set."""
     call, free = getattr(w.engine, name), asyncio.Event()
 
-    async def hanging(*arguments: Any) -> Any:
+    async def hanging(*arguments: Any, **more: Any) -> Any:
         await free.wait()
-        return await call(*arguments)
+        return await call(*arguments, **more)
 
     setattr(w.engine, name, hanging)
     return free

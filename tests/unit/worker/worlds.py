@@ -14,7 +14,7 @@ from common.model.service import RestartPolicy, TaskSpec
 from common.model.task import Task, TaskState, TaskStatus
 from common.wire.messages import Assignments
 from tests.fakes.engine import FakeEngine, Program
-from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_host
+from tests.fakes.worker_parts import FakeFiles, FakeKeeper, FakeMemory, FakeNetworks, idle_host
 from worker.agent import Agent
 
 NODE = "node1"
@@ -50,6 +50,7 @@ class World:
     memory: FakeMemory = field(default_factory=FakeMemory)
     clock: LoopClock = field(default_factory=LoopClock)
     seen: dict[str, list[TaskStatus]] = field(default_factory=dict)
+    keeper: FakeKeeper = field(default_factory=FakeKeeper)
     number: int = 0
     agent: Agent = None  # type: ignore[assignment]
 
@@ -65,6 +66,7 @@ class World:
             clock=self.clock,
             version="test",
             read_host=idle_host,
+            keeper=self.keeper,
             news=asyncio.Event(),
         )
         reading = asyncio.create_task(self._read(self.agent))

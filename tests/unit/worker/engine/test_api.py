@@ -90,6 +90,17 @@ def test_a_running_container():
     )
 
 
+def test_which_of_a_containers_volumes_nobody_has_named() -> None:
+    mounts = [
+        {"Type": "volume", "Name": "0123456789abcdef" * 4, "Destination": "/a"},
+        {"Type": "volume", "Name": "data", "Destination": "/b"},
+        {"Type": "bind", "Source": "/x", "Destination": "/c"},
+    ]
+    read = engine_api.read_container({**inspected(), "Mounts": mounts})
+    listed = engine_api.read_summary({"Id": "abc", "State": "exited", "Mounts": mounts})
+    assert read.anonymous_volumes == listed.anonymous_volumes == ("0123456789abcdef" * 4,)
+
+
 @pytest.mark.parametrize(
     ("status", "phase"),
     [

@@ -6,12 +6,13 @@ pair of byte streams. Each half is a child process, so that what a volume does t
     python -m worker.volumes.copy send FOLDER --work DIRECTORY [--peer R,W] [--control R,W] [--owner-base UID]
                                               [--limit BYTES_A_SECOND] [--max-downtime SECONDS] [--keep-priority]
     python -m worker.volumes.copy receive FOLDER --work DIRECTORY [--peer R,W] [--control R,W] [--owner-base UID]
-                                              [--keep-priority]
+                                              [--like FOLDER] [--keep-priority]
 
 --peer           descriptors to read from and write to the other half; one number for a socket; 0,1 unless told
 --control        descriptors to read commands from and write reports to, 3,4 unless told
 --work           a folder of this half alone, outside of FOLDER, for its index. Kept for a copy to be resumed, removed
                  by the parent afterwards
+--like           a folder on the same file system: the receiver's files begin as shares of its blocks (`share.py`)
 --max-downtime   what the last pass may take; `next` is `give-up` where that is not to be expected
 --keep-priority  otherwise both are idle, for processor and disk, until the last pass
 --owner-base     what the engine adds to the owners of its containers (`userns-remap`); 0 unless told

@@ -22,6 +22,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--owner-base", type=int, default=0, help="what the engine adds to owners")
     parser.add_argument("--limit", type=float, default=0, help="bytes a second")
     parser.add_argument("--max-downtime", type=float, default=None, help="seconds that the last pass may take")
+    parser.add_argument("--like", default="", help="folder on this host whose files a receiver's may share blocks with")
     parser.add_argument("--keep-priority", action="store_true", help="do not be idle until the last pass")
     given = parser.parse_args(argv)
     options = Options(
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
         limit=given.limit,
         max_downtime=given.max_downtime,
         is_idle=not given.keep_priority,
+        like=given.like,
     )
     return _PARTS[given.part](options)
 

@@ -92,12 +92,13 @@ async def copying_here(
 ) -> AsyncIterator[CopyProcess]:
     """Start both halves of a copy within this host, and run the block with the sender, which tells of both.
 
-    work: the folder for both indexes. options: further ones of the sender's command line.
+    work: the folder for both indexes. options: further ones of the sender's command line. Where the file system can,
+    files of the target share their blocks with the source's.
     """
     sends, receives = socket.socketpair()
     with sends:  # until the sender has it
         async with (
-            copying("receive", target, receives, work=work / "receive"),
+            copying("receive", target, receives, work=work / "receive", options=("--like", str(source))),
             copying("send", source, sends, work=work / "send", options=options) as sender,
         ):
             yield sender

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from worker.volumes.copy.passes import Pass, Work, next_step, seconds_for
 from worker.volumes.copy.receive import Receiver
 from worker.volumes.copy.scan import identity
 from worker.volumes.copy.send import Sender, Survey, Tally
+from worker.volumes.copy.share import share_files
 from worker.volumes.copy.stream import Stopped as StoppedAsTold
 from worker.volumes.copy.stream import Stream
 from worker.volumes.copy.system import be_idle, keep_capabilities, sync_file_system
@@ -55,6 +56,7 @@ class Options:
     limit: float = 0
     max_downtime: float | None = None
     is_idle: bool = True
+    like: str = ""
 
 
 def send(options: Options) -> int:
@@ -84,11 +86,8 @@ def _run(options: Options, part: Callable[[Options, int, Reporter], None]) -> in
     if options.is_idle:
         be_idle(True)
     try:
-        try:
-            root = open_root(options.folder)
-        except OSError as error:
-            raise InvalidArgument(f"{options.folder} cannot be copied: {error.strerror}") from error
-        part(options, root, reporter)
+        with _opened(options.folder) as root:
+            part(options, root, reporter)
     except StoppedAsTold:
         reporter.report(Stopped())
         return STOPPED
@@ -100,6 +99,18 @@ def _run(options: Options, part: Callable[[Options, int, Reporter], None]) -> in
         return FAILED
     reporter.report(Stopped())
     return STOPPED
+
+
+@contextlib.contextmanager
+def _opened(folder: str) -> Iterator[int]:
+    try:
+        root = open_root(folder)
+    except OSError as error:
+        raise InvalidArgument(f"{folder} cannot be copied: {error.strerror}") from error
+    try:
+        yield root
+    finally:
+        os.close(root)
 
 
 def _open_index(options: Options, root: int) -> Index:
@@ -159,6 +170,9 @@ def _read_archive(options: Options, root: int, reporter: Reporter) -> None:
 def _receive(options: Options, root: int, reporter: Reporter) -> None:
     _start(lambda: _leave_when_told(options.control[0], reporter))
     stream = Stream(*options.peer)
+    if options.like:
+        with _opened(options.like) as like:
+            share_files(like, root, options.base)
     with contextlib.closing(_open_index(options, root)) as index:
         _serve(options, root, index, stream)
 

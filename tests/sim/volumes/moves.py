@@ -61,6 +61,8 @@ def _told_to_leave(view: View, old: Task, new: Task) -> Iterator[Complaint]:
 
 _STEPS = {
     ("", "copying"),
+    ("", "failed"),  # no node can take it, which is said
+    ("failed", "failed"),  # and still none can
     ("copying", "last"),
     ("copying", "failed"),
     ("last", "last"),  # by the next manager, which begins its passes anew

@@ -5,7 +5,7 @@ In memory only: it begins with the manager. `manager/overview/entries.py` says w
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +15,8 @@ import msgspec
 from common.model.naming import Model
 
 KEPT = 5000
+# Entries that one node has said: one whose tasks fail, or that comes and goes, does not push out what others did.
+KEPT_OF_NODE = 500
 
 
 class Kind(StrEnum):
@@ -72,6 +74,13 @@ class Entry(Model, kw_only=True):
     related: tuple[Named, ...] = ()
     by: str = ""
 
+    @property
+    def said_by(self) -> str:
+        """The id of the node that has said this of itself or of a task; empty for what is not a worker's word."""
+        if self.kind not in (Kind.TASK_FAILED, Kind.NODE_STATE):
+            return ""
+        return next((each.id for each in (self.object, *self.related) if each.kind == "node"), "")
+
     def concerns(self, reference: str) -> bool:
         """Whether it is about the object that has this name or id, or whose id begins so."""
         return any(_is_called(each, reference) for each in (self.object, *self.related))
@@ -118,25 +127,39 @@ class Timeline:
     def __init__(self, began: float) -> None:
         self.began = began
         self.last = 0
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: OrderedDict[int, Entry] = OrderedDict()
+        self._said: defaultdict[str, deque[int]] = defaultdict(deque)
 
     def add(self, entry: Entry) -> Entry:
         """Keep an entry, under the next number."""
         self.last += 1
         numbered = msgspec.structs.replace(entry, id=self.last, at=round(entry.at, 3))
-        self._entries.append(numbered)
+        self._entries[self.last] = numbered
+        if node_id := numbered.said_by:
+            self._said[node_id].append(self.last)
+            if len(self._said[node_id]) > KEPT_OF_NODE:
+                self._drop(self._said[node_id][0])
+        if len(self._entries) > KEPT:
+            self._drop(next(iter(self._entries)))
         return numbered
+
+    def _drop(self, number: int) -> None:
+        """Forget an entry, the oldest of all or of its node."""
+        if node_id := self._entries.pop(number).said_by:
+            self._said[node_id].popleft()
+            if not self._said[node_id]:
+                del self._said[node_id]
 
     def newest_first(self, wanted: Wanted) -> Iterator[Entry]:
         """Yield the entries that are wanted."""
-        for entry in reversed(self._entries):
+        for entry in reversed(self._entries.values()):
             if (not wanted.before or entry.id < wanted.before) and wanted.takes(entry):
                 yield entry
 
     def after(self, number: int) -> tuple[Entry, ...]:
         """Return the entries that came after that with a number, the oldest first."""
         found: list[Entry] = []
-        for entry in reversed(self._entries):
+        for entry in reversed(self._entries.values()):
             if entry.id <= number:
                 break
             found.append(entry)

@@ -17,8 +17,8 @@ from manager.metrics.page import CONTENT_TYPE
 # What a client calls this manager: the address that it has reached.
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,255}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
 
-# A page has some 5 kB a task.
-MOST_BYTES = 8 << 20
+# A page has some 5 kB a task; several clients may ask for it at once.
+PAGE_BYTES, PAGE_BYTES_OF_TASK = 256 << 10, 32 << 10
 PAGE_SECONDS = 10.0
 NODES_JOB = "swarm-nodes"
 # Which node a container is on, on each of its series.
@@ -59,11 +59,13 @@ async def targets(context: Context, call: Call) -> Reply:
 async def node_metrics(context: Context, call: Call) -> Reply:
     """Pass on the page that a node's worker writes: what it says of its own containers is that worker's word."""
     node = find_node(context.store.view, call.params["id"])
+    tasks = len(context.store.view.tasks.on_node(node.id))
+    most = PAGE_BYTES + tasks * PAGE_BYTES_OF_TASK
     try:
         async with asyncio.timeout(PAGE_SECONDS):
             reader, writer = await context.engines.metrics(node.id)
             try:
-                await reader.readexactly(MOST_BYTES + 1)
+                await reader.readexactly(most + 1)
             finally:
                 writer.close()
     except asyncio.IncompleteReadError as whole:
@@ -71,8 +73,8 @@ async def node_metrics(context: Context, call: Call) -> Reply:
     except TimeoutError:
         raise Unavailable(f"node {node.name} did not send its page of metrics in {PAGE_SECONDS:g} s") from None
     else:
-        raise Unavailable(f"node {node.name} sends a page of metrics of more than {MOST_BYTES:,} bytes")
-    if problem := _problem(page, node.id, len(context.store.view.tasks.on_node(node.id))):
+        raise Unavailable(f"node {node.name} sends a page of metrics of more than {most:,} bytes, for {tasks} tasks")
+    if problem := _problem(page, node.id, tasks):
         raise Unavailable(f"node {node.name} sends a page of metrics {problem}: is its worker still the cluster's?")
     return Answer(value=page, content_type=CONTENT_TYPE)
 

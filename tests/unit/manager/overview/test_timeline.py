@@ -2,7 +2,7 @@
 
 import pytest
 
-from manager.overview.timeline import KEPT, Entry, Kind, Named, Timeline, Wanted, without_names
+from manager.overview.timeline import KEPT, KEPT_OF_NODE, Entry, Kind, Named, Timeline, Wanted, without_names
 
 SERVICE = Named(kind="service", id="abcdef123", name="web")
 NODE = Named(kind="node", id="node123456", name="w1")
@@ -31,6 +31,21 @@ def test_the_oldest_go_and_numbers_are_not_given_again() -> None:
         timeline.add(entry())
     assert timeline.last == KEPT + 3
     assert ids(timeline)[-1] == 4
+
+
+@pytest.mark.parametrize("kind", [Kind.TASK_FAILED, Kind.NODE_STATE])
+def test_a_node_does_not_push_out_what_others_did(kind: Kind) -> None:
+    timeline = Timeline(0.0)
+    timeline.add(entry(by="ann"))
+    task = Named(kind="task", id="t")
+    about = {"object": task, "related": (SERVICE, NODE)} if kind is Kind.TASK_FAILED else {"object": NODE}
+    for _ in range(2 * KEPT):
+        timeline.add(Entry(at=1.0, kind=kind, text="", **about))
+    assert ids(timeline) == [*range(2 * KEPT + 1, 2 * KEPT + 1 - KEPT_OF_NODE, -1), 1]
+    for _ in range(KEPT):
+        timeline.add(entry())
+    assert len(ids(timeline)) == KEPT
+    assert not timeline._said, "nothing is kept of who has nothing more to say"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,10 @@ async def test_a_page_has_no_more_than_its_tasks_account_for(cluster: ApiCluster
     assert (status, "of 600 lines, for 0 tasks" in message) == (503, True)
 
 
-async def test_a_page_that_does_not_end_is_not_kept(cluster: ApiCluster, client: Client):
-    cluster.engines.pages[WORKER1] = b"#" * (routes.PAGE_BYTES + 1)
+async def test_a_page_that_does_not_end_is_not_kept(
+    cluster: ApiCluster, client: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(routes, "PAGE_BYTES", 1000)
+    cluster.engines.pages[WORKER1] = b"#" * 1001
     status, message = await client.error("GET", "/nodes/w1/metrics")
-    assert (status, "of more than 262,144 bytes, for 0 tasks" in message) == (503, True)
+    assert (status, "of more than 1,000 bytes, for 0 tasks" in message) == (503, True)

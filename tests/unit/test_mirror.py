@@ -187,7 +187,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/volumes/copy/receive.py",
         "worker/volumes/copy/scan.py",
         "worker/volumes/copy/send.py",
-        "worker/volumes/copy/system.py",
         "worker/volumes/copy/target.py",
         "worker/volumes/copy/walk.py",
     ),

@@ -26,6 +26,7 @@ from worker.volumes.copy.entries import (
     FILE,
     FOLDER,
     HARD_LINK,
+    MIB,
     NANO,
     PIPE,
     SEPARATOR,
@@ -56,9 +57,17 @@ _TYPES: dict[Kind, bytes] = {
     PIPE: tarfile.FIFOTYPE,
 }
 _KINDS = {number: kind for kind, number in _TYPES.items()} | {tarfile.AREGTYPE: FILE, tarfile.GNUTYPE_SPARSE: FILE}
+_METADATA = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 _ATTRIBUTE = "SCHILY.xattr."
 _BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK)
+# What tarfile keeps whole: long names, and attributes.
+_MOST_METADATA = MIB
+# It asks again at the end, for as long as it takes to skip what a header says that there is.
+_MOST_EMPTY_READS = 100
 _SPARSE_VERSION = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
 
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"
@@ -197,8 +206,9 @@ def restore(root: int, base: int, read: Read) -> int:
             target.set_metadata(path, target.folder(path), folders[path])
     except tarfile.TarError as error:
         raise InvalidArgument(f"this is not a whole tar archive: {error}") from error
-    except ProtocolError as error:
-        raise InvalidArgument(f"the archive contradicts itself at {show(path)}") from error
+    except (ProtocolError, ArithmeticError, LookupError, ValueError, RecursionError, MemoryError) as error:
+        # What tarfile does not look at before it takes it for numbers is among them.
+        raise InvalidArgument(f"the archive contradicts itself at {show(path)}, or after it") from error
     except OSError as error:
         raise refusal(error, "target", show(path)) from error
     finally:
@@ -210,7 +220,16 @@ def restore(root: int, base: int, read: Read) -> int:
 
 
 class _Member(tarfile.TarInfo):
-    """What is read where a member is to come. By itself tarfile takes for the end whatever is neither that nor one."""
+    """What is read where a member is to come. By itself tarfile takes for the end whatever is neither that nor one.
+
+    What a header says of its own length is not read into memory, however long that is.
+    """
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _METADATA and not 0 <= self.size <= _MOST_METADATA:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]  # typeshed leaves it out
+        return found
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
@@ -227,11 +246,15 @@ class _Counted:
 
     def __init__(self, read: Read) -> None:
         self._read = read
+        self._empty = 0
         self.length = 0
 
     def read(self, size: int) -> bytes:
         data = self._read(size)
         self.length += len(data)
+        self._empty = 0 if data else self._empty + 1
+        if self._empty > _MOST_EMPTY_READS:
+            raise tarfile.ReadError("unexpected end of data")
         return data
 
 
@@ -271,6 +294,8 @@ def _restore_file(target: Target, tar: tarfile.TarFile, info: tarfile.TarInfo, p
     # Unbuffered, it goes forward in a stream without asking whether it could go back.
     content = cast("io.BufferedReader", member).raw
     ranges = cast("list[tuple[int, int]] | None", info.sparse) or [(0, info.size)]
+    if not all(0 <= start <= start + length <= info.size for start, length in ranges):
+        raise InvalidArgument(f"the archive has data of {show(path)} where that has none")
     file = target.make_file(path)
     try:
         for start, length in ranges:

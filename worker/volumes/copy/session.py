@@ -25,6 +25,7 @@ from worker.volumes.copy.control import (
     Verified,
     commands,
 )
+from worker.volumes.copy.entries import MIB
 from worker.volumes.copy.inbox import Inbox
 from worker.volumes.copy.index import Index
 from worker.volumes.copy.messages import Failed as FailedMessage
@@ -36,11 +37,13 @@ from worker.volumes.copy.send import Sender, Survey, Tally
 from worker.volumes.copy.share import share_files
 from worker.volumes.copy.stream import Stopped as StoppedAsTold
 from worker.volumes.copy.stream import Stream
-from worker.volumes.copy.system import be_idle, keep_capabilities, sync_file_system
+from worker.volumes.copy.system import be_idle, bound_memory, keep_capabilities, sync_file_system
 from worker.volumes.copy.walk import open_root, raise_open_files
 
 _INDEX = "index.db"
 _PROGRESS_SECONDS = 0.5
+# A map of holes can be as long as an archive; those of files are short.
+_ARCHIVE_MEMORY = 512 * MIB
 STOPPED, FAILED = 0, 1
 
 
@@ -158,6 +161,7 @@ def _write_archive(options: Options, root: int, reporter: Reporter) -> None:
 
 def _read_archive(options: Options, root: int, reporter: Reporter) -> None:
     _start(lambda: _leave_when_told(options.control[0], reporter))
+    bound_memory(_ARCHIVE_MEMORY)
     with os.fdopen(options.peer[0], "rb", closefd=False) as archive:
         length = restore(root, options.base, archive.read)
     sync_file_system(root)

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,12 @@ def room_on(place: int | Path) -> Room:
     kept = min(found.f_blocks * found.f_frsize // _KEPT_SHARE, _MOST_KEPT)
     files = found.f_favail - found.f_files // _KEPT_SHARE if found.f_files else _MANY_FILES
     return Room(found.f_bavail * found.f_frsize - kept, files)
+
+
+def bound_memory(most: int) -> None:
+    """Let this process have so many bytes of its own at most: it raises MemoryError, and nobody else is killed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def punch_hole(file: int, start: int, length: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import random
 import stat
 import subprocess
 import tarfile
@@ -12,13 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import InvalidArgument
+from common.errors import InvalidArgument, SwarmError
 from tests.unit.worker.volumes.copy.trees import look, scratch
 from worker.volumes.copy.archive import export, restore
 from worker.volumes.copy.walk import open_root
 
 MIB = 1024 * 1024
 ROOT = os.geteuid() == 0
+CALLS = int(os.environ.get("SWARM_FUZZ_CALLS", "100"))
+SEED = int(os.environ.get("SWARM_FUZZ_SEED", "1"))
 
 
 @pytest.fixture
@@ -171,3 +175,61 @@ def test_half_an_archive_is_refused(place: Path, cut: int) -> None:
     (place / "source" / "file").write_bytes(os.urandom(70_000))
     with pytest.raises(InvalidArgument):
         unpack(archive_of(place / "source")[:cut], place / "target")
+
+
+def member(kind: bytes, size: int, content: bytes = b"", **pax: str) -> bytes:
+    """Write a member that says that it has so many bytes, and what it has. pax: of GNU's sparse format."""
+    info = tarfile.TarInfo("file")
+    info.type, info.size = kind, size
+    info.pax_headers = {f"GNU.sparse.{name}": value for name, value in pax.items()}
+    return info.tobuf(tarfile.PAX_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+SPARSE = {"major": "1", "minor": "0", "name": "file", "realsize": "3"}
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        member(tarfile.XHDTYPE, 2**40),
+        member(tarfile.GNUTYPE_LONGNAME, 2**40),
+        member(tarfile.REGTYPE, 512, b"x\n", **SPARSE),
+        member(tarfile.REGTYPE, 512, b"1\n", **SPARSE),
+        member(tarfile.REGTYPE, 512, b"1\n0\n9999999999999999999999\n", **SPARSE),
+        member(tarfile.REGTYPE, 512, b"1\n-1\n1\n", **SPARSE),
+        member(tarfile.REGTYPE, 2**60, b"1\n0\n0\n", **SPARSE),
+        b"".join(member(tarfile.XHDTYPE, 0) for _ in range(5000)),
+    ],
+)
+def test_no_header_costs_more_than_what_comes(place: Path, archive: bytes) -> None:
+    """Neither memory nor time: what cannot be is refused, and what is announced is not waited for."""
+    with pytest.raises(InvalidArgument):
+        unpack(archive, place / "target")
+
+
+def test_an_archive_that_is_nearly_right_ends_in_words(place: Path) -> None:
+    fill(place / "source")
+    (place / "source" / "sparse").unlink()
+    with (place / "source" / "holes").open("wb") as file:
+        file.truncate(MIB)
+        file.write(b"data")
+    rng, right = random.Random(SEED), archive_of(place / "source")
+    headers = [at for at in range(0, len(right), tarfile.BLOCKSIZE) if right[at + 257 : at + 262] == b"ustar"]
+    for number in range(CALLS):
+        wrong = bytearray(right)
+        at = rng.choice(headers)
+        begin, end = rng.choice(((0, 100), (100, 108), (124, 136), (136, 148), (156, 157), (157, 257), (512, 1024)))
+        wrong[at + begin : at + end] = rng.choice(
+            [
+                b"7" * (end - begin),
+                b"\x80" + bytes(end - begin - 1),
+                b"\xff" * (end - begin),
+                rng.randbytes(end - begin),
+            ]
+        )
+        wrong[at + 148 : at + 156] = b" " * 8
+        wrong[at + 148 : at + 156] = b"%06o\0 " % sum(wrong[at : at + tarfile.BLOCKSIZE])
+        target = place / f"target{number}"
+        target.mkdir()
+        with contextlib.suppress(SwarmError):
+            unpack(bytes(wrong), target)

@@ -29,14 +29,12 @@ from manager.ca.authority import Authority
 from manager.ca.files import RootFiles
 from manager.ca.migration import adopt_root
 from manager.config import DataDir, ManagerConfig, split_address
-from manager.daemon.certificate import OwnCertificate
+from manager.daemon.certificate import OwnCertificate, RootSteps
 from manager.daemon.circle import Circle
-from manager.daemon.engines import LeadersEngines
 from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
-from manager.daemon.leading import Ground, Leading, running
+from manager.daemon.leading import Ground, LeadersEngines, Leading, running
 from manager.daemon.locked import answer_locked
-from manager.daemon.root_steps import RootSteps
 from manager.daemon.shared_dashboard import serve_dashboard
 from manager.daemon.tending import Tending
 from manager.daemon.vitals import read_vitals
@@ -46,8 +44,7 @@ from manager.domain.refusals import Refusals
 from manager.domain.transfer_progress import TransferProgress
 from manager.etcd import Etcd, etcd_of
 from manager.loops.leadership import Candidate, Leadership
-from manager.metrics.instruments import Instruments
-from manager.metrics.lag import measure_lag
+from manager.metrics.instruments import Instruments, measure_lag
 from manager.overview.usage import Usages
 from manager.store.backends.etcd.members import Members
 from manager.store.backends.etcd.process import RemovedMember

@@ -35,9 +35,9 @@ from worker.net.dataplane import choose_networks
 from worker.tasks.supervisor import live
 from worker.tasks.tmpfs import TmpfsFiles
 from worker.volumes.holds import Holds
+from worker.volumes.inventory import allocated
 from worker.volumes.kept import KeptVolumes
 from worker.volumes.marks import HostMarks
-from worker.volumes.sizes import allocated
 from worker.volumes.snapshots import TaskSnapshots
 from worker.volumes.transfers import VolumeTransfers
 

@@ -64,10 +64,9 @@ from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
 from manager.domain.transfer_progress import TransferProgress
-from manager.metrics.facts import Facts, gather
+from manager.metrics.facts import Facts, ReadVitals, Vitals, gather
+from manager.metrics.families import Pages
 from manager.metrics.instruments import Instruments
-from manager.metrics.page import Pages
-from manager.metrics.vitals import ReadVitals, Vitals
 from manager.overview.timeline import KEPT
 from manager.overview.usage import Usages
 from manager.store.backend import LeadershipLost, NotLeader, Unknown

@@ -1,4 +1,9 @@
-"""This manager's own certificate: valid for the names that clients use by now, renewed in time, shown at both ports."""
+"""This manager's own certificate: valid for the names that clients use by now, renewed in time, shown at both ports.
+
+When the root is replaced, each of several managers takes its steps when it is its turn: its etcd first, which restarts
+where other roots are to be believed, then its own certificate; then the leader writes it down. A leader lets another
+manager lead before its etcd restarts.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from common.aio.first import first_of
 from common.clock import Clock, sleep_until
 from common.errors import SwarmError, Unavailable
 from common.tls import (
@@ -30,7 +36,11 @@ from common.wire.manager_messages import ManagerRenew
 from common.wire.messages import RenewReply
 from manager.ca.authority import Authority
 from manager.ca.files import ManagerFiles
+from manager.ca.rotation import root_of, step_of, turn
 from manager.config import ManagerConfig
+from manager.daemon.fellows import Fellows
+from manager.etcd import Etcd
+from manager.store.shared import SharedStore
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
@@ -204,3 +214,49 @@ class OwnCertificate:
         key = new_key()
         reply = await renew(ManagerRenew(csr=certificate_request(key), names=self._names()))
         self._files.node.write(reply.certificate, key, reply.root_certificate)
+
+
+class RootSteps:
+    """Takes steps for the manager of a node."""
+
+    def __init__(
+        self, store: SharedStore, own: Etcd, certificate: OwnCertificate, fellows: Fellows, node_id: str
+    ) -> None:
+        self._store = store
+        self._own = own
+        self._certificate = certificate
+        self._fellows = fellows
+        self._node_id = node_id
+
+    async def run(self) -> None:
+        """Take each step until cancelled."""
+        with self._store.watch() as changes:
+            while True:
+                if turn(self._store.view, self._fellows.leader_id) == self._node_id:
+                    await self._try_to_take()
+                    continue
+                # Who leads changes without a change of the store.
+                waits = [self._store.moved()] if turn(self._store.view, "") else []
+                with contextlib.suppress(Lagged):  # the next look is at the store itself
+                    await first_of(changes.next(), *waits)
+
+    async def _try_to_take(self) -> None:
+        try:
+            await self._take()
+        except (OSError, SwarmError) as error:
+            _log.warning("the next step of the authority is not taken yet: %s", error)
+            await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
+
+    async def _take(self) -> None:
+        root, step = root_of(self._store.view), step_of(self._store.view)
+        assert root is not None, "it has steps"
+        if self._fellows.could_hand_over and self._own.restarts_for(root):
+            moved = self._store.moved()
+            self._fellows.leadership.hand_over()
+            await moved
+            return
+        await self._own.take_root(root)
+        await self._certificate.renew_now()
+        await self._fellows.note_step(step)
+        await self._fellows.links.redial()
+        _log.info("manager %s has certificates of step %d of the authority", self._node_id, step)

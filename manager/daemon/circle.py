@@ -1,15 +1,23 @@
-"""What a manager is made of where there are several: links to the others, and what is there only while it leads."""
+"""What a manager is made of where there are several: links to the others, and what is there only while it leads.
+
+The store's level rises when every manager has said over its link that it knows a newer one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
 from msgspec.structs import replace
 
+from common.aio.first import first_of
 from common.aio.steady import keep_going
+from common.errors import Unavailable
+from common.model import Node
 from common.tls import Identity
 from common.wire.manager_messages import BecomeManager
 from manager.config import EtcdConfig
@@ -17,12 +25,15 @@ from manager.daemon.admitting import Admitting
 from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
-from manager.daemon.rising import Rising
 from manager.dispatch.links import Links, Own
 from manager.dispatch.manager_membership import ManagerMembership
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.tickets import Tickets
+from manager.domain.managers import managers
 from manager.store.backends.etcd.members import Members
+from manager.store.levels import NEWEST_LEVEL, common_level
 from manager.store.shared import SharedStore
+from manager.store.store import Store
 from manager.store.transaction import Transaction
 
 
@@ -111,3 +122,41 @@ class Circle:
         node, serial = tx.nodes.get(self._ground.node_id), self._own().serial
         if node is not None and serial not in node.manager_serials:
             tx.put(replace(node, manager_serials=(*node.manager_serials[-1:], serial)))
+
+
+_AGAIN_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Rising:
+    """Raises the level while this manager leads."""
+
+    def __init__(self, store: Store, known: KnownManagers, links: Links, node_id: str) -> None:
+        self._store = store
+        self._known = known
+        self._links = links
+        self._node_id = node_id
+
+    async def run(self) -> None:
+        """Raise it whenever it can be, until the newest is reached."""
+        while (level := self._store.view.cluster.store_level) < NEWEST_LEVEL:
+            again = None
+            if (common := self._common(self._known.nodes)) > level:
+                try:
+                    await self._store.update(self._raise)
+                    _log.info("every manager knows level %d: the store is written in it from now on", common)
+                    continue
+                except Unavailable as error:
+                    _log.warning("the level of the store cannot be raised yet: %s", error.message)
+                    again = _AGAIN_SECONDS
+            await first_of(self._known.moved(), self._links.moved(), within=again)
+
+    def _common(self, nodes: Sequence[Node]) -> int:
+        welcomes = [self._links.welcome_of(node.id) for node in nodes if node.id != self._node_id]
+        return common_level((NEWEST_LEVEL, *(each.levels[1] if each is not None else None for each in welcomes)))
+
+    def _raise(self, tx: Transaction) -> None:
+        """Raise it to what all managers know, those included that have become one since that was looked at."""
+        if (level := self._common(managers(tx))) > tx.cluster.store_level:
+            tx.put(msgspec.structs.replace(tx.cluster, store_level=level))

@@ -1,17 +1,24 @@
-"""What a manager does while it leads: loops decide, the dispatcher serves workers. Made anew for each leadership."""
+"""What a manager does while it leads: loops decide, the dispatcher serves workers. Made anew for each leadership.
+
+The API reaches the nodes' engines through the dispatcher of now, which there is only while this manager leads.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
+
 from common.aio.steady import keep_going
 from common.clock import Clock
+from common.errors import Unavailable
 from common.wire.manager_messages import WireEpoch
+from manager.api.engine.connections import Duplex
 from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.managers import KnownManagers
@@ -102,3 +109,41 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
         for task in tasks:
             task.cancel()
+
+
+class LeadersEngines:
+    """The `Engines` (manager.api.engine.connections) of a manager. `present` returns the dispatcher of now.
+
+    All raise `Unavailable` while there is none.
+    """
+
+    def __init__(self, present: Callable[[], Dispatcher | None]) -> None:
+        self._present = present
+
+    @property
+    def _dispatcher(self) -> Dispatcher:
+        dispatcher = self._present()
+        if dispatcher is None:
+            raise Unavailable("this manager does not lead the cluster, so no worker is connected to it: try again")
+        return dispatcher
+
+    def session(self, node_id: str) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=self._dispatcher.engine_connector(node_id))
+
+    async def connect(self, node_id: str) -> Duplex:
+        return await self._dispatcher.open_stream(node_id, "engine")
+
+    async def metrics(self, node_id: str) -> Duplex:
+        return await self._dispatcher.open_stream(node_id, "metrics")
+
+    async def volumes(self, node_id: str, target: str) -> Duplex:
+        return await self._dispatcher.open_stream(node_id, target)
+
+    async def image_holders(self, image_id: str) -> Mapping[str, str]:
+        return await self._dispatcher.images.holders(image_id)
+
+    async def bring_image(self, node_id: str, image_id: str) -> str:
+        return await self._dispatcher.images.bring(node_id, image_id)
+
+    async def applied(self) -> None:
+        await self._dispatcher.applied()

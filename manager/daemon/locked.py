@@ -16,8 +16,8 @@ from manager.api.context import Identity
 from manager.api.front import Front
 from manager.api.http.server import serve
 from manager.ca.authority import Authority
-from manager.daemon.engines import LeadersEngines
 from manager.daemon.keys import ManagerKeys
+from manager.daemon.leading import LeadersEngines
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 

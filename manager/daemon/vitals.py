@@ -7,7 +7,7 @@ from cryptography import x509
 from common.tls import Identity
 from manager.ca.authority import Authority
 from manager.config import DataDir
-from manager.metrics.vitals import Validity, Vitals, changed_at, sizes
+from manager.metrics.facts import Validity, Vitals, changed_at, sizes
 
 
 def read_vitals(data: DataDir, own: Identity, authority: Authority) -> Vitals:

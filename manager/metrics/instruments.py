@@ -1,6 +1,12 @@
-"""What this manager measures of itself as it works: histograms and counters, each counted where it happens."""
+"""What this manager measures of itself as it works: histograms and counters, each counted where it happens.
+
+How late the event loop is shows what holds it: timers come late.
+"""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
@@ -77,3 +83,15 @@ class Instruments:
 
     def streams(self, kind: str, count: int) -> None:
         self._streams.labels(kind).set(count)
+
+
+EVERY_SECONDS = 0.1
+
+
+async def measure_lag(lagged: Callable[[float], None]) -> None:
+    """Tell how late a timer was, ten times a second, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + EVERY_SECONDS
+        await asyncio.sleep(EVERY_SECONDS)
+        lagged(max(0.0, loop.time() - due))

@@ -31,9 +31,8 @@ from manager.store.backend import (
     SharedBackend,
 )
 from manager.store.changes import Change, ChangeSet
-from manager.store.specs import SharedSpecs
 from manager.store.store import Store
-from manager.store.writer import Writer
+from manager.store.writer import SharedSpecs, Writer
 
 # So that a silence of a second and more is none by chance.
 BEAT_SECONDS = 0.25

@@ -38,7 +38,7 @@ from manager.bootstrap import first_node, ingress_network
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.config import ManagerConfig
-from manager.daemon.engines import LeadersEngines
+from manager.daemon.leading import LeadersEngines
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.reception import Reception
 from manager.loops.attachments import attachment_rule

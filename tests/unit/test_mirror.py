@@ -19,7 +19,10 @@ TESTS = ROOT / "tests"
 UNIT = TESTS / "unit"
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
-    "api/test_access.py": ("manager/cli/cluster/ca.py", "manager/cli/cluster/client_cert.py"),
+    "api/test_access.py": (
+        "manager/cli/cluster/ca.py",
+        "manager/cli/cluster/client_cert.py",
+    ),
     "api/test_cli.py": (
         "manager/cli/cluster/commands.py",
         "manager/cli/cluster/events.py",
@@ -39,25 +42,36 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/session.py",
         "manager/cli/streaming.py",
     ),
-    "api/test_images_cli.py": ("manager/cli/image/commands.py", "manager/cli/image/transfer.py"),
+    "api/test_images_cli.py": (
+        "manager/cli/image/commands.py",
+        "manager/cli/image/transfer.py",
+    ),
     "api/test_stack_life.py": (
         "manager/cli/stack/files.py",
         "manager/cli/stack/group.py",
         "manager/cli/stack/remove.py",
     ),
-    "e2e/test_managers.py": ("manager/daemon/circle.py",),
     "prop/test_api_specs.py": ("common/model/cluster.py",),
     "prop/test_feed.py": ("manager/dispatch/directory.py",),
     "prop/test_image_names.py": ("common/model/image.py",),
     "prop/test_neighbours.py": ("worker/net/plan/neighbours.py",),
     "prop/test_overview.py": ("manager/overview/counters.py",),
     "prop/test_wire.py": ("common/wire/codec.py",),
-    "unit/common/wire/test_stream.py": ("common/wire/server.py", "common/wire/transports.py"),
-    "unit/manager/api/access/test_audit.py": ("manager/api/access/acting.py", "manager/api/access/audit_view.py"),
+    "unit/common/wire/test_stream.py": (
+        "common/wire/server.py",
+        "common/wire/transports.py",
+    ),
+    "unit/manager/api/access/test_audit.py": (
+        "manager/api/access/acting.py",
+        "manager/api/access/audit_view.py",
+    ),
     "unit/manager/api/access/test_forbidden_options.py": ("manager/api/access/forbidden_routes.py",),
     "unit/manager/api/access/test_roles.py": ("manager/api/access/certificates.py",),
     "unit/manager/api/engine/test_proxy.py": ("manager/api/engine/hijack.py",),
-    "unit/manager/api/http/test_server.py": ("manager/api/front.py", "manager/api/http/connection.py"),
+    "unit/manager/api/http/test_server.py": (
+        "manager/api/front.py",
+        "manager/api/http/connection.py",
+    ),
     "unit/manager/api/http/test_tls.py": ("manager/api/access/revocation.py",),
     "unit/manager/api/leader/test_forward.py": ("manager/api/leader/standing.py",),
     "unit/manager/api/overview/test_routes.py": (
@@ -65,7 +79,10 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/overview/rows.py",
         "manager/overview/why.py",
     ),
-    "unit/manager/api/test_router.py": ("manager/api/context.py", "manager/api/refused.py"),
+    "unit/manager/api/test_router.py": (
+        "manager/api/context.py",
+        "manager/api/refused.py",
+    ),
     "unit/manager/api/test_system.py": ("manager/api/info.py",),
     "unit/manager/ca/test_authority.py": ("manager/ca/files.py",),
     "unit/manager/ca/test_tokens.py": ("common/wire/token.py",),
@@ -85,7 +102,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/manager/cli/container/test_commands.py": ("manager/cli/container/change.py",),
     "unit/manager/cli/container/test_copy.py": ("manager/cli/container/archive.py",),
     "unit/manager/cli/container/test_stats.py": ("manager/cli/format/repaint.py",),
-    "unit/manager/cli/dashboard/test_gate.py": ("manager/cli/dashboard/commands.py",),
     "unit/manager/cli/flags/test_specs.py": (
         "manager/cli/flags/service_options.py",
         "manager/cli/flags/spec_create.py",
@@ -97,19 +113,30 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/network/volume_rows.py",
     ),
     "unit/manager/cli/progress/test_view.py": ("manager/cli/progress/live.py",),
-    "unit/manager/cli/test_help.py": ("manager/cli/command.py", "manager/cli/flags/sections.py", "manager/cli/root.py"),
+    "unit/manager/cli/test_help.py": (
+        "manager/cli/command.py",
+        "manager/cli/flags/sections.py",
+        "manager/cli/root.py",
+    ),
     "unit/manager/daemon/test_locked.py": ("manager/config.py",),
-    "unit/manager/daemon/test_root_rotation.py": ("manager/daemon/certificate.py",),
     "unit/manager/dispatch/intake/test_tasks.py": ("manager/dispatch/intake/task_addresses.py",),
-    "unit/manager/dispatch/test_joins.py": ("manager/dispatch/membership.py", "manager/dispatch/reception.py"),
-    "unit/manager/dispatch/test_session.py": ("manager/dispatch/dispatcher.py", "manager/dispatch/notices.py"),
+    "unit/manager/dispatch/test_joins.py": (
+        "manager/dispatch/membership.py",
+        "manager/dispatch/reception.py",
+    ),
+    "unit/manager/dispatch/test_session.py": (
+        "manager/dispatch/dispatcher.py",
+        "manager/dispatch/notices.py",
+    ),
     "unit/manager/domain/test_volume_inventory.py": (
         "manager/dispatch/intake/volumes.py",
         "manager/dispatch/volumes.py",
     ),
-    "unit/manager/domain/test_volumes.py": ("manager/domain/volume_claims.py", "manager/orchestrate/volume_claims.py"),
+    "unit/manager/domain/test_volumes.py": (
+        "manager/domain/volume_claims.py",
+        "manager/orchestrate/volume_claims.py",
+    ),
     "unit/manager/loops/test_transfers.py": ("manager/loops/volume_copies.py",),
-    "unit/manager/metrics/test_page.py": ("manager/metrics/facts.py", "manager/metrics/families.py"),
     "unit/manager/orchestrate/reconcile/test_nodes.py": (
         "manager/orchestrate/reconcile/drain.py",
         "manager/orchestrate/reconcile/slot_reconciler.py",
@@ -129,10 +156,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/store/backends/confirmed.py",
         "manager/store/backends/contents.py",
     ),
-    "unit/manager/store/backends/test_sqlite.py": ("manager/store/backends/schema.py",),
     "unit/manager/store/test_leadership.py": ("manager/store/backend.py",),
-    "unit/manager/store/test_store.py": ("manager/store/writer.py",),
-    "unit/manager/test_app.py": ("manager/daemon/engines.py", "manager/daemon/leading.py", "manager/daemon/vitals.py"),
+    "unit/manager/test_app.py": (
+        "manager/daemon/leading.py",
+        "manager/daemon/vitals.py",
+    ),
     "unit/manager/test_convert.py": ("manager/whole_store.py",),
     "unit/manager/test_init.py": (
         "common/version.py",
@@ -150,8 +178,15 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/commands/options.py",
         "worker/program.py",
     ),
-    "unit/worker/host/test_join.py": ("worker/host/background.py", "worker/host/leave.py"),
-    "unit/worker/images/test_transfer.py": ("worker/images/have.py", "worker/images/link.py", "worker/images/serve.py"),
+    "unit/worker/host/test_join.py": (
+        "worker/host/background.py",
+        "worker/host/leave.py",
+    ),
+    "unit/worker/images/test_transfer.py": (
+        "worker/images/have.py",
+        "worker/images/link.py",
+        "worker/images/serve.py",
+    ),
     "unit/worker/intake/test_attacks.py": (
         "worker/intake/__init__.py",
         "worker/intake/network.py",
@@ -162,15 +197,30 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/worker/metrics/test_page.py": ("worker/metrics/containers.py",),
     "unit/worker/metrics/test_scrape.py": ("worker/host/netns.py",),
     "unit/worker/net/apply/test_netlink.py": ("worker/net/apply/netlink_read.py",),
-    "unit/worker/net/apply/test_nft.py": ("worker/net/plan/nf_expressions.py", "worker/net/plan/nf_messages.py"),
+    "unit/worker/net/apply/test_nft.py": (
+        "worker/net/plan/nf_expressions.py",
+        "worker/net/plan/nf_messages.py",
+    ),
     "unit/worker/net/dns/test_server.py": ("worker/net/dns/forward.py",),
     "unit/worker/net/plan/test_encrypted.py": ("worker/net/apply/wireguard.py",),
-    "unit/worker/net/plan/test_host_plan.py": ("worker/net/plan/overlay.py", "worker/net/plan/topology.py"),
-    "unit/worker/net/plan/test_ipv6.py": ("worker/net/plan/overlay6.py", "worker/net/plan/rules6.py"),
-    "unit/worker/net/plan/test_rules.py": ("worker/net/plan/ruleset.py", "worker/net/plan/service_rules.py"),
+    "unit/worker/net/plan/test_host_plan.py": (
+        "worker/net/plan/overlay.py",
+        "worker/net/plan/topology.py",
+    ),
+    "unit/worker/net/plan/test_ipv6.py": (
+        "worker/net/plan/overlay6.py",
+        "worker/net/plan/rules6.py",
+    ),
+    "unit/worker/net/plan/test_rules.py": (
+        "worker/net/plan/ruleset.py",
+        "worker/net/plan/service_rules.py",
+    ),
     "unit/worker/net/resolve/test_zones.py": ("worker/net/resolve/answers.py",),
     "unit/worker/net/test_dataplane.py": ("worker/net/apply/host.py",),
-    "unit/worker/net/test_local_networks.py": ("worker/intake/world.py", "worker/net/plan/bridges.py"),
+    "unit/worker/net/test_local_networks.py": (
+        "worker/intake/world.py",
+        "worker/net/plan/bridges.py",
+    ),
     "unit/worker/net/test_reconciler.py": ("worker/net/survey.py",),
     "unit/worker/net/watch/test_changes.py": ("worker/net/watch/netlink_events.py",),
     "unit/worker/test_agent.py": (
@@ -191,7 +241,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/volumes/copy/walk.py",
     ),
     "unit/worker/volumes/copy/test_hostile.py": (
-        "worker/volumes/copy/entries.py",
         "worker/volumes/copy/haves.py",
         "worker/volumes/copy/messages.py",
         "worker/volumes/copy/stream.py",
@@ -199,10 +248,12 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/worker/volumes/copy/test_process.py": (
         "worker/volumes/copy/__main__.py",
         "worker/volumes/copy/control.py",
-        "worker/volumes/copy/inbox.py",
     ),
     "unit/worker/volumes/test_holds.py": ("worker/volumes/pausing.py",),
-    "unit/worker/volumes/test_transfers.py": ("common/wire/volume_copy.py", "worker/volumes/conversation.py"),
+    "unit/worker/volumes/test_transfers.py": (
+        "common/wire/volume_copy.py",
+        "worker/volumes/conversation.py",
+    ),
 }
 """Below `tests`, which modules are tested there."""
 

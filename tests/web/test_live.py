@@ -6,7 +6,7 @@ from playwright.async_api import Browser, expect
 
 from common.model.update import UpdateState
 from manager.api.http.server import serve
-from manager.cli.dashboard.keys import Keys
+from manager.cli.dashboard.gate import Keys
 from tests.e2e.ci import long
 from tests.fakes.api_cluster import ApiCluster
 from tests.web.conftest import SHARED, Dashboard, dashboard_of

@@ -2,6 +2,8 @@
 
 A volume that is seen for the first time gets a mark with a lineage of its own. The manager says with a task which
 lineage it is to find, so a volume that was removed by hand, or made anew under its name, is never taken for it.
+
+How much of the host's disk each takes is measured with what others leave of processor and disk.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from common.spec.volumes import is_anonymous
 from common.wire.admission import ENTRIES_BYTES, fitting, size_of
 from common.wire.volume_messages import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from worker.interfaces import Engine, EngineVolume, Mark, Marks
-from worker.volumes import sizes
 from worker.volumes.marks import folder_of
 
 # What people and plain containers do to volumes is seen within this time.
@@ -144,7 +145,7 @@ class Inventory:
         self._folders = {name: folder for name, folder in folders if folder is not None}
         if self._folders.keys() - self._sizes.keys():
             self._unmeasured.set()
-        return tuple([_seen(each, await self._mark(each), self._sizes.get(each.name, sizes.UNKNOWN)) for each in named])
+        return tuple([_seen(each, await self._mark(each), self._sizes.get(each.name, UNKNOWN)) for each in named])
 
     async def _measure_often(self, measure: Measure) -> None:
         """Measure all volumes now and then, one after the other, and new ones soon."""
@@ -154,12 +155,12 @@ class Inventory:
             began = clock()
             for name, folder in tuple(self._folders.items()):
                 size = await measure(folder)
-                if sizes.is_news(size, self._sizes.setdefault(name, sizes.UNKNOWN)):
+                if is_news(size, self._sizes.setdefault(name, UNKNOWN)):
                     self._sizes[name], news = size, True
             if news:
                 self.look_soon()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(sizes.MEASURE_SECONDS, sizes.REST * (clock() - began))):
+                async with asyncio.timeout(max(MEASURE_SECONDS, REST * (clock() - began))):
                     await self._unmeasured.wait()
 
     async def _mark(self, volume: EngineVolume) -> Mark | None:
@@ -219,3 +220,43 @@ def _reports(seen: tuple[SeenVolume, ...]) -> list[VolumeReport]:
         left = left[len(taken) :]
     parts = parts or [()]
     return [VolumeReport(volumes=part, more=part is not parts[-1], cut=cut) for part in parts]
+
+
+# Until all are measured again.
+MEASURE_SECONDS = 60.0
+# As many times as long as that took nothing is measured.
+REST = 20
+UNKNOWN = -1
+_WORTH_BYTES = 1 << 20
+_WORTH_SHARE = 0.02
+_COMMAND = ("nice", "-n", "19", "ionice", "-c", "3", "du", "--summarize", "--one-file-system", "--block-size=1", "--")
+
+
+async def allocated(folder: Path) -> int:
+    """Return the bytes of disk that a folder takes, `UNKNOWN` where nobody can tell."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            str(folder),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return UNKNOWN
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    size = said.partition(b"\t")[0]  # of files that went meanwhile it complains, and counts the others
+    return int(size) if size.isdigit() else UNKNOWN
+
+
+def is_news(size: int, before: int) -> bool:
+    """Whether a size differs from the one before by so much that it is worth a write of the manager's store."""
+    if UNKNOWN in (size, before):
+        return size != before
+    return abs(size - before) > max(_WORTH_BYTES, before * _WORTH_SHARE)

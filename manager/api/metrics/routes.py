@@ -12,7 +12,7 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.lookup import find_node
 from manager.api.router import Place, Route
-from manager.metrics.page import CONTENT_TYPE
+from manager.metrics.families import CONTENT_TYPE
 
 # What a client calls this manager: the address that it has reached.
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,255}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")

@@ -2,12 +2,16 @@
 
 A page of another site cannot use it: the browser sends no cookie, so there is nothing to ride on, and what it says of
 the page's site is checked. A name that was made to lead here is not one that is answered.
+
+Whoever comes in by the gate shows a token from the terminal, valid once and soon, and gets a key for the page.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import re
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +27,6 @@ from common.errors import InvalidArgument, SwarmError, Unavailable
 from common.net.sites import foreign_site, opens_page
 from manager.cli.client import Client
 from manager.cli.compose import ComposeError
-from manager.cli.dashboard.keys import Keys
 from manager.cli.dashboard.stacks import MAX_SENT_BYTES, decode_sent, deploy_sent, plan_sent, problem_views
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import ApiError, cannot_connect
@@ -258,3 +261,39 @@ async def open_gate(endpoint: Endpoint, role: str, port: int) -> AsyncIterator[t
     finally:
         await runner.cleanup()
         await gate.close()
+
+
+TOKEN_SECONDS = 60.0
+_BYTES = 32
+
+
+class Keys:
+    """The token that was shown last, and the keys that were given for tokens. Times are seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._token = ""
+        self._until = 0.0
+        self._keys: set[str] = set()
+
+    def new_token(self, now: float) -> str:
+        """Make a token; the one before it is worth nothing any more."""
+        self._token, self._until = secrets.token_urlsafe(_BYTES), now + TOKEN_SECONDS
+        return self._token
+
+    def exchange(self, token: str, now: float) -> str | None:
+        """Return a key for the token; None when it is not the one that was shown, was used, or is late."""
+        if not self._token or not _same(token, self._token):
+            return None
+        self._token = ""
+        if now > self._until:
+            return None
+        key = secrets.token_urlsafe(_BYTES)
+        self._keys.add(key)
+        return key
+
+    def accept(self, key: str) -> bool:
+        return any([_same(key, each) for each in self._keys])  # noqa: C419 - all of them, in the same time
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(errors="replace"), other.encode())

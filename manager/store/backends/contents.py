@@ -23,6 +23,7 @@ from common.model.service import TaskSpec
 from common.version import version
 from manager.store.backends.confirmed import Position, read_confirmed
 from manager.store.backends.failures import WHAT_IS_LEFT, Damaged
+from manager.store.backends.schema import KIND as SPEC
 from manager.store.backends.schema import (
     KINDS,
     MIGRATIONS,
@@ -30,15 +31,16 @@ from manager.store.backends.schema import (
     Schema,
     definitions,
     expected_definitions,
+    named_spec,
     path_of,
+    read_spec,
+    read_task,
     row_digest,
     schema_of,
     table_of,
     wrap_sum,
 )
 from manager.store.backends.sealed import NotOpened, Seal
-from manager.store.backends.task_specs import KIND as SPEC
-from manager.store.backends.task_specs import named_spec, read_spec, read_task
 
 T = TypeVar("T")
 

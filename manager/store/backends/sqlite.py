@@ -28,10 +28,12 @@ from manager.store.backend import Loaded
 from manager.store.backends.confirmed import ConfirmedFile, Position
 from manager.store.backends.contents import Contents, read
 from manager.store.backends.failures import SECOND, explaining
+from manager.store.backends.schema import KIND as SPEC
 from manager.store.backends.schema import (
     MIGRATIONS,
     SPECS,
     VAULT,
+    Referrer,
     forgets_secrets,
     kind_of,
     migrate,
@@ -42,8 +44,6 @@ from manager.store.backends.schema import (
     wrap_sum,
 )
 from manager.store.backends.sealed import Seal
-from manager.store.backends.task_specs import KIND as SPEC
-from manager.store.backends.task_specs import Referrer
 from manager.store.changes import ChangeSet
 
 R = TypeVar("R")

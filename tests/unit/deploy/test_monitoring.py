@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.manager.metrics.test_page import page
+from tests.unit.manager.metrics.test_families import page
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
 BOARDS = sorted((MONITORING / "grafana").glob("*.json"))

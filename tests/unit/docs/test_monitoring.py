@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.manager.metrics.test_page import page
+from tests.unit.manager.metrics.test_families import page
 from worker.metrics.page import write_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "monitoring.md"

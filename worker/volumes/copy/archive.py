@@ -42,8 +42,8 @@ from worker.volumes.copy.entries import (
     parse_record,
     show,
 )
-from worker.volumes.copy.errors import refusal
 from worker.volumes.copy.scan import Scanner, is_copied
+from worker.volumes.copy.system import refusal
 from worker.volumes.copy.target import Target
 from worker.volumes.copy.walk import VANISHED, Found, open_regular, walk
 

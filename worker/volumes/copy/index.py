@@ -3,6 +3,8 @@
 SQLite, for its order and its all-or-nothing batches; it does not wait for the disk. A process that is killed loses
 nothing by that. A host that loses power may, and its folder's files likewise: so an index of before the host's start is
 not believed.
+
+A folder and its index are walked side by side: both are in the order of paths, so neither need be in memory.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import ResourceExhausted
 from worker.volumes.copy.entries import MIB, SEPARATOR
 from worker.volumes.copy.system import room_on
+from worker.volumes.copy.walk import Found
 
 _FORMAT = 1
 _BATCH = 1000
@@ -198,3 +201,21 @@ def _open(file: Path) -> sqlite3.Connection:
         database.execute("CREATE TABLE header (identity BLOB NOT NULL)")
         database.execute(f"PRAGMA user_version = {_FORMAT}")
     return database
+
+
+def merge(walked: Iterable[Found], rows: Iterable[Row]) -> Iterator[tuple[Found, Row | None] | tuple[None, Row]]:
+    """Yield each file with its row; a file that is new without one, a row whose file is gone without a file."""
+    ahead = iter(rows)
+    row = next(ahead, None)
+    for found in walked:
+        while row is not None and row.path < found.path:
+            yield None, row
+            row = next(ahead, None)
+        if row is not None and row.path == found.path:
+            yield found, row
+            row = next(ahead, None)
+        else:
+            yield found, None
+    while row is not None:
+        yield None, row
+        row = next(ahead, None)

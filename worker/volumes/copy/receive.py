@@ -31,10 +31,8 @@ from worker.volumes.copy.entries import (
     parse_record,
     show,
 )
-from worker.volumes.copy.errors import refusal
 from worker.volumes.copy.haves import say_haves
-from worker.volumes.copy.index import Index, Row, TreeDigest
-from worker.volumes.copy.merge import merge
+from worker.volumes.copy.index import Index, Row, TreeDigest, merge
 from worker.volumes.copy.messages import (
     PROTOCOL,
     Begin,
@@ -57,7 +55,7 @@ from worker.volumes.copy.messages import (
 )
 from worker.volumes.copy.scan import QUIET, Scanner, key_of
 from worker.volumes.copy.stream import Stream
-from worker.volumes.copy.system import be_idle, punch_hole, room_on, sync_file_system
+from worker.volumes.copy.system import be_idle, punch_hole, refusal, room_on, sync_file_system
 from worker.volumes.copy.target import Target
 from worker.volumes.copy.walk import Found, open_regular, walk
 

@@ -21,8 +21,9 @@ from worker.volumes.copy.entries import (
     Attributes,
     Kind,
     Record,
+    moved_attributes,
+    moved_id,
 )
-from worker.volumes.copy.owners import moved_attributes, moved_id
 from worker.volumes.copy.system import sync_file_system
 from worker.volumes.copy.walk import Found
 

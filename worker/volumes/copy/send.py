@@ -26,11 +26,8 @@ from worker.volumes.copy.entries import (
     is_possible_size,
     show,
 )
-from worker.volumes.copy.errors import refusal
 from worker.volumes.copy.haves import take_haves
-from worker.volumes.copy.inbox import Inbox
-from worker.volumes.copy.index import Index, Row
-from worker.volumes.copy.merge import merge
+from worker.volumes.copy.index import Index, Row, merge
 from worker.volumes.copy.messages import (
     BATCH_BYTES,
     BATCH_ITEMS,
@@ -50,7 +47,8 @@ from worker.volumes.copy.messages import (
 )
 from worker.volumes.copy.passes import Work
 from worker.volumes.copy.scan import Moment, Scanner, begin_moment, key_of, unsettled_moment
-from worker.volumes.copy.stream import Stream
+from worker.volumes.copy.stream import Inbox, Stream
+from worker.volumes.copy.system import refusal
 from worker.volumes.copy.walk import VANISHED, Found, open_regular, walk
 
 

@@ -26,7 +26,6 @@ from worker.volumes.copy.control import (
     commands,
 )
 from worker.volumes.copy.entries import MIB
-from worker.volumes.copy.inbox import Inbox
 from worker.volumes.copy.index import Index
 from worker.volumes.copy.messages import Failed as FailedMessage
 from worker.volumes.copy.messages import Stop
@@ -35,8 +34,8 @@ from worker.volumes.copy.receive import Receiver
 from worker.volumes.copy.scan import identity
 from worker.volumes.copy.send import Sender, Survey, Tally
 from worker.volumes.copy.share import share_files
+from worker.volumes.copy.stream import Inbox, Stream
 from worker.volumes.copy.stream import Stopped as StoppedAsTold
-from worker.volumes.copy.stream import Stream
 from worker.volumes.copy.system import be_idle, bound_memory, keep_capabilities, sync_file_system
 from worker.volumes.copy.walk import open_root, raise_open_files
 

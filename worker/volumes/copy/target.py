@@ -7,8 +7,17 @@ import os
 import stat
 
 from common.errors import FailedPrecondition, ProtocolError
-from worker.volumes.copy.entries import FORMATS, NANO, SEPARATOR, SYMLINK, Record, is_below, show
-from worker.volumes.copy.owners import moved_attributes, moved_id
+from worker.volumes.copy.entries import (
+    FORMATS,
+    NANO,
+    SEPARATOR,
+    SYMLINK,
+    Record,
+    is_below,
+    moved_attributes,
+    moved_id,
+    show,
+)
 from worker.volumes.copy.scan import read_attributes
 from worker.volumes.copy.walk import VANISHED, open_folder, open_regular
 

@@ -15,7 +15,7 @@ import msgspec
 
 from common.model import Task
 from common.model.service import TaskSpec
-from manager.store.backends.task_specs import Referrer, named_spec, read_spec, read_task
+from manager.store.backends.schema import Referrer, named_spec, read_spec, read_task
 from manager.store.levels import SPECS_ONCE
 
 # A value that begins with it names its specification: msgpack never uses this byte.

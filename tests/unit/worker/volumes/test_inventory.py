@@ -18,8 +18,7 @@ from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.volumes import running, service
 from worker.interfaces import EngineDown, EngineVolume, Mark
-from worker.volumes.inventory import LOOK_SECONDS, Inventory
-from worker.volumes.sizes import MEASURE_SECONDS, UNKNOWN
+from worker.volumes.inventory import LOOK_SECONDS, MEASURE_SECONDS, UNKNOWN, Inventory, allocated, is_news
 
 DB = running(service("db", "data"), "here")
 ANONYMOUS = "0123456789abcdef" * 4
@@ -210,3 +209,33 @@ def test_sizes_are_measured_soon_and_told() -> None:
         running.cancel()
 
     run_virtual(story())
+
+
+MIB = 1 << 20
+
+
+async def test_a_folder_is_measured_by_what_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 3 * MIB)
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    assert 3 * MIB <= await allocated(tmp_path) < 4 * MIB
+
+
+async def test_what_is_not_there_has_no_size(tmp_path: Path) -> None:
+    assert await allocated(tmp_path / "none") == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("size", "before", "news"),
+    [
+        (5, UNKNOWN, True),
+        (UNKNOWN, UNKNOWN, False),
+        (UNKNOWN, 5, True),
+        (MIB, 0, False),
+        (2 * MIB, 0, True),
+        (1010 * MIB, 1000 * MIB, False),
+        (1030 * MIB, 1000 * MIB, True),
+    ],
+)
+def test_little_more_or_less_is_no_news(size: int, before: int, *, news: bool) -> None:
+    assert is_news(size, before) is news

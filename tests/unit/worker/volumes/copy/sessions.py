@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from common.errors import SwarmError
-from worker.volumes.copy.inbox import Inbox
 from worker.volumes.copy.index import Index
 from worker.volumes.copy.messages import Failed, Stop
 from worker.volumes.copy.receive import Receiver
 from worker.volumes.copy.scan import Moment, identity, unsettled_moment
 from worker.volumes.copy.send import Sender, Tally
-from worker.volumes.copy.stream import Stream
+from worker.volumes.copy.stream import Inbox, Stream
 from worker.volumes.copy.walk import open_root
 
 _CLOCK_TICK_NS = 20_000_000

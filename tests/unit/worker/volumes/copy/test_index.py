@@ -5,12 +5,15 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.errors import ResourceExhausted
 from worker.volumes.copy.entries import SEPARATOR
-from worker.volumes.copy.index import Index, Row, TreeDigest
+from worker.volumes.copy.index import Index, Row, TreeDigest, merge
 
 
 def row(path: bytes, key: bytes = b"k", record: bytes = b"r") -> Row:
@@ -136,3 +139,18 @@ def test_an_index_does_not_fill_its_disk(index: Index, monkeypatch: pytest.Monke
     with pytest.raises(ResourceExhausted, match="too little room for the index of the copy"):
         index.flush()
     monkeypatch.undo()
+
+
+PATHS = st.sets(st.binary(min_size=1, max_size=3), max_size=8)
+
+
+@given(PATHS, PATHS)
+def test_each_path_comes_once_with_what_there_is_of_it(here: set[bytes], there: set[bytes]) -> None:
+    walked: Any = [SimpleNamespace(path=path) for path in sorted(here)]
+    rows = [Row(path, b"", b"", b"") for path in sorted(there)]
+    seen = []
+    for found, row in merge(walked, rows):
+        path = found.path if found is not None else row.path if row is not None else b""
+        assert (found is not None, row is not None) == (path in here, path in there)
+        seen.append(path)
+    assert seen == sorted(here | there)

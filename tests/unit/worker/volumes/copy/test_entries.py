@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from common.errors import FailedPrecondition
-from worker.volumes.copy.owners import moved_attributes, moved_id
+from worker.volumes.copy.entries import moved_attributes, moved_id
 
 BASE = 100_000
 

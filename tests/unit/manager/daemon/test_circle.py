@@ -10,7 +10,7 @@ from common.clock import LoopClock
 from common.model import Cluster, Node
 from common.model.node import ManagerStatus, NodeSpec
 from common.wire.manager_messages import LinkWelcome
-from manager.daemon.rising import Rising
+from manager.daemon.circle import Rising
 from manager.dispatch.links import Links
 from manager.dispatch.managers import KnownManagers
 from manager.store.backends.memory import MemoryBackend

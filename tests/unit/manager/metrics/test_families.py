@@ -14,10 +14,9 @@ from common.model.node import ManagerStatus, NodeDescription, NodeResources, Nod
 from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from common.model.update import UpdateState, UpdateStatus
 from common.wire.usage_messages import HostUsage
-from manager.metrics.facts import Facts, gather
+from manager.metrics.facts import Facts, Validity, Vitals, gather
+from manager.metrics.families import Page, Pages, make_page
 from manager.metrics.instruments import Instruments
-from manager.metrics.page import Page, Pages, make_page
-from manager.metrics.vitals import Validity, Vitals
 from manager.overview.counters import Counters
 from manager.overview.usage import HostSample
 from manager.store.changes import Change

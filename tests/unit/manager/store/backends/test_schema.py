@@ -17,9 +17,9 @@ from common.model import Task
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from manager.store.backends.contents import read
+from manager.store.backends.schema import Referrer, named_spec, read_spec, read_task, refer_body
 from manager.store.backends.sealed import Unsealed
 from manager.store.backends.sqlite import SqliteBackend
-from manager.store.backends.task_specs import Referrer, named_spec, read_spec, read_task, refer_body
 from manager.store.store import Store
 
 SEAL = Unsealed()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from manager.metrics.vitals import changed_at, sizes
+from manager.metrics.facts import changed_at, sizes
 
 
 def test_sizes_of_what_is_there_are_added(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Tasks of one version share one specification in memory."""
 
 from common.model import Service, Task
-from manager.store.specs import SharedSpecs
+from manager.store.writer import SharedSpecs
 from tests.fakes.world import template
 
 

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from common.net.dashboard_token import parse_token
 from manager.cli import cli
-from manager.cli.dashboard.token import row
+from manager.cli.dashboard.commands import row
 
 RECORD = {
     "ID": "token-0123456789ab",

@@ -41,7 +41,7 @@ from manager.daemon.vitals import read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.domain.refusals import Refusals
-from manager.domain.transfer_progress import TransferProgress
+from manager.domain.transfers import TransferProgress
 from manager.etcd import Etcd, etcd_of
 from manager.loops.leadership import Candidate, Leadership
 from manager.metrics.instruments import Instruments, measure_lag

@@ -63,7 +63,7 @@ from manager.api.volumes import moves as volume_moves
 from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
-from manager.domain.transfer_progress import TransferProgress
+from manager.domain.transfers import TransferProgress
 from manager.metrics.facts import Facts, ReadVitals, Vitals, gather
 from manager.metrics.families import Pages
 from manager.metrics.instruments import Instruments

@@ -22,7 +22,7 @@ from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
-from manager.domain.transfer_progress import TransferProgress
+from manager.domain.transfers import TransferProgress
 from manager.metrics.families import Pages
 from manager.overview.usage import Usages
 from manager.store.measurements import Measurements

@@ -19,9 +19,8 @@ from common.wire.messages import RenewReply
 from manager.ca.keyring import Keyring
 from manager.config import EtcdConfig
 from manager.dispatch.links import Links
-from manager.dispatch.manager_membership import ManagerMembership
+from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership, Tickets
 from manager.dispatch.managers import KnownManagers
-from manager.dispatch.tickets import TICKET_SECONDS, Tickets
 from manager.domain.managers import managers
 from manager.etcd import peer_url
 from manager.orchestrate.members import AddLearner, HandOver, Nothing, Promote, Remove, Step, next_step, reason_to_keep

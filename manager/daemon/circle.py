@@ -26,9 +26,8 @@ from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
 from manager.dispatch.links import Links, Own
-from manager.dispatch.manager_membership import ManagerMembership
+from manager.dispatch.manager_membership import ManagerMembership, Tickets
 from manager.dispatch.managers import KnownManagers
-from manager.dispatch.tickets import Tickets
 from manager.domain.managers import managers
 from manager.store.backends.etcd.members import Members
 from manager.store.levels import NEWEST_LEVEL, common_level

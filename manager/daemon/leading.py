@@ -23,16 +23,14 @@ from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.managers import KnownManagers
 from manager.domain.refusals import Refusals
-from manager.domain.transfer_progress import TransferProgress
-from manager.loops.allocation import allocation_rule
-from manager.loops.attachments import attachment_rule
+from manager.domain.transfers import TransferProgress
+from manager.loops.allocation import allocation_rule, attachment_rule, tunnel_keys_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.root_rotation import root_rotation_rule
 from manager.loops.scheduling import Scheduling
 from manager.loops.transfers import Transfers
-from manager.loops.tunnel_keys import tunnel_keys_rule
 from manager.metrics.instruments import Instruments
 from manager.overview.usage import Usages
 from manager.store.measurements import Measurements

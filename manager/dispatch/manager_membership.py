@@ -1,9 +1,13 @@
-"""How hosts become managers, and get their next certificates: what the leader decides."""
+"""How hosts become managers, and get their next certificates: what the leader decides.
+
+A ticket, which `node promote` gives a worker's host, lets it join once as a manager.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 
 import msgspec
 
@@ -20,9 +24,8 @@ from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRene
 from common.wire.messages import RenewReply
 from manager.ca.authority import Authority, key_of_request, new_serial
 from manager.ca.rotation import step_of
-from manager.ca.tokens import check_token
+from manager.ca.tokens import check_token, new_token
 from manager.config import split_address
-from manager.dispatch.tickets import Tickets
 from manager.domain import hostnames
 from manager.domain.managers import address, managers, without_manager
 from manager.store.levels import check_levels
@@ -243,3 +246,30 @@ def _check(request: ManagerJoin, now: float) -> None:
 def _check_names(names: tuple[str, ...]) -> None:
     if len(names) > _MAX_NAMES or not all(is_hostname(name) or is_one_host(name) for name in names):
         raise InvalidArgument(f"a manager's certificate is for at most {_MAX_NAMES} host names and addresses")
+
+
+TICKET_SECONDS = 60.0
+
+
+class Tickets:
+    """Those that were given and not used yet. They are of one leader, and lost with it. `now` is the loop's time.
+
+    A ticket looks like a join token, so that who has it knows which root to believe.
+    """
+
+    def __init__(self, rng: random.Random, now: Callable[[], float]) -> None:
+        self._rng = rng
+        self._now = now
+        self._given: dict[str, tuple[str, float]] = {}
+
+    def give(self, node_id: str, digest: str) -> str:
+        """Make a ticket for a node, in place of one that it has; `digest` is that of the root."""
+        self._given = {ticket: each for ticket, each in self._given.items() if each[0] != node_id}
+        ticket = new_token(digest, self._rng)
+        self._given[ticket] = node_id, self._now() + TICKET_SECONDS
+        return ticket
+
+    def redeem(self, text: str) -> str:
+        """Return the node that a ticket is for, and have it be worth nothing from now on; empty: it is none."""
+        node_id, until = self._given.pop(text, ("", 0.0))
+        return node_id if self._now() < until else ""

@@ -49,8 +49,7 @@ from manager.dispatch.barrier import Barrier
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
-from manager.dispatch.image_questions import ImageQuestions
-from manager.dispatch.images import ImageBroker
+from manager.dispatch.images import ImageBroker, ImageQuestions
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite, Renewed
 from manager.dispatch.nodes import retells as reports_retell

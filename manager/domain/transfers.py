@@ -1,8 +1,12 @@
-"""Moves and copies of volumes: what goes together, what keeps one from being begun, what its commit writes. Pure."""
+"""Moves and copies of volumes: what goes together, what keeps one from being begun, what its commit writes. Pure.
+
+How far each is, is in memory: that is not worth a write of the store.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from random import Random
 
 from msgspec.structs import replace
@@ -239,3 +243,20 @@ def arrived(node_id: str, copy: Volume, view: View) -> Volume:
     return replace(
         base, data_id=copy.data_id, generation=copy.generation + 1, role="", size=copy.size, missing_since=0.0
     )
+
+
+@dataclass(slots=True)
+class Gauge:
+    """Bytes that were, and are to be, read in this pass, the seconds until its end, and the passes made before."""
+
+    done: int = 0
+    left: int = 0
+    seconds: float = 0.0
+    passes: int = 0
+
+
+@dataclass(slots=True)
+class TransferProgress:
+    """The gauges of moves under way on this manager, by the moves' ids."""
+
+    gauges: dict[str, Gauge] = field(default_factory=dict)

@@ -1,13 +1,15 @@
-"""The allocation loop: which changes concern the allocator."""
+"""The loops of the allocator, of plain containers' attachments and of encrypted networks' keys: what wakes each."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterable, Iterator
 
-from common.model import Network, NetworkAttachment, Node, Service, Task
+from common.model import Cluster, Network, NetworkAttachment, Node, Service, Task
 from manager.allocate.allocator import allocate, new
+from manager.allocate.attachments import decide
 from manager.allocate.subnets import is_allocated
+from manager.allocate.tunnel_keys import KEY, keep_keys
 from manager.loops.loop import Rule
 from manager.store.changes import Change, Decision
 from manager.store.view import View
@@ -81,3 +83,52 @@ def _of_node(old: Node | None, value: Node | None, view: View) -> Iterator[str]:
     assert node is not None
     if value is None or (old is not None and old.status.state != value.status.state):
         yield from (f"lease/{network.id}/{node.id}" for network in view.networks if node.id in network.leases)
+
+
+def attachment_rule() -> Rule:
+    return Rule("attachments", attachment_keys, all_attachments, decide)
+
+
+def attachment_keys(change: Change, view: View) -> Iterable[str]:
+    """Name the attachment that was changed, or those of a node that came or went."""
+    value = change.current
+    if isinstance(value, NetworkAttachment):
+        return () if change.new is None else (value.id,)
+    if isinstance(value, Node) and change.new is None:
+        return [attachment.id for attachment in view.attachments.on_node(value.id)]
+    return ()
+
+
+def all_attachments(view: View) -> Iterable[str]:
+    return [attachment.id for attachment in view.attachments]
+
+
+def tunnel_keys_rule() -> Rule:
+    """Say when the keys are looked after. The loop's `rng` makes secrets: the operating system's in production."""
+    return Rule("tunnel-keys", tunnel_key_of, all_tunnel_keys, _keep_tunnel_keys)
+
+
+def tunnel_key_of(change: Change, _view: View) -> Iterable[str]:
+    """Return the one key if a change may concern it: parts of encrypted networks, nodes that come, go or return."""
+    old, value = change.old, change.new
+    match change.current:
+        case Network() as network if network.spec.encrypted:
+            was = old.leases if isinstance(old, Network) else {}
+            now = value.leases if isinstance(value, Network) else {}
+            concerns = was.keys() != now.keys()
+        case Node() as node:
+            known = node.tunnel_keys and isinstance(old, Node) and isinstance(value, Node)
+            concerns = bool(known) and isinstance(old, Node) and old.status.state != node.status.state
+        case Cluster() as cluster:
+            concerns = isinstance(old, Cluster) and old.tunnel_generation != cluster.tunnel_generation
+        case _:
+            concerns = False
+    return (KEY,) if concerns else ()
+
+
+def all_tunnel_keys(_view: View) -> Iterable[str]:
+    return (KEY,)
+
+
+def _keep_tunnel_keys(view: View, _keys: Collection[str], now: float, rng: random.Random) -> Decision:
+    return keep_keys(view, now, rng)

@@ -19,7 +19,7 @@ from common.model import Cluster, Node, Service, Task, TaskState
 from common.spec import extensions
 from manager.schedule.balance import Balancer, Move, next_moves, reason_to_stay
 from manager.schedule.load import ClusterLoad, available
-from manager.schedule.strategy import default_strategy
+from manager.schedule.rank import default_strategy
 from manager.store.changes import Change
 from manager.store.store import Store
 from manager.store.transaction import Transaction

@@ -12,19 +12,10 @@ from common.model import Cluster, Node, Service, Task, TaskState, Transfer
 from common.model.update import ACTIVE
 from manager.domain import executions
 from manager.loops.loop import Rule
-from manager.orchestrate import (
-    dependencies,
-    enforcer,
-    hostnames,
-    max_unavailable,
-    orphans,
-    reaper,
-    snapshots,
-    volume_claims,
-)
+from manager.orchestrate import dependencies, hostnames, housekeeping, snapshots, volume_claims
+from manager.orchestrate.housekeeping import slot_key
 from manager.orchestrate.node_availability import standing
-from manager.orchestrate.reaper import slot_key
-from manager.orchestrate.reconcile import services
+from manager.orchestrate.reconcile import drain, services
 from manager.orchestrate.update import rotation
 from manager.schedule import evacuation
 from manager.store.changes import Change
@@ -37,9 +28,9 @@ def orchestration_rules() -> tuple[Rule, ...]:
     """Return the rules of all orchestrators, each for a `Loop` of its own."""
     return (
         Rule("services", service_keys, all_services, services.decide),
-        Rule("enforcer", node_keys, all_nodes, enforcer.decide, limit=_NODES_A_TRANSACTION),
-        Rule("orphans", lost_node_keys, all_task_nodes, orphans.decide, limit=_NODES_A_TRANSACTION),
-        Rule("reaper", slot_keys, all_slots, reaper.decide),
+        Rule("enforcer", node_keys, all_nodes, housekeeping.enforce, limit=_NODES_A_TRANSACTION),
+        Rule("orphans", lost_node_keys, all_task_nodes, housekeeping.give_up_orphans, limit=_NODES_A_TRANSACTION),
+        Rule("reaper", slot_keys, all_slots, housekeeping.reap_records),
         Rule("rotation", rotation.concerned_versions, rotation.old_versions, rotation.decide),
         Rule("volume claims", volume_claims.concerned_tasks, volume_claims.all_tasks, volume_claims.decide),
         Rule("snapshots", snapshots.concerned_tasks, snapshots.waiting_tasks, snapshots.decide),
@@ -128,7 +119,7 @@ def _next_to_leave(change: Change, view: View) -> Iterable[str]:
 def _updating(task: Task, view: View) -> bool:
     service = view.services.get(task.service_id)
     status = service.update_status if service is not None else None
-    if service is not None and max_unavailable.LABEL in service.spec.labels:
+    if service is not None and drain.LABEL in service.spec.labels:
         return True  # one that runs lets another stop
     return status is not None and status.state in ACTIVE
 

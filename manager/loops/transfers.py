@@ -22,7 +22,7 @@ from common.model import Transfer
 from common.model.volume import volume_id
 from common.wire.volume_copy import Order
 from manager.domain import transfers as rules
-from manager.domain.transfer_progress import Gauge, TransferProgress
+from manager.domain.transfers import Gauge, TransferProgress
 from manager.domain.volumes import node_name
 from manager.loops.volume_copies import Copy, OpenStream, copying
 from manager.store.store import Store

@@ -1,10 +1,14 @@
 """What is shown of a node, of a service and of a task: rows small enough to send all that there are.
 
 Instants are Unix seconds. Counts that are zero, and what does not apply, are left out.
+
+In the boxes of a node or a service a slot has one box, that of its newest task: earlier failures are a number. A node
+shows also what it has still to stop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -18,10 +22,11 @@ from common.model.update import ACTIVE, HALTED
 from common.text.image_names import familiar, is_id
 from common.wire.usage_messages import HostUsage
 from manager.domain.update_status import state_of
-from manager.overview.counters import NodeTally, ServiceTally
+from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.failures import HOUR
 from manager.overview.marks import Mark, mark_of
 from manager.overview.usage import HostSample
+from manager.store.view import View
 
 _CPU = 1_000_000_000
 
@@ -274,3 +279,31 @@ def task_box(task: Task, *, lost: bool = False) -> TaskBox:
 
 def encoded(row: msgspec.Struct) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(row))
+
+
+def boxes_of_node(node_id: str, counters: Counters, view: View) -> Iterator[TaskBox]:
+    """Yield the boxes of a node; of one that is down, what was placed there is lost."""
+    node = view.nodes.get(node_id)
+    lost = node is not None and node.status.state == "down"
+    for task in view.tasks.on_node(node_id):
+        tally = counters.services.get(task.service_id)
+        shown = tally.newest.get(task.slot or task.node_id) if tally is not None else None
+        newest = shown is not None and shown.id == task.id and mark_of(task) is not Mark.STOPPED
+        if newest or task.placed:
+            yield task_box(task, lost=lost)
+
+
+def boxes_of_service(service_id: str, counters: Counters, view: View) -> Iterator[TaskBox]:
+    """Yield the boxes of a service's slots."""
+    tally = counters.services.get(service_id)
+    for task in tally.newest.values() if tally is not None else ():
+        if mark_of(task) is not Mark.STOPPED:
+            node = view.nodes.get(task.node_id)
+            yield task_box(task, lost=node is not None and node.status.state == "down")
+
+
+def waiting_boxes(counters: Counters) -> Iterator[TaskBox]:
+    """Yield the boxes of the tasks that have no node."""
+    for tally in counters.services.values():
+        if Mark.WAITING in tally.marks:
+            yield from (task_box(task) for task in tally.newest.values() if mark_of(task) is Mark.WAITING)

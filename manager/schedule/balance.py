@@ -22,8 +22,8 @@ from manager.domain.reservations import Available, reservations_of
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
-from manager.schedule.preferences import Levels, label_value, levels_of
-from manager.schedule.strategy import default_strategy, special
+from manager.schedule.rank import default_strategy, special
+from manager.schedule.regions import Levels, label_value, levels_of
 from manager.store.view import View
 
 # A node on which a task of the service failed lately is no place to move one to.

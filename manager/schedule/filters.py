@@ -18,8 +18,7 @@ from common.spec.constraints import Constraint, parse_all
 from common.text.quantities import human_size
 from manager.domain.reservations import Available, reservations_of
 from manager.schedule.load import ClusterLoad, group_of
-from manager.schedule.network_room import NetworkRoom
-from manager.schedule.node_load import NodeLoad, PortKey, host_ports
+from manager.schedule.node_load import NetworkRoom, NodeLoad, PortKey, host_ports
 from manager.store.view import View
 
 Accepts: TypeAlias = Callable[[NodeLoad], bool]

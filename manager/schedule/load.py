@@ -15,10 +15,8 @@ from msgspec.structs import replace
 from common.model import Network, NetworkAttachment, Node, Task, TaskState, Transfer, Volume, VolumeClaim
 from common.model.node import PlainContainers
 from common.spec.constraints import reader
-from manager.schedule.network_room import NetworkRoom
-from manager.schedule.node_load import NO_PLAIN, NodeLoad
-from manager.schedule.preferences import Levels, label_values
-from manager.schedule.regions import Division
+from manager.schedule.node_load import NO_PLAIN, NetworkRoom, NodeLoad
+from manager.schedule.regions import Division, Levels, label_values
 from manager.store.changes import Change
 from manager.store.view import View
 

@@ -20,10 +20,8 @@ from manager.domain.volume_claims import Claims, take
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, Group
 from manager.schedule.node_load import NodeLoad
-from manager.schedule.preferences import Levels, levels_of
-from manager.schedule.rank import Branch, Demand, Spread, Strategy
-from manager.schedule.regions import Division, Region
-from manager.schedule.strategy import default_strategy, special, strategy_of
+from manager.schedule.rank import Branch, Demand, Spread, Strategy, default_strategy, special, strategy_of
+from manager.schedule.regions import Division, Levels, Region, levels_of
 from manager.store.changes import Decision
 from manager.store.view import View
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from common.model.service import RestartPolicy, ServiceSpec, UpdateConfig
 from manager.cli.compose import Config, Stack, convert
-from manager.domain.file_ids import with_ids
+from manager.domain.references import with_ids
 from tests.compose_corpus import Case, cases, docker_environment, load_case
 from tests.e2e.ci import long
 from tests.lab import Host, plain_engine

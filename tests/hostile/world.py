@@ -41,8 +41,7 @@ from manager.config import ManagerConfig
 from manager.daemon.leading import LeadersEngines
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.reception import Reception
-from manager.loops.attachments import attachment_rule
-from manager.loops.tunnel_keys import tunnel_keys_rule
+from manager.loops.allocation import attachment_rule, tunnel_keys_rule
 from manager.store.backends.memory import MemoryBackend
 from manager.store.view import View
 from tests.fakes.api_client import Client

@@ -11,7 +11,7 @@ from common.model.service import Replicated, ServiceMode, ServiceSpec
 from manager.schedule.balance import Balancer, Move, next_moves, plan
 from manager.schedule.filters import pipeline
 from manager.schedule.load import ClusterLoad
-from manager.schedule.preferences import label_value, levels_of
+from manager.schedule.regions import label_value, levels_of
 from manager.store.transaction import Tables
 from tests.prop.scheduling_worlds import NOW, nodes, specs
 

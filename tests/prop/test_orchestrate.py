@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.model import Task, TaskState, TaskStatus
 from common.model.service import RestartPolicy
-from manager.orchestrate import reaper
+from manager.orchestrate import housekeeping
 from manager.orchestrate.reconcile.restart import LONGEST_DELAY, delay
 from manager.orchestrate.reconcile.slots import Slot, free_numbers
 from tests.fakes.world import World, policy, replace, template, update_config
@@ -82,8 +82,8 @@ def test_counts_add_up_whatever_happens(replicas: int, what: list[tuple[str, int
 def reap(world: World) -> None:
     """Reap, and see that nobody notices but the history."""
     before = {task.id for task in world.live}
-    if keys := sorted({reaper.slot_key(task) for task in world.tasks}):
-        world.decide(reaper.decide, *keys)
+    if keys := sorted({housekeeping.slot_key(task) for task in world.tasks}):
+        world.decide(housekeeping.reap_records, *keys)
     assert before == {task.id for task in world.live}
     assert not world.decide(), "what was reaped is not missed"
 

@@ -22,7 +22,7 @@ from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
-from manager.domain.transfer_progress import TransferProgress
+from manager.domain.transfers import TransferProgress
 from manager.loops.allocation import allocation_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop, Rule

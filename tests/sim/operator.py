@@ -16,7 +16,7 @@ from manager.api.services.rollouts import ACTIONS
 from manager.domain.service_change import change_spec, new_service, roll_back
 from manager.orchestrate.update.rotation import rotate
 from manager.schedule.balance import reason_to_stay
-from manager.schedule.strategy import default_strategy
+from manager.schedule.rank import default_strategy
 from manager.store.transaction import Transaction
 from tests.fakes.world import replace
 

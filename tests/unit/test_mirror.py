@@ -75,7 +75,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/manager/api/http/test_tls.py": ("manager/api/access/revocation.py",),
     "unit/manager/api/leader/test_forward.py": ("manager/api/leader/standing.py",),
     "unit/manager/api/overview/test_routes.py": (
-        "manager/overview/boxes.py",
         "manager/overview/rows.py",
         "manager/overview/why.py",
     ),
@@ -128,25 +127,16 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/dispatch/dispatcher.py",
         "manager/dispatch/notices.py",
     ),
-    "unit/manager/domain/test_volume_inventory.py": (
-        "manager/dispatch/intake/volumes.py",
-        "manager/dispatch/volumes.py",
-    ),
+    "unit/manager/domain/test_volume_inventory.py": ("manager/dispatch/volumes.py",),
     "unit/manager/domain/test_volumes.py": (
         "manager/domain/volume_claims.py",
         "manager/orchestrate/volume_claims.py",
     ),
-    "unit/manager/loops/test_transfers.py": ("manager/loops/volume_copies.py",),
-    "unit/manager/orchestrate/reconcile/test_nodes.py": (
-        "manager/orchestrate/reconcile/drain.py",
-        "manager/orchestrate/reconcile/slot_reconciler.py",
-    ),
+    "unit/manager/orchestrate/reconcile/test_nodes.py": ("manager/orchestrate/reconcile/slot_reconciler.py",),
     "unit/manager/orchestrate/reconcile/test_replicated.py": (
         "manager/orchestrate/reconcile/service_context.py",
         "manager/orchestrate/reconcile/services.py",
     ),
-    "unit/manager/orchestrate/update/test_rotation.py": ("manager/domain/references.py",),
-    "unit/manager/overview/test_trouble.py": ("manager/overview/summary.py",),
     "unit/manager/store/backends/etcd/test_backend.py": (
         "manager/store/backends/etcd/api.py",
         "manager/store/backends/etcd/layout.py",

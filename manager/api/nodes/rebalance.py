@@ -21,7 +21,7 @@ from manager.api.lookup import find_service
 from manager.api.router import Route
 from manager.schedule.balance import plan, reason_to_stay
 from manager.schedule.load import ClusterLoad
-from manager.schedule.strategy import default_strategy
+from manager.schedule.rank import default_strategy
 from manager.store.transaction import Transaction
 from manager.store.view import View
 

@@ -21,18 +21,20 @@ from manager.api.lookup import find_node, find_service, find_task
 from manager.api.overview.shaped import shaped
 from manager.api.overview.topics import LAST_CHANGES, parse_topics
 from manager.api.router import Route
-from manager.overview.boxes import boxes_of_node, boxes_of_service, waiting_boxes
 from manager.overview.rows import (
     BOX_COLUMNS,
     NodeTile,
     ServiceRow,
     ServiceState,
     TaskBox,
+    boxes_of_node,
+    boxes_of_service,
     node_tile,
     service_row,
+    waiting_boxes,
 )
-from manager.overview.summary import summarize
 from manager.overview.timeline import PEOPLE, TOPICS, Entry, Wanted, without_names
+from manager.overview.trouble import summarize
 from manager.overview.why import why
 from manager.schedule.load import ClusterLoad
 from manager.store.changes import Change

@@ -38,8 +38,8 @@ from manager.api.services.routes import (
     warnings_of,
 )
 from manager.api.services.validation import check_service
-from manager.domain.file_ids import with_ids
 from manager.domain.port_conflicts import without_passed_on
+from manager.domain.references import with_ids
 from manager.domain.service_change import new_service
 from manager.store.transaction import Transaction
 

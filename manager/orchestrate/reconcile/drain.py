@@ -1,13 +1,19 @@
 """Emptying drained nodes: a replacement runs before the drained task stops, a few at a time.
 
 Swarm stops first, and a service with one replica is gone until its image is pulled elsewhere (moby#34139).
+
+How many of a service's replicas may be missing at once by what is done on purpose, `swarm.x.max-unavailable` says. What
+counts is what serves, whatever the rest is missing for: a replica that failed by itself leaves the less for an update
+to stop. So updates, drained nodes and moves are bounded together, in the order in which they ask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from common.model import Task
+from common.model.service import EXTENSION_PREFIX
+from common.spec import extensions
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import next_record
@@ -67,3 +73,23 @@ def _leave(context: ServiceContext, slot: Slot) -> None:
     else:
         context.reason(f"task {incumbent.name} is replaced before it stops on drained node {incumbent.node_id}")
         context.succeed(slot, record)
+
+
+LABEL = EXTENSION_PREFIX + "max-unavailable"
+
+
+def spare(context: ServiceContext, wanted: int, surplus: Collection[int] = ()) -> int | None:
+    """Return how many tasks that serve may stop before others serve in their place; None when that has no bound.
+
+    `wanted` are the replicas there are to be, `surplus` the slots that are given up.
+    """
+    if LABEL not in context.service.spec.labels:
+        return None
+    bound = extensions.of(context.service).max_unavailable
+    assert bound is not None
+    serving = {
+        task.slot or task.node_id
+        for task in context.view.tasks.of_service(context.service.id)
+        if task.serves and not context.lost(task) and task.slot not in surplus
+    }
+    return max(0, len(serving) - wanted + bound.of(wanted))

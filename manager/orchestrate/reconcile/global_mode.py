@@ -5,8 +5,8 @@ from __future__ import annotations
 from common.model import Node
 from common.model.task import RestartRecord
 from common.spec.constraints import unmet
-from manager.orchestrate import max_unavailable
 from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.reconcile import drain
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, settle
 from manager.orchestrate.reconcile.slots import Slot, by_node
@@ -29,7 +29,7 @@ def decide(context: ServiceContext) -> None:
         phases += _look_after(context, node, slot)
     for slot in slots.values():
         context.give_up(slot)
-    context.spare = max_unavailable.spare(context, len(phases))
+    context.spare = drain.spare(context, len(phases))
     rolling.roll(context, phases)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from common.model import Task
 from common.model.task import RestartRecord
 from manager.domain.volume_claims import data_node
-from manager.orchestrate import max_unavailable
 from manager.orchestrate.reconcile import drain, restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, settle
@@ -43,7 +42,7 @@ def _sort_out(context: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot]
 def _look_after(context: ServiceContext, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
     """Give up the surplus and look after the rest; return whether the draft had room for all."""
     phases: list[tuple[Slot, Phase]] = []
-    context.spare = max_unavailable.spare(context, context.replicas, surplus)
+    context.spare = drain.spare(context, context.replicas, surplus)
     for number, slot in used.items():
         if context.draft.full:
             context.continue_at_once()

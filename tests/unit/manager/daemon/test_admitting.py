@@ -15,7 +15,7 @@ from common.model import Node
 from common.model.node import ManagerStatus, NodeSpec, NodeStatus
 from common.wire.manager_messages import BecomeManager, ManagerJoin
 from manager.daemon.admitting import Admitting
-from manager.dispatch.tickets import TICKET_SECONDS, Tickets
+from manager.dispatch.manager_membership import TICKET_SECONDS, Tickets
 from manager.domain.managers import without_manager
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store

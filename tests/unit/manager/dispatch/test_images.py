@@ -7,17 +7,28 @@ from collections import Counter
 
 import pytest
 
-from common.errors import PermissionDenied
+from common.errors import NotFound, PermissionDenied
 from common.model import Task
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from common.model.task import TaskState
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import ChannelClosed, PeerInfo
-from common.wire.image_messages import FetchImage, ImageGrant, ImageHeld, ImageSeen, ImageSources, RelayHello, SeekImage
+from common.wire.image_messages import (
+    BringImage,
+    Brought,
+    FetchImage,
+    ImageGrant,
+    ImageHeld,
+    ImageSeen,
+    ImageSources,
+    RelayHello,
+    SeekImage,
+)
 from common.wire.memory import memory_channel_pair
 from common.wire.messages import Heartbeat, Refused
 from manager.dispatch import images
+from manager.dispatch.images import ImageQuestions
 from tests.fakes.dispatching import CLUSTER, Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
 
@@ -252,3 +263,42 @@ async def test_a_relay_without_its_fetcher_closes_the_source(manager: Manager, m
     with source, pytest.raises(ChannelClosed):
         await broker.relay(fetcher, RelayHello(ticket="t"), lambda: None)
     assert far[1].is_closing()
+
+
+async def test_answers_find_their_questions_in_any_order() -> None:
+    near, far = memory_channel_pair()
+    questions = ImageQuestions("n1", near)
+    seeking = asyncio.ensure_future(questions.seek("abc"))
+    bringing = asyncio.ensure_future(questions.bring("def"))
+    (one, seek), (two, bring) = await far.receive(), await far.receive()
+    assert isinstance(seek, SeekImage)
+    assert isinstance(bring, BringImage)
+    questions.answered(two, Brought(name="def:latest"))
+    questions.answered(one, ImageSeen(image_id="abc"))
+    assert await bringing == "def:latest"
+    assert (await seeking).image_id == "abc"
+
+
+async def test_an_image_that_cannot_be_had_is_not_found() -> None:
+    near, far = memory_channel_pair()
+    questions = ImageQuestions("n1", near)
+    bringing = asyncio.ensure_future(questions.bring("def"))
+    frame = await far.receive()
+    questions.answered(frame.id, Brought(error="no such image"))
+    with pytest.raises(NotFound, match="no such image"):
+        await bringing
+
+
+async def test_who_waits_when_the_session_ends_is_told() -> None:
+    near, far = memory_channel_pair()
+    questions = ImageQuestions("n1", near)
+    seeking = asyncio.ensure_future(questions.seek("abc"))
+    await far.receive()
+    questions.close()
+    with pytest.raises(ChannelClosed, match="session of node n1 has ended"):
+        await seeking
+
+
+async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+    near, _ = memory_channel_pair()
+    ImageQuestions("n1", near).answered(7, ImageSeen())

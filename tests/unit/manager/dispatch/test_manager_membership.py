@@ -15,10 +15,10 @@ from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.tls import certificate_request, new_key
 from common.wire.manager_messages import ManagerJoin
 from common.wire.messages import PROTOCOL_VERSION
+from common.wire.token import parse_token
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
-from manager.dispatch.manager_membership import ManagerMembership
-from manager.dispatch.tickets import Tickets
+from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership, Tickets
 from manager.store.backends.memory import MemoryBackend
 from manager.store.levels import LEVELS
 from manager.store.store import Store
@@ -98,3 +98,23 @@ async def test_a_host_that_was_none_gets_a_row_of_its_own(door: Door) -> None:
     await door.store.update(lambda tx: tx.put(WORKER))
     joined = await door.join(door.tokens.manager, "192.0.2.8:2377")
     assert sorted(node.id for node in door.store.view.nodes) == sorted(["w", joined])
+
+
+DIGEST = "0" * 50
+
+
+def test_a_ticket_is_good_once_for_its_node_and_for_a_while() -> None:
+    now = 100.0
+    tickets = Tickets(random.Random(1), lambda: now)
+    first, other = tickets.give("n1", DIGEST), tickets.give("n2", DIGEST)
+    assert parse_token(first).digest == DIGEST
+    assert tickets.redeem("SWMTKN-1-nothing") == ""
+    assert (tickets.redeem(first), tickets.redeem(first)) == ("n1", "")
+    now += TICKET_SECONDS
+    assert tickets.redeem(other) == ""
+
+
+def test_a_nodes_newest_ticket_replaces_the_one_before() -> None:
+    tickets = Tickets(random.Random(1), lambda: 0.0)
+    before, after = tickets.give("n1", DIGEST), tickets.give("n1", DIGEST)
+    assert (tickets.redeem(before), tickets.redeem(after)) == ("", "n1")

@@ -9,11 +9,22 @@ import random
 from msgspec.structs import replace
 
 from common.clock import LoopClock
-from common.model import Cluster, Network, Node, Service, StoredObject, Task, TaskState, TaskStatus
+from common.model import Cluster, Network, NetworkAttachment, Node, Service, StoredObject, Task, TaskState, TaskStatus
+from common.model.container import DriverConfig
 from common.model.network import IpamConfig, NetworkSpec
-from common.model.node import NodeStatus
+from common.model.node import NodeStatus, TunnelKey
 from common.model.service import NetworkAttachmentConfig, ServiceSpec, TaskSpec
-from manager.loops.allocation import all_keys, allocation_rule, keys_of
+from manager.allocate.tunnel_keys import KEY, OVERLAP_SECONDS, ROTATE_SECONDS
+from manager.loops.allocation import (
+    all_attachments,
+    all_keys,
+    allocation_rule,
+    attachment_keys,
+    attachment_rule,
+    keys_of,
+    tunnel_key_of,
+    tunnel_keys_rule,
+)
 from manager.loops.loop import Loop
 from manager.loops.scheduling import Scheduling
 from manager.store.backends.memory import MemoryBackend
@@ -21,6 +32,7 @@ from manager.store.changes import Change
 from manager.store.store import Store
 from manager.store.transaction import Tables
 from tests.fakes.virtual_loop import run_virtual
+from tests.fakes.world import World
 
 NET = Network(id="net", spec=NetworkSpec(name="net"))
 ALLOCATED = replace(NET, subnets=(IpamConfig(subnet="10.0.0.0/16"),), vni=4097, leases={"n1": "10.0.16.0/24"})
@@ -109,3 +121,71 @@ def test_a_task_gets_a_node_with_a_part_of_its_network():
         assert len(store.view.services.get("s").endpoint.virtual_ips) == 1
 
     run_virtual(main())
+
+
+def attachments_world() -> World:
+    found = World()
+    found.put(NetworkAttachment(id="a", node_id="n1", name="x"), NetworkAttachment(id="b", node_id="n2", name="y"))
+    return found
+
+
+def test_an_attachment_concerns_itself_until_it_is_gone() -> None:
+    one = NetworkAttachment(id="a")
+    assert list(attachment_keys(Change(None, one), attachments_world().tables)) == ["a"]
+    assert list(attachment_keys(Change(one, None), attachments_world().tables)) == []
+
+
+def test_a_node_that_went_concerns_its_attachments() -> None:
+    node = Node(id="n1")
+    assert list(attachment_keys(Change(node, None), attachments_world().tables)) == ["a"]
+    assert list(attachment_keys(Change(node, Node(id="n1", number=1)), attachments_world().tables)) == []
+
+
+def test_nothing_else_concerns_them() -> None:
+    assert list(attachment_keys(Change(Service(id="s"), None), attachments_world().tables)) == []
+    assert list(all_attachments(attachments_world().tables)) == ["a", "b"]
+    assert attachment_rule().name == "attachments"
+
+
+TUNNEL_KEYS_SPEC = NetworkSpec(name="secret", driver=DriverConfig(options={"encrypted": ""}))
+TUNNEL_KEYS_NET = Network(id="net", spec=TUNNEL_KEYS_SPEC)
+LEASED = replace(TUNNEL_KEYS_NET, leases={"n1": "10.0.16.0/24"})
+KNOWN = replace(NODE, tunnel_keys=(TunnelKey(generation=1),))
+CLUSTER = Cluster(id="c")
+
+
+def concerns(old: StoredObject | None, new: StoredObject | None) -> bool:
+    return list(tunnel_key_of(Change(old=old, new=new), Tables())) == [KEY]
+
+
+def test_parts_of_encrypted_networks_concern_them():
+    assert concerns(TUNNEL_KEYS_NET, LEASED)
+    assert concerns(LEASED, None)
+    assert not concerns(TUNNEL_KEYS_NET, TUNNEL_KEYS_NET)
+    plain = replace(TUNNEL_KEYS_NET, spec=NetworkSpec(name="plain"))
+    assert not concerns(plain, replace(plain, leases=LEASED.leases))
+
+
+def test_returning_nodes_with_keys_and_rotations_are_visited():
+    assert concerns(KNOWN, replace(KNOWN, status=NodeStatus(state="down")))
+    assert not concerns(NODE, replace(NODE, status=NodeStatus(state="down")))
+    assert not concerns(NODE, KNOWN)
+    assert concerns(CLUSTER, replace(CLUSTER, tunnel_generation=1))
+    assert not concerns(CLUSTER, replace(CLUSTER, subnet_size=20))
+
+
+def test_keys_are_made_and_rotated_in_time():
+    generations: list[list[int]] = []
+
+    async def live() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store, asyncio.TaskGroup() as group:
+            await store.update(lambda tx: [tx.put(each) for each in (CLUSTER, NODE, LEASED)])
+            loop = group.create_task(Loop(tunnel_keys_rule(), store, LoopClock(), random.Random(1)).run())
+            for pause in (1.0, ROTATE_SECONDS, OVERLAP_SECONDS):
+                await asyncio.sleep(pause)
+                (node,) = store.view.nodes
+                generations.append([key.generation for key in node.tunnel_keys])
+            loop.cancel()
+
+    run_virtual(live())
+    assert generations == [[1], [1, 2], [2]]

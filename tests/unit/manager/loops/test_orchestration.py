@@ -8,7 +8,7 @@ from common.model import Cluster, Node, Service, StoredObject, Task, TaskState, 
 from common.model.node import NodeSpec, NodeStatus
 from common.model.update import UpdateState, UpdateStatus
 from manager.loops import orchestration
-from manager.orchestrate.reaper import slot_key
+from manager.orchestrate.housekeeping import slot_key
 from manager.store.changes import Change
 from tests.fakes.world import World, replace
 

@@ -17,7 +17,7 @@ from common.errors import ProtocolError, Unavailable
 from common.model import Cluster, Node, StoredObject, Task, TaskState, Transfer
 from common.model.cluster import ClusterSpec
 from common.wire.volume_copy import CONTROL, CopyCommand, CopyControl, CopyEvent, Order
-from manager.domain.transfer_progress import TransferProgress
+from manager.domain.transfers import TransferProgress
 from manager.loops import transfers
 from manager.loops.transfers import Transfers
 from manager.store.backends.memory import MemoryBackend

@@ -7,7 +7,7 @@ import pytest
 from common.model import Task, TaskState
 from common.model.service import ScheduleStatus
 from manager.domain import executions as state
-from manager.orchestrate import reaper
+from manager.orchestrate import housekeeping
 from tests.fakes.world import World, policy, replace, template
 from tests.unit.manager.orchestrate.test_jobs import end, iteration
 
@@ -220,7 +220,7 @@ def test_the_reaper_leaves_what_tells_how_far_an_execution_is() -> None:
             if iteration(task):
                 world.see(task, TaskState.FAILED)
         world.settle()
-    world.decide(reaper.decide, *{reaper.slot_key(task) for task in world.tasks})
+    world.decide(housekeeping.reap_records, *{housekeeping.slot_key(task) for task in world.tasks})
     assert [task.slot for task in of(world, 0)] == [1, 2]
 
 

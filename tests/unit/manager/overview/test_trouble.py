@@ -9,8 +9,7 @@ from common.model.node import NodeSpec, NodeStatus
 from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from common.model.update import Action, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
-from manager.overview.summary import Level, summarize
-from manager.overview.trouble import Ailment, Trouble, troubles
+from manager.overview.trouble import Ailment, Level, Trouble, summarize, troubles
 from manager.store.changes import Change
 from manager.store.transaction import Tables, Transaction
 

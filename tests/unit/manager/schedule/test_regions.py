@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.model import Node
-from common.model.node import NodeSpec
+from common.model.node import EngineDescription, NodeDescription, NodeSpec
+from common.model.service import Placement, PlacementPreference, SpreadOver
 from manager.schedule.node_load import NodeLoad
-from manager.schedule.regions import Division, Order, Region
+from manager.schedule.regions import Division, Order, Region, label_value, label_values, levels_of
 
 
 def load(node_id: str, zone: str | None, total: int = 0, *, is_open: bool = True) -> NodeLoad:
@@ -94,3 +95,26 @@ def test_the_order_is_that_of_its_content_whatever_came_before(moves: list[tuple
     for key, number in numbers.items():
         order.discard(key, number)
     assert list(order) == []
+
+
+NODE = Node(
+    spec=NodeSpec(labels={"zone": "a"}), description=NodeDescription(engine=EngineDescription(labels={"disk": "ssd"}))
+)
+
+
+def placement(*descriptors: str) -> Placement:
+    return Placement(
+        preferences=tuple(PlacementPreference(spread=SpreadOver(spread_descriptor=each)) for each in descriptors)
+    )
+
+
+def test_only_labels_divide_nodes() -> None:
+    assert levels_of(None) == levels_of(Placement()) == ()
+    found = levels_of(placement("node.labels.zone", "node.hostname", "Engine.Labels.disk"))
+    assert found == ("node.labels.zone", "Engine.Labels.disk")
+
+
+def test_a_node_has_a_value_for_each_level_or_none() -> None:
+    assert label_values(NODE, ("node.labels.zone", "engine.labels.disk")) == ("a", "ssd")
+    assert label_value(NODE, "node.labels.rack") == ""
+    assert label_value(NODE, "NODE.LABELS.zone") == "a"

@@ -2,7 +2,7 @@ import pytest
 
 from common.errors import NotFound
 from manager.cli.compose import ComposeFile, convert, load
-from manager.domain.file_ids import with_ids
+from manager.domain.references import with_ids
 
 TEXT = """
 services:

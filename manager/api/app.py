@@ -15,8 +15,9 @@ from common.aio.steady import keep_going
 from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
-from manager.api import dashboard, files, refused, swarm, system
-from manager.api.access import audit_view, certificates, tokens
+from manager.api import dashboard, files, swarm, system
+from manager.api.access import audit as audit_log
+from manager.api.access import credentials
 from manager.api.access.acting import ActingStore
 from manager.api.access.audit import Audit, Entry, created_id, granted, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
@@ -25,26 +26,25 @@ from manager.api.access.roles import authorise, look_up_caller, lower_role
 from manager.api.access.sites import check_site
 from manager.api.call import Answer, Call, Relay, Reply, Stream
 from manager.api.containers import create as containers_create
-from manager.api.containers import execs, terminal
+from manager.api.containers import execs
 from manager.api.containers import list as containers_list
 from manager.api.containers import routes as containers
 from manager.api.containers.index import ContainerIndex
-from manager.api.context import Context, Identity, Keys, OpenKeys
+from manager.api.context import Context, Identity, Keys, OpenKeys, this_host
 from manager.api.engine.connections import Engines
 from manager.api.engine.presence import Presence
 from manager.api.errors import EngineError, describe, invalid
 from manager.api.events import routes as events
 from manager.api.events.log import EventLog
-from manager.api.host import this_host
 from manager.api.http.answer_memory import AnswerMemory, Lease
-from manager.api.images import adopt, bring, build, registry, remove
+from manager.api.images import adopt, build, record, registry, remove
 from manager.api.images import list as images_list
 from manager.api.images import routes as images
 from manager.api.leader.forward import forward
 from manager.api.leader.standing import INDEX_HEADER, MADE_HEADER, Alone, Standing
 from manager.api.logs import routes as logs
 from manager.api.metrics import routes as metrics
-from manager.api.networks import connect, encrypted
+from manager.api.networks import connect
 from manager.api.networks import routes as networks
 from manager.api.nodes import rebalance
 from manager.api.nodes import routes as nodes
@@ -58,7 +58,6 @@ from manager.api.services import rollouts, stacks, tasks
 from manager.api.services import routes as services
 from manager.api.volumes import archives as volume_archives
 from manager.api.volumes import claims as volume_claims
-from manager.api.volumes import evacuate as volume_evacuation
 from manager.api.volumes import moves as volume_moves
 from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
@@ -92,9 +91,8 @@ RESOURCES = (
     overview,
     usage,
     metrics,
-    certificates,
-    tokens,
-    audit_view,
+    credentials,
+    audit_log,
     dashboard,
     nodes,
     services,
@@ -106,26 +104,22 @@ RESOURCES = (
     files,
     networks,
     connect,
-    encrypted,
     events,
     registry,
     containers_create,
     containers_list,
     containers,
     execs,
-    terminal,
     volumes,
     volume_archives,
     volume_claims,
-    volume_evacuation,
     volume_moves,
     images_list,
     adopt,
-    bring,
+    record,
     remove,
     images,
     build,
-    refused,
 )
 
 

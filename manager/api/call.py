@@ -1,4 +1,7 @@
-"""A request and its answer as values: handlers do no HTTP, so the same code serves sockets, tests and the fuzzer."""
+"""A request and its answer as values: handlers do no HTTP, so the same code serves sockets, tests and the fuzzer.
+
+A warning is a header beside the answer: `swarm-manager` prints it, docker's clients ignore it.
+"""
 
 from __future__ import annotations
 
@@ -206,3 +209,17 @@ class Relay:
 
 
 Reply: TypeAlias = Answer | Stream | Relay
+
+
+_LONGEST = 4096
+_NOT_IN_HEADERS = re.compile(r"[^ -\[\]-~]")
+
+
+def warning(text: str) -> dict[str, str]:
+    """Return the header with a text; an empty one is nothing to be told."""
+    if not text:
+        return {}
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + " …"
+    clean = _NOT_IN_HEADERS.sub("?", " ".join(text.replace("…", "...").replace('"', "'").split()))
+    return {"Warning": f'199 swarm-manager "{clean}"'}

@@ -1,7 +1,11 @@
-"""What handlers work with: the store and the few things outside it, given by the composition root."""
+"""What handlers work with: the store and the few things outside it, given by the composition root.
+
+`Host` is the machine that the manager runs on, as `/info` and `/version` name it.
+"""
 
 from __future__ import annotations
 
+import platform
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +18,6 @@ from manager.api.containers.index import ContainerIndex
 from manager.api.engine.connections import Engines
 from manager.api.engine.presence import Presence
 from manager.api.events.log import EventLog
-from manager.api.host import Host
 from manager.api.http.answer_memory import Lease
 from manager.api.leader.standing import Standing
 from manager.api.overview.feed import Feed
@@ -111,3 +114,29 @@ class Context:
     answers: Lease
     read_audit: Callable[[str, int], Sequence[object]]
     keys: Keys
+
+
+_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    hostname: str
+    os: str
+    architecture: str
+    kernel: str
+    operating_system: str
+
+    @property
+    def go_architecture(self) -> str:
+        """The architecture as Docker names it, such as amd64 or arm64."""
+        return _GO_ARCHITECTURES.get(self.architecture, self.architecture)
+
+
+def this_host() -> Host:
+    """Describe the machine; reads /etc/os-release once."""
+    try:
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        name = platform.system()
+    return Host(platform.node(), platform.system().lower(), platform.machine(), platform.release(), name)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
-from manager.api.containers.terminal import are_allowed
+from manager.api.containers.execs import are_allowed
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.router import Place, Route

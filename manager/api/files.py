@@ -18,8 +18,7 @@ from manager.api.call import Answer, Call, Filters, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.http.json_list import json_list
-from manager.api.lookup import any_prefix, find, labels_match, passes
-from manager.api.names import check_file_name
+from manager.api.lookup import any_prefix, check_file_name, find, labels_match, passes
 from manager.api.render import head, render
 from manager.api.router import Place, Route
 from manager.domain.references import MANAGED, VERSION_OF, container_references

@@ -1,21 +1,29 @@
-"""/_ping, /version, /info, /system/df: the manager as an engine."""
+"""/_ping, /version, /info, /system/df: the manager as an engine.
+
+What single engines have and the cluster does not is refused in words that say where to get it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from common.clock import rfc3339
+from common.model import Node
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers.list import warning_header
-from manager.api.context import Context
+from manager.api.context import Context, Host
 from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import EngineReply, raw_query, read_every
 from manager.api.engine.types import BuildRecord, Container, DiskUsage, EngineInfo, Image, Volume
-from manager.api.images.builder import builder_version, by_suitability
+from manager.api.errors import EngineError, Unimplemented
 from manager.api.images.names import Naming
-from manager.api.info import absent_swarm_view, info_view, swarm_info_view, version_view
-from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Place, Route
+from manager.api.images.registry import builder_version, by_suitability
+from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Handler, Place, Route
+from manager.api.swarm import cluster_view
+from manager.ca.rotation import root_of
+from manager.store.view import View
 
 DF_SECONDS = 10.0
 INFO_SECONDS = 1.0
@@ -88,10 +96,204 @@ async def _usage(reply: EngineReply) -> tuple[int, dict[str, list[Any]]]:
     }
 
 
+_PLUGIN_TYPES = ("Volume", "Network", "Authorization", "Log")
+# What an engine says of itself alone. Clients expect the fields: they are one engine's, or these where none answers.
+_OF_ONE_ENGINE: Mapping[str, Any] = {
+    "Driver": "",
+    "DriverStatus": [],
+    "LoggingDriver": "json-file",
+    "CgroupDriver": "",
+    "CgroupVersion": "",
+    "DockerRootDir": "",
+    "IndexServerAddress": "https://index.docker.io/v1/",
+    "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
+    "Labels": [],
+    "Runtimes": {},
+    "DefaultRuntime": "",
+    "SecurityOptions": [],
+    "MemoryLimit": True,
+    "SwapLimit": True,
+    "CpuCfsPeriod": True,
+    "CpuCfsQuota": True,
+    "CPUShares": True,
+    "CPUSet": True,
+    "PidsLimit": True,
+    "IPv4Forwarding": True,
+    "OomKillDisable": False,
+    "BridgeNfIptables": True,
+    "BridgeNfIp6tables": True,
+    "Debug": False,
+    "ExperimentalBuild": False,
+    "LiveRestoreEnabled": False,
+    "HttpProxy": "",
+    "HttpsProxy": "",
+    "NoProxy": "",
+    "InitBinary": "",
+    "ContainerdCommit": {"ID": "", "Expected": ""},
+    "RuncCommit": {"ID": "", "Expected": ""},
+    "InitCommit": {"ID": "", "Expected": ""},
+    "Isolation": "",
+    "GenericResources": None,
+    "Warnings": None,
+}
+
+
+def version_view(version: str, host: Host, api: str, min_api: str) -> dict[str, Any]:
+    """Render `GET /version`; `version` is the program's, `api` and `min_api` the API versions that it serves."""
+    details = {
+        "ApiVersion": api,
+        "MinAPIVersion": min_api,
+        "Os": host.os,
+        "Arch": host.go_architecture,
+        "KernelVersion": host.kernel,
+        "Experimental": "false",
+    }
+    return {
+        "Platform": {"Name": "swarm-manager"},
+        "Components": [{"Name": "Engine", "Version": version, "Details": details}],
+        "Version": version,
+        "ApiVersion": api,
+        "MinAPIVersion": min_api,
+        "GitCommit": "",
+        "GoVersion": "",
+        "Os": host.os,
+        "Arch": host.go_architecture,
+        "KernelVersion": host.kernel,
+    }
+
+
+_COUNTED = ("Containers", "ContainersRunning", "ContainersPaused", "ContainersStopped", "Images")
+_OWN = EngineInfo.__annotations__.keys() - set(_COUNTED)
+
+
+def info_view(
+    view: View,
+    version: str,
+    host: Host,
+    swarm: dict[str, Any],
+    now: float,
+    engines: Sequence[EngineInfo],
+    missing: Sequence[str],
+) -> dict[str, Any]:
+    """Render `GET /info`: the cluster as if it were one engine; sizes and numbers are sums over the ready nodes.
+
+    `engines` is what theirs say of themselves: what cannot be added up is the first one's. `missing` says which did
+    not answer.
+    """
+    ready = [node for node in view.nodes if node.agent and node.status.state == "ready"]
+    counts: Sequence[Mapping[str, Any]] = engines
+    own = {name: value for name, value in engines[0].items() if name in _OWN} if engines else {}
+    return {
+        "ID": swarm.get("Cluster", {}).get("ID", ""),
+        "Name": host.hostname,
+        "ServerVersion": version,
+        **{name: sum(max(0, each.get(name, 0)) for each in counts) for name in _COUNTED},
+        "NCPU": sum(node.description.resources.nano_cpus for node in ready) // 1_000_000_000,
+        "MemTotal": sum(node.description.resources.memory_bytes for node in ready),
+        "Plugins": _plugins(ready),
+        "OperatingSystem": host.operating_system,
+        "OSVersion": "",
+        "OSType": host.os,
+        "Architecture": host.architecture,
+        "KernelVersion": host.kernel,
+        "SystemTime": rfc3339(now),
+        **_OF_ONE_ENGINE,
+        **own,
+        "Warnings": list(missing) or None,
+        "Swarm": swarm,
+    }
+
+
+def swarm_info_view(view: View, node_id: str, address: str, trouble: str) -> dict[str, Any]:
+    """Render the `Swarm` section of `/info`; without a cluster, an inactive one. `trouble`: why it takes no changes."""
+    if not len(view.clusters):
+        return absent_swarm_view("inactive")
+    own = view.nodes.get(node_id)
+    managers = [node for node in view.nodes if node.manager_status is not None]
+    return {
+        "NodeID": node_id,
+        "NodeAddr": own.status.addr if own is not None and own.status.addr else address,
+        "LocalNodeState": "active",
+        "ControlAvailable": True,
+        "Error": trouble,
+        "RemoteManagers": [_remote_manager(node) for node in managers],
+        "Nodes": len(view.nodes),
+        "Managers": len(managers),
+        "Cluster": cluster_view(view.cluster, root_of(view)),
+    }
+
+
+def absent_swarm_view(state: str) -> dict[str, Any]:
+    """Render the `Swarm` section of a manager that has nothing to say of a cluster: `inactive` or `locked`."""
+    return {
+        "NodeID": "",
+        "NodeAddr": "",
+        "LocalNodeState": state,
+        "ControlAvailable": False,
+        "Error": "",
+        "RemoteManagers": None,
+    }
+
+
+def _remote_manager(node: Node) -> dict[str, str]:
+    return {"NodeID": node.id, "Addr": node.manager_status.addr if node.manager_status is not None else ""}
+
+
+def _plugins(nodes: Iterable[Node]) -> dict[str, list[str] | None]:
+    """List by type the plugins that some node has."""
+    found: dict[str, set[str]] = {kind: set() for kind in _PLUGIN_TYPES}
+    for node in nodes:
+        for plugin in node.description.engine.plugins:
+            found.setdefault(plugin.type, set()).add(plugin.name)
+    return {kind: sorted(names) or None for kind, names in found.items()}
+
+
+_PLUGIN_FILTERS = frozenset({"capability", "enable"})
+_PLUGINS = (
+    "the cluster has no plugins of its own: install the plugin on every host that needs it, with that host's engine "
+    "('docker -H unix:///run/docker.sock plugin install …' there); nodes tell the cluster what they have"
+)
+_CHECKPOINTS = "checkpoints are not supported: start the container anew, or use the docker command on its own host"
+_VOLUMES = "cluster volumes are not supported: create the volume on a node, with 'docker volume create NODE/NAME'"
+
+
+async def list_plugins(_context: Context, call: Call) -> Reply:
+    """Answer that there are none; `/info` names those of the nodes' engines."""
+    call.filters(_PLUGIN_FILTERS)
+    return Answer(value=[])
+
+
+async def no_such_plugin(_context: Context, call: Call) -> Reply:
+    raise EngineError(404, f'plugin "{call.params["name"]}" not found')
+
+
+def refusing(words: str) -> Handler:
+    """Make the handler that answers 501 with these words."""
+
+    async def handler(_context: Context, _call: Call) -> Reply:
+        raise Unimplemented(words)
+
+    return handler
+
+
+_CHANGES = ("disable", "enable", "push", "set", "upgrade")
+
+
 ROUTES = (
     Route("GET", "/_ping", ping, needs=Role.VIEWER, place=Place.HERE),
     Route("HEAD", "/_ping", ping, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/version", version, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/info", info, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/system/df", disk_usage, needs=Role.VIEWER),
+    Route("GET", "/plugins", list_plugins, needs=Role.VIEWER),
+    Route("GET", "/plugins/privileges", refusing(_PLUGINS), needs=Role.OPERATOR),
+    Route("POST", "/plugins/pull", refusing(_PLUGINS), needs=Role.OPERATOR),
+    Route("POST", "/plugins/create", refusing(_PLUGINS), needs=Role.OPERATOR),
+    Route("GET", "/plugins/{name+}/json", no_such_plugin, needs=Role.VIEWER),
+    *(Route("POST", f"/plugins/{{name+}}/{change}", no_such_plugin, needs=Role.OPERATOR) for change in _CHANGES),
+    Route("DELETE", "/plugins/{name+}", no_such_plugin, needs=Role.OPERATOR),
+    Route("GET", "/containers/{id}/checkpoints", refusing(_CHECKPOINTS), needs=Role.OPERATOR),
+    Route("POST", "/containers/{id}/checkpoints", refusing(_CHECKPOINTS), needs=Role.OPERATOR),
+    Route("DELETE", "/containers/{id}/checkpoints/{checkpoint}", refusing(_CHECKPOINTS), needs=Role.OPERATOR),
+    Route("PUT", "/volumes/{name}", refusing(_VOLUMES), needs=Role.OPERATOR),
 )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from common.errors import FailedPrecondition, Unavailable
 from common.wire.channel import splice
 from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, begin
-from manager.domain.transfer_progress import Gauge
+from manager.domain.transfers import Gauge
 
 OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 

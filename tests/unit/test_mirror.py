@@ -61,12 +61,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "common/wire/server.py",
         "common/wire/transports.py",
     ),
-    "unit/manager/api/access/test_audit.py": (
-        "manager/api/access/acting.py",
-        "manager/api/access/audit_view.py",
-    ),
+    "unit/manager/api/access/test_audit.py": ("manager/api/access/acting.py",),
     "unit/manager/api/access/test_forbidden_options.py": ("manager/api/access/forbidden_routes.py",),
-    "unit/manager/api/access/test_roles.py": ("manager/api/access/certificates.py",),
     "unit/manager/api/engine/test_proxy.py": ("manager/api/engine/hijack.py",),
     "unit/manager/api/http/test_server.py": (
         "manager/api/front.py",
@@ -78,11 +74,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/overview/rows.py",
         "manager/overview/why.py",
     ),
-    "unit/manager/api/test_router.py": (
-        "manager/api/context.py",
-        "manager/api/refused.py",
-    ),
-    "unit/manager/api/test_system.py": ("manager/api/info.py",),
     "unit/manager/ca/test_authority.py": ("manager/ca/files.py",),
     "unit/manager/ca/test_tokens.py": ("common/wire/token.py",),
     "unit/manager/cli/compose/test_convert.py": (

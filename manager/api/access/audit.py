@@ -1,6 +1,8 @@
 """Who changed what: one line for every request that changes something, is more than reading, or was refused.
 
 Never bodies, queries or headers: they may hold secrets. `AuditFile` writes the lines.
+
+GET /swarm/audit shows them, the newest first. Not Docker's.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,10 +26,11 @@ from common.model.client import Role
 from common.text.terminal import visible
 from manager.api.access.roles import Caller
 from manager.api.call import Answer, Call, Exchange, Relay, Reply
-from manager.api.errors import describe
+from manager.api.context import Context
+from manager.api.errors import describe, invalid
 from manager.api.leader.standing import MADE_HEADER
 from manager.api.lookup import find
-from manager.api.router import Match
+from manager.api.router import Match, Place, Route
 from manager.overview.past import Asked
 from manager.store.view import NamedTableView, View
 
@@ -297,3 +301,24 @@ def _newest_first(path: Path) -> Iterator[Entry]:
     for line in reversed(lines):
         with suppress(msgspec.DecodeError):
             yield msgspec.json.decode(line, type=Entry)
+
+
+MOST = 500
+_NUMBER = re.compile(r"[0-9]{1,6}")
+
+
+async def audit(context: Context, call: Call) -> Reply:
+    """Answer with at most `limit` entries, of those older than the instant `before` (RFC 3339) if it is given."""
+    before, limit = call.query.get("before", ""), call.query.get("limit", str(MOST))
+    if _NUMBER.fullmatch(limit) is None or not 0 < int(limit) <= MOST:
+        raise invalid(f"limit={limit[:40]!r} is not a number from 1 to {MOST}")
+    if before:
+        try:
+            parse_rfc3339(before)
+        except (ValueError, OverflowError):
+            raise invalid(f"before={before[:40]!r} is not a time like 2026-01-31T12:00:00Z") from None
+    entries = await asyncio.to_thread(context.read_audit, before, int(limit))
+    return Answer(value={"Entries": entries})
+
+
+ROUTES = (Route("GET", "/swarm/audit", audit, needs=Role.ADMIN, place=Place.HERE),)

@@ -1,15 +1,23 @@
-"""Who calls, and whether they may: roles, and the one check that stands before every handler. Pure."""
+"""Who calls, and whether they may: roles, and the one check that stands before every handler. Pure.
+
+Who is at the other end of a connection, the certificate says that OpenSSL has verified, or the kernel.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
 from dataclasses import dataclass, replace
 
 from common.errors import PermissionDenied
 from common.model.client import ROLES_BY_LABEL, Role
 from common.net.dashboard_token import is_token_id
+from common.tls import identity_of_der
 from common.wire.manager_messages import CallerRecord
 from manager.api.errors import EngineError, invalid
-from manager.ca.clients import check_client
+from manager.ca.clients import check_client, role_of, serial_of
+from manager.config import bracket_host
 from manager.store.view import View
 
 
@@ -162,3 +170,32 @@ def authorise(caller: Caller, needs: Role | None, what: str) -> None:
 
 def access_denied(why: str) -> EngineError:
     return EngineError(403, f"permission denied: {why}")
+
+
+_CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
+
+
+def caller_of(transport: asyncio.BaseTransport) -> tuple[Caller, float]:
+    """Return who it is, and when its certificate ends (Unix seconds, 0 for never).
+
+    Whoever could open the unix socket is an administrator: the socket's group decides who can.
+    """
+    tls = transport.get_extra_info("ssl_object")
+    if tls is not None:
+        return _by_certificate(tls.getpeercert(binary_form=True), transport.get_extra_info("peername"))
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family != socket.AF_UNIX:
+        return NOBODY, 0.0
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    return Caller(f"uid {uid}", "unix", Role.ADMIN, uid=uid, pid=pid), 0.0
+
+
+def _by_certificate(der: bytes | None, peer: tuple[object, ...] | None) -> tuple[Caller, float]:
+    address, port = (peer or ("", 0))[:2]
+    origin = f"{bracket_host(str(address))}:{port}"
+    if not der:
+        return Caller("nobody", origin), 0.0
+    identity = identity_of_der(der)
+    serial = serial_of(identity.serial)
+    return Caller(identity.node_id, origin, role_of(identity), unit=identity.role, serial=serial), identity.not_after

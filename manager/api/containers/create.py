@@ -1,25 +1,27 @@
-"""POST /containers/create: chooses the node, then has its engine make the container."""
+"""POST /containers/create: chooses the node, then has its engine make the container, in its networks of the cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import Any
 
-from common.errors import Unavailable
+import msgspec
+
+from common.errors import SwarmError, Unavailable
 from common.model.client import Role
-from manager.api.call import Call, Reply
-from manager.api.containers.image import of_image_id
-from manager.api.containers.image_choice import NodeImage, have, meaning
+from manager.api.call import JSON, Call, Reply
+from manager.api.containers.attachments import attach_container, bind
+from manager.api.containers.image import NodeImage, have, meaning, of_image_id
 from manager.api.containers.index import Claim
 from manager.api.containers.list import LIST_SECONDS, read_list
-from manager.api.containers.locate import locate, put_made
-from manager.api.containers.make import make, make_attached
-from manager.api.containers.names import check_claims, check_name
-from manager.api.containers.networks import check_addresses
+from manager.api.containers.locate import check_claims, check_name, locate, put_made
+from manager.api.containers.networks import check_addresses, engine_ends, with_networks
 from manager.api.containers.place import NodeFacts, place
 from manager.api.containers.request import RequestedContainer, engine_body, read
 from manager.api.context import Context
 from manager.api.engine.presence import node_name, ready_ids
-from manager.api.engine.proxy import ask, ask_all
+from manager.api.engine.proxy import EngineReply, ask, ask_all
 from manager.api.engine.types import Created, Volume, VolumeList
 from manager.api.errors import EngineError, invalid
 from manager.api.router import Route
@@ -131,3 +133,73 @@ def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozens
 
 
 ROUTES = (Route("POST", "/containers/create", create_container, needs=Role.OPERATOR),)
+
+
+CREATE_SECONDS = 180.0
+
+
+async def make(
+    context: Context, call: Call, node_id: str, _wanted: RequestedContainer, body: Mapping[str, Any]
+) -> EngineReply:
+    """Have the engine make a container; `body` is meant for it as it is.
+
+    Raises:
+        EngineError: the engine's own.
+        Unavailable: the node cannot be reached.
+
+    """
+    reply = await ask(
+        *(context, node_id, "POST", "/containers/create"),
+        version=call.version,
+        query=call.query,
+        body=msgspec.json.encode(body),
+        headers={"content-type": JSON},
+        seconds=CREATE_SECONDS,
+    )
+    if not reply.ok:
+        raise reply.error()
+    return reply
+
+
+async def make_attached(
+    context: Context, call: Call, node_id: str, wanted: RequestedContainer, body: Mapping[str, Any]
+) -> EngineReply:
+    """Have the engine make a container in networks of the cluster; errors as `make`, and as `attachments.attached`."""
+    async with attach_container(context, wanted.attachment(node_id)) as attachment:
+        first, *others = engine_ends(attachment, wanted.endpoints)
+        reply = await make(context, call, node_id, wanted, with_networks(body, attachment, first))
+        container_id = reply.read(Created)["Id"]
+        try:
+            for network, endpoint in others:
+                await connect(context, node_id, container_id, network, endpoint)
+            await bind(context, attachment.id, container_id)
+        except BaseException:
+            await discard(context, node_id, container_id)
+            raise
+    return reply
+
+
+async def connect(context: Context, node_id: str, container_id: str, network: str, endpoint: Mapping[str, Any]) -> None:
+    """Connect a container to one of its engine's networks.
+
+    Raises:
+        EngineError: the engine's own.
+        Unavailable: the node cannot be reached, or its network is not there.
+
+    """
+    body = msgspec.json.encode({"Container": container_id, "EndpointConfig": endpoint})
+    path = f"/networks/{network}/connect"
+    reply = await ask(context, node_id, "POST", path, body=body, headers={"content-type": JSON}, seconds=CREATE_SECONDS)
+    if reply.status == HTTPStatus.NOT_FOUND:  # clients would take a 404 for a missing image
+        raise Unavailable(f"the node's engine cannot connect the container: {reply.message}")
+    if not reply.ok:
+        raise reply.error()
+
+
+async def discard(context: Context, node_id: str, container_id: str) -> None:
+    """Remove a container that could not be made whole."""
+    query = {"force": "1", "v": "1"}
+    try:
+        await ask(context, node_id, "DELETE", f"/containers/{container_id}", query=query)
+    except SwarmError:
+        return  # the node is gone, and the container is there when it is back: made, and never started

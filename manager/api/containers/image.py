@@ -1,17 +1,30 @@
-"""By which name a container's image is shown: the one that it was asked for by.
+"""Which image a container is made of, and by which name that is shown: the one that it was asked for by.
 
-A node that has fetched an image knows it by its id alone, and its engine can show no other name.
+A name means what it means in the cluster, else what the chosen node makes of it. A node that has fetched an image
+knows it by its id alone, and its engine can show no other name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from common.errors import SwarmError
 from common.model.service import EXTENSION_PREFIX
-from common.text.image_names import is_id
+from common.text import build_progress
+from common.text.image_names import is_id, is_id_prefix, pinned_digest, with_tag
+from manager.api.context import Context
+from manager.api.engine.answers import read
+from manager.api.engine.presence import node_name
+from manager.api.engine.proxy import ask
+from manager.api.engine.types import ImageInspect, Progress
+from manager.api.errors import EngineError
+from manager.api.http.bounded_json import WrongJson
+from manager.api.images.find import complete_id, describe, find_held, holders
+from manager.api.images.own import image_on, parse_own
 from manager.api.logs.stream import TASK_LABEL
-from manager.domain.image_use import of_the_cluster
+from manager.domain.image_use import image_record, of_the_cluster
 from manager.store.view import View
 
 # What a container was asked for by that was made of an image's id.
@@ -45,3 +58,125 @@ def by_ids(view: View, names: Collection[str]) -> list[str]:
     """Return images by their ids where only the cluster knows their names, else as they are, for an engine's filter."""
     found = [(name, of_the_cluster(view, name)) for name in sorted(names)]
     return [name if own is None else own.image_id for name, own in found]
+
+
+# Of a pull's messages: the last one says how it ended.
+_TAIL = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedImage:
+    """An image that was asked for as `name`.
+
+    `image_id` is the image that is meant in the cluster, empty where each node takes the name by itself; `nodes` hold
+    it, and `there` is the one whose own name it is. `registry`: a registry has it by the name.
+    """
+
+    name: str
+    image_id: str = ""
+    nodes: tuple[str, ...] = ()
+    registry: bool = False
+    there: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeImage:
+    """An image that a node has: what its engine is to make the container of, and the image's labels."""
+
+    reference: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+async def meaning(context: Context, name: str) -> RequestedImage:
+    """Find out which image is meant.
+
+    Raises:
+        EngineError: 404, it is an id or a node's own name, and there is no such image; 503, it is a name of the
+            cluster's own whose image no connected node holds: for a 404, clients would pull a stranger's.
+
+    """
+    record = image_record(context.store.view, name)
+    if record is not None:
+        nodes = await holders(context, record.image_id)
+        if not nodes and not record.registry:
+            raise EngineError(503, f"image {with_tag(name)} is {describe(record)}, which no connected node has")
+        return RequestedImage(name, record.image_id, nodes, registry=record.registry)
+    if is_id(name) or parse_own(name) is not None:
+        located = await find_held(context, name)
+        return RequestedImage(name, located.image_id, located.nodes, there=located.nodes[0] if located.there else "")
+    image_id = pinned_digest(name) or (await complete_id(context, name) if is_id_prefix(name) else "")
+    nodes = await holders(context, image_id) if image_id else ()
+    return RequestedImage(name, image_id, nodes) if nodes else RequestedImage(name)
+
+
+async def have(context: Context, node_id: str, meant: RequestedImage) -> NodeImage:
+    """Have the chosen node have the image that is meant.
+
+    Raises:
+        EngineError: 404, it has none of its own by a name that means nothing in the cluster, or could get none.
+        SwarmError: it could not get it.
+
+    """
+    here = await _here(context, node_id, meant)
+    if here is not None:
+        return here
+    if not meant.image_id:
+        raise EngineError(
+            404, f"No such image: {with_tag(meant.name)} on node {node_name(context.store.view, node_id)}"
+        )
+    brought = await (_pull if meant.registry else _bring)(context, node_id, meant)
+    found = await image_on(context, node_id, brought)
+    return NodeImage(brought, _labels(found) if found is not None else {})
+
+
+async def _here(context: Context, node_id: str, meant: RequestedImage) -> NodeImage | None:
+    """Look for the image on the node: by its name, where that means the same there, else by its id."""
+    found = await image_on(context, node_id, meant.name) if not meant.there else None
+    if found is not None and meant.image_id in ("", found["Id"]):
+        return NodeImage(meant.name, _labels(found))
+    found = await image_on(context, node_id, meant.image_id) if meant.image_id else None
+    return NodeImage(meant.image_id, _labels(found)) if found is not None else None
+
+
+def _labels(image: ImageInspect) -> Mapping[str, str]:
+    return (image.get("Config") or {}).get("Labels") or {}
+
+
+async def _bring(context: Context, node_id: str, meant: RequestedImage) -> str:
+    """Have the node fetch the image from one that holds it; return its id there."""
+    try:
+        return await context.engines.bring_image(node_id, meant.image_id)
+    except SwarmError:
+        if meant.name == meant.image_id or image_record(context.store.view, meant.name) is not None:
+            raise
+    # Nodes claim to hold what a registry may have: clients pull it, when they hear that it is not there.
+    raise EngineError(404, f"No such image: {meant.name}: no node that claims to have it could provide it")
+
+
+async def _pull(context: Context, node_id: str, meant: RequestedImage) -> str:
+    """Have the node pull what a registry has, or fetch what a client has pulled.
+
+    Raises:
+        EngineError: 404, it could not.
+
+    """
+    query = {"fromImage": meant.name if pinned_digest(meant.name) else with_tag(meant.name)}
+    reply = await ask(context, node_id, "POST", "/images/create", query=query, seconds=None, tail=_TAIL)
+    failure = reply.message if not reply.ok else _pull_failure(reply.body)
+    if not failure:
+        return meant.name
+    try:
+        return await context.engines.bring_image(node_id, meant.image_id)
+    except SwarmError as error:
+        name = node_name(context.store.view, node_id)
+        text = f"No such image: {meant.name} on node {name}, which can neither pull it ({failure}) nor fetch it"
+        raise EngineError(404, f"{text}: {error.message}") from error
+
+
+def _pull_failure(messages: bytes) -> str:
+    """Return the error that the last of a pull's messages tells of, empty if it went well."""
+    last = next((line for line in reversed(messages.splitlines()) if line.strip()), b"{}")
+    try:
+        return build_progress.failure(read(last, Progress))
+    except WrongJson:
+        return "it said no more than " + last[-200:].decode(errors="replace")

@@ -12,7 +12,7 @@ from common.clock import parse_rfc3339
 from common.errors import SwarmError
 from common.model.client import Role
 from common.model.service import EXTENSION_PREFIX
-from manager.api.call import Answer, Call, Filters, Reply
+from manager.api.call import Answer, Call, Filters, Reply, warning
 from manager.api.containers.image import by_ids, with_image
 from manager.api.containers.locate import complaints, locate, settle
 from manager.api.context import Context
@@ -20,9 +20,8 @@ from manager.api.engine.presence import node_name, ready_nodes
 from manager.api.engine.proxy import EngineReply, ask, read_every
 from manager.api.engine.types import Container, ContainerInspect
 from manager.api.errors import EngineError, invalid
-from manager.api.http.warnings import warning
 from manager.api.logs.stream import TASK_LABEL
-from manager.api.networks.attachment_view import in_network, with_cluster_networks
+from manager.api.networks.view import in_network, with_cluster_networks
 from manager.api.router import Route
 from manager.store.view import View
 

@@ -22,7 +22,7 @@ from manager.api.engine.presence import node_name
 from manager.api.errors import EngineError, invalid
 from manager.api.http.body import convert, normal
 from manager.api.lookup import find_network
-from manager.api.services.names import predefined_name
+from manager.api.networks.view import predefined_name
 from manager.store.view import View
 
 _RESOLV = "/etc/resolv.conf"

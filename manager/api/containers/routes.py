@@ -12,19 +12,17 @@ from manager.api.call import Answer, Call, Relay, Reply
 from manager.api.containers.attachments import attachment_of, wait_until_noticed
 from manager.api.containers.image import with_image
 from manager.api.containers.list import warning_header, with_node
-from manager.api.containers.locate import Found, locate
-from manager.api.containers.names import claim_name
+from manager.api.containers.locate import Found, claim_name, locate
 from manager.api.context import Context
 from manager.api.engine.hijack import hijack
 from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import ask, forward, merge_pruned, raw_query, read_every, read_pruned, without_hops
 from manager.api.engine.types import ContainerInspect
 from manager.api.errors import invalid
-from manager.api.images.bring import tagged_name
 from manager.api.images.own import refuse_own
 from manager.api.images.progress import Listener, Progress
-from manager.api.images.record import NameChange, record
-from manager.api.networks.attachment_view import with_cluster_networks, with_names
+from manager.api.images.record import NameChange, record, tagged_name
+from manager.api.networks.view import with_cluster_networks, with_names
 from manager.api.router import Handler, Route
 from manager.api.services.container_validation import is_image
 

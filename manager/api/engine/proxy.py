@@ -9,7 +9,7 @@ What builds on it (containers, exec, volumes, images) needs four things:
   with a body of any size say `raw=True`.
 - `manager.api.engine.hijack.hijack(…) -> Relay`: the same where the connection becomes a stream both ways.
 
-Paths have no version: it is put in front, as `version.py` chooses it. Bodies go through with bounded
+Paths have no version: it is put in front, as `router.py` chooses it. Bodies go through with bounded
 buffers; a client that does not read holds back its own engine's answer and nothing else. A node that is lost ends what
 waits for it (`engine/presence.py`). An engine's own errors are passed on, status and message, as they are.
 
@@ -40,11 +40,11 @@ from manager.api.context import Context
 from manager.api.engine.answers import BadAnswer, read, read_list
 from manager.api.engine.presence import node_name, ready_ids
 from manager.api.engine.types import ErrorMessage, Pruned
-from manager.api.engine.version import spoken, too_old
 from manager.api.errors import EngineError
 from manager.api.http.answer_memory import Hold
 from manager.api.http.bounded_json import WrongJson
 from manager.api.logs.stream import MULTIPLEXED, STDERR, Frame
+from manager.api.router import spoken, too_old
 
 # The host in the URLs is of no meaning: every connection of a session ends at its node's engine.
 ENGINE = "http://engine"

@@ -10,8 +10,7 @@ from common.model.client import Role
 from manager.api.call import Call, Filters, Reply, Send, Stream
 from manager.api.context import Context
 from manager.api.events.engines import NodeEvents
-from manager.api.events.log import Follower
-from manager.api.events.view import Event
+from manager.api.events.log import Event, Follower
 from manager.api.lookup import labels_match
 from manager.api.router import Route
 

@@ -14,8 +14,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
 from common.clock import Clock
-from manager.api.access.peer import caller_of
-from manager.api.access.roles import NOBODY, Caller
+from manager.api.access.roles import NOBODY, Caller, caller_of
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from manager.api.context import Context
 from manager.api.engine.hijack import hijack
 from manager.api.engine.proxy import forward, merge_pruned, raw_query, read_every, read_pruned
 from manager.api.errors import invalid
-from manager.api.images.builder import builder, for_engine
 from manager.api.images.own import parse_own, refuse_own
 from manager.api.images.progress import Listener, Progress
 from manager.api.images.record import NameChange, record
+from manager.api.images.registry import builder, for_engine
 from manager.api.lookup import find_network
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image

@@ -16,13 +16,12 @@ from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import EngineReply, ask, ask_all, forward, raw_query
 from manager.api.engine.types import ImageInspect
 from manager.api.errors import EngineError, invalid
-from manager.api.images.bring import tagged_name
-from manager.api.images.builder import builder, for_engine, has_credentials, own_engine
 from manager.api.images.find import Located, find_held, own_first
 from manager.api.images.names import Naming
 from manager.api.images.own import image_on, image_path, refuse_own
 from manager.api.images.progress import Listener, Progress
-from manager.api.images.record import NameChange, name_for, put, with_name
+from manager.api.images.record import NameChange, name_for, put, tagged_name, with_name
+from manager.api.images.registry import builder, for_engine, has_credentials, own_engine
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image
 from manager.domain.image_use import image_record

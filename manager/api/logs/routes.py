@@ -30,8 +30,18 @@ from manager.api.engine.presence import is_ready
 from manager.api.engine.proxy import AS_IT_COMES, ENGINE, ENGINE_FAILURES
 from manager.api.engine.types import ErrorMessage
 from manager.api.http.bounded_json import WrongJson
-from manager.api.logs.request import LogRequest, log_request
-from manager.api.logs.stream import MULTIPLEXED, RAW, STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
+from manager.api.logs.stream import (
+    MULTIPLEXED,
+    RAW,
+    STDERR,
+    STDOUT,
+    Frame,
+    FrameReader,
+    LineReader,
+    LogRequest,
+    log_request,
+    with_attributes,
+)
 from manager.api.lookup import find_service, find_task
 from manager.api.router import Route
 from manager.store.view import View

@@ -1,13 +1,19 @@
-"""The byte formats of logs: the engine's multiplexed frames, and the attributes that tell tasks apart. Sans-I/O."""
+"""The byte formats of logs: the engine's multiplexed frames, and the attributes that tell tasks apart. Sans-I/O.
+
+What a client asks of logs becomes the request to an engine.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from common.errors import ProtocolError
 from common.model import Task
+from manager.api.call import UNIX_TIME, Call
+from manager.api.errors import invalid
 
 # On the container of a task: its id.
 TASK_LABEL = "com.docker.swarm.task.id"
@@ -105,3 +111,68 @@ def with_attributes(payload: bytes, task: Task, *, timestamps: bool) -> bytes:
     marks = [f"{quote(key, safe='')}={quote(value, safe='')}".encode() for key, value in attributes(task).items()]
     pairs = sorted([*marks, *(pair for pair in own.split(b",") if pair)])
     return timestamp + b",".join(pairs) + b" " + message
+
+
+_TAIL = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """`tail` and `since` as the engine takes them: empty for all."""
+
+    stdout: bool
+    stderr: bool
+    follow: bool
+    timestamps: bool
+    details: bool
+    tail: str
+    since: str
+
+    def query(self) -> str:
+        """Return the query of `GET /containers/{id}/logs` for one task's container."""
+        flags = {
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "follow": self.follow,
+            "timestamps": self.timestamps,
+            "details": self.details,
+        }
+        values = {"tail": self.tail, "since": self.since}
+        return urlencode({name: "1" for name, on in flags.items() if on} | {name: v for name, v in values.items() if v})
+
+
+def log_request(call: Call) -> LogRequest:
+    """Read the queries of a log request.
+
+    Raises:
+        EngineError: 400; no stream is chosen, or a value is not what it should be.
+
+    """
+    request = LogRequest(
+        stdout=call.flag("stdout"),
+        stderr=call.flag("stderr"),
+        follow=call.flag("follow"),
+        timestamps=call.flag("timestamps"),
+        details=call.flag("details"),
+        tail=_tail(call.query.get("tail", "")),
+        since=_since(call),
+    )
+    if not (request.stdout or request.stderr):
+        raise invalid("Bad parameters: you must choose at least one stream")
+    return request
+
+
+def _tail(text: str) -> str:
+    if text in {"", "all"}:
+        return ""
+    if _TAIL.fullmatch(text) is None:
+        raise invalid('tail value must be a positive integer or "all"')
+    return text
+
+
+def _since(call: Call) -> str:
+    instant = call.instant("since")
+    if instant is None:
+        return ""
+    given = call.query["since"]
+    return given if UNIX_TIME.fullmatch(given) else f"{instant:.9f}"

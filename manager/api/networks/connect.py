@@ -17,8 +17,8 @@ from common.text.image_names import GATEWAY_NETWORK, engine_network
 from common.wire.messages import MESH
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers.attachments import attachment_of, join_network, runs, wait_until_noticed, without
+from manager.api.containers.create import connect
 from manager.api.containers.locate import Found, locate
-from manager.api.containers.make import connect
 from manager.api.containers.networks import attachable, check_addresses, endpoint, read_network
 from manager.api.context import Context
 from manager.api.engine.proxy import EngineReply, ask
@@ -27,8 +27,8 @@ from manager.api.errors import EngineError
 from manager.api.http.body import parse
 from manager.api.logs.stream import TASK_LABEL
 from manager.api.lookup import find_network
+from manager.api.networks.view import predefined_name
 from manager.api.router import Route
-from manager.api.services.names import predefined_name
 from manager.store.view import View
 
 

@@ -11,7 +11,7 @@ from common.model.container import DriverConfig
 from common.model.naming import Model
 from common.model.network import MTU, IpamConfig, IpamOptions, NetworkSpec
 from manager.api.errors import Unimplemented, invalid
-from manager.api.names import check_dns_name
+from manager.api.lookup import check_dns_name
 
 OVERLAY = "overlay"
 # What every link must carry (RFC 791, RFC 8200), and the most that an IPv4 packet can have.

@@ -1,4 +1,7 @@
-"""/networks: create, list, inspect, remove, prune."""
+"""/networks: create, list, inspect, remove, prune.
+
+Encrypted ones get new keys on request, at a path that the engine does not have.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,24 @@ from common.errors import AlreadyExists, FailedPrecondition, NotFound
 from common.ids import new_id
 from common.model import Network, NetworkAttachment, Node, Service, Task, TaskState
 from common.model.client import Role
+from common.model.network import NetworkSpec
 from manager.allocate.subnets import allocate_network
+from manager.allocate.tunnel_keys import rotate
 from manager.api.call import Answer, Call, Filters, Reply, moment
 from manager.api.containers.attachments import forget_gone, in_use
 from manager.api.context import Context
-from manager.api.errors import EngineError
+from manager.api.errors import EngineError, Unimplemented
 from manager.api.lookup import any_prefix, find_network, labels_match, passes
-from manager.api.networks import encrypted
-from manager.api.networks.attachment_view import containers_view
 from manager.api.networks.requests import NetworkCreate, network_spec
-from manager.api.networks.view import PREDEFINED, network_view, task_address, view_predefined
+from manager.api.networks.view import (
+    PREDEFINED,
+    containers_view,
+    network_view,
+    predefined_name,
+    task_address,
+    view_predefined,
+)
 from manager.api.router import Place, Route
-from manager.api.services.names import predefined_name
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
@@ -83,7 +92,7 @@ def new_network(body: NetworkCreate, network_id: str) -> tuple[Network, str]:
 
     """
     spec, warning = network_spec(body)
-    encrypted.check_option(spec)
+    check_option(spec)
     return Network(id=network_id, spec=spec), warning
 
 
@@ -101,7 +110,7 @@ def put_network(tx: Transaction, network: Network) -> str:
     if spec.ingress and ingress is not None:
         raise AlreadyExists(f"ingress network ({ingress.id}) is already present")
     tx.put(allocate_network(tx, network))
-    return encrypted.warning(tx) if spec.encrypted else ""
+    return warning(tx) if spec.encrypted else ""
 
 
 async def remove_network(context: Context, call: Call) -> Reply:
@@ -182,16 +191,6 @@ def _until(filters: Filters, now: float) -> float | None:
     return moment("until", next(iter(values)), now)
 
 
-ROUTES = (
-    Route("GET", "/networks", list_networks, needs=Role.VIEWER, place=Place.STORE),
-    Route("GET", "/networks/", list_networks, needs=Role.VIEWER, place=Place.STORE),  # engines do
-    Route("POST", "/networks/create", create_network, needs=Role.OPERATOR),
-    Route("POST", "/networks/prune", prune_networks, needs=Role.OPERATOR),
-    Route("GET", "/networks/{id}", inspect_network, needs=Role.VIEWER, place=Place.STORE),
-    Route("DELETE", "/networks/{id}", remove_network, needs=Role.OPERATOR),
-)
-
-
 # What `network inspect` shows beside the network itself: the nodes that have it, and with `--verbose` who is in it.
 #
 # Pure. The shape is that of the engine's `NetworkInspect`: `Peers`, and `Services` by name, plain containers under
@@ -258,3 +257,58 @@ def _plain(view: View, attachment: NetworkAttachment, network: Network) -> dict[
 def _member(name: str, record_id: str, address: str, node: Node | None) -> dict[str, Any]:
     host = node.status.addr if node is not None else ""
     return {"Name": name, "EndpointID": record_id, "EndpointIP": address.partition("/")[0], "Info": {"Host IP": host}}
+
+
+_REMEDY = (
+    "install Debian's wireguard-tools and, where the kernel has no WireGuard, wireguard-go there, then restart the "
+    "worker; 'node inspect' shows what a node has (Description.Encryption, Description.Lacks)"
+)
+
+
+def check_option(spec: NetworkSpec) -> None:
+    """Check what the option `encrypted` cannot be together with. Its value means nothing, as in Docker.
+
+    Raises:
+        Unimplemented: the network would be less private than its user believes.
+
+    """
+    if spec.encrypted and spec.ingress:
+        raise Unimplemented("the routing mesh is not encrypted between hosts: leave out --ingress or encrypted")
+
+
+def warning(view: View) -> str:
+    """Name the nodes that no task of an encrypted network will run on; empty when there is none.
+
+    Raises:
+        FailedPrecondition: that is all of them.
+
+    """
+    nodes = [node for node in view.nodes if node.agent]
+    unable = [node.name or node.id for node in nodes if not node.description.encryption]
+    if len(unable) == len(nodes):
+        raise FailedPrecondition(f"no node of the cluster supports encrypted networks: {_REMEDY}")
+    if not unable:
+        return ""
+    return f"tasks of this network do not run on {', '.join(sorted(unable))}, which cannot encrypt: {_REMEDY}"
+
+
+async def rotate_keys(context: Context, _call: Call) -> Reply:
+    """Have new keys made for all encrypted networks, now."""
+
+    def step(tx: Transaction) -> int:
+        cluster = rotate(tx, context.clock.now())
+        tx.put(cluster)
+        return cluster.tunnel_generation
+
+    return Answer(value={"Generation": await context.store.update(step)})
+
+
+ROUTES = (
+    Route("GET", "/networks", list_networks, needs=Role.VIEWER, place=Place.STORE),
+    Route("GET", "/networks/", list_networks, needs=Role.VIEWER, place=Place.STORE),  # engines do
+    Route("POST", "/networks/create", create_network, needs=Role.OPERATOR),
+    Route("POST", "/networks/prune", prune_networks, needs=Role.OPERATOR),
+    Route("GET", "/networks/{id}", inspect_network, needs=Role.VIEWER, place=Place.STORE),
+    Route("DELETE", "/networks/{id}", remove_network, needs=Role.OPERATOR),
+    Route("POST", "/networks/rotate-keys", rotate_keys, needs=Role.OPERATOR),
+)

@@ -13,17 +13,15 @@ from common.model.client import Role
 from common.model.node import NodeSpec
 from common.net.hostnames import is_hostname
 from manager.api.access.roles import authorise
-from manager.api.call import Answer, Call, Reply
+from manager.api.call import Answer, Call, Reply, warning
 from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.http.json_list import json_list
-from manager.api.http.warnings import warning
 from manager.api.lookup import any_prefix, find_node, labels_match, passes
-from manager.api.nodes.stateful import refuse_stateful, stateful
 from manager.api.render import head, render
 from manager.api.router import Place, Route
 from manager.api.swarm import tls_info
-from manager.api.volumes.stay import only_copies
+from manager.api.volumes.stay import only_copies, refuse_stateful, stateful
 from manager.ca.rotation import root_of, taken_step
 from manager.domain import hostnames
 from manager.domain.managers import without_manager

@@ -18,8 +18,8 @@ from manager.api.call import EVENT_STREAM, Call, Reply, Send, Stream
 from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.lookup import find_node, find_service, find_task
-from manager.api.overview.shaped import shaped
 from manager.api.overview.topics import LAST_CHANGES, parse_topics
+from manager.api.overview.usage import shaped
 from manager.api.router import Route
 from manager.overview.rows import (
     BOX_COLUMNS,

@@ -16,20 +16,18 @@ from common.model.client import Role
 from common.model.service import ServiceSpec
 from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import parse_all
+from common.spec.volumes import scope_of, snapshot_of
 from common.text.image_names import pin, pinned_digest
-from manager.api.call import Answer, Call, Reply
+from manager.api.call import Answer, Call, Reply, warning
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.http.json_list import json_list
-from manager.api.http.warnings import warning
 from manager.api.images.find import LOOK_SECONDS, describe, holders
 from manager.api.images.own import image_on, parse_own
-from manager.api.lookup import any_prefix, find_service, labels_match, passes
-from manager.api.names import random_name
+from manager.api.lookup import any_prefix, find_service, labels_match, passes, random_name
+from manager.api.networks.view import resolve_networks
 from manager.api.router import Place, Route
-from manager.api.services.autoscaling import autoscaling_view
-from manager.api.services.names import resolve_networks
-from manager.api.services.validation import check_service
+from manager.api.services.validation import autoscaling_view, check_service
 from manager.api.services.view import service_view, status_view
 from manager.api.volumes.scopes import unmounted, unscoped
 from manager.api.volumes.stay import staying
@@ -285,3 +283,11 @@ async def _unmounted(context: Context, spec: ServiceSpec, node_id: str, referenc
 def _image(spec: ServiceSpec) -> str:
     container = spec.task_template.container_spec
     return container.image if container is not None else ""
+
+
+def _unscoped(spec: ServiceSpec) -> set[str]:
+    container = spec.task_template.container_spec
+    several = spec.mode.replicated is not None and spec.mode.replicas > 1
+    mounts = container.mounts if container is not None and several else ()
+    named = (mount for mount in mounts if mount.type == "volume" and mount.source and "{{" not in mount.source)
+    return {mount.source for mount in named if not scope_of(mount) and not snapshot_of(mount)}

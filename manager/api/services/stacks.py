@@ -27,8 +27,8 @@ from manager.api.errors import EngineError, describe, invalid
 from manager.api.files import CONFIGS, SECRETS, FileT, Resource, SpecT
 from manager.api.networks.requests import NetworkCreate
 from manager.api.networks.routes import new_network, put_network
+from manager.api.networks.view import resolve_networks
 from manager.api.router import Route
-from manager.api.services.names import resolve_networks
 from manager.api.services.routes import (
     ambiguous_hosts,
     change_service,

@@ -1,12 +1,17 @@
-"""What a service's spec must fulfil on its own, before anything is looked up. Pure; in the engine's words."""
+"""What a service's spec must fulfil on its own, before anything is looked up. Pure; in the engine's words.
+
+Of autoscaled services it is here, too, what clients are told of the measurements.
+"""
 
 from __future__ import annotations
 
 import math
 from ipaddress import ip_address
+from typing import Any
 
+from common.clock import rfc3339
 from common.errors import InvalidArgument
-from common.model import Task
+from common.model import Service, Task
 from common.model.service import (
     EndpointSpec,
     GenericResource,
@@ -22,17 +27,18 @@ from common.model.service import (
     UpdateConfig,
 )
 from common.net.addressing import LOOPBACK6_AS_IPV4
-from common.spec import extensions
+from common.spec import autoscale, extensions
+from common.spec.autoscale import LABEL
 from common.spec.constraints import parse
 from common.spec.slot_volumes import named_mounts, stopped_sources
 from common.spec.task_templates import check_templates
 from common.spec.volumes import snapshot_of
+from manager.api.context import Context
 from manager.api.errors import Unimplemented, invalid
-from manager.api.names import check_dns_name
-from manager.api.services.autoscaling import check_autoscaling
-from manager.api.services.container_validation import check_container
-from manager.api.services.engine_validation import check_engine_options
+from manager.api.lookup import check_dns_name
+from manager.api.services.container_validation import check_container, check_engine_options
 from manager.domain.reservations import by_name
+from manager.orchestrate import autoscaling
 
 _RUNTIMES = ("", "container")
 _CONDITIONS = ("", "none", "on-failure", "any")
@@ -261,3 +267,47 @@ def _check_generic(resources: tuple[GenericResource, ...]) -> None:
                 "Reservations.GenericResources: expected {'DiscreteResourceSpec': {'Kind': K, 'Value': N}}, or "
                 "{'NamedResourceSpec': {'Kind': K, 'Value': NAME}}"
             )
+
+
+_RESERVATION = {
+    "cpu": "TaskTemplate.Resources.Reservations.NanoCPUs (--reserve-cpu, deploy.resources.reservations.cpus)",
+    "memory": "TaskTemplate.Resources.Reservations.MemoryBytes (--reserve-memory, …reservations.memory)",
+}
+
+
+def check_autoscaling(spec: ServiceSpec) -> None:
+    """Refuse a policy that the service cannot follow.
+
+    Raises:
+        EngineError, InvalidArgument: 400; says what to set.
+
+    """
+    policy = autoscale.of(spec)
+    if policy is None:
+        return
+    if spec.mode.is_global or spec.mode.is_job:
+        raise invalid(f"label {LABEL}: expected a replicated service: others have no number of tasks to choose")
+    for name in autoscale.lacking(policy, spec):
+        raise invalid(f"label {LABEL}: {name} is a share of what a task reserves: set {_RESERVATION[name]}")
+
+
+def autoscaling_view(context: Context, service: Service) -> dict[str, Any]:
+    """Render the last change of the number, and how the measurements stand; nothing of a service without a policy."""
+    policy = autoscale.of(service.spec)
+    if policy is None:
+        return {}
+    now = context.clock.now()
+    samples = context.measurements.fresh(service.id, policy.interval)
+    tasks = context.store.view.tasks.of_service(service.id)
+    reading = autoscaling.describe_load(service, policy, autoscaling.measure(service, policy, tasks, samples, now), now)
+    result: dict[str, Any] = {"Reading": reading}
+    status = service.autoscale_status
+    if status is not None and status.scaled_at:
+        result |= {
+            "ScaledAt": rfc3339(status.scaled_at),
+            "Previous": status.previous,
+            "Replicas": status.replicas,
+            "ByHand": status.by_hand,
+            "Message": status.message,
+        }
+    return {"AutoscaleStatus": result}

@@ -1,4 +1,7 @@
-"""/swarm/volumes/{name}/move, copy and snapshot, /swarm/transfers: volumes that go from node to node. Not Docker's."""
+"""/swarm/volumes/{name}/move, copy and snapshot, /swarm/transfers: volumes that go from node to node. Not Docker's.
+
+POST /nodes/{id}/volumes/move moves all data off a node that slots have there, before it is drained.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ from manager.api.router import Route
 from manager.api.volumes.claims import split_reference
 from manager.domain.transfers import check, lineage_of_copy, moved_together
 from manager.domain.volumes import node_name
+from manager.schedule.evacuation import choose_target, groups_on
+from manager.schedule.load import ClusterLoad
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
@@ -188,10 +193,32 @@ def transfer_view(context: Context, transfer: Transfer) -> dict[str, Any]:
     }
 
 
+async def move_all(context: Context, call: Call) -> Reply:
+    """Begin to move what slots have on a node, the smallest first; what is moved already is among the answer."""
+
+    def step(tx: Transaction) -> list[Transfer]:
+        node = find_node(tx, call.params["id"])
+        begun = [each for each in tx.transfers if each.active and each.source == node.id]
+        moving = {name for each in begun for name in each.volumes}
+        load = ClusterLoad.of(tx)
+        for group in groups_on(node, tx):
+            if moving.isdisjoint(group):
+                target = choose_target(node, group, load, tx)
+                move = Transfer(id=new_id(context.rng), volumes=group, source=node.id, target=target)
+                check(move, tx)
+                tx.put(move)
+                begun.append(move)
+        return begun
+
+    begun = await context.store.update(step)
+    return Answer(202, [transfer_view(context, each) for each in begun])
+
+
 ROUTES = (
     Route("POST", "/swarm/volumes/{name+}/move", move_volume, needs=Role.OPERATOR),
     Route("POST", "/swarm/volumes/{name+}/copy", copy_volume, needs=Role.OPERATOR),
     Route("POST", "/swarm/volumes/{name+}/snapshot", copy_volume, needs=Role.OPERATOR),
     Route("GET", "/swarm/transfers", list_transfers, needs=Role.VIEWER),
     Route("DELETE", "/swarm/transfers/{id}", end_transfer, needs=Role.OPERATOR),
+    Route("POST", "/nodes/{id}/volumes/move", move_all, needs=Role.OPERATOR),
 )

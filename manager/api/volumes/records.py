@@ -1,4 +1,7 @@
-"""What the store knows of volumes beside what engines say: who uses them, and those of nodes that do not answer."""
+"""What the store knows of volumes beside what engines say: who uses them, and those of nodes that do not answer.
+
+What it forgets when a volume is removed through the API, is here, too.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from common.clock import rfc3339
 from common.model import Volume
 from common.model.volume import volume_id
 from manager.api.call import Filters
+from manager.api.context import Context
 from manager.api.lookup import labels_match, passes
-from manager.domain.volume_claims import holders
+from manager.domain.volume_claims import holders, in_use
 from manager.domain.volumes import node_name
+from manager.store.transaction import Transaction
 from manager.store.view import View
 
 
@@ -88,3 +93,17 @@ def listed(copy: Volume) -> dict[str, Any]:
         "Scope": "local",
         "CreatedAt": rfc3339(copy.created_at)[:19] + "Z",
     }
+
+
+async def forget(context: Context, node_id: str, name: str) -> None:
+    """Drop the record of a copy that is gone by an operator's word, and what services that are gone remember of it."""
+
+    def step(tx: Transaction) -> None:
+        copy = tx.volumes.get(volume_id(node_id, name))
+        if copy is not None:
+            tx.remove(copy)
+        for claim in list(tx.volume_claims.named(name)):
+            if claim.node_id == node_id and not in_use(claim, tx):
+                tx.remove(claim)
+
+    await context.store.update(step)

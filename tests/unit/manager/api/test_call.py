@@ -1,6 +1,8 @@
+"""A warning fits in a header, whatever its text."""
+
 import pytest
 
-from manager.api.call import Call, moment
+from manager.api.call import Call, moment, warning
 from manager.api.errors import EngineError
 
 ACCEPTED = frozenset({"name", "label"})
@@ -76,3 +78,26 @@ def test_content_type_must_be_json() -> None:
         call.require_json()
     Call("POST", "/", headers={"content-type": "application/json; charset=utf-8"}, body=b"{}").require_json()
     Call("POST", "/").require_json()
+
+
+def test_nothing_to_tell_is_no_header() -> None:
+    assert warning("") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a  b\n c", "a b c"),
+        ('say "x"', "say 'x'"),
+        ("wait…", "wait..."),
+        ("é\\\r\nX: y", "?? X: y"),
+    ],
+)
+def test_a_text_is_one_quoted_line_of_ascii(text: str, shown: str) -> None:
+    assert warning(text) == {"Warning": f'199 swarm-manager "{shown}"'}
+
+
+def test_a_long_text_is_cut() -> None:
+    (header,) = warning("x" * 10_000).values()
+    assert len(header) < 4200
+    assert header.endswith('x ..."')

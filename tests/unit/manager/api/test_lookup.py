@@ -1,13 +1,16 @@
 """What clients may call an object: its id, its name, or the beginning of its id where no other begins so."""
 
+import random
 from collections.abc import Callable
 
 import pytest
 
+from common.errors import InvalidArgument
 from common.model import Config, Network, Node, Secret, Service, StoredObject, Task
 from common.model.network import NetworkSpec
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import ServiceSpec
+from manager.api.lookup import check_dns_name, check_file_name, random_name
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
@@ -69,3 +72,37 @@ async def test_a_name_comes_before_the_beginning_of_an_id(client: Client, cluste
     named = Network(id="z" * 25, spec=NetworkSpec(name="abc"))
     await cluster.store.update(lambda tx: tx.put(named))
     assert (await client.get("/networks/abc"))["Id"] == named.id
+
+
+@pytest.mark.parametrize("name", ["a", "web-1", "Shop_web", "9", "a" * 63])
+def test_services_and_networks_can_be_called_so(name: str) -> None:
+    check_dns_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "must be provided"),
+        ("a.b", "DNS name component"),
+        ("-a", "DNS name component"),
+        ("a-", "DNS name component"),
+        ("a\n", "DNS name component"),
+        ("é", "DNS name component"),
+        ("a" * 64, "63 characters or fewer"),
+    ],
+)
+def test_services_and_networks_cannot_be_called_so(name: str, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        check_dns_name(name)
+
+
+def test_files_may_have_dots() -> None:
+    check_file_name("site.conf")
+    for name in ("", ".conf", "a/b", "a" * 65):
+        with pytest.raises(InvalidArgument):
+            check_file_name(name)
+
+
+def test_a_made_up_name_is_one_that_a_service_can_have() -> None:
+    for seed in range(50):
+        check_dns_name(random_name(random.Random(seed)))

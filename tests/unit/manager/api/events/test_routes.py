@@ -12,9 +12,8 @@ from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
 from common.model.update import UpdateState, UpdateStatus
 from manager.api.events import log as event_log
-from manager.api.events.log import FOLLOWER_CAPACITY, HISTORY, EventLog
+from manager.api.events.log import FOLLOWER_CAPACITY, HISTORY, Event, EventLog, event_of
 from manager.api.events.routes import accepts
-from manager.api.events.view import Event, event_of
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change
 from manager.store.store import Store

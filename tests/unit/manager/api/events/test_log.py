@@ -9,7 +9,7 @@ from common.model.node import NodeSpec, NodeStatus
 from common.model.secret import Secret, SecretSpec
 from common.model.service import Replicated, ServiceMode, ServiceSpec
 from common.model.update import UpdateState, UpdateStatus
-from manager.api.events.view import Event, event_of
+from manager.api.events.log import Event, event_of
 from manager.store.changes import Change
 from tests.fakes.world import replace, template
 

@@ -6,7 +6,7 @@ import pytest
 from common.errors import InvalidArgument
 from common.model.container import ContainerSpec
 from common.model.service import Global, Limits, Replicated, Resources, ServiceMode, ServiceSpec, TaskSpec
-from manager.api.services.engine_validation import check_engine_options
+from manager.api.services.container_validation import check_engine_options
 
 GIB = 1 << 30
 

@@ -6,8 +6,7 @@ from common.model import Network
 from common.model.network import NetworkSpec
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
 from manager.api.errors import EngineError
-from manager.api.networks.view import PREDEFINED
-from manager.api.services.names import predefined_name, resolve_networks
+from manager.api.networks.view import PREDEFINED, predefined_name, resolve_networks
 from tests.fakes.world import World
 
 

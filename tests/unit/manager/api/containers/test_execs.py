@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from common.model.client import Role
-from manager.api.containers import terminal
+from manager.api.containers import execs
 from manager.api.http.server import serve
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.container_engine import Engines
@@ -49,8 +49,8 @@ async def test_what_is_typed_and_said_goes_both_ways(
     engines: Engines, session: aiohttp.ClientSession, cluster: ApiCluster
 ) -> None:
     engines.one.talk = shell
-    async with session.ws_connect(f"/exec/{EXEC}/ws", protocols=(terminal.PROTOCOL, "key.x")) as socket:
-        assert socket.protocol == terminal.PROTOCOL
+    async with session.ws_connect(f"/exec/{EXEC}/ws", protocols=(execs.PROTOCOL, "key.x")) as socket:
+        assert socket.protocol == execs.PROTOCOL
         assert await socket.receive_bytes() == b"$ "
         await socket.send_bytes(b"ls\n")
         assert await socket.receive_bytes() == b"said ls\n"
@@ -98,7 +98,7 @@ async def test_a_flood_is_read_no_faster_than_it_is_taken(engines: Engines, sess
 async def test_who_types_nothing_is_let_go(
     engines: Engines, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(execs, "IDLE_SECONDS", 0.05)
     engines.one.talk = shell
     async with session.ws_connect(f"/exec/{EXEC}/ws") as socket:
         while (message := await socket.receive()).type is aiohttp.WSMsgType.BINARY:
@@ -130,7 +130,7 @@ async def test_what_the_engine_refuses_is_said(engines: Engines, session: aiohtt
 
 
 async def test_a_viewer_and_another_site_have_none(engines: Engines, session: aiohttp.ClientSession) -> None:
-    assert Role.OPERATOR is terminal.ROUTES[0].needs
+    assert Role.OPERATOR is execs.ROUTES[0].needs
     assert (await refused(session, f"/exec/{EXEC}/ws", {"Swarm-Role": "viewer"}))[0] == 403
     assert (await refused(session, f"/exec/{EXEC}/ws", {"Origin": "https://evil.example"}))[0] == 403
     assert [each for each in engines.one.requests if each.path.endswith("/start")] == []
@@ -144,7 +144,7 @@ async def test_where_terminals_are_switched_off_there_is_none(
     off = msgspec.structs.replace(cluster.store.view.cluster, spec=msgspec.structs.replace(spec, labels=labels))
     await cluster.store.update(lambda tx: tx.put(off))
     with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-        await session.ws_connect(f"/exec/{EXEC}/ws", protocols=(terminal.PROTOCOL,))
+        await session.ws_connect(f"/exec/{EXEC}/ws", protocols=(execs.PROTOCOL,))
     assert engines.one.requests == []
     async with session.get("/swarm/caller") as answer:
         assert (await answer.json())["Terminals"] is False

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from manager.api.host import Host, this_host
+from manager.api.context import Host, this_host
 
 
 @pytest.mark.parametrize(("machine", "go"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")])

@@ -1,13 +1,16 @@
-"""Image references as far as every part of the cluster must understand them: names, tags, and the ids of images.
+"""Image references, `nginx` or `registry.example:5000/team/app:1.2@sha256:…` (the grammar of distribution/reference).
 
 A service's image that came from no registry is named by the id that it had when it was chosen, in the place of a
 registry's digest: `web:1@sha256:ID`. So it stays the same image when the tag moves, as with a registry's.
+
+
 """
 
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _ID_PREFIX = re.compile(r"(sha256:)?[0-9a-f]{2,64}")
@@ -102,3 +105,67 @@ class Named(Protocol):
 def engine_network(network: Named) -> str:
     """Return the Docker network's name: two networks of one name may overlap in time, the old one's end and the new."""
     return f"orc-{network.name}-{network.id[:5]}"
+
+
+HUB = "docker.io"
+_OFFICIAL = "library/"
+_TAG = re.compile(r"\w[\w.-]{0,127}")
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
+_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A reference in parts; `path` has the `library/` that Docker Hub's official images leave out."""
+
+    registry: str
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a reference.
+
+        Raises:
+            ValueError: it is none.
+
+        """
+        rest, _, digest = text.partition("@")
+        if digest and not _DIGEST.fullmatch(digest):
+            raise ValueError(f"invalid reference format: {text!r} has a malformed digest")
+        registry, rest = _split_registry(rest)
+        path, _, tag = rest.partition(":")
+        if not _PATH.fullmatch(path) or (":" in rest and not _TAG.fullmatch(tag)):
+            raise ValueError(f"invalid reference format: {text!r} is not an image name")
+        if registry == HUB and "/" not in path:
+            path = _OFFICIAL + path
+        return cls(registry, path, tag, digest)
+
+    @property
+    def name(self) -> str:
+        """The name without tag and digest, as people write it: without Docker Hub's name and `library/`."""
+        return f"{self.registry}/{self.path}" if self.registry != HUB else self.path.removeprefix(_OFFICIAL)
+
+    def __str__(self) -> str:
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    def pinned(self, digest: str) -> Image:
+        """Name exactly this content; a reference without a tag gets `latest`, as the engine would take it."""
+        return replace(self, tag=self.tag or "latest", digest=digest)
+
+
+def _split_registry(text: str) -> tuple[str, str]:
+    first, slash, rest = text.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        return (HUB if first == "index.docker.io" else first), rest
+    return HUB, text
+
+
+def short_name(text: str) -> str:
+    """Shorten an image for a table: a digest is left out when there is a tag."""
+    try:
+        image = Image.parse(text)
+    except ValueError:
+        return text
+    return str(replace(image, digest="")) if image.tag else text

@@ -14,12 +14,11 @@ from common.errors import SwarmError
 from common.model.service import STACK_LABEL
 from common.text import help as help_text
 from common.text.terminal import echo
-from manager.cli.candidates import first_that_answers
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand
 from manager.cli.network.volume_rows import rows as volume_rows
 from manager.cli.service.task_rows import node_name
-from manager.cli.session import current_endpoint
+from manager.cli.session import current_endpoint, first_that_answers
 
 Items: TypeAlias = list[CompletionItem[str]]
 Complete: TypeAlias = Callable[[click.Context, click.Parameter, str], Items]

@@ -1,14 +1,17 @@
-"""The docker command line's `config.json`: credentials of registries, and the layouts that its user gave to lists."""
+"""The docker command line's `config.json`: its user's layouts of lists, and the registries that they logged in to."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from common.errors import InvalidArgument
+from common.text.image_names import HUB, Image
 from common.text.terminal import echo
 
 # The keys of the layouts that are used where --format says none, by the words of the command.
@@ -64,3 +67,60 @@ def layout_of(words: Sequence[str]) -> str:
         echo(f"WARNING: {error.message}", err=True)
         return ""
     return layout if isinstance(layout, str) else ""
+
+
+AUTH_HEADER = "X-Registry-Auth"
+_HUB_SERVER = "https://index.docker.io/v1/"
+_HELPER_SECONDS = 30
+
+
+def auth_header(image: str, path: Path) -> str:
+    """Return the `AUTH_HEADER` value for an image: base64url of JSON, `{}` when nobody logged in.
+
+    Raises:
+        InvalidArgument: the file with the credentials, or the helper it names, does not work.
+
+    """
+    try:
+        server = Image.parse(image).registry
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+    credentials = _credentials(_HUB_SERVER if server == HUB else server, load(path))
+    return base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
+
+
+def every_auth(path: Path) -> str:
+    """Return the `X-Registry-Config` value of a build: the credentials of every registry, by its name."""
+    config = load(path)
+    servers = [*(config.get("auths") or {}), *(config.get("credHelpers") or {})]
+    known = {server: found for server in servers if (found := _credentials(server, config))}
+    return base64.urlsafe_b64encode(json.dumps(known).encode()).decode()
+
+
+def _credentials(server: str, config: dict[str, Any]) -> dict[str, str]:
+    helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
+    if helper:
+        return _from_helper(helper, server)
+    entry = (config.get("auths") or {}).get(server)
+    if not entry:
+        return {}
+    user, _, password = base64.b64decode(entry.get("auth") or "").decode(errors="replace").partition(":")
+    known = {"username": user, "password": password, "identitytoken": entry.get("identitytoken", "")}
+    return {key: value for key, value in known.items() if value} | {"serveraddress": server}
+
+
+def _from_helper(helper: str, server: str) -> dict[str, str]:
+    """Ask `docker-credential-HELPER`; that it knows no credentials is none of our errors."""
+    command = ["docker-credential-" + helper, "get"]
+    try:
+        answer = subprocess.run(  # the argument vector is a list; the helper is the user's own choice
+            command, input=server, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False
+        )
+        if answer.returncode:
+            return {}
+        found = json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise InvalidArgument(f"the credential helper {command[0]} does not work: {error}") from error
+    if found.get("Username") == "<token>":
+        return {"identitytoken": found["Secret"], "serveraddress": server}
+    return {"username": found["Username"], "password": found["Secret"], "serveraddress": server}

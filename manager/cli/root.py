@@ -30,7 +30,7 @@ swarm-manager ps           # docker's names without a noun: container ls; logs, 
 
 _COMMANDS = {
     "ca": Deferred(
-        "manager.cli.cluster.ca:ca",
+        "manager.cli.cluster.client_cert:ca",
         "Print the root certificate that the cluster's members trust, or replace it without losing any of them.",
     ),
     "client-cert": Deferred(
@@ -75,12 +75,12 @@ _COMMANDS = {
         "Manage stacks: the services, networks, secrets and configs of compose files.",
     ),
     "status": Deferred(
-        "manager.cli.cluster.status:status",
+        "manager.cli.cluster.commands:status",
         "Tell whether the manager runs and how its cluster is; exit code 1 when it does not.",
     ),
     "task": Deferred("manager.cli.service.task:task", "Look at tasks"),
     "timeline": Deferred(
-        "manager.cli.cluster.timeline:timeline",
+        "manager.cli.cluster.events:timeline",
         "Show what happened: who changed what, which tasks failed where and why, how updates ended.",
     ),
     "unlock": Deferred(

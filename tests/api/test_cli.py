@@ -330,7 +330,7 @@ async def test_a_manager_that_is_not_there(tmp_path: Path):
 
 
 async def test_status_does_not_wait_for_a_manager_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("manager.cli.cluster.status.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("manager.cli.cluster.commands.ANSWER_SECONDS", 0.1)
     hangs = asyncio.Event()
 
     async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

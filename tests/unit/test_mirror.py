@@ -19,15 +19,9 @@ TESTS = ROOT / "tests"
 UNIT = TESTS / "unit"
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
-    "api/test_access.py": (
-        "manager/cli/cluster/ca.py",
-        "manager/cli/cluster/client_cert.py",
-    ),
+    "api/test_access.py": ("manager/cli/cluster/client_cert.py",),
     "api/test_cli.py": (
-        "manager/cli/cluster/commands.py",
-        "manager/cli/cluster/events.py",
         "manager/cli/cluster/lock.py",
-        "manager/cli/cluster/rebalance.py",
         "manager/cli/files/config.py",
         "manager/cli/files/pruning.py",
         "manager/cli/files/secret.py",
@@ -35,11 +29,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/node/commands.py",
         "manager/cli/node/drain.py",
         "manager/cli/service/change.py",
-        "manager/cli/service/commands.py",
         "manager/cli/service/logs.py",
         "manager/cli/service/task.py",
-        "manager/cli/service/write.py",
-        "manager/cli/session.py",
         "manager/cli/streaming.py",
     ),
     "api/test_images_cli.py": (
@@ -47,7 +38,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/image/transfer.py",
     ),
     "api/test_stack_life.py": (
-        "manager/cli/stack/files.py",
         "manager/cli/stack/group.py",
         "manager/cli/stack/remove.py",
     ),
@@ -91,21 +81,14 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "unit/manager/cli/container/test_commands.py": ("manager/cli/container/change.py",),
     "unit/manager/cli/container/test_copy.py": ("manager/cli/container/archive.py",),
-    "unit/manager/cli/container/test_stats.py": ("manager/cli/format/repaint.py",),
     "unit/manager/cli/flags/test_specs.py": (
         "manager/cli/flags/service_options.py",
-        "manager/cli/flags/spec_create.py",
         "manager/cli/flags/spec_update.py",
     ),
     "unit/manager/cli/format/test_inspection.py": ("manager/cli/format/go_types.py",),
-    "unit/manager/cli/network/test_volume.py": (
-        "manager/cli/network/volume_archives.py",
-        "manager/cli/network/volume_rows.py",
-    ),
-    "unit/manager/cli/progress/test_view.py": ("manager/cli/progress/live.py",),
+    "unit/manager/cli/network/test_volume.py": ("manager/cli/network/volume_rows.py",),
     "unit/manager/cli/test_help.py": (
         "manager/cli/command.py",
-        "manager/cli/flags/sections.py",
         "manager/cli/root.py",
     ),
     "unit/manager/daemon/test_locked.py": ("manager/config.py",),
@@ -123,6 +106,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/domain/volume_claims.py",
         "manager/orchestrate/volume_claims.py",
     ),
+    "unit/manager/loops/test_transfers.py": ("manager/loops/volume_copies.py",),
     "unit/manager/orchestrate/reconcile/test_nodes.py": ("manager/orchestrate/reconcile/slot_reconciler.py",),
     "unit/manager/orchestrate/reconcile/test_replicated.py": (
         "manager/orchestrate/reconcile/service_context.py",

@@ -1,7 +1,9 @@
-"""`swarm-manager cluster`: the cluster as a whole, and how hosts join and leave it."""
+"""`swarm-manager status` and `cluster`: the cluster as a whole, how hosts join and leave it, how tasks are spread."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import Any
 
 import click
@@ -9,11 +11,15 @@ import click
 from common.errors import InvalidArgument
 from common.model.service import EXTENSION_PREFIX
 from common.process.deferred import Deferred
-from common.text.terminal import echo
+from common.text.terminal import echo, one_line
 from manager.cli.client import Client
 from manager.cli.cluster.lock import present_unlock_key, words_to_keep
 from manager.cli.command import SwarmCommand, SwarmGroup, completing, flag
-from manager.cli.failures import CommandFailed
+from manager.cli.completion import complete_services
+from manager.cli.failures import ApiError, CannotConnect, CommandFailed
+from manager.cli.format.tables import align
+from manager.cli.progress.converge import MAX_INTERVAL
+from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
 
 
@@ -21,7 +27,7 @@ from manager.cli.session import with_client
     cls=SwarmGroup,
     deferred={
         "rebalance": Deferred(
-            "manager.cli.cluster.rebalance:rebalance_cluster",
+            "manager.cli.cluster.commands:rebalance_cluster",
             "Move tasks until all services are spread evenly, a few at a time, each replaced before it stops.",
         )
     },
@@ -164,3 +170,115 @@ async def leave(client: Client, /, *, force: bool) -> None:
     query = {"force": "true", "cluster": (await client.get("/swarm"))["ID"]} if force else None
     await client.post("/swarm/leave", None, query)
     echo("Node left the swarm.")
+
+
+ANSWER_SECONDS = 10.0
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager status
+    swarm-manager -H tcp://192.0.2.10:2376 status
+    """,
+)
+@with_client
+async def status(client: Client, /) -> None:
+    """Tell whether the manager runs and how its cluster is; exit code 1 when it does not."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            version = await client.get("/version")
+            info = await client.get("/info")
+            nodes = await client.get("/nodes")
+    except TimeoutError as error:
+        head = f"swarm-manager: running at {client.endpoint.url}, but it has not answered for {ANSWER_SECONDS:g} s"
+        raise CommandFailed(f"{head}\nLook at its log. systemd restarts it by itself.") from error
+    except CannotConnect as error:
+        raise CommandFailed(f"swarm-manager: not running, or not reachable\n{error.message}") from error
+    except ApiError as error:
+        raise CommandFailed(f"swarm-manager: running at {client.endpoint.url}\n{error.reason}") from error
+    for key, value in describe(client.endpoint.url, version, info.get("Swarm") or {}, nodes):
+        echo(f"{key + ':':<12}{value}")
+
+
+def describe(url: str, version: Any, swarm: Any, nodes: list[Any]) -> list[tuple[str, str]]:
+    """Make the lines of the report from the API's answers."""
+    states = Counter(node["Status"].get("State", "unknown") for node in nodes)
+    managers = [node for node in nodes if node.get("ManagerStatus")]
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return [
+        ("Manager", f"running at {url}"),
+        ("Version", f"{version.get('Version', '')} (API {version.get('ApiVersion', '')})"),
+        ("Cluster", str((swarm.get("Cluster") or {}).get("ID", "none"))),
+        ("Node", f"{swarm.get('NodeID', '')} at {swarm.get('NodeAddr', '')}"),
+        ("Nodes", f"{len(nodes)} ({counted}; {len(managers)} manager{'' if len(managers) == 1 else 's'})"),
+        *([("Managers", ", ".join(map(_standing, managers)))] if len(managers) > 1 else []),
+        *([("Trouble", swarm["Error"])] if swarm.get("Error") else []),
+    ]
+
+
+def _standing(node: Any) -> str:
+    """Say what one of several managers is at the moment."""
+    status = node["ManagerStatus"]
+    name = str(node.get("Description", {}).get("Hostname") or node.get("ID", ""))
+    return f"{name} ({'leader' if status.get('Leader') else status.get('Reachability', 'unknown')})"
+
+
+_DRY = flag("--dry-run", is_flag=True, default=False, help="Print which tasks would move, and move none.")
+_DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Return at once instead of waiting for the moves.")
+
+
+@click.command(
+    "rebalance",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager cluster rebalance --dry-run
+    swarm-manager cluster rebalance
+    """,
+)
+@_DRY
+@_DETACH
+@with_client
+async def rebalance_cluster(client: Client, /, *, dry_run: bool, detach: bool) -> None:
+    """Move tasks until all services are spread evenly, a few at a time, each replaced before it stops."""
+    await _rebalance(client, "/swarm/rebalance", dry_run=dry_run, detach=detach)
+
+
+@click.command(
+    "rebalance",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service rebalance --dry-run web
+    swarm-manager service rebalance web
+    """,
+)
+@click.argument("reference", metavar="SERVICE", shell_complete=complete_services)
+@_DRY
+@_DETACH
+@with_client
+async def rebalance_service(client: Client, /, reference: str, *, dry_run: bool, detach: bool) -> None:
+    """Move a service's tasks until they are spread evenly, one at a time, each replaced before it stops."""
+    await _rebalance(client, f"/services/{reference}/rebalance", dry_run=dry_run, detach=detach)
+
+
+async def _rebalance(client: Client, path: str, *, dry_run: bool, detach: bool) -> None:
+    if dry_run:
+        _show((await client.post(path, None, {"dryRun": "1"}))["Moves"])
+        return
+    names = set((await client.post(path, None))["Services"])
+    if not detach:
+        await _until_even(client, names)
+
+
+def _show(moves: list[dict[str, Any]]) -> None:
+    if not moves:
+        echo("Nothing to move: the load is as even as it can be.")
+        return
+    rows = [(f"{move['ServiceName']}.{move['Slot']}", move["From"], move["To"]) for move in moves]
+    echo(align("\n".join("\t".join(map(one_line, row)) for row in (("TASK", "FROM", "TO"), *rows))))
+
+
+async def _until_even(client: Client, names: set[str]) -> None:
+    async with event_feed(client) as feed:
+        while names & set((await client.get("/swarm/rebalance"))["Services"]):
+            await feed.changed(feed.count, MAX_INTERVAL)

@@ -35,9 +35,9 @@ from manager.cli.compose.config import Tree
 from manager.cli.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
 from manager.cli.compose.convert_extensions import extension_labels
 from manager.cli.compose.convert_mounts import mounts
-from manager.cli.compose.devices import parse_device
 from manager.cli.compose.errors import KeyPath
 from manager.cli.compose.references import DEFAULT_NETWORK, IMAGE_LABEL, Scope, is_user_defined
+from manager.cli.compose.short_syntax import parse_device
 
 _ALL_CAPABILITIES = "ALL"
 

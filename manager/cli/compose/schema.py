@@ -9,12 +9,20 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from manager.cli.compose.mounts import PROPAGATIONS, ServiceVolume
 from manager.cli.compose.objects import Attachment, Forms, Key, Keyed, Logging, Named, Object, Short
-from manager.cli.compose.ports import MAX_PORT, MODES, PROTOCOLS, Ports, port_order, same_port
 from manager.cli.compose.rules import Boolean, Number, Rule, Text
 from manager.cli.compose.schema_parts import COUNT, DEPLOY, DEVICES, ENGINE_KEYS, FLAG, KEPT_TIME, LABELS, TEXT, TEXTS
 from manager.cli.compose.shapes import Command, HealthTest, HostPairs, Items, Options, Pairs
+from manager.cli.compose.short_syntax import (
+    MAX_PORT,
+    MODES,
+    PROPAGATIONS,
+    PROTOCOLS,
+    Ports,
+    ServiceVolume,
+    port_order,
+    same_port,
+)
 
 NEWEST_MINOR = 13
 _EXTENSIONS_EVERYWHERE = 7

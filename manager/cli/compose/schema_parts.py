@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.text.quantities import parse_size
-from manager.cli.compose.devices import parse_count
 from manager.cli.compose.objects import Forms, Key, Object, Short
 from manager.cli.compose.rules import CPUS, DURATION, SIZE, Boolean, Cursor, Number, Rule, Text
 from manager.cli.compose.shapes import Items, Options, Pairs
+from manager.cli.compose.short_syntax import parse_count
 
 # The keys that give devices to a service: `devices`, `gpus`, and `devices` of deploy.resources.reservations.
 

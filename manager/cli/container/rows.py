@@ -9,8 +9,7 @@ from typing import Any
 
 from common.text.image_names import is_id
 from common.text.quantities import human_decimal
-from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import ago, natural, pairs, short_id, shorten
+from manager.cli.format.tables import Row, Table, ago, natural, pairs, short_id, shorten
 
 NODE_LABEL = "swarm.x.node"
 _COMMAND_WIDTH = 20

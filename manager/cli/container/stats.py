@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import short_id
+from manager.cli.format.tables import Row, Table, short_id
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB")

@@ -16,8 +16,7 @@ from manager.cli.completion import complete_running
 from manager.cli.container.stats import STATS, row, unknown
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.format.inspection import finish
-from manager.cli.format.repaint import repaint
-from manager.cli.format.tables import Row, format_flag
+from manager.cli.format.tables import Row, format_flag, repaint
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
 

@@ -26,8 +26,7 @@ from manager.cli.command import SwarmCommand, SwarmGroup, connection_flags, flag
 from manager.cli.dashboard.gate import TOKEN_SECONDS, open_gate
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import finish
-from manager.cli.format.tables import Row, Table, format_flag, quiet_flag
-from manager.cli.format.wording import natural
+from manager.cli.format.tables import Row, Table, format_flag, natural, quiet_flag
 from manager.cli.session import with_client
 
 _HOURS = 8

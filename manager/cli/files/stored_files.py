@@ -18,10 +18,8 @@ from manager.cli import codec
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.files import digest
-from manager.cli.flags.types import LABEL
-from manager.cli.flags.waiting import DETACH, TIMEOUT
-from manager.cli.format.tables import Row
-from manager.cli.format.wording import ago, natural, pairs
+from manager.cli.flags.types import DETACH, LABEL, TIMEOUT
+from manager.cli.format.tables import Row, ago, natural, pairs
 from manager.cli.session import with_client
 
 

@@ -14,7 +14,7 @@ from common.model.container import ContainerSpec
 from common.model.engine_options import Device, DeviceRequest, options_of, with_options
 from common.text.quantities import parse_size
 from manager.cli.command import flag
-from manager.cli.compose.devices import parse_device, parse_gpus
+from manager.cli.compose.short_syntax import parse_device, parse_gpus
 from manager.cli.flags.types import BYTES, KEY_VALUE, UINT, Parsed
 
 # The flags with one value each, by the field that they set.

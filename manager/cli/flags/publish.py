@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.model.service import PortConfig
-from manager.cli.compose.ports import MODES, PROTOCOLS, parse_port
+from manager.cli.compose.short_syntax import MODES, PROTOCOLS, parse_port
 from manager.cli.flags.keyvalue import fields
 
 _LAST_PORT = 65535

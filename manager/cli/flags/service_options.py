@@ -1,8 +1,9 @@
-"""The flags of `service create` and `service update`: which there are, and what each takes."""
+"""The flags of `service create` and `service update`: which there are, what each takes, and its section of the help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from manager.cli.command import flag
@@ -23,6 +24,7 @@ from manager.cli.flags.types import (
     CONFIG,
     CPUS,
     CREDENTIAL_SPEC,
+    DETACH,
     DOMAIN,
     DURATION,
     GENERIC,
@@ -36,11 +38,11 @@ from manager.cli.flags.types import (
     PREFERENCE,
     RATIO,
     SECRET,
+    TIMEOUT,
     UINT,
     ULIMIT,
     VARIABLE,
 )
-from manager.cli.flags.waiting import DETACH, TIMEOUT
 
 Decorator = Callable[[Any], Any]
 
@@ -227,3 +229,39 @@ def update_flags(function: Any) -> Any:
     """Add the flags of `service update`."""
     lists = tuple(decorator for name, kind, _, what in _LISTS for decorator in _update_options(name, kind, what))
     return _apply(function, (*lists, *_CAPABILITIES, *_UPDATE_ONLY, *_SHARED, *ENGINE_FLAGS, *_ROLLOUTS))
+
+
+_OTHER = "Options"
+# Names of flags, without `--` and without update's `-add` and `-rm`, by section; sections come in this order.
+_WORDS: Mapping[str, str] = {
+    "Service": "name mode replicas max-concurrent label image args force",
+    "Container": (
+        "entrypoint env env-file workdir user group hostname container-label init tty read-only stop-signal "
+        "stop-grace-period isolation"
+    ),
+    "Files": "mount secret config credential-spec",
+    "Networks": "network publish endpoint-mode host dns dns-option dns-search domainname mac-address",
+    "Health": "health-.* no-healthcheck",
+    "Placement": "constraint placement-pref replicas-max-per-node",
+    "Resources": (
+        "limit-.* reserve-.* generic-resource ulimit shm-size memory-.* cpu.* blkio-weight oom-.* storage-opt gpus"
+    ),
+    "Restarts": "restart-.*",
+    "Updates": "update-.* pause continue abort",
+    "Rollbacks": "rollback rollback-.*",
+    "Rights": (
+        "cap-add cap-drop privileged device device-cgroup-rule security-opt sysctl pid ipc uts userns cgroupns "
+        "cgroup-parent runtime"
+    ),
+    "Logs": "log-.*",
+}
+_PATTERNS = {section: re.compile("|".join(words.split())) for section, words in _WORDS.items()}
+SECTIONS = (*_WORDS, _OTHER)
+
+
+def section_of(flag: str) -> str:
+    """Return the section of a flag such as `--env-add`."""
+    name = flag.removeprefix("--")
+    plain = name.removesuffix("-add").removesuffix("-rm")
+    names = (name,) if name.startswith("cap-") else (name, plain)
+    return next((section for section, known in _PATTERNS.items() if any(map(known.fullmatch, names))), _OTHER)

@@ -1,28 +1,37 @@
-"""`service create`: flags in, a specification out. Pure, but for `--env-file`, which is read."""
+"""`service create`: flags in, a specification out. Pure, but for `--env-file`, which is read.
+
+Some parts are set the same way on create and on update. `given` holds the values of flags by their Python names; None
+and () mean that a flag was not given.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from common.model.container import ContainerSpec, DnsConfig, Privileges
+from common.clock import SECOND
+from common.model.container import ContainerSpec, DnsConfig, DriverConfig, HealthConfig, Privileges
+from common.model.naming import Model
 from common.model.service import (
     EndpointSpec,
     Global,
     GlobalJob,
+    Limits,
     Placement,
     Replicated,
     ReplicatedJob,
     Reservations,
     Resources,
+    RestartPolicy,
     ServiceMode,
     ServiceSpec,
     TaskSpec,
+    UpdateConfig,
 )
 from common.text.image_names import familiar
-from manager.cli.flags import parts
+from manager.cli.flags import engine
 from manager.cli.flags.keyvalue import merge_variables, read_env_file
 from manager.cli.flags.limits import merge_capabilities, merge_ulimits
 
@@ -30,7 +39,7 @@ _MODES = ("replicated", "global", "replicated-job", "global-job")
 _ROLLOUT_FLAGS = ("update_", "rollback_")
 
 
-def build(image: str, args: Sequence[str], given: parts.Given, environ: Mapping[str, str]) -> ServiceSpec:
+def build(image: str, args: Sequence[str], given: Given, environ: Mapping[str, str]) -> ServiceSpec:
     """Make the specification of a new service; ids of networks, secrets and configs are not looked up yet.
 
     Raises:
@@ -45,8 +54,8 @@ def build(image: str, args: Sequence[str], given: parts.Given, environ: Mapping[
         labels=dict(given["label"]),
         task_template=_template(image, args, given, environ),
         mode=mode,
-        update_config=parts.rollout("update", None, given),
-        rollback_config=parts.rollout("rollback", None, given),
+        update_config=rollout("update", None, given),
+        rollback_config=rollout("rollback", None, given),
         endpoint_spec=EndpointSpec(
             mode=(given.get("endpoint_mode") or "vip").lower(),
             ports=tuple(port for ports in given["publish"] for port in ports),
@@ -54,7 +63,7 @@ def build(image: str, args: Sequence[str], given: parts.Given, environ: Mapping[
     )
 
 
-def service_mode(given: parts.Given) -> ServiceMode:
+def service_mode(given: Given) -> ServiceMode:
     """Make the mode from `--mode`, `--replicas` and `--max-concurrent`.
 
     Raises:
@@ -85,32 +94,32 @@ def service_mode(given: parts.Given) -> ServiceMode:
     )
 
 
-def _refuse_mixes(mode: ServiceMode, given: parts.Given) -> None:
+def _refuse_mixes(mode: ServiceMode, given: Given) -> None:
     if mode.replicated_job is None and mode.global_job is None:
         return
     if any(name.startswith(_ROLLOUT_FLAGS) and value is not None for name, value in given.items()):
         raise ValueError("update and rollback configuration is not supported for jobs")
 
 
-def _template(image: str, args: Sequence[str], given: parts.Given, environ: Mapping[str, str]) -> TaskSpec:
+def _template(image: str, args: Sequence[str], given: Given, environ: Mapping[str, str]) -> TaskSpec:
     generic = tuple(each for group in given["generic_resource"] for each in group)
-    resources = parts.resources(None, given) or Resources()
-    reserved = msgspec.structs.replace(resources.reservations or Reservations(), generic_resources=generic)
+    wanted = resources(None, given) or Resources()
+    reserved = msgspec.structs.replace(wanted.reservations or Reservations(), generic_resources=generic)
     return TaskSpec(
         container_spec=_container(image, args, given, environ),
-        resources=msgspec.structs.replace(resources, reservations=reserved),
-        restart_policy=parts.restart_policy(None, given),
+        resources=msgspec.structs.replace(wanted, reservations=reserved),
+        restart_policy=restart_policy(None, given),
         placement=Placement(
             constraints=tuple(given["constraint"]),
             preferences=tuple(given["placement_pref"]),
             max_replicas=given.get("replicas_max_per_node") or 0,
         ),
         networks=tuple(sorted(given["network"], key=lambda network: network.target)),
-        log_driver=parts.log_driver(None, given),
+        log_driver=log_driver(None, given),
     )
 
 
-def _container(image: str, args: Sequence[str], given: parts.Given, environ: Mapping[str, str]) -> ContainerSpec:
+def _container(image: str, args: Sequence[str], given: Given, environ: Mapping[str, str]) -> ContainerSpec:
     files = [variable for path in given["env_file"] for variable in read_env_file(path, environ)]
     add, drop = merge_capabilities((), (), given["cap_add"], given["cap_drop"])
     credential = given.get("credential_spec")
@@ -132,10 +141,110 @@ def _container(image: str, args: Sequence[str], given: parts.Given, environ: Map
         capability_drop=drop,
         privileges=Privileges(credential_spec=credential) if credential else None,
     )
-    return parts.container(base, given)
+    return container(base, given)
 
 
 def _dns(given: Mapping[str, Any]) -> DnsConfig:
     return DnsConfig(
         nameservers=tuple(given["dns"]), search=tuple(given["dns_search"]), options=tuple(given["dns_option"])
     )
+
+
+Given = Mapping[str, Any]
+M = TypeVar("M", bound=Model)
+
+_CONTAINER = {
+    "hostname": "hostname",
+    "init": "init",
+    "isolation": "isolation",
+    "read_only": "read_only",
+    "stop_grace_period": "stop_grace_period",
+    "stop_signal": "stop_signal",
+    "tty": "tty",
+    "user": "user",
+    "workdir": "dir",
+    "entrypoint": "command",
+}
+_ROLLOUT = ("parallelism", "delay", "failure_action", "max_failure_ratio", "monitor", "order")
+_HEALTH = {
+    "health_interval": "interval",
+    "health_retries": "retries",
+    "health_start_interval": "start_interval",
+    "health_start_period": "start_period",
+    "health_timeout": "timeout",
+}
+_NONE = ("NONE",)
+DEFAULT_RESTART = RestartPolicy(condition="any", delay=5 * SECOND, max_attempts=0)
+
+
+def replace_given(value: M, given: Given, names: Mapping[str, str]) -> M:
+    """Set the fields whose flags were given; `names` maps flags to fields."""
+    changes = {field: given[name] for name, field in names.items() if given.get(name) is not None}
+    return msgspec.structs.replace(value, **changes) if changes else value
+
+
+def container(spec: ContainerSpec, given: Given) -> ContainerSpec:
+    """Set what one flag each sets of the container, its health check and its options for the engine."""
+    changed = msgspec.structs.replace(
+        replace_given(spec, given, _CONTAINER), healthcheck=health(spec.healthcheck, given)
+    )
+    return engine.apply(changed, given)
+
+
+def health(check: HealthConfig | None, given: Given) -> HealthConfig | None:
+    """Apply the `--health-*` flags.
+
+    Raises:
+        ValueError: `--no-healthcheck` comes with one of them.
+
+    """
+    touched = given.get("health_cmd") is not None or any(given.get(name) is not None for name in _HEALTH)
+    if given.get("no_healthcheck"):
+        if touched:
+            raise ValueError("--no-healthcheck conflicts with --health-* options")
+        return HealthConfig(test=_NONE)
+    if not touched and given.get("no_healthcheck") is None:
+        return check
+    base = HealthConfig() if check is None or check.test == _NONE else check
+    command = given.get("health_cmd")
+    if command is not None:
+        base = msgspec.structs.replace(base, test=("CMD-SHELL", command) if command else ())
+    return replace_given(base, given, _HEALTH)
+
+
+def resources(present: Resources | None, given: Given) -> Resources | None:
+    """Apply `--limit-*` and `--reserve-*`."""
+    limits = {"limit_cpu": "nano_cpus", "limit_memory": "memory_bytes", "limit_pids": "pids"}
+    reserved = {"reserve_cpu": "nano_cpus", "reserve_memory": "memory_bytes"}
+    base = present or Resources()
+    return Resources(
+        limits=replace_given(base.limits or Limits(), given, limits),
+        reservations=replace_given(base.reservations or Reservations(), given, reserved),
+    )
+
+
+def restart_policy(present: RestartPolicy | None, given: Given) -> RestartPolicy | None:
+    """Apply `--restart-*`; a policy that is begun has the defaults written out."""
+    names = {f"restart_{field}": field for field in ("condition", "delay", "max_attempts", "window")}
+    if all(given.get(name) is None for name in names):
+        return present
+    return replace_given(present or DEFAULT_RESTART, given, names)
+
+
+def rollout(kind: str, present: UpdateConfig | None, given: Given) -> UpdateConfig | None:
+    """Apply `--update-*` or `--rollback-*`."""
+    names = {f"{kind}_{field}": field for field in _ROLLOUT}
+    if all(given.get(name) is None for name in names):
+        return present
+    return replace_given(present or UpdateConfig(), given, names)
+
+
+def log_driver(present: DriverConfig | None, given: Given) -> DriverConfig | None:
+    """Apply `--log-driver` and `--log-opt`: a new driver begins without the options of the old one."""
+    name, options = given.get("log_driver"), dict(given.get("log_opt") or ())
+    if name is None and not options:
+        return present
+    base = present or DriverConfig()
+    if name is not None and name != base.name:
+        return DriverConfig(name=name, options=options) if name else None
+    return DriverConfig(name=base.name, options={**base.options, **options})

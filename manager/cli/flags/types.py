@@ -13,7 +13,7 @@ import click
 from common.model.container import BindOptions, CredentialSpec, DriverConfig, Mount, TmpfsOptions, VolumeOptions
 from common.model.service import NetworkAttachmentConfig, PlacementPreference, SpreadOver
 from common.text.quantities import parse_cpus, parse_duration, parse_rate, parse_size
-from manager.cli.command import invalid
+from manager.cli.command import flag, invalid
 from manager.cli.commandline import split_command
 from manager.cli.flags.keyvalue import boolean, fields, parse_host, parse_label, parse_pair, parse_variable
 from manager.cli.flags.limits import capability, parse_generic, parse_ulimit
@@ -336,3 +336,10 @@ ULIMIT = Parsed("ulimit", parse_ulimit)
 GENERIC = Parsed("list", parse_generic)
 CAPABILITY = Parsed("list", capability)
 CREDENTIAL_SPEC = Parsed("credential-spec", parse_credential_spec)
+
+
+# Of every command that waits until services have converged.
+DETACH = flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+TIMEOUT = flag(
+    "--timeout", type=DURATION, default="10m", show_default=True, help="Stop waiting after this time without progress."
+)

@@ -1,9 +1,14 @@
-"""What `ls` and `ps` print: rows of named values, as a table, as JSON lines or through the user's Go template."""
+"""What `ls` and `ps` print: rows of named values, as a table, as JSON lines or through the user's Go template.
+
+A table that changes is shown in its own place on a terminal, elsewhere again and again. What several tables write alike
+is here, too: short ids, times ago, natural order.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,11 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from common.errors import InvalidArgument
-from common.text.terminal import one_line
+from common.text.quantities import human_duration
+from common.text.terminal import echo, one_line, pass_on, visible
 from manager.cli.command import flag, invalid
 
 if TYPE_CHECKING:
     from common.spec.gotemplate import Template
+
 
 Row: TypeAlias = Mapping[str, object]
 
@@ -209,3 +216,61 @@ def align(text: str, min_width: int = MIN_WIDTH, padding: int = PADDING) -> str:
 
 def _line(cells: list[str], widths: list[int]) -> str:
     return "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + cells[-1]
+
+
+# How often what services and nodes use is asked for anew, and what stands for a number that is not known.
+SHOW_SECONDS = 2.0
+UNKNOWN = "--"
+
+_HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+def repaint(text: str) -> None:
+    """Show a table in place of the one before."""
+    if sys.stdout.isatty():
+        lines = visible(text).replace("\n", f"{_END_OF_LINE}\n")
+        pass_on(f"{_HOME}{lines}{_REST}")
+    else:
+        echo(text, nl=False)
+
+
+_SHORT = 12
+_DIGITS = re.compile(r"(\d+)")
+
+
+def short_id(text: str) -> str:
+    return text[:_SHORT]
+
+
+def natural(text: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key that counts digits as numbers: `web.2` before `web.10`."""
+    parts = _DIGITS.split(text)
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
+
+
+def ago(instant: float, now: float) -> str:
+    """Tell how long ago an instant (Unix seconds) was: `4 minutes ago`."""
+    return f"{human_duration(now - instant)} ago"
+
+
+def capitalize(text: str) -> str:
+    """Write a state as tables do: `running` → `Running`."""
+    return text[:1].upper() + text[1:].lower()
+
+
+def shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def pairs(mapping: Mapping[str, str] | None) -> str:
+    """Write labels in one cell: `a=b,c=d`."""
+    return ",".join(f"{key}={value}" for key, value in sorted((mapping or {}).items()))
+
+
+def go_time(text: str) -> str:
+    """Write the API's time as Go prints one: `2026-11-24T13:08:35.970Z` → `2026-11-24 13:08:35.97 +0000 UTC`."""
+    moment, zone = (text[:-1], "+0000 UTC") if text.endswith("Z") else (text[:-6], text[-6:].replace(":", ""))
+    date, _, clock = moment.partition("T")
+    if "." in clock:
+        clock = clock.rstrip("0").rstrip(".")
+    return f"{date} {clock} {zone}"

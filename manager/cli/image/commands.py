@@ -23,8 +23,7 @@ from manager.cli.flags.types import LABEL, VARIABLE
 from manager.cli.format.inspection import finish, inspect
 from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing
 from manager.cli.image import transfer
-from manager.cli.image.build import BuildOptions, build
-from manager.cli.image.build_context import open_context
+from manager.cli.image.build_context import BuildOptions, build, open_context
 from manager.cli.node.commands import resolve
 from manager.cli.session import with_client
 

@@ -11,12 +11,12 @@ import msgspec
 
 from common.errors import InvalidArgument
 from common.model.service import Placement, Platform, ServiceSpec
+from common.text.image_names import Image
 from common.text.terminal import warn
+from manager.cli import docker_config
 from manager.cli.client import Client
 from manager.cli.docker_config import config_path
 from manager.cli.failures import ApiError
-from manager.cli.image import registry
-from manager.cli.image.references import Image
 
 # So many images of a stack are asked for at a time: a registry that is away takes seconds to be given up, but all are
 # asked by way of one node's engine.
@@ -65,7 +65,7 @@ async def pin(client: Client, name: str, header: str) -> Pin:
     if image.digest:
         return Pin(name)
     try:
-        found = await client.get(f"/distribution/{name}/json", headers={registry.AUTH_HEADER: header})
+        found = await client.get(f"/distribution/{name}/json", headers={docker_config.AUTH_HEADER: header})
     except ApiError as error:
         return Pin(name, warning=f"{_NOT_PINNED.format(name)}({error.reason})\n")
     digest = (found.get("Descriptor") or {}).get("digest", "")
@@ -101,7 +101,7 @@ class Pins:
 
     async def _ask(self, image: str) -> Pin:
         async with self._free:
-            return await pin(self._client, image, registry.auth_header(image, config_path()))
+            return await pin(self._client, image, docker_config.auth_header(image, config_path()))
 
     async def pinned(self, spec: ServiceSpec) -> ServiceSpec:
         """Pin the image of a specification that is one of those given, or has their image."""

@@ -13,16 +13,15 @@ import click
 
 from common.errors import InvalidArgument
 from common.text import build_progress
+from common.text.image_names import Image
 from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_images
 from manager.cli.container.archive import pieces, write_all
-from manager.cli.docker_config import config_path
+from manager.cli.docker_config import auth_header, config_path
 from manager.cli.failures import CommandFailed
-from manager.cli.image.build import messages, progress_line
-from manager.cli.image.references import Image
-from manager.cli.image.registry import auth_header
+from manager.cli.image.build_context import messages, progress_line
 from manager.cli.session import with_client
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import Any
 
 from common.text.quantities import human_decimal
 from manager.cli.container.rows import NODE_LABEL
-from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import natural, pairs
+from manager.cli.format.tables import Row, Table, natural, pairs
 
 _UNKNOWN = "N/A"
 

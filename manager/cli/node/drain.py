@@ -20,7 +20,7 @@ from manager.cli.format.inspection import each
 from manager.cli.network.volume_copies import follow
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
-from manager.cli.service import task_rows
+from manager.cli.service.task_rows import fetch
 from manager.cli.session import with_client
 
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
@@ -118,7 +118,7 @@ async def _until_empty(client: Client, nodes: dict[str, str], due: float | None)
 
 
 async def _remaining_tasks(client: Client, nodes: dict[str, str]) -> list[Task]:
-    tasks = await task_rows.fetch(client, {"node": list(nodes)})
+    tasks = await fetch(client, {"node": list(nodes)})
     return [task for task in tasks if not task.status.state.terminal]
 
 

@@ -17,7 +17,7 @@ from manager.cli.progress import judgement
 from manager.cli.progress.event_feed import EventFeed, event_feed
 from manager.cli.progress.judgement import Progress, Verdict, Wish
 from manager.cli.progress.view import NoView, PlainView, View
-from manager.cli.service import task_rows
+from manager.cli.service.task_rows import fetch
 
 # Tasks give no events of their own, so a look is due after so long without any.
 MAX_INTERVAL = 0.25
@@ -55,7 +55,7 @@ def make_view(*, quiet: bool, several: bool) -> View:
     if quiet:
         return NoView()
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in _STILL:
-        from manager.cli.progress.live import LiveView  # noqa: PLC0415  # rich is slow to import and seldom needed
+        from manager.cli.progress.view import LiveView  # noqa: PLC0415  # rich is slow to import and seldom needed
 
         return LiveView()
     return PlainView(prefixed=several)
@@ -108,8 +108,8 @@ async def _one(client: Client, service_id: str, name: str, view: View, feed: Eve
 
 async def _look(client: Client, service_id: str, seen: Progress | None, wish: Wish) -> Progress:
     service = codec.service(await client.get(f"/services/{service_id}"))
-    tasks = await task_rows.fetch(client, {"service": [service_id], "_up-to-date": ["true"]})
+    tasks = await fetch(client, {"service": [service_id], "_up-to-date": ["true"]})
     nodes = await client.get("/nodes")
     down = frozenset(node["ID"] for node in nodes if node["Status"].get("State") == "down")
-    others = await task_rows.fetch(client, {"service": [service_id]}) if judgement.is_undone(service) else ()
+    others = await fetch(client, {"service": [service_id]}) if judgement.is_undone(service) else ()
     return judgement.judge(service, tasks, time.time(), seen, replace(wish, down=down), others)

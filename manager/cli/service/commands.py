@@ -1,13 +1,16 @@
-"""`swarm-manager service`: the commands that look; those that change are in `change`."""
+"""`swarm-manager service`: the commands that look, `history` among them; those that change are in `change`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 
+from common.clock import parse_rfc3339
 from common.process.deferred import Deferred
+from common.text.image_names import short_name
 from common.text.terminal import echo
 from manager.cli import codec
 from manager.cli.client import Client, filter_query
@@ -15,7 +18,17 @@ from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import each, finish, inspect
-from manager.cli.format.tables import group_filters, inspecting, listing, task_listing
+from manager.cli.format.tables import (
+    Row,
+    Table,
+    ago,
+    format_flag,
+    group_filters,
+    inspecting,
+    listing,
+    quiet_flag,
+    task_listing,
+)
 from manager.cli.service.rows import SERVICES, rows, waiting
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
@@ -33,12 +46,12 @@ _SERVICES: dict[str, Any] = {
     deferred={
         "create": Deferred("manager.cli.service.change:create", "Create a service and wait until its tasks run."),
         "history": Deferred(
-            "manager.cli.service.history:history",
+            "manager.cli.service.commands:history",
             "List the specifications that a service has and had, with what each changed.",
         ),
         "logs": Deferred("manager.cli.service.logs:logs", "Print the logs of all tasks of a service, or of one task."),
         "rebalance": Deferred(
-            "manager.cli.cluster.rebalance:rebalance_service",
+            "manager.cli.cluster.commands:rebalance_service",
             "Move a service's tasks until they are spread evenly, one at a time, each replaced before it stops.",
         ),
         "rollback": Deferred(
@@ -146,3 +159,61 @@ async def inspect_services(client: Client, /, services: tuple[str, ...], layout:
 async def remove(client: Client, /, services: tuple[str, ...]) -> None:
     """Remove one or more services and stop their tasks."""
     await each(services, lambda name: client.delete(f"/services/{name}"))
+
+
+REVISIONS = Table(
+    columns=("{{.Revision}}", "{{.Replaced}}", "{{.Image}}", "{{.Changes}}"),
+    headings={"Revision": "REVISION", "Replaced": "REPLACED", "Image": "IMAGE", "Changes": "CHANGES"},
+    raw={"revision": "Revision", "replaced": "Replaced", "image": "Image", "changes": "Changes"},
+    key="Revision",
+)
+_MOST_CHANGES = 4
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service history web
+    swarm-manager service history --format '{{.Revision}} {{.Image}}' web
+    """,
+)
+@click.argument("reference", metavar="SERVICE", shell_complete=complete_services)
+@format_flag()
+@quiet_flag("Only display the revisions' numbers.")
+@with_client
+async def history(client: Client, /, reference: str, layout: str, *, quiet: bool) -> None:
+    """List the specifications that a service has and had, with what each changed."""
+    found = await client.get(f"/services/{reference}/history")
+    echo(REVISIONS.render(revision_rows(found, time.time()), layout, quiet=quiet), nl=False)
+
+
+def revision_rows(revisions: list[Mapping[str, Any]], now: float) -> list[Row]:
+    """Make the rows, the present revision first."""
+    before: list[Mapping[str, Any] | None] = [*revisions[1:], None]
+    return [_row(each, older, now) for each, older in zip(revisions, before, strict=True)]
+
+
+def _row(revision: Mapping[str, Any], older: Mapping[str, Any] | None, now: float) -> Row:
+    replaced = revision.get("ReplacedAt")
+    container = revision["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
+    names = list(changes(older["Spec"], revision["Spec"])) if older else []
+    more = f" and {len(names) - _MOST_CHANGES} more" if len(names) > _MOST_CHANGES else ""
+    return {
+        "Revision": revision["Revision"],
+        "Replaced": ago(parse_rfc3339(replaced), now) if replaced else "present",
+        "Image": short_name(container.get("Image", "")),
+        "Changes": ", ".join(names[:_MOST_CHANGES]) + more,
+    }
+
+
+def changes(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Name the fields in which two specifications differ, each by its path without the template's own part."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in _keys(old, new):
+            yield from changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        yield path.removeprefix("TaskTemplate.").removeprefix("ContainerSpec.")
+
+
+def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[str]:
+    return dict.fromkeys([*old, *new])

@@ -18,7 +18,7 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_services
 from manager.cli.container.streams import STDERR, frames
 from manager.cli.failures import ApiError, CommandFailed
-from manager.cli.format.wording import short_id
+from manager.cli.format.tables import short_id
 from manager.cli.service import task_rows
 from manager.cli.service.task_rows import Names
 from manager.cli.session import with_client

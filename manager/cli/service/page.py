@@ -11,7 +11,7 @@ from common.model.service import Resources, ServiceSpec, UpdateConfig
 from common.model.update import Requested
 from common.spec import autoscale, extensions
 from common.text.quantities import format_duration, human_size
-from manager.cli.format.wording import ago
+from manager.cli.format.tables import ago
 
 _NANO = 1_000_000_000
 

@@ -8,10 +8,9 @@ from common.clock import rfc3339
 from common.model import Service
 from common.model.service import PortConfig
 from common.model.update import AwaitsServices
+from common.text.image_names import short_name
 from manager.cli import codec
-from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import natural, short_id
-from manager.cli.image.references import short_name
+from manager.cli.format.tables import Row, Table, natural, short_id
 
 SERVICES = Table(
     columns=("{{.ID}}", "{{.Name}}", "{{.Mode}}", "{{.Replicas}}", "{{.Image}}", "{{.Ports}}"),

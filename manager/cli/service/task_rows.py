@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from common.model import Task, TaskState
+from common.text.image_names import short_name
 from manager.cli import codec
 from manager.cli.client import Client, filter_query
-from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import ago, capitalize, natural, short_id, shorten
-from manager.cli.image.references import short_name
+from manager.cli.format.tables import Row, Table, ago, capitalize, natural, short_id, shorten
 
 _ERROR_WIDTH = 30
 # Why a task has never run says what and where only after docker's 30 characters.

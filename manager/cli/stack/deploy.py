@@ -13,7 +13,7 @@ from common.model.secret import SecretSpec
 from common.model.service import STACK_LABEL, Service, ServiceSpec
 from common.spec import autoscale, extensions, start_order
 from common.text.terminal import warn
-from manager.cli import codec
+from manager.cli import codec, docker_config
 from manager.cli.client import Client, filter_query
 from manager.cli.codec import to_json
 from manager.cli.compose import Stack
@@ -21,7 +21,6 @@ from manager.cli.compose.references import IMAGE_LABEL
 from manager.cli.docker_config import config_path
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.files import digest
-from manager.cli.image import registry
 from manager.cli.image.pins import Pins
 
 # What was done to an object: `Action`, `Kind`, `Name` and `ID`.
@@ -84,7 +83,7 @@ async def rehearse(client: Client, stack: Stack, manners: Manners) -> None:
 def _service_order(spec: ServiceSpec, target: Target, manners: Manners) -> dict[str, Any]:
     container = spec.task_template.container_spec
     assert container is not None, "every service of a stack has a container"
-    auth = registry.auth_header(container.image, config_path()) if manners.registry_auth else ""
+    auth = docker_config.auth_header(container.image, config_path()) if manners.registry_auth else ""
     return {**service_order(spec, target.present), "RegistryAuth": auth}
 
 

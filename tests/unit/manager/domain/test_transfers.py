@@ -188,7 +188,7 @@ def test_the_oldest_of_what_has_ended_is_forgotten(moves: list[tuple[str, int]])
     assert all(not each.active and all(each.updated_at <= other.updated_at for other in kept) for each in gone)
 
 
-def test_a_target_that_was_marked_in_a_last_pass_is_no_obstacle_to_it() -> None:
+def test_a_target_marked_in_a_last_pass_is_no_obstacle_to_it() -> None:
     view = world(copy("a", "data"), copy("b", "data", generation=2))
     with pytest.raises(FailedPrecondition, match="node b has a newer copy of volume data"):
         check(MOVE, view)

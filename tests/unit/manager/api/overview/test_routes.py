@@ -63,7 +63,7 @@ async def test_a_bug_with_one_change_keeps_no_other_out(
         return entries_of(change, *others)
 
     await heard(cluster)
-    monkeypatch.setattr("manager.api.overview.feed.entries_of", entries)
+    monkeypatch.setattr("manager.api.overview.observer.entries_of", entries)
 
     def drain(tx: Transaction) -> None:
         for node in [tx.nodes.get(WORKER1), tx.nodes.get(WORKER2)]:

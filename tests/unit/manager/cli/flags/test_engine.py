@@ -6,7 +6,7 @@ import pytest
 
 from common.model.container import ContainerSpec
 from common.model.engine_options import Device, DeviceRequest, EngineOptions, options_of, with_options
-from manager.cli.compose.devices import parse_device, parse_gpus
+from manager.cli.compose.short_syntax import parse_device, parse_gpus
 from manager.cli.flags.engine import apply, parse_security, parse_swap
 
 FUSE = Device(path_on_host="/dev/fuse", path_in_container="/dev/fuse")

@@ -5,9 +5,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from common.errors import InvalidArgument
-from manager.cli.image.build_context import Ignored, open_context
+from manager.cli import cli
+from manager.cli.image.build_context import BuildOptions, Ignored, open_context
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,23 @@ def test_what_cannot_be_built_is_named(folder: Path, tmp_path: Path) -> None:
         open_context(str(tmp_path / "nothing"))
     with pytest.raises(InvalidArgument, match=r"there is no Dockerfile .*/src/Dockerfile"):
         open_context(str(folder / "src"))
+
+
+def test_options_become_the_query_of_the_api() -> None:
+    options = BuildOptions(tags=("a:1", "b"), args={"V": "1"}, target="last", no_cache=True)
+    assert options.query("D") == [
+        ("t", "a:1"),
+        ("t", "b"),
+        ("rm", "1"),
+        ("dockerfile", "D"),
+        ("buildargs", '{"V": "1"}'),
+        ("target", "last"),
+        ("nocache", "1"),
+    ]
+
+
+@pytest.mark.parametrize("flag", ["--secret=id=x", "--ssh=default", "-otype=local,dest=out"])
+def test_what_only_buildkit_can_says_who_speaks_to_it(flag: str) -> None:
+    result = CliRunner().invoke(cli, ["-H", "unix:///x", "build", flag, "."])
+    assert result.exit_code != 0
+    assert "is BuildKit's, which docker speaks to at the same address: docker -H unix:///x build" in result.stderr

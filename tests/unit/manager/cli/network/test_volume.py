@@ -1,6 +1,6 @@
 """What `volume` prints."""
 
-from manager.cli.network.volume_archives import path_of
+from manager.cli.network.volume_copies import path_of
 from manager.cli.network.volume_rows import VOLUMES, rows
 
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from manager.cli.node.page import page
-from manager.cli.node.rows import notes
+from manager.cli.node.rows import notes, page
 
 
 def node(name: str, state: str, message: str = "") -> Any:
@@ -54,3 +53,20 @@ def test_a_nodes_page_tells_what_was_not_believed() -> None:
     assert "Hostname:              \tweb (another node had it first)" in lines
     place = lines.index("Refused reports of its worker:")
     assert lines[place + 1] == " Hello.advertise_addr: 127.0.0.1 is no (3 times, last at 2026-01-31 12:00:00 +0000 UTC)"
+
+
+_NODE: dict[str, Any] = {
+    "ID": "n1",
+    "CreatedAt": "2026-11-30T12:00:00Z",
+    "Spec": {"Availability": "active"},
+    "Description": {"Hostname": "web1"},
+    "Status": {"State": "ready"},
+}
+
+
+def test_what_a_host_lacks_is_a_list_of_sentences() -> None:
+    assert "Lacks:" not in page(_NODE)
+    description = {"Hostname": "web1", "Lacks": ["nft is not installed", "no room in /var"]}
+    lines = page({**_NODE, "Description": description}).splitlines()
+    at = lines.index("Lacks:")
+    assert lines[at + 1 :] == [" - nft is not installed", " - no room in /var"]

@@ -7,9 +7,8 @@ from rich.console import Console
 from common.model import TaskState
 from manager.cli.progress.converge import make_view
 from manager.cli.progress.judgement import Progress, Verdict
-from manager.cli.progress.live import LiveView, draw
 from manager.cli.progress.slots import Line
-from manager.cli.progress.view import PlainView, plain_lines
+from manager.cli.progress.view import LiveView, PlainView, draw, plain_lines
 
 WAITING = Progress(
     Verdict.WAITING,

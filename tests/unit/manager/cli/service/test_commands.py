@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manager.cli.service.history import changes, revision_rows
+from manager.cli.service.commands import changes, revision_rows
 
 NOW = 1_700_000_000.0
 

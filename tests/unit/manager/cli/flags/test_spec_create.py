@@ -5,7 +5,7 @@ import pytest
 from common.clock import SECOND
 from common.model.container import ContainerSpec, DriverConfig, HealthConfig
 from common.model.service import Limits, Reservations, Resources, RestartPolicy, UpdateConfig
-from manager.cli.flags.parts import (
+from manager.cli.flags.spec_create import (
     DEFAULT_RESTART,
     container,
     health,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manager.cli.cluster.status import describe
+from manager.cli.cluster.commands import describe
 
 
 def node(name: str, **manager_status: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from manager.cli.cluster.timeline import ENTRIES, last_entries, new_entries, row
+from manager.cli.cluster.events import ENTRIES, last_entries, new_entries, row
 
 
 class FakeClient:

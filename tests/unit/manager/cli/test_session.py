@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidArgument
-from manager.cli.candidates import first_that_answers
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import CannotConnect
+from manager.cli.session import first_that_answers
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 

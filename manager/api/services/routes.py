@@ -16,7 +16,6 @@ from common.model.client import Role
 from common.model.service import ServiceSpec
 from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import parse_all
-from common.spec.volumes import scope_of, snapshot_of
 from common.text.image_names import pin, pinned_digest
 from manager.api.call import Answer, Call, Reply, warning
 from manager.api.context import Context
@@ -283,11 +282,3 @@ async def _unmounted(context: Context, spec: ServiceSpec, node_id: str, referenc
 def _image(spec: ServiceSpec) -> str:
     container = spec.task_template.container_spec
     return container.image if container is not None else ""
-
-
-def _unscoped(spec: ServiceSpec) -> set[str]:
-    container = spec.task_template.container_spec
-    several = spec.mode.replicated is not None and spec.mode.replicas > 1
-    mounts = container.mounts if container is not None and several else ()
-    named = (mount for mount in mounts if mount.type == "volume" and mount.source and "{{" not in mount.source)
-    return {mount.source for mount in named if not scope_of(mount) and not snapshot_of(mount)}

@@ -1,7 +1,13 @@
-"""What a copying process does to itself."""
+"""What a copying process does to itself, and the kernel's refusals in words that say on which side."""
 
+import errno
 import subprocess
 import sys
+
+import pytest
+
+from common.errors import FailedPrecondition, PermissionDenied, ResourceExhausted, SwarmError, Unavailable
+from worker.volumes.copy.system import refusal
 
 _TAKES_TOO_MUCH = """
 from worker.volumes.copy.system import bound_memory
@@ -17,16 +23,6 @@ except MemoryError:
 def test_a_process_has_no_more_memory_than_it_is_given() -> None:
     done = subprocess.run([sys.executable, "-c", _TAKES_TOO_MUCH], capture_output=True, text=True, check=True)
     assert done.stdout == f"refused {16 << 20}\n"
-
-
-"""The kernel's refusals in words that say on which side."""
-
-import errno
-
-import pytest
-
-from common.errors import FailedPrecondition, PermissionDenied, ResourceExhausted, SwarmError, Unavailable
-from worker.volumes.copy.system import refusal
 
 
 @pytest.mark.parametrize(

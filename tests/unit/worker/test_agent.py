@@ -174,7 +174,7 @@ async def test_a_removal_reported_before_its_answer_is_not_inspected():
 
 
 @virtual
-async def test_a_container_goes_without_its_volumes_where_they_are_kept() -> None:
+async def test_a_container_goes_without_volumes_where_they_are_kept() -> None:
     for keeps in (False, True):
         w = world()
         w.keeper.keeps = keeps

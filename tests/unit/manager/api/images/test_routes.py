@@ -241,7 +241,7 @@ async def test_a_service_of_an_unheld_image_is_created_with_a_warning(
 
 
 @pytest.mark.parametrize("registry", [False, True])
-async def test_what_an_image_keeps_where_nothing_is_mounted_is_warned_of(
+async def test_what_an_image_keeps_where_nothing_is_mounted_is_told(
     client: Client, cluster: ApiCluster, engines: ImageEngines, *, registry: bool
 ) -> None:
     """Of an image of the cluster's own a node that holds it is asked, else this manager's own host, and only once."""

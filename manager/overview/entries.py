@@ -16,7 +16,7 @@ from common.model.container import ContainerSpec
 from common.model.service import PortConfig, Resources, ServiceSpec
 from common.model.update import ACTIVE, HALTED, UpdateState
 from common.text.quantities import human_size
-from manager.domain.update_message import message
+from manager.domain.update_message import halted, message
 from manager.domain.update_status import state_of
 from manager.overview.marks import failed
 from manager.overview.rows import LONGEST_ERROR, short_image, stack_of
@@ -148,7 +148,7 @@ def _of_update(old: Service, new: Service, entry: Callable[..., Entry], by: str)
     status = new.update_status
     if status is None or before is now:
         return
-    text = f"{new.name}: {message(status)}"
+    text = f"{new.name}: {halted(status) if now in HALTED else message(status)}"
     match now:
         case UpdateState.ROLLBACK_STARTED:
             yield entry(Kind.ROLLBACK_STARTED, text, Level.WARNING, by)

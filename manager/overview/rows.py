@@ -21,6 +21,7 @@ from common.model.service import STACK_LABEL
 from common.model.update import ACTIVE, HALTED
 from common.text.image_names import familiar, is_id
 from common.wire.usage_messages import HostUsage
+from manager.domain.update_message import halted
 from manager.domain.update_status import state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.failures import HOUR
@@ -185,9 +186,18 @@ def service_row(tally: ServiceTally, now: float) -> ServiceRow | None:
         failures=tally.failures.since(now - HOUR),
         update=update if update in (*ACTIVE, *HALTED) else "",
         short_since=round(tally.short_since, 3),
-        error="" if state.as_wanted else error_of(tally),
+        error=_said(tally, service, state),
         changed_at=round(service.updated_at, 3),
     )
+
+
+def _said(tally: ServiceTally, service: Service, state: ServiceState) -> str:
+    if state.as_wanted:
+        return ""
+    error = error_of(tally)
+    if state is ServiceState.HALTED and not error and service.update_status is not None:
+        return halted(service.update_status)[:LONGEST_ERROR]
+    return error
 
 
 def service_state(tally: ServiceTally, now: float) -> ServiceState:

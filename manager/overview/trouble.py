@@ -22,6 +22,8 @@ from manager.overview.timeline import Entry, Named
 from manager.store.view import View
 
 MOST = 50
+# Nodes that are down are told one by one up to so many.
+MOST_DOWN = 3
 # More failures than this in this many seconds are a loop.
 LOOP_FAILURES = 3
 LOOP_SECONDS = 600.0
@@ -72,10 +74,26 @@ def troubles(counters: Counters, now: float) -> list[Trouble]:
 
 
 def _of_nodes(counters: Counters, now: float) -> Iterator[Trouble]:
-    for node_id in counters.unready:
-        tally = counters.nodes[node_id]
-        if (trouble := _of_node(tally, now)) is not None:
-            yield trouble
+    """Yield what is wrong with nodes; many that are down are one trouble, which leaves room for the services'."""
+    tallies = [counters.nodes[node_id] for node_id in counters.unready]
+    found = [(tally, trouble) for tally in tallies if (trouble := _of_node(tally, now)) is not None]
+    down = [tally for tally, trouble in found if trouble.kind is Ailment.NODE_DOWN]
+    if len(down) > MOST_DOWN:
+        yield _many_down(sorted(down, key=lambda tally: tally.since))
+    yield from (each for _, each in found if each.kind is not Ailment.NODE_DOWN or len(down) <= MOST_DOWN)
+
+
+def _many_down(tallies: Sequence[NodeTally]) -> Trouble:
+    nodes = [tally.node for tally in tallies if tally.node is not None]
+    names = ", ".join(node.name for node in nodes[:MOST_DOWN])
+    return Trouble(
+        kind=Ailment.NODE_DOWN,
+        text=f"{len(nodes)} nodes are down, {names} and {len(nodes) - MOST_DOWN} more{_tasks_of(*tallies)}",
+        since=tallies[0].since,
+        object=named(nodes[0]),
+        hint="see what they have in common: a switch, a rack, a power supply; and whether they reach the manager",
+        command="swarm-manager node ls",
+    )
 
 
 def _of_node(tally: NodeTally, now: float) -> Trouble | None:
@@ -105,8 +123,8 @@ def _of_node(tally: NodeTally, now: float) -> Trouble | None:
     )
 
 
-def _tasks_of(tally: NodeTally) -> str:
-    count = sum(number for mark, number in tally.marks.items() if mark in PLACED)
+def _tasks_of(*tallies: NodeTally) -> str:
+    count = sum(number for tally in tallies for mark, number in tally.marks.items() if mark in PLACED)
     return f": nothing is known of {plural(count, 'task')} there" if count else ""
 
 

@@ -284,6 +284,24 @@ async def test_a_file_that_browsers_import(api: TlsApi, swarm: SwarmCli, tmp_pat
         assert answer.status == 200
 
 
+async def test_a_certificate_takes_the_place_of_another(api: TlsApi, swarm: SwarmCli, tmp_path: Path) -> None:
+    out = tmp_path / "carol"
+    made = ("client-cert", "carol", "--role", "viewer", "--out", str(out))
+    await swarm.ok(*made)
+    before = {each.name: each.read_bytes() for each in out.iterdir()}
+    assert "--replace" in (await swarm.run(*made)).err
+    await swarm.ok(*made, "--replace")
+    after = {each.name: each.read_bytes() for each in out.iterdir()}
+    assert before.keys() == after.keys()
+    assert before["key.pem"] != after["key.pem"]
+    assert before["cert.pem"] != after["cert.pem"]
+    assert stat.S_IMODE((out / "key.pem").stat().st_mode) == 0o600
+    assert "w1" in await cli(api, out).ok("node", "ls")
+    # What cannot be replaced is left as it was.
+    assert (await swarm.run("client-cert", "a b", "--out", str(out), "--replace")).code == 1
+    assert {each.name: each.read_bytes() for each in out.iterdir()} == after
+
+
 async def test_what_client_cert_writes_is_what_docker_wants(api: TlsApi, swarm: SwarmCli, tmp_path: Path) -> None:
     out = tmp_path / "made"
     said = await swarm.ok("client-cert", "carol", "--role", "viewer", "--ttl", "1h30m", "--out", str(out))

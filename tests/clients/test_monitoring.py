@@ -140,3 +140,20 @@ def prometheus_image() -> Image:
     files = {str(each).lstrip("/"): each.read_bytes() for each in libraries}
     layer = tar_of({"bin/prometheus": program.read_bytes(), **files}, folders=("tmp", "prometheus"))
     return Image("prometheus:lab", (layer,), {"Entrypoint": ["/bin/prometheus"], "Env": []})
+
+
+async def test_a_new_root_needs_one_command_on_the_way(prometheus: Prometheus) -> None:
+    """With files of the old root nothing is read; with a new certificate's in their place all is, without a restart."""
+    cluster = prometheus.cluster
+    said = (await cluster.swarm("ca", "--rotate")).stdout
+    assert "need new certificates ('swarm-manager client-cert NAME --replace'): prometheus" in said
+    ups = 'up{job="swarm"}'
+
+    async def is_up(value: str) -> bool:
+        found = await prometheus.query(ups)
+        return bool(found) and {each["value"][1] for each in found} == {value}
+
+    await cluster.until(lambda: is_up("0"), 60, lambda: "pages are read with the old root's files", pause=0.5)
+    files = ("--out", str(cluster.boss.folder / "viewer"))
+    await cluster.swarm("client-cert", "prometheus", "--role", "viewer", *files, "--replace")
+    await cluster.until(lambda: is_up("1"), 90, lambda: "no page is read with the new root's files", pause=0.5)

@@ -34,6 +34,8 @@ CREATE = "create"
 # Named as docker wants them.
 FILES = ("ca.pem", "cert.pem", "key.pem")
 BROWSERS = "browser.p12"
+# What files are called until all that replace others are there.
+_NEW = ".new"
 TABLE = Table(
     columns=("{{.Serial}}", "{{.Name}}", "{{.Role}}", "{{.Forbidden}}", "{{.Status}}", "{{.IssuedBy}}"),
     headings={
@@ -97,6 +99,7 @@ def client_cert() -> None:
     swarm-manager client-cert alice --role admin
     swarm-manager client-cert create alice --role admin
     swarm-manager client-cert ci --role operator --forbid all
+    swarm-manager client-cert prometheus --role viewer --out viewer --replace
     swarm-manager client-cert dashboard --role viewer --ttl 8760h --out /etc/dashboard/docker
     """,
 )
@@ -119,6 +122,7 @@ def client_cert() -> None:
 )
 @flag("--p12", is_flag=True, default=False, help=f"Make {BROWSERS} too, which browsers import.")
 @flag("--out", type=click.Path(path_type=Path), metavar="DIR", help="Directory for the files (default: NAME).")
+@flag("--replace", is_flag=True, default=False, help="Take the place of the files that are there.")
 @with_client
 async def create(
     client: Client,
@@ -131,44 +135,50 @@ async def create(
     forbid: tuple[tuple[str, ...], ...],
     p12: bool,
     out: Path | None,
+    replace: bool,
 ) -> None:
     """Make a certificate: ca.pem, cert.pem and key.pem, as DOCKER_CERT_PATH wants them.
 
-    The key is made here and sent to nobody.
+    The key is made here and sent to nobody. Use --replace to renew a certificate, or to have one of a new root.
     """
     directory = (out or Path(name)).absolute()
     key = await asyncio.to_thread(new_key)
     forbidden = sorted({word for words in forbid for word in words})
     order = {"Name": name, "Role": role, "Lifetime": ttl, "Environment": env, "Forbidden": forbidden}
-    with _reserve_files(directory, key):
+    suffix = _NEW if replace else ""
+    with _reserve_files(directory, key, suffix):
         answer = await client.post(
             "/swarm/client-certificates/create", {**order, "CertificateRequest": certificate_request(key).decode()}
         )
-        _write(directory / "cert.pem", answer["Certificate"].encode(), 0o644)
-        _write(directory / "ca.pem", answer["CA"].encode(), 0o644)
+        _write(directory / f"cert.pem{suffix}", answer["Certificate"].encode(), 0o644)
+        _write(directory / f"ca.pem{suffix}", answer["CA"].encode(), 0o644)
         password = secrets.token_urlsafe(12) if p12 else ""
         if p12:
             certificate, root = answer["Certificate"].encode(), answer["CA"].encode()
-            _write(directory / BROWSERS, browsers_file(name, key, certificate, root, password), 0o600)
+            _write(directory / f"{BROWSERS}{suffix}", browsers_file(name, key, certificate, root, password), 0o600)
+        for new in (directory / f"{each}{_NEW}" for each in (*FILES, BROWSERS)):
+            if new.exists():
+                new.replace(new.with_suffix(""))
     echo(how_to_use(answer, name, role, directory))
     if p12:
         echo(f"\n{in_a_browser(answer, directory, password)}")
 
 
 @contextmanager
-def _reserve_files(directory: Path, key: bytes) -> Iterator[None]:
-    """Write the key first, where no other files are; when no certificate comes of it, nothing is left."""
-    files = [directory / name for name in (*FILES, BROWSERS)]
+def _reserve_files(directory: Path, key: bytes, suffix: str) -> Iterator[None]:
+    """Write the key first, where no other files are; when no certificate comes of it, nothing new is left."""
+    files = [directory / f"{name}{suffix}" for name in (*FILES, BROWSERS)]
     for each in files:
         if each.exists():
-            raise AlreadyExists(f"{each} exists already: give another directory with --out")
+            advice = "remove it" if suffix else "give another directory with --out, or renew it with --replace"
+            raise AlreadyExists(f"{each} exists already: {advice}")
     made = not directory.exists()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(directory, error) from error
     try:
-        _write(directory / "key.pem", key, 0o600)
+        _write(directory / f"key.pem{suffix}", key, 0o600)
         yield
     except BaseException as error:
         for each in files:

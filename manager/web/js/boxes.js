@@ -1,6 +1,7 @@
 // The boxes of nodes and services that are in view: asked for together, and again when their rows have changed.
 import { signal } from "@preact/signals";
 import { get } from "./api.js";
+import { peek } from "./model.js";
 
 const MOST = 64;
 const TOGETHER_MILLISECONDS = 30;
@@ -82,8 +83,8 @@ function inOrder(boxes) {
   return boxes.sort((a, b) => (name(a) < name(b) ? -1 : name(a) > name(b) ? 1 : a.slot - b.slot));
 }
 
-/** What people call a task. @param {Box} box */
+/** What people call a task: by its slot, a global one by its node. @param {Box} box */
 export function nameOf(box) {
   const service = names.value.get(box.service) ?? box.service.slice(0, 12);
-  return box.slot ? `${service}.${box.slot}` : service;
+  return `${service}.${box.slot || (peek("nodes")?.rows.get(box.node)?.Name ?? box.node.slice(0, 12))}`;
 }

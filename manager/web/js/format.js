@@ -69,7 +69,7 @@ export function grouped(count) {
 export function bytes(count) {
   let value = count;
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
-    if (value < 1024) return `${value < 10 && unit !== "B" ? value.toFixed(1) : Math.round(value)} ${unit}`;
+    if (value < 1024) return `${value < 10 ? Math.round(value * 10) / 10 : Math.round(value)} ${unit}`;
     value /= 1024;
   }
   return `${value.toFixed(1)} TiB`;
@@ -97,6 +97,11 @@ export function byName(a, b) {
 }
 
 const NAMES = new Intl.Collator("en", { numeric: true });
+
+/** A host's name without its domain; an address is whole. @param {string} name */
+export function hostOf(name) {
+  return /[a-z]/i.test(name) && !name.includes(":") ? name.split(".", 1)[0] : name;
+}
 
 /** @param {string} id */
 export function short(id) {

@@ -7,7 +7,7 @@ const STEP = SIZE + GAP;
 
 /** @typedef {{width: number, size: number}} Room how wide the canvas is, and each box on it */
 
-/** @typedef {{id: string, service: string, slot: number, mark: string, error: string}} Box */
+/** @typedef {{id: string, service: string, slot: number, node: string, mark: string, error: string}} Box */
 
 /** How many boxes are in a row. @param {Room} room */
 function perRow({ width, size }) {

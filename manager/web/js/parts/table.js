@@ -57,6 +57,11 @@ function Filler({ rows, columns }) {
   return html`<tr aria-hidden="true"><td colspan=${columns} class="filler" style=${{ height: `${rows * ROW}px` }}></td></tr>`;
 }
 
+/** What somebody says, in three lines at most; all of it when it is pointed at. @param {string | undefined} text */
+export function said(text) {
+  return text ? html`<div class="said" title=${text}>${text}</div>` : "";
+}
+
 /** Pairs of a name and what it is. @param {{pairs: [string, unknown][]}} props */
 export function Facts({ pairs }) {
   const said = pairs.filter(([, value]) => value !== "" && value !== undefined && value !== null && value !== false);

@@ -3,25 +3,25 @@ import { useEffect, useRef } from "preact/hooks";
 import { boxesOf, nameOf, names, refresh } from "../boxes.js";
 import { boxAt, colourOf, draw } from "../draw/boxes.js";
 import { pageColours } from "../draw/colours.js";
-import { ago, bytes, cores } from "../format.js";
+import { ago, bytes, cores, hostOf } from "../format.js";
 import { html } from "../html.js";
 import { href, go, objectHref } from "../router.js";
 import { isDark, theme } from "../theme.js";
 import { Badge, Counts, MARKS, Mark, inWords } from "./marks.js";
 import { useInView, useRoom } from "./seen.js";
 
-/** @typedef {{zoom: string, colour: string, filter: string, size: number}} How */
+/** @typedef {{zoom: string, colour: string, filter: string, size: number, hosts: boolean}} How */
 
 /** @param {{tile: any, how: How}} props */
 export function NodeTile({ tile, how }) {
   const isDown = tile.State !== "ready";
   const away = tile.Availability && tile.Availability !== "active";
-  return html`<${Tile} boxKey=${`node:${tile.ID}`} row=${tile} how=${how} link=${objectHref("node", tile.Name)} name=${tile.Name} isBad=${tile.State === "down"}
+  return html`<${Tile} boxKey=${`node:${tile.ID}`} row=${tile} how=${how} link=${objectHref("node", tile.Name)} name=${tile.Name} shown=${how.hosts ? hostOf(tile.Name) : tile.Name} isBad=${tile.State === "down"}
     badges=${html`
       ${isDown && html`<${Badge} word=${tile.State} /> <span class="muted number">${tile.Since ? ago(tile.Since) : ""}</span>`}
       ${away && html`<${Badge} word=${tile.Availability === "drain" ? "draining" : "paused"} tone="busy" />`}
       ${tile.Manager && html`<${Badge} word="manager" tone="plain" />`}`}
-    foot=${tile.Agent === false ? html`<span class="muted">runs no tasks</span>` : html`<${Reserved} tile=${tile} />`} />`;
+    foot=${tile.Agent === false ? html`<span class="muted">runs no tasks</span>` : isDown ? null : html`<${Load} tile=${tile} />`} />`;
 }
 
 /** @param {{row: any, how: How}} props */
@@ -42,9 +42,9 @@ export function WaitingTile({ count, how }) {
 
 /**
  * What was never in the window has its head alone.
- * @param {{boxKey: string, row: any, how: How, link: string, name: string, isBad: boolean, badges: unknown, foot: unknown, counts?: Record<string, number>}} props
+ * @param {{boxKey: string, row: any, how: How, link: string, name: string, isBad: boolean, badges: unknown, foot: unknown, shown?: string, counts?: Record<string, number>}} props
  */
-function Tile({ boxKey, row, how, link, name, isBad, badges, foot, counts }) {
+function Tile({ boxKey, row, how, link, name, shown = name, isBad, badges, foot, counts }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const inView = useInView(element);
   const isSeen = useRef(false);
@@ -55,7 +55,7 @@ function Tile({ boxKey, row, how, link, name, isBad, badges, foot, counts }) {
   }, [inView, wantsBoxes, row]);
   const tasks = counts ?? row.Tasks;
   return html`<li ref=${element} class=${isBad ? "tile tile-bad" : "tile"} data-row data-name=${name}>
-    <header><a href=${link} class="tile-name">${name}</a><span class="tile-badges">${badges}</span></header>
+    <header><a href=${link} class="tile-name" title=${shown === name ? undefined : name}>${shown}</a><span class="tile-badges">${badges}</span></header>
     ${isSeen.current && html`<div class="tile-body">
       ${how.zoom === "nodes" && html`<${Counts} counts=${tasks} />`}
       ${how.zoom === "boxes" && html`<${Boxes} boxKey=${boxKey} how=${how} inView=${inView} said=${inWords(tasks)} />`}
@@ -119,11 +119,14 @@ function Names({ boxKey, how }) {
   </ul>`;
 }
 
-/** @param {{tile: any}} props */
-function Reserved({ tile }) {
+/** What its host uses; of one that is not measured, what its tasks reserve. @param {{tile: any}} props */
+function Load({ tile }) {
+  const reserved = `${cores(tile.ReservedCores ?? 0)} of ${cores(tile.Cores ?? 0)} cores`;
+  const reservedMemory = `${bytes(tile.ReservedMemory ?? 0)} of ${bytes(tile.Memory ?? 0)}`;
+  if (tile.CPU === undefined) return html`<span class="muted" title=${`reserved: ${reserved}, ${reservedMemory} memory`}>reserved ${reserved}</span>`;
   return html`<span class="meters">
-    <${Meter} part=${tile.ReservedCores ?? 0} whole=${tile.Cores ?? 0} text=${`${cores(tile.ReservedCores ?? 0)} of ${cores(tile.Cores ?? 0)} cores reserved`} short="cpu" />
-    <${Meter} part=${tile.ReservedMemory ?? 0} whole=${tile.Memory ?? 0} text=${`${bytes(tile.ReservedMemory ?? 0)} of ${bytes(tile.Memory ?? 0)} memory reserved`} short="mem" />
+    <${Meter} part=${tile.CPU} whole=${1} text=${`${Math.round(tile.CPU * 100)} % of its cores busy; ${reserved} reserved`} short="cpu" />
+    <${Meter} part=${tile.MemoryUsed ?? 0} whole=${tile.Memory ?? 0} text=${`${bytes(tile.MemoryUsed ?? 0)} of ${bytes(tile.Memory ?? 0)} memory used; ${bytes(tile.ReservedMemory ?? 0)} reserved`} short="mem" />
   </span>`;
 }
 

@@ -1,6 +1,6 @@
 // The cluster as tiles, which one looks at from afar (nodes), nearer (boxes), or quite near (names); or as a table.
 import { useMemo } from "preact/hooks";
-import { byName } from "../format.js";
+import { byName, hostOf } from "../format.js";
 import { html } from "../html.js";
 import { useLive } from "../model.js";
 import { choose, objectHref, place } from "../router.js";
@@ -24,6 +24,7 @@ export function Topology({ tasks }) {
     group: query.get("group") ?? "node",
     colour: query.get("colour") ?? "state",
     filter: query.get("filter") ?? "",
+    hosts: nodes.value !== undefined && areHosts([...nodes.value.rows.values()].map((tile) => tile.Name)),
   });
   const error = nodes.error ?? services.error;
   if (!nodes.value || !services.value) return html`<${Missing} error=${error} />`;
@@ -42,7 +43,12 @@ export function Topology({ tasks }) {
   </section>`;
 }
 
-/** @typedef {{zoom: string, size: number, group: string, colour: string, filter: string}} How */
+/** @typedef {{zoom: string, size: number, group: string, colour: string, filter: string, hosts: boolean}} How */
+
+/** Whether names without their domains are different still. @param {string[]} names */
+function areHosts(names) {
+  return new Set(names.map(hostOf)).size === names.length;
+}
 
 /** The same value for as long as all in it is the same. @param {How} how @returns {How} */
 function useHow(how) {

@@ -8,7 +8,7 @@ import { Buttons } from "../parts/buttons.js";
 import { Command, shell } from "../parts/command.js";
 import { Badge, State } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
-import { Facts, Section, Table } from "../parts/table.js";
+import { Facts, Section, Table, said } from "../parts/table.js";
 import { Meter } from "../parts/tile.js";
 import { NodeUsage } from "../parts/usage.js";
 import { markOf } from "../tasks.js";
@@ -63,7 +63,7 @@ function Tasks({ tasks, services, isLost, empty }) {
     { name: "task", title: "Task", cell: (/** @type {any} */ task) => html`<a href=${href(`/tasks/${task.ID}`)}>${name(task)}</a>` },
     { name: "state", title: "State", cell: (/** @type {any} */ task) => html`<${State} task=${task} isLost=${isLost} />` },
     { name: "since", title: "Since", class: "number", cell: (/** @type {any} */ task) => ago(instant(task.Status.Timestamp)) },
-    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ task) => task.Status.Err ?? "" },
+    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ task) => said(task.Status.Err) },
   ];
   const rows = tasks.sort((a, b) => byName(name(a), name(b)));
   return html`<${Table} label="Tasks" columns=${columns} rows=${rows} id=${(/** @type {any} */ task) => task.ID} empty=${empty} />`;

@@ -5,7 +5,7 @@ import { useLive } from "../model.js";
 import { choose, objectHref, place } from "../router.js";
 import { Badge, Counts } from "../parts/marks.js";
 import { Missing } from "../parts/state.js";
-import { Table } from "../parts/table.js";
+import { Table, said } from "../parts/table.js";
 
 const RANKS = ["down", "unknown", "disconnected", "ready"];
 
@@ -23,10 +23,10 @@ export function NodesView() {
     { name: "availability", title: "Availability", cell: (/** @type {any} */ tile) => tile.Availability ?? "active" },
     { name: "role", title: "Role", cell: (/** @type {any} */ tile) => (tile.Manager ? "manager" : "worker") },
     { name: "tasks", title: "Tasks", cell: (/** @type {any} */ tile) => html`<${Counts} counts=${tile.Tasks} />` },
+    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ tile) => said(tile.Message) },
     { name: "cores", title: "Cores reserved", class: "number right", cell: (/** @type {any} */ tile) => `${cores(tile.ReservedCores ?? 0)} / ${cores(tile.Cores ?? 0)}` },
     { name: "memory", title: "Memory reserved", class: "number right", cell: (/** @type {any} */ tile) => `${bytes(tile.ReservedMemory ?? 0)} / ${bytes(tile.Memory ?? 0)}` },
-    { name: "failures", title: "Failed in 1 h", class: "number right", cell: (/** @type {any} */ tile) => tile.Failures ?? 0 },
-    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ tile) => tile.Message ?? "" },
+    { name: "failures", title: "Failed in 1 h", class: "number right", cell: (/** @type {any} */ tile) => tile.Failures || "" },
   ];
   return html`<header class="screen-head"><h1>Nodes</h1><span class="muted number">${rows.length} of ${all.length}</span>
       <input type="search" placeholder="Filter by name or state" aria-label="Filter nodes" value=${filter} spellcheck=${false}

@@ -1,7 +1,7 @@
 // 2 Service: how it runs, how its update goes, its slots, its log, what it is.
 import { serviceActions } from "../actions.js";
 import { filters, get } from "../api.js";
-import { ago, clock, image, instant, nanoseconds, now, short } from "../format.js";
+import { ago, bytes, clock, image, instant, nanoseconds, now, short } from "../format.js";
 import { html } from "../html.js";
 import { choose, href, objectHref, place } from "../router.js";
 import { Buttons } from "../parts/buttons.js";
@@ -10,7 +10,7 @@ import { differences } from "../parts/difference.js";
 import { Log } from "../parts/log.js";
 import { Badge, State } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
-import { Facts, Section, Table } from "../parts/table.js";
+import { Facts, Section, Table, said } from "../parts/table.js";
 import { Tabs } from "../parts/tabs.js";
 import { ServiceUsage } from "../parts/usage.js";
 import { slotName, slotsOf } from "../tasks.js";
@@ -93,9 +93,9 @@ function Slots({ tasks, nodes }) {
     { name: "state", title: "State", cell: (/** @type {any} */ { newest }) => html`<${State} task=${newest} isLost=${isLost(newest)} />` },
     { name: "since", title: "Since", class: "number", cell: (/** @type {any} */ { newest }) => ago(instant(newest.Status.Timestamp)) },
     { name: "node", title: "Node", cell: (/** @type {any} */ { newest }) => (newest.NodeID ? html`<a href=${objectHref("node", nodeName(newest))}>${nodeName(newest)}</a>` : html`<a href=${href(`/tasks/${newest.ID}`)} data-key="why">why not?</a>`) },
+    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ { newest, earlier }) => said(says(newest) || says(earlier[0])) },
     { name: "image", title: "Image", class: "mono wide", cell: (/** @type {any} */ { newest }) => image(newest.Spec.ContainerSpec?.Image) },
     { name: "earlier", title: "Earlier", class: "number right", cell: (/** @type {any} */ { earlier }) => (earlier.length ? html`<a href=${href(`/tasks/${earlier[0].ID}`)} aria-label="${earlier.length} earlier tasks of this slot">${earlier.length}</a>` : "") },
-    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ { newest, earlier }) => says(newest) || says(earlier[0]) },
   ];
   return html`<${Table} label="Slots" columns=${columns} rows=${slots} id=${(/** @type {any} */ slot) => slot.key} empty="It has no tasks." />`;
 }
@@ -163,6 +163,6 @@ function About({ service, networks }) {
 function resources(each) {
   const parts = [];
   if (each.NanoCPUs) parts.push(`${each.NanoCPUs / 1e9} cores`);
-  if (each.MemoryBytes) parts.push(`${Math.round(each.MemoryBytes / 1048576)} MiB`);
+  if (each.MemoryBytes) parts.push(bytes(each.MemoryBytes));
   return parts.join(", ");
 }

@@ -5,7 +5,7 @@ import { choose, href, objectHref, place } from "../router.js";
 import { byName, clock } from "../format.js";
 import { Badge, Counts } from "../parts/marks.js";
 import { Missing } from "../parts/state.js";
-import { Table } from "../parts/table.js";
+import { Table, said } from "../parts/table.js";
 
 const RANKS = ["down", "failed", "short", "halted", "updating", "starting", "well", "completed"];
 
@@ -27,10 +27,10 @@ export function ServiceTable({ rows, withStack = true, empty }) {
     { name: "state", title: "State", cell: (/** @type {any} */ row) => html`<${Badge} word=${row.State} />` },
     { name: "running", title: "Tasks", class: "number", cell: (/** @type {any} */ row) => html`${running(row)} <span class="muted">${row.Mode && row.Mode !== "replicated" ? row.Mode : ""}</span>` },
     { name: "marks", title: "Slots", cell: (/** @type {any} */ row) => html`<${Counts} counts=${row.Tasks} />` },
+    { name: "error", title: "Says", class: "says", cell: (/** @type {any} */ row) => said(row.Error) },
     { name: "image", title: "Image", class: "mono wide", cell: (/** @type {any} */ row) => row.Image ?? "" },
     ...(withStack ? [{ name: "stack", title: "Stack", cell: (/** @type {any} */ row) => (row.Stack ? html`<a href=${objectHref("stack", row.Stack)}>${row.Stack}</a>` : "") }] : []),
     { name: "changed", title: "Changed", class: "number", cell: (/** @type {any} */ row) => (row.ChangedAt ? clock(row.ChangedAt) : "") },
-    { name: "error", title: "Says", class: "says", cell: (/** @type {any} */ row) => row.Error ?? "" },
   ];
   return html`<${Table} label="Services" columns=${columns} rows=${byTrouble(rows)} id=${(/** @type {any} */ row) => row.ID} empty=${empty} />`;
 }

@@ -12,6 +12,7 @@ import { Happened } from "./timeline.js";
 import { ServiceTable } from "./services.js";
 
 const WELL = ["well", "completed"];
+const TROUBLED = ["down", "failed", "short", "halted"];
 
 /** @param {any[]} rows */
 function summed(rows) {
@@ -31,7 +32,7 @@ export function StacksView() {
   rows.sort((a, b) => b.wrong.length - a.wrong.length || (a.name && b.name ? byName(a.name, b.name) : a.name ? -1 : 1));
   const columns = [
     { name: "name", title: "Stack", cell: (/** @type {any} */ row) => (row.name ? html`<a href=${objectHref("stack", row.name)}>${row.name}</a>` : html`<a href=${href("/services")}>(no stack)</a>`) },
-    { name: "state", title: "State", cell: (/** @type {any} */ row) => (row.wrong.length ? html`<${Badge} word=${`${row.wrong.length} not as wanted`} tone="busy" />` : html`<${Badge} word="well" />`) },
+    { name: "state", title: "State", cell: (/** @type {any} */ row) => (row.wrong.length ? html`<${Badge} word=${`${row.wrong.length} not as wanted`} tone=${row.wrong.some((/** @type {any} */ each) => TROUBLED.includes(each.State)) ? "bad" : "busy"} />` : html`<${Badge} word="well" />`) },
     { name: "services", title: "Services", class: "number", cell: (/** @type {any} */ row) => row.services.length },
     { name: "tasks", title: "Tasks", cell: (/** @type {any} */ row) => html`<${Counts} counts=${summed(row.services)} />` },
     { name: "names", title: "Its services", class: "says", cell: (/** @type {any} */ row) => row.services.map((/** @type {any} */ each) => each.Name).join(" ") },

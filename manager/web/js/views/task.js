@@ -1,7 +1,7 @@
 // 3 Task: its way, its log, the earlier attempts of its slot; 5: why it waits.
 import { useState } from "preact/hooks";
 import { filters, get } from "../api.js";
-import { ago, clock, image, instant, short } from "../format.js";
+import { ago, byName, clock, image, instant, short } from "../format.js";
 import { html } from "../html.js";
 import { me } from "../me.js";
 import { href, objectHref } from "../router.js";
@@ -93,10 +93,10 @@ function Why({ task }) {
       ${value.Invalid && html`<p class="bad">${value.Invalid}</p>`}
       ${value.Waits && html`<p>${value.Waits}</p>`}
       ${value.LookedAt > 0 && html`<p class="muted">${value.LookedAt} nodes looked at</p>`}
-      <ul>${refusing.map((/** @type {any} */ each) => html`<li key=${each.Reason}><strong class="number">${each.Nodes?.length ?? 0}</strong> ${each.Reason}
+      <ul>${refusing.map((/** @type {any} */ each) => html`<li key=${each.Reason}><strong>${each.Reason}</strong>
         ${each.Lacking?.length ? html`<p class="muted">${each.Lacking.join(" · ")}</p>` : null}
-        <p class="muted">${(each.Nodes ?? []).map((/** @type {string} */ node) => html`<a key=${node} href=${objectHref("node", node)}>${node}</a> `)}</p></li>`)}</ul>
-      ${value.Fitting?.length > 0 && html`<p class="good">Would take it: ${value.Fitting.join(" ")}</p>`}
+        <p class="muted">${(each.Nodes ?? []).toSorted(byName).map((/** @type {string} */ node) => html`<a key=${node} href=${objectHref("node", node)}>${node}</a> `)}</p></li>`)}</ul>
+      ${value.Fitting?.length > 0 && html`<p class="good">Would take it: ${value.Fitting.toSorted(byName).join(" ")}</p>`}
     </div>
   <//>`;
 }

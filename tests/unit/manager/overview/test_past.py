@@ -5,7 +5,7 @@ from common.model.node import NodeDescription, NodeStatus
 from common.model.secret import SecretSpec
 from common.model.service import PastSpec, Replicated, ServiceMode, ServiceSpec
 from common.model.task import RestartRecord
-from common.model.update import UpdateState, UpdateStatus
+from common.model.update import TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
 from manager.overview.past import Asked, entries_of_past, in_order, removals, short_since
 from manager.overview.timeline import KEPT, Entry, Kind, Named
@@ -49,6 +49,9 @@ def test_an_update_tells_its_beginning_and_its_end() -> None:
     ]
     paused = UpdateStatus(state=UpdateState.PAUSED, started_at=300.5)
     assert told(replace(SERVICE, history=(), update_status=paused))[-1][:2] == (420.0, "web: update paused")
+    failed = replace(paused, reason=TasksFailed(task="t1", failed=2, of=6, error="exit 1"))
+    story = told(replace(SERVICE, history=(), update_status=failed))[-1][1]
+    assert story == "web: update paused, 2 of 6 tasks failed: exit 1"
     rolled = UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, started_at=300.5, completed_at=330.0)
     assert [each[0] for each in told(replace(SERVICE, history=(), update_status=rolled))] == [100.0, 330.0]
 

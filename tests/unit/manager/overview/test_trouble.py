@@ -83,6 +83,19 @@ def test_the_worst_comes_first():
     assert [each.since for each in found] == [NOW, NOW + 5, NOW]
 
 
+def test_many_nodes_that_are_down_are_one_trouble():
+    world = World()
+    for number in range(1, 6):
+        node = Node(id=f"w{number}", spec=NodeSpec(name=f"w{number}"), certificate_serials=("1",))
+        world.put(replace(node, status=NodeStatus(state="down" if number < 5 else "ready")), at=NOW + number)
+    world.put(service("web", 1), replace(running("web", 1)[0], node_id="w4"), at=NOW + 6)
+    (down,) = world.wrong(NOW + 10)
+    assert down.text == "4 nodes are down, w1, w2, w3 and 1 more: nothing is known of 1 task there"
+    assert (down.kind, down.since, down.command) == (Ailment.NODE_DOWN, NOW + 1, "swarm-manager node ls")
+    world.put(Node(id="w4", spec=NodeSpec(name="w4"), status=NodeStatus(state="ready")), at=NOW + 7)
+    assert [each.object.name for each in world.wrong(NOW + 10)] == ["w1", "w2", "w3"]
+
+
 def test_many_failures_in_ten_minutes_are_a_loop():
     world = World()
     world.put(service("web", 2), *running("web", 2))

@@ -44,6 +44,7 @@ from manager.domain.refusals import Refusals
 from manager.domain.transfers import TransferProgress
 from manager.etcd import Etcd, etcd_of
 from manager.loops.leadership import Candidate, Leadership
+from manager.metrics.contacts import Contacts
 from manager.metrics.instruments import Instruments, measure_lag
 from manager.overview.usage import Usages
 from manager.store.backends.etcd.members import Members
@@ -210,6 +211,7 @@ class Manager:
             refusals=Refusals(),
             transfers=TransferProgress(),
             instruments=self._instruments,
+            contacts=Contacts(self._instruments.assigned),
         )
 
     def _certificate(self, ground: Ground) -> OwnCertificate:
@@ -266,6 +268,7 @@ class Manager:
             refusals=ground.refusals,
             transfers=ground.transfers,
             instruments=ground.instruments,
+            contacts=ground.contacts,
             vitals=lambda: read_vitals(self._data, certificate.identity(), ground.authority),
             keys=self._keys,
             standing=standing,

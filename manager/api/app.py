@@ -63,6 +63,7 @@ from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
 from manager.domain.transfers import TransferProgress
+from manager.metrics.contacts import Contacts
 from manager.metrics.facts import Facts, ReadVitals, Vitals, gather
 from manager.metrics.families import Pages
 from manager.metrics.instruments import Instruments
@@ -128,8 +129,9 @@ class Api:
 
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
     change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `usages` what hosts and
-    tasks use, `refusals` what they said that was not believed. `instruments` measure the manager, `vitals` reads what
-    its files say. `standing` is its place among other managers; without it there are none.
+    tasks use, `refusals` what they said that was not believed. `instruments` measure the manager,
+    `contacts` are what workers' connections do, `vitals` reads what its files say. `standing` is its place among other
+    managers; without it there are none.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class Api:
         refusals: Refusals | None = None,
         transfers: TransferProgress | None = None,
         instruments: Instruments | None = None,
+        contacts: Contacts | None = None,
         vitals: ReadVitals = Vitals,
         read_audit: Callable[[str, int], Sequence[Entry]] = lambda _, __: (),
         keys: Keys | None = None,
@@ -160,6 +163,7 @@ class Api:
         self._memory = AnswerMemory()
         self._instruments = instruments or Instruments()
         observer = Observer(store, clock, self._instruments, lambda: granted(read_audit("", KEPT)))
+        self._contacts = contacts or Contacts()
         self._usages = usages or Usages(store.view)
         self.context = Context(
             store=store,
@@ -214,7 +218,9 @@ class Api:
         self._instruments.streams("overview", context.feed.followers)
         leads, version = context.standing.leads, context.identity.version
         hosts = {node.id: self._usages.host(node.id, context.clock.now()) for node in context.store.view.nodes}
-        return gather(context.overview.counters, context.store.view, hosts, version, leads=leads)
+        view = context.store.view
+        contacts = self._contacts.of(view.nodes, asyncio.get_running_loop().time())
+        return gather(context.overview.counters, view, hosts, version, leads=leads, contacts=contacts)
 
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""

@@ -31,6 +31,7 @@ from manager.loops.orchestration import orchestration_rules
 from manager.loops.root_rotation import root_rotation_rule
 from manager.loops.scheduling import Scheduling
 from manager.loops.transfers import Transfers
+from manager.metrics.contacts import Contacts
 from manager.metrics.instruments import Instruments
 from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
@@ -52,6 +53,7 @@ class Ground:
     refusals: Refusals
     transfers: TransferProgress
     instruments: Instruments
+    contacts: Contacts
 
 
 class Leading:
@@ -78,6 +80,7 @@ class Leading:
             measurements=ground.measurements,
             usages=ground.usages,
             refusals=ground.refusals,
+            contacts=ground.contacts,
             epoch=epoch,
         )
         moves = Transfers(ground.store, ground.clock, dispatcher.open_stream, ground.transfers)

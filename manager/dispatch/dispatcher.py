@@ -57,6 +57,7 @@ from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
 from manager.dispatch.volumes import apply_inventories
 from manager.domain.refusals import Refusals
+from manager.metrics.contacts import Contacts
 from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Store
@@ -79,8 +80,8 @@ class Dispatcher:
     """Serves the workers of a cluster.
 
     `manager_id` is this manager's own node, `managers` are those that workers are to use, `rng` is the source of ids:
-    `random.SystemRandom` in production, as stream ids must not be guessed. `measurements`, `usages` and `refusals` are
-    there before and after it. `epoch` is this leadership's, (0, 0) where one manager is all.
+    `random.SystemRandom` in production, as stream ids must not be guessed. `measurements`, `usages`, `refusals` and
+    `contacts` are there before and after it. `epoch` is this leadership's, (0, 0) where one manager is all.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Dispatcher:
         measurements: Measurements | None = None,
         usages: Usages | None = None,
         refusals: Refusals | None = None,
+        contacts: Contacts | None = None,
         epoch: WireEpoch = (0, 0),
     ) -> None:
         self._store = store
@@ -112,6 +114,7 @@ class Dispatcher:
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
         self.measurements = measurements or Measurements(store.view, clock)
         self.usages = usages or Usages(store.view)
+        self._contacts = contacts or Contacts()
         self._liveness = Liveness(self._lose)
         self._parts = SessionParts(
             store=store,
@@ -127,6 +130,7 @@ class Dispatcher:
             usages=self.usages,
             barrier=Barrier(self._sessions),
             managers=managers,
+            delay=self._contacts.delay,
         )
         self._losses = Losses(store, self._parts.nodes, self._sessions)
         self._notices = Notices(
@@ -377,12 +381,14 @@ class Dispatcher:
         self._sessions[session.node_id] = session
         self._losses.back(session.node_id)
         self._liveness.watch(session.node_id, lambda: session.channel.last_received, session.grace)
+        self._contacts.begun(session.node_id, lambda: session.channel.last_received)
 
     def _exit(self, session: Session) -> None:
         if self._sessions.get(session.node_id) is not session:
             return
         del self._sessions[session.node_id]
         self._door.left(session.node_id)
+        self._contacts.ended(session.node_id, session.channel.last_received)
         if session.over or session.node_id not in self._store.view.nodes:
             self._liveness.forget(session.node_id)
             self._parts.barrier.back(session.node_id)

@@ -18,6 +18,7 @@ from manager.dispatch.barrier import Progress
 from manager.dispatch.directory import Directory
 from manager.dispatch.feed import Feed
 from manager.dispatch.managers import KnownManagers
+from manager.metrics.contacts import Deliveries
 from manager.overview.usage import STEP_SECONDS, Usages
 from manager.store.store import Store
 from manager.store.view import View
@@ -40,6 +41,7 @@ class Outbox:
         directory: Directory,
         usages: Usages,
         managers: KnownManagers,
+        deliveries: Deliveries,
         *,
         protocol: int,
     ) -> None:
@@ -52,6 +54,7 @@ class Outbox:
         self._stale = asyncio.Event()
         self._feed = Feed(node_id, store.view, directory, self._stale.set)
         self._progress = Progress()
+        self._deliveries = deliveries
         self._unsent: list[asyncio.Future[None]] = []
         self._ended_by: SwarmError | None = None
         self._logins: dict[str, RegistryLogin] = {}
@@ -117,6 +120,7 @@ class Outbox:
         if number > self._feed.number:
             raise ProtocolError(f"node {self._node_id} has applied assignments that it was not sent: {number}")
         self._progress.applied(number)
+        self._deliveries.applied(number, asyncio.get_running_loop().time())
 
     def expect_renewal(self) -> None:
         """Look whether the worker's certificate is of an earlier step of the authority, and have it renewed then."""
@@ -140,6 +144,8 @@ class Outbox:
             self.check()
             messages = self._feed.take()
             self._follow_up()
+            if messages:
+                self._deliveries.sent(self._feed.number, asyncio.get_running_loop().time())
             for message in messages:
                 await self._send_credentials(message)
                 await self._channel.send(message)

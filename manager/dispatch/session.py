@@ -57,6 +57,7 @@ from manager.dispatch.outbox import Outbox
 from manager.dispatch.quota import Offence, Quota
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory
+from manager.metrics.contacts import Deliveries
 from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Store
@@ -91,6 +92,7 @@ class SessionParts:
     usages: Usages
     barrier: Barrier
     managers: KnownManagers
+    delay: Callable[[float], None]
 
 
 class Session:
@@ -129,6 +131,7 @@ class Session:
             parts.directory,
             parts.usages,
             parts.managers,
+            Deliveries(parts.delay),
             protocol=protocol,
         )
         self._questions = ImageQuestions(identity.node_id, channel)

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 from common.model import Node, TaskState
+from common.model.service import Reservations
 from common.spec import autoscale
 from manager.domain.update_status import state_of
+from manager.metrics.contacts import Contact
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.marks import Mark
 from manager.overview.rows import stack_of
@@ -40,11 +43,15 @@ class NodeFacts:
     cores: float
     memory: int
     host: HostSample | None = None
+    contact: Contact | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """A service. `limits` are an autoscaled one's least and most tasks; `job` is there for jobs."""
+    """A service. `reserved_cores` and `reserved_memory` (bytes) are what all its tasks that run reserve.
+
+    `limits` are an autoscaled one's least and most tasks; `job` is there for jobs.
+    """
 
     name: str
     stack: str
@@ -53,6 +60,8 @@ class ServiceFacts:
     waiting: int
     failures: int
     update: str
+    reserved_cores: float = 0.0
+    reserved_memory: int = 0
     limits: tuple[int, int] | None = None
     job: JobFacts | None = None
 
@@ -81,9 +90,18 @@ class Facts:
 
 
 def gather(
-    counters: Counters, view: View, hosts: Mapping[str, HostSample | None], version: str, *, leads: bool
+    counters: Counters,
+    view: View,
+    hosts: Mapping[str, HostSample | None],
+    version: str,
+    *,
+    leads: bool,
+    contacts: Mapping[str, Contact] = MappingProxyType({}),
 ) -> Facts:
-    """Take the facts; `hosts` has what nodes' hosts used last, by id; `leads`: whether this manager does."""
+    """Take the facts; `hosts` has what nodes' hosts used last, `contacts` when workers were heard, both by nodes' ids.
+
+    `leads`: whether this manager does.
+    """
     cluster = next(iter(view.clusters), None)
     services = tuple(
         _service(tally, tally.service.name)
@@ -92,7 +110,7 @@ def gather(
     )
     return Facts(
         nodes=tuple(
-            _node(tally, tally.node, hosts.get(tally.node.id))
+            _node(tally, tally.node, hosts.get(tally.node.id), contacts.get(tally.node.id))
             for tally in counters.nodes.values()
             if tally.node is not None
         ),
@@ -110,7 +128,7 @@ def gather(
     )
 
 
-def _node(tally: NodeTally, node: Node, host: HostSample | None) -> NodeFacts:
+def _node(tally: NodeTally, node: Node, host: HostSample | None, contact: Contact | None) -> NodeFacts:
     resources = node.description.resources
     return NodeFacts(
         name=node.id if node.hostname_taken or not node.name else node.name,
@@ -126,6 +144,7 @@ def _node(tally: NodeTally, node: Node, host: HostSample | None) -> NodeFacts:
         cores=resources.nano_cpus / _CPU,
         memory=resources.memory_bytes,
         host=host,
+        contact=contact,
     )
 
 
@@ -133,6 +152,8 @@ def _service(tally: ServiceTally, name: str) -> ServiceFacts:
     service = tally.service
     assert service is not None
     policy = autoscale.of(service.spec)
+    resources = service.spec.task_template.resources
+    reserved = (resources.reservations if resources is not None else None) or Reservations()
     job = None
     if tally.is_job:
         due = service.schedule_status.next_at if service.schedule_status is not None else 0.0
@@ -145,6 +166,8 @@ def _service(tally: ServiceTally, name: str) -> ServiceFacts:
         waiting=sum(task.finds_no_node for task in tally.complaints.values()),
         failures=tally.failures.total,
         update=state_of(service),
+        reserved_cores=tally.running * reserved.nano_cpus / _CPU,
+        reserved_memory=tally.running * reserved.memory_bytes,
         limits=(policy.minimum, policy.maximum) if policy is not None else None,
         job=job,
     )

@@ -90,6 +90,10 @@ def _of_services(services: Sequence[ServiceFacts]) -> Iterator[Metric]:
     yield gauge("swarm_service_tasks_desired", "Tasks that a service is to have.", labels, desired)
     yield gauge("swarm_service_tasks_running", "Tasks of a service that run.", labels, running)
     yield gauge("swarm_service_tasks_waiting", "Tasks of a service that fit on no node.", labels, waiting)
+    reserved_cores = each(lambda service: service.reserved_cores)
+    reserved_memory = each(lambda service: service.reserved_memory)
+    yield gauge("swarm_service_reserved_cpu_cores", "Cores that running tasks reserve.", labels, reserved_cores)
+    yield gauge("swarm_service_reserved_memory_bytes", "Memory that running tasks reserve.", labels, reserved_memory)
     failures = CounterMetricFamily(
         "swarm_service_task_failures", "Tasks of a service that failed or were rejected.", labels=labels
     )
@@ -140,6 +144,13 @@ def _of_nodes(nodes: Sequence[NodeFacts]) -> Iterator[Metric]:
     )
     for name, text, number in _NODE_NUMBERS:
         yield gauge(f"swarm_node_{name}", text, ("node",), [((node.name,), number(node)) for node in nodes])
+    contacts = [(node.name, node.contact) for node in nodes if node.contact is not None]
+    ages = [((node,), contact.age) for node, contact in contacts]
+    yield gauge("swarm_node_heartbeat_age_seconds", "How long ago a worker was last heard.", ("node",), ages)
+    connects = CounterMetricFamily("swarm_node_connects", "Times that a worker connected.", labels=("node",))
+    for node, contact in contacts:
+        connects.add_metric((node,), contact.connects)
+    yield connects
     yield from _of_hosts([(node.name, node.host.usage) for node in nodes if node.host is not None])
 
 

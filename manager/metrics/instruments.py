@@ -30,6 +30,9 @@ class Instruments:
         self._store_write = self._histogram(
             "swarm_store_write_tx_latency_seconds", "From the request for a change until it is on disk.", SECONDS
         )
+        self._assignment = self._histogram(
+            "swarm_assignment_delay_seconds", "From when a worker was sent assignments until it had applied them.", LONG
+        )
         self._loop_lag = self._histogram("swarm_loop_lag_seconds", "How late the event loop's timers were.", SHORT)
         self._decide = self._histogram("swarm_decide_seconds", "A decision of a rule.", SHORT, "rule")
         self._decide_failures = self._counter("swarm_decide_failures", "Decisions that met a bug.", "rule")
@@ -56,6 +59,10 @@ class Instruments:
     def written(self, seconds: float) -> None:
         """Count a transaction that is on disk."""
         self._store_write.observe(seconds)
+
+    def assigned(self, seconds: float) -> None:
+        """Count assignments that a worker has applied."""
+        self._assignment.observe(seconds)
 
     def lagged(self, seconds: float) -> None:
         """Count how late a timer of the event loop was."""

@@ -51,6 +51,9 @@ async def test_all_nodes_are_there_and_measured(prometheus: Prometheus) -> None:
     await prometheus.cluster.until(measured, 40, pause=0.5)
     states = await prometheus.query('swarm_node_state{state="ready"}')
     assert {each["metric"]["node"] for each in states} == {host.name for host in prometheus.cluster.hosts}
+    for connected in ("swarm_node_heartbeat_age_seconds < 10", "swarm_node_connects_total >= 1"):
+        assert len(await prometheus.query(connected)) == len(prometheus.cluster.hosts)
+    assert await prometheus.query("swarm_assignment_delay_seconds_count > 0")
 
 
 async def test_containers_are_on_their_nodes_pages(prometheus: Prometheus) -> None:

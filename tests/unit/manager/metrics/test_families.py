@@ -11,9 +11,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import ManagerStatus, NodeDescription, NodeResources, NodeSpec, NodeStatus
-from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
+from common.model.service import (
+    Replicated,
+    ReplicatedJob,
+    Reservations,
+    Resources,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+)
 from common.model.update import UpdateState, UpdateStatus
 from common.wire.usage_messages import HostUsage
+from manager.metrics.contacts import Contact
 from manager.metrics.facts import Facts, Validity, Vitals, gather
 from manager.metrics.families import Page, Pages, make_page
 from manager.metrics.instruments import Instruments
@@ -52,7 +61,8 @@ def a_cluster() -> tuple[Counters, Tables]:
     description = NodeDescription(hostname="w1", resources=resources, agent_version="1.2")
     tx.put(Node(id="w" * 25, description=description, status=NodeStatus(state="down"), agent=True))
     labels = {"com.docker.stack.namespace": 'sh"op'}
-    spec = ServiceSpec(name="web", labels=labels, mode=replicated(2))
+    reserved = Resources(reservations=Reservations(nano_cpus=500_000_000, memory_bytes=1 << 20))
+    spec = ServiceSpec(name="web", labels=labels, mode=replicated(2), task_template=TaskSpec(resources=reserved))
     updating = UpdateStatus(state=UpdateState.PAUSED, started_at=90.0)
     tx.put(Service(id="s1", spec=spec, update_status=updating))
     tx.put(Service(id="s2", spec=ServiceSpec(name="job", mode=ServiceMode(replicated_job=ReplicatedJob()))))
@@ -79,13 +89,15 @@ def page() -> Page:
     counters, tables = a_cluster()
     instruments = Instruments()
     instruments.task_ran(0.3)
+    instruments.assigned(0.02)
     instruments.decided("services", 0.001)
     instruments.decide_failed("services")
     instruments.answered("GET", "/services/{id}", "200", 0.01)
     instruments.fell_behind("overview")
     instruments.streams("events", 2)
     vitals = Vitals({"root": Validity(20.0, 200.0), "manager": Validity(10.0, 150.0)}, 4096, 50.0)
-    return make_page(gather(counters, tables, HOSTS, "1.2", leads=True), instruments, lambda: vitals)
+    contacts = {"w" * 25: Contact(41.5, 3)}
+    return make_page(gather(counters, tables, HOSTS, "1.2", leads=True, contacts=contacts), instruments, lambda: vitals)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +129,10 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_job_last_success_timestamp_seconds", service="job", stack="") == 100.0
     assert value(made, "swarm_node_state", node="w1", state="down", availability="active") == 1
     assert value(made, "swarm_node_memory_total_bytes", node="w1") == 8 << 30
+    assert value(made, "swarm_node_heartbeat_age_seconds", node="w1") == 41.5
+    assert value(made, "swarm_node_connects_total", node="w1") == 3
+    assert value(made, "swarm_service_reserved_cpu_cores", **web) == 0.5
+    assert value(made, "swarm_service_reserved_memory_bytes", **web) == 1 << 20
     assert value(made, "swarm_node_cpu_usage_ratio", node="w1") == 0.25
     assert value(made, "swarm_node_disk_available_bytes", node="w1") == 7
     assert value(made, "swarm_node_pressure_ratio", node="w1", resource="io") == 0.125

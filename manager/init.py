@@ -204,7 +204,19 @@ def configuration_after_restore(
     )
     if config.advertise_addr == before.advertise_addr and not listen:
         config = msgspec.structs.replace(config, listen_addr=before.listen_addr)
-    return config
+    # Who says where the API listens may try a backup beside the manager that serves the dashboard.
+    return config if hosts else config.with_dashboard(dashboard_on_this_host(before.dashboard))
+
+
+def dashboard_on_this_host(before: DashboardConfig | None) -> DashboardConfig | None:
+    """Return what this host can have of a shared dashboard: its addresses here, and a certificate whose files are."""
+    if before is None:
+        return None
+    own = {*host_addresses.addresses(), *ANY_ADDRESS}
+    hosts = tuple(each for each in before.hosts if split_address(each.removeprefix("tcp://"))[0] in own)
+    files = (before.certificate, before.key)
+    certificate, key = files if all(Path(file).is_file() for file in files) else ("", "")
+    return msgspec.structs.replace(before, hosts=hosts, certificate=certificate, key=key)
 
 
 def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None:
@@ -251,6 +263,11 @@ def _tell_restored(restored: Restored) -> None:
         echo(f"    swarm-worker start --manager {address}\n")
     else:
         echo("Workers reconnect by themselves.")
+    was, now = restored.before.dashboard, restored.config.dashboard
+    if was is not None and now is None:
+        echo("The shared dashboard is not served here: see --dashboard-host of 'swarm-manager start'.")
+    elif was is not None and now is not None and was.certificate != now.certificate:
+        echo(f"The shared dashboard shows the manager's own certificate: {was.certificate} or its key is not here.")
     echo("What was changed since is lost: deploy it again. Hosts that joined since must leave, and join again.")
     echo("The previous manager must not run again: two managers would give conflicting orders.")
 

@@ -1,12 +1,15 @@
 """Which node the manager is after a restore, and what becomes of the workers."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from common.model import Node
 from common.model.node import ANY_CERTIFICATE, ManagerStatus, NodeSpec, NodeStatus
 from manager import init
-from manager.config import ManagerConfig
+from manager.config import DashboardConfig, ManagerConfig
 from manager.init import configuration_after_restore
 from manager.restore import decide_restored_node
 from tests.unit.manager.test_backup import CONFIG
@@ -96,3 +99,43 @@ def test_what_is_not_given_is_as_before(
     config = configuration_after_restore(CONFIG, advertise, listen, (), ())
     assert (config.advertise_addr, config.listen_addr) == expected
     assert (config.hosts, config.tls_names) == (CONFIG.hosts, CONFIG.tls_names)
+
+
+@pytest.mark.parametrize(
+    ("own", "hosts", "there", "expected"),
+    [
+        (["192.0.2.1"], (), True, (("tcp://192.0.2.1:8443", "tcp://0.0.0.0:8444"), True)),
+        (["192.0.2.1"], (), False, (("tcp://192.0.2.1:8443", "tcp://0.0.0.0:8444"), False)),
+        (["192.0.2.2"], (), True, (("tcp://0.0.0.0:8444",), True)),
+        (["192.0.2.1"], ("unix:///tmp/try.sock",), True, None),
+    ],
+)
+def test_the_shared_dashboard_stays_where_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    own: list[str],
+    hosts: tuple[str, ...],
+    there: bool,
+    expected: tuple[tuple[str, ...], bool] | None,
+):
+    monkeypatch.setattr(init.host_addresses, "addresses", lambda: dict.fromkeys(own, "eth0"))
+    files = [tmp_path / name for name in ("cert.pem", "key.pem")]
+    for file in files if there else ():
+        file.write_text("PEM")
+    dashboard = DashboardConfig(
+        hosts=("tcp://192.0.2.1:8443", "tcp://0.0.0.0:8444"),
+        origins=("https://dash.example.org",),
+        certificate=str(files[0]),
+        key=str(files[1]),
+    )
+    before = replace(CONFIG, dashboard=dashboard)
+    found = configuration_after_restore(before, own[0], None, hosts, ()).dashboard
+    kept = None if found is None else (found.hosts, bool(found.certificate and found.key))
+    assert kept == expected
+    assert found is None or found.origins == dashboard.origins
+
+
+def test_a_dashboard_without_an_address_here_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(init.host_addresses, "addresses", lambda: {"192.0.2.2": "eth0"})
+    before = replace(CONFIG, dashboard=DashboardConfig(hosts=("tcp://192.0.2.1:8443",)))
+    assert configuration_after_restore(before, None, None, (), ()).dashboard is None

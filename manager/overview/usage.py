@@ -121,8 +121,8 @@ class Usages:
         ring.put(now, host_row(sample))
         self._hosts[node_id] = (sample, ring)
         self.news[node_id] = None
-        for gone in [each for each in self._hosts if each not in self._view.nodes]:
-            del self._hosts[gone]
+        if len(self._hosts) > len(self._view.nodes):
+            self._hosts = {each: known for each, known in self._hosts.items() if each in self._view.nodes}
 
     def host(self, node_id: str, now: float) -> HostSample | None:
         """Return the last sample of a node's host, unless it is out of date."""

@@ -28,6 +28,7 @@ async def test_pictures(operators: Dashboard, tmp_path: Path, name: str) -> None
     await scene.scale("shop_worker", 90)
     await scene.kill_node(DOWN)
     await scene.update("shop_api", "shop/api:43", UpdateState.PAUSED, done=2, of=6, error="cannot reach db:5432")
+    scene.measure("shop_api")
     page = await operators.open(path, context=await operators.context(WIDTH, theme))
     await expect(page.locator(last)).to_be_visible()
     target = Path(os.environ.get("SWARM_PICTURES") or tmp_path) / f"{name}.png"

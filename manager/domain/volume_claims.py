@@ -144,6 +144,12 @@ def is_shared(volume: str, node_id: str, view: View) -> bool:
     return copy is not None and copy.shared
 
 
+def is_old(node_id: str, name: str, view: View) -> bool:
+    """Whether a copy counts for nobody: moved away or left behind, not whole, or of data that is claimed elsewhere."""
+    copy = view.volumes.get(volume_id(node_id, name))
+    return copy is not None and (bool(copy.role) or node_id in Claims(view).unfit_nodes(name))
+
+
 def has_made_volumes(task: Task) -> bool:
     """Whether a task got so far that its engine had its volumes."""
     return bool(task.container) or task.status.state in _WITH_CONTAINER

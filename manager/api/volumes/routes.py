@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ import msgspec
 from common.model.client import Role
 from common.spec.volumes import is_anonymous
 from manager.api.call import JSON, Answer, Call, Reply
-from manager.api.containers.list import warning_header, with_node
+from manager.api.containers.list import read_list, warning_header, with_node
 from manager.api.containers.place import NodeFacts, place
 from manager.api.containers.request import RequestedContainer
 from manager.api.context import Context
@@ -30,11 +31,12 @@ from manager.api.engine.types import DiskUsage, Pruned, Volume, VolumeList
 from manager.api.engine.types import Volume as ListedVolume
 from manager.api.errors import EngineError, invalid
 from manager.api.http.body import parse
+from manager.api.logs.stream import TASK_LABEL
 from manager.api.router import Route
 from manager.api.volumes import records
 from manager.api.volumes.find import VOLUME_SECONDS, find, only, split
 from manager.api.volumes.records import forget
-from manager.domain.volume_claims import holders
+from manager.domain.volume_claims import holders, is_old
 from manager.store.view import View
 
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
@@ -122,9 +124,27 @@ async def remove_volume(context: Context, call: Call) -> Reply:
         raise EngineError(409, f"volume {volume.name} has the data of {', '.join(used)}: {release} first")
     path = f"/volumes/{quote(volume.name, safe='')}"
     reply = await ask(context, volume.node_id, "DELETE", path, version=call.version, query=raw_query(call))
+    if reply.status == HTTPStatus.CONFLICT and await _discard_ended_tasks(context, volume.node_id, volume.name):
+        reply = await ask(context, volume.node_id, "DELETE", path, version=call.version, query=raw_query(call))
     if reply.ok:
         await forget(context, volume.node_id, volume.name)
     return reply.answer()
+
+
+async def _discard_ended_tasks(context: Context, node_id: str, name: str) -> bool:
+    """Remove the ended containers of tasks that still have an old copy, as they are kept for their logs.
+
+    Returns whether there were any. Of data that may count for somebody none are removed.
+    """
+    if not is_old(node_id, name, context.store.view):
+        return False
+    filters = {"volume": [name], "label": [TASK_LABEL], "status": ["exited", "dead", "created"]}
+    query = {"all": "1", "filters": json.dumps(filters)}
+    reply = await ask(context, node_id, "GET", "/containers/json", query=query)
+    ended = await read_list(reply) if reply.ok else []
+    for each in ended:
+        await ask(context, node_id, "DELETE", f"/containers/{each['Id']}")
+    return bool(ended)
 
 
 PRUNE_SECONDS = 120.0

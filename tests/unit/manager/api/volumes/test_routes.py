@@ -119,6 +119,25 @@ async def test_a_slots_data_is_not_removed(cluster: ApiCluster, client: Client, 
     assert not removals(engines.one)
 
 
+@pytest.mark.parametrize("role", ["", "retired", "left"])
+async def test_ended_tasks_do_not_keep_an_old_copy(
+    cluster: ApiCluster, client: Client, engines: Engines, role: str
+) -> None:
+    """Their containers are kept for their logs. Of what may be somebody's data the engine has the last word."""
+    box = "b" * 64
+    can_remove(engines.one, "data")
+    engines.one.answers["DELETE /volumes/data"] = (409, {"message": "volume is in use"})
+    engines.one.answers[f"DELETE /containers/{box}"] = (204, b"")
+    engines.one.add(box, "db.1.old", State="exited")
+    await put(cluster, copy(WORKER1, "data", role=role))
+    assert (await client.error("DELETE", "/volumes/data")) == (409, "volume is in use")
+    tries = ["/volumes/data", f"/containers/{box}", "/volumes/data"]
+    assert removals(engines.one) == (tries if role else tries[:1])
+    if role:
+        (asked,) = [each for each in engines.one.requests if each.path.startswith("/containers/json")]
+        assert json.loads(asked.query["filters"])["status"] == ["exited", "dead", "created"]
+
+
 async def test_what_a_gone_service_remembers_goes_with_its_volume(
     cluster: ApiCluster, client: Client, engines: Engines
 ) -> None:

@@ -1,8 +1,9 @@
-"""Volumes: copying folders beside `tar | tar` and rsync, the last pass over what has hardly changed, and memory.
+"""Volumes: copying folders beside `tar | tar`, `tar | ssh tar` and rsync, the last pass over what has hardly changed.
 
-All go between two folders of one disk: ours and rsync as two processes over a local stream, tar through a pipe. Before
-each the disk is up to date. Sources are read once before, so all read from memory. Rounds alternate; the median counts.
-With `--scale 0.1` everything is a tenth.
+All go between two folders of one disk: ours and rsync as two processes over a local stream, tar through a pipe, and
+through ssh to a server of our own on loopback where this machine has one (openssh-server). Before each the disk is up
+to date. Sources are read once before, so all read from memory. Rounds alternate; the median counts, and each case's row
+comes when it is measured. With `--scale 0.1` everything is a tenth.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +112,13 @@ class Ours:
         self.receiver.end()
 
 
-def tar(source: Path, target: Path) -> float:
+def tar(source: Path, target: Path, through: Sequence[str] = ()) -> float:
+    """Copy by tar; `through` is the command that runs the taking one elsewhere."""
     began = time.perf_counter()
     making = subprocess.Popen(
         ["tar", "--numeric-owner", "--xattrs", "--sparse", "-cf", "-", "-C", source, "."], stdout=subprocess.PIPE
     )
-    taking = ["tar", "--numeric-owner", "--xattrs", "-xpf", "-", "-C", target]
+    taking = [*through, "tar", "--numeric-owner", "--xattrs", "-xpf", "-", "-C", str(target)]
     subprocess.run(taking, stdin=making.stdout, check=True)
     if making.stdout is not None:
         making.stdout.close()
@@ -128,6 +131,46 @@ def rsync(source: Path, target: Path) -> float:
     began = time.perf_counter()
     subprocess.run(["rsync", "-aHAXS", "--numeric-ids", f"{source}/", f"{target}/"], check=True)
     return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def ssh_server() -> Iterator[tuple[str, ...]]:
+    """Run an ssh server for this user on loopback; yield the command that runs others by it, nothing without one."""
+    server = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    if server is None:
+        yield ()
+        return
+    with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
+        folder = Path(name)
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        for key in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+        (folder / "user.pub").rename(folder / "allowed")
+        Path("/run/sshd").mkdir(exist_ok=True)  # which it wants, and its package makes at a boot
+        settings = {
+            "ListenAddress": f"127.0.0.1:{port}",
+            "HostKey": folder / "host",
+            "AuthorizedKeysFile": folder / "allowed",
+            "StrictModes": "no",
+            "PidFile": "none",
+            "PermitRootLogin": "yes",
+        }
+        options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+        serving = subprocess.Popen([server, "-D", "-e", "-f", os.devnull, *options], stderr=subprocess.DEVNULL)
+        try:
+            client = ("ssh", "-F", os.devnull, "-p", str(port), "-i", str(folder / "user"))
+            quiet = ("-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={os.devnull}", "-o", "LogLevel=ERROR")
+            command = (*client, *quiet, "127.0.0.1")
+            for _ in range(50):
+                if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
+                    break
+                time.sleep(0.1)
+            yield command
+        finally:
+            serving.terminate()
+            serving.wait()
 
 
 def one_file(folder: Path, scale: float) -> None:
@@ -165,6 +208,7 @@ def change_a_hundredth(folder: Path, scale: float) -> None:
             file.write(rng.randbytes(128 * KIB))
 
 
+HEADINGS = ("", "ours", "tar | tar", "tar | ssh tar", "rsync", "tar/ours", "ssh/ours", "last pass", "peak memory")
 CASES: dict[str, tuple[Callable[[Path, float], None], Callable[[Path, float], None] | None]] = {
     "one file of 1 GiB": (one_file, change_a_hundredth),
     "100,000 files of 4 KiB": (many_files, None),
@@ -172,13 +216,17 @@ CASES: dict[str, tuple[Callable[[Path, float], None], Callable[[Path, float], No
 }
 
 
-def measure(place: Path, source: Path, change: Callable[[Path], None] | None, rounds: int) -> list[str]:
-    """Copy a folder by all three, so many times; return the medians for the table."""
-    found: dict[str, list[float]] = {"tar": [], "rsync": [], "ours": [], "last": [], "peak": []}
+def measure(
+    place: Path, source: Path, change: Callable[[Path], None] | None, rounds: int, ssh: Sequence[str]
+) -> list[str]:
+    """Copy a folder by all, so many times; return the medians for the table. ssh: the command, empty without one."""
+    found: dict[str, list[float]] = {name: [] for name in ("tar", "ssh", "rsync", "ours", "last", "peak")}
     read_once(source)
     for _ in range(rounds):
-        for name, other in (("tar", tar), ("rsync", rsync)):
-            found[name].append(other(source, new_folder(place)))
+        found["tar"].append(tar(source, new_folder(place)))
+        found["rsync"].append(rsync(source, new_folder(place)))
+        if ssh:
+            found["ssh"].append(tar(source, new_folder(place), ssh))
         target = new_folder(place)
         work = Path(tempfile.mkdtemp(dir=place))
         ours = Ours(source, target, work)
@@ -188,11 +236,12 @@ def measure(place: Path, source: Path, change: Callable[[Path], None] | None, ro
         found["last"].append(ours.last())
         found["peak"].append(ours.peak())
         ours.end()
-    median = {name: statistics.median(values) for name, values in found.items()}
-    seconds = [f"{median[name]:.2f} s" for name in ("ours", "tar", "rsync")]
+    median = {name: statistics.median(values) for name, values in found.items() if values}
+    seconds = [f"{median[name]:.2f} s" if name in median else "-" for name in ("ours", "tar", "ssh", "rsync")]
     return [
         *seconds,
         f"{median['tar'] / median['ours']:.2f}",
+        f"{median['ssh'] / median['ours']:.2f}" if "ssh" in median else "-",
         f"{median['last']:.2f} s",
         f"{median['peak'] / MIB:.0f} MiB",
     ]
@@ -218,15 +267,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--folder", help="on the disk that is to be measured")
     given = parser.parse_args(argv)
     rows = []
-    for name in given.only or CASES:
-        make, change = CASES[name]
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            place = Path(folder)
-            source = place / "source"
-            source.mkdir()
-            make(source, given.scale)
-            later = (lambda at, change=change: change(at, given.scale)) if change is not None else None
-            rows.append([name, *measure(place, source, later, given.rounds)])
+    with ssh_server() as ssh:
+        for name in given.only or CASES:
+            make, change = CASES[name]
+            with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+                place = Path(folder)
+                source = place / "source"
+                source.mkdir()
+                make(source, given.scale)
+                later = (lambda at, change=change: change(at, given.scale)) if change is not None else None
+                rows.append([name, *measure(place, source, later, given.rounds, ssh)])
+                print("  ".join(rows[-1]), f"  load {os.getloadavg()[0]:.1f}", flush=True)
     title = f"copying volumes, scale {given.scale}, median of {given.rounds} rounds"
-    print_table(title, ("", "ours", "tar | tar", "rsync", "tar/ours", "last pass", "peak memory"), rows)
+    print_table(title, HEADINGS, rows)
     return 0

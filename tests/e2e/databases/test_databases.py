@@ -196,13 +196,14 @@ _CASES: list[tuple[str, str, Fault]] = [
 
 @pytest.mark.parametrize(("phase", "end", "fault"), _CASES[::STEP])
 async def test_no_fault_loses_what_was_acknowledged(swarm: Databases, phase: str, end: str, fault: Fault) -> None:
+    before = {each["ID"] for each in await swarm.get("/swarm/transfers")}
     source, target = await swarm.begin_moves()
     struck = await swarm.in_phase(phase)
     await fault(swarm, target if end == "target" else source)
     await swarm.at_rest()
-    ended = [(each["Name"], each["Phase"], each["Error"]) for each in await swarm.get("/swarm/transfers")][
-        -len(DATABASES) :
-    ]
+    moves = [each for each in await swarm.get("/swarm/transfers") if each["ID"] not in before]
+    ended = [(each["Name"], each["Phase"], each["Error"]) for each in moves]
+    assert len(ended) == len(DATABASES), ended
     print(phase, end, fault.__name__, "struck" if struck else "came too late", ended)
     await swarm.write_on()
     await swarm.check()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
@@ -121,3 +122,17 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+def run_each(scenario: Callable[[int], Coroutine[Any, Any, object]], seeds: Iterable[int]) -> None:
+    """Run a scenario with each seed; what a seed leaves is collected before the next.
+
+    Collecting on the way would be a tenth of the time.
+    """
+    gc.disable()
+    try:
+        for seed in seeds:
+            run(scenario(seed))
+            gc.collect()
+    finally:
+        gc.enable()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import random
 import sys
@@ -23,7 +22,7 @@ from tests.sim.chaos import Chaos
 from tests.sim.managers import Managers
 from tests.sim.test_seeds import converge
 
-SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "40"))
+SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "150"))
 PART = 5
 FAULTS_SECONDS = 40.0
 # More than any of the patience with managers; that with tasks, which is longer, is what one manager's seeds are for.
@@ -152,12 +151,7 @@ async def scenario(seed: int) -> Managers:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PART))
 def test_seeds_of_managers(first: int) -> None:
-    gc.disable()
-    try:
-        for seed in range(first, min(SEEDS, first + PART)):
-            clock.run(scenario(seed))
-    finally:
-        gc.enable()
+    clock.run_each(scenario, range(first, min(SEEDS, first + PART)))
 
 
 @pytest.mark.skipif("SIM_MANAGERS_SEED" not in os.environ, reason="replays one seed: SIM_MANAGERS_SEED=n")

@@ -6,7 +6,6 @@ A failing seed is replayed with `SIM_SEED=n tests/run sim -k replay -n 0`.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import sys
@@ -120,13 +119,7 @@ async def converge(cluster: Cluster, rest: float = REST_SECONDS) -> None:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PART))
 def test_seeds(first: int) -> None:
-    gc.disable()  # a tenth of the time; what a seed leaves is collected before the next
-    try:
-        for seed in range(first, first + PART):
-            clock.run(scenario(seed))
-            gc.collect()
-    finally:
-        gc.enable()
+    clock.run_each(scenario, range(first, first + PART))
 
 
 @pytest.mark.skipif("SIM_SEED" not in os.environ, reason="replays one seed: SIM_SEED=n")

@@ -201,7 +201,7 @@ class OwnEtcd:
 class ExternalEtcd:
     """An etcd that others run, as `OwnEtcd` is used. Its members, their certificates and their restarts are theirs."""
 
-    patience = Patience(silence=2.5, step_down=2.0)
+    patience = Patience(silence=2.5, sure=2.0, step_down=3.2)
 
     def __init__(self, etcd: EtcdConfig, seal: Seal) -> None:
         self._etcd = self.external = etcd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -300,7 +301,7 @@ def start(
     if config == before:
         if daemon.pid() is None:
             daemon.start(READY_SECONDS)
-            _tell_if_locked(data)
+            _tell_if_it_waits(data, config)
         return
 
     def undo() -> None:
@@ -314,18 +315,34 @@ def start(
         data.save(config)
         daemon.start(READY_SECONDS)
         settle()
-    _tell_if_locked(data)
+    _tell_if_it_waits(data, config)
     for address in config.api_addresses():
         echo(f"The API is at {address}, for clients with a certificate: 'swarm-manager client-cert' makes one.")
     for address in config.dashboard_addresses():
         echo(f"The dashboard is at {address}: 'swarm-manager dashboard token create NAME' lets somebody in.")
 
 
-def _tell_if_locked(data: DataDir) -> None:
+def _tell_if_it_waits(data: DataDir, config: ManagerConfig) -> None:
+    """Say so where the manager runs, and manages nothing yet: it is up all the same, so that the boot goes on."""
     try:
         KeyFile(data.key).load()
     except Locked as error:
         echo(f"This manager waits to be unlocked: {error.message}")
+        return
+    if config.etcd is not None and not _answers(config):
+        waits_for = "the etcd that it is told of" if config.etcd.endpoints else "most of the managers' hosts to be up"
+        echo(f"This manager runs, and does not answer yet: it waits for {waits_for}. See {daemon_of(data).log_hint()}")
+
+
+def _answers(config: ManagerConfig) -> bool:
+    """Return whether the API takes connections at its unix sockets, which a manager opens when it has its store."""
+    for path in (host.removeprefix("unix://") for host in config.hosts if host.startswith("unix://")):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+            try:
+                asked.connect(path)
+            except OSError:
+                return False
+    return True
 
 
 def daemon_of(data: DataDir) -> Daemon:

@@ -215,7 +215,7 @@ class Fellows:
             try:
                 self.leadership.index()
             except NotLeader:
-                await self._store.moved()
+                await self._store.heard()
             else:
                 return True
         return False
@@ -254,7 +254,7 @@ class Fellows:
         with contextlib.suppress(TimeoutError):
             while store.epoch == epoch and store.record is not None and not store.record.vacant:
                 async with asyncio.timeout(_SILENT_SECONDS):
-                    await store.moved()
+                    await store.heard()
 
     async def _ask_leader(self, question: Question) -> Answer:
         async def ask(leader_id: str) -> Answer:
@@ -270,7 +270,7 @@ class Fellows:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
-                    news = [asyncio.ensure_future(each) for each in (self._store.moved(), self._turned.wait())]
+                    news = [asyncio.ensure_future(each) for each in (self._store.heard(), self._turned.wait())]
                     try:
                         if self.leader_id:
                             return await ask(self.leader_id)

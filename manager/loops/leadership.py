@@ -82,7 +82,9 @@ class Leadership:
             NotLeader: this manager does not lead, or cannot know that it does.
 
         """
-        if not isinstance(self._judge(), Serve):
+        confirmed_at = self._store.confirmed_at
+        # Signs of life do not count: another manager that did not hear them may have claimed, and committed since.
+        if confirmed_at is None or self._elapsed() >= confirmed_at + self._patience.sure:
             raise NotLeader(None if self._store.leads else self._store.leader)
         return self._store.index
 
@@ -93,7 +95,7 @@ class Leadership:
             record=store.record,
             has_led=store.has_led,
             moved_at=store.moved_at,
-            confirmed_at=store.confirmed_at,
+            shown_at=store.shown_at,
             tried_at=self._tried_at,
         )
         return judge(seen, self._elapsed(), self._jitter, self._patience, self._candidate.generation)

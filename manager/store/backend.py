@@ -138,7 +138,8 @@ class Backend(Protocol):
 class SharedBackend(Backend, Protocol):
     """The storage of several managers. Its `commit` is the leader's, and may also raise `LeadershipLost`.
 
-    One task at a time may use it, but for `followed`, which may run beside `claim`.
+    One task at a time may use it, but for `followed`, which may run beside `claim`, and `show_life`, of which several
+    may run beside `commit`.
     """
 
     def followed(self) -> AsyncGenerator[Followed, None]:
@@ -164,6 +165,16 @@ class SharedBackend(Backend, Protocol):
 
         Raises:
             Unavailable: as of `commit`.
+
+        """
+
+    async def show_life(self) -> None:
+        """Show that this leader lives while it commits; what follows yields that as an empty commit.
+
+        Unlike a beat it does not keep others from claiming who did not hear of it.
+
+        Raises:
+            Unavailable: the others may not have heard it; what becomes of the commit says who leads.
 
         """
 

@@ -2,7 +2,7 @@
 
 That two managers never both change the store is the storage's doing, not this module's: a claim that comes too early
 fails, and a leader that goes on too long is refused. What is decided here is only how soon a silent leader is replaced,
-and that a leader answers no question any more by the time another one may have changed something.
+when one gives up by itself, and that it answers no question any more by the time another may have changed something.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from manager.store.backend import Epoch, LeaderRecord
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """In seconds: how long a leader may be silent, how long one leads on without confirmation, when to claim again.
+    """In seconds: how long a leader may be silent to the others, and when to claim again.
 
-    The default is for storage that elects within a second.
+    A leader is `sure` of what it has for so long after a confirmed commit. It leads on without a confirmation until
+    `step_down`, longer than the others wait: by its own clock its silence begins when it sends, by theirs when they
+    hear, and on a slow machine these are far apart. The default is for storage that elects within a second.
     """
 
     silence: float = 1.5
-    step_down: float = 1.2
+    sure: float = 1.2
+    step_down: float = 2.0
     claim_again: float = 0.3
 
     def __post_init__(self) -> None:
-        assert self.step_down < self.silence, "a leader must have stepped down before another one can lead"
+        assert self.sure < self.silence < self.step_down, "a leader must be unsure before another one can lead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,15 @@ class Seen:
     """What a manager knows of the leadership. Instants are by a clock that only counts, in seconds.
 
     `has_led` says that the record is its own, and that it has led by it and does not any more. `moved_at` is when the
-    leader was last heard of, `confirmed_at` when this manager, leading, had sent what was confirmed last (None where
-    it does not lead), `tried_at` when it last claimed.
+    leader was last heard of, `shown_at` when this manager, leading, had sent what last showed the others that it does
+    (None where it does not lead), `tried_at` when it last claimed.
     """
 
     node_id: str
     record: LeaderRecord | None
     has_led: bool
     moved_at: float
-    confirmed_at: float | None
+    shown_at: float | None
     tried_at: float
 
 
@@ -80,8 +83,8 @@ def judge(seen: Seen, now: float, jitter: float, patience: Patience, generation:
     `jitter` (seconds) keeps managers from claiming in the same instant. `generation` is the cluster's, where that is
     later than the last leader's.
     """
-    if seen.confirmed_at is not None:
-        end = seen.confirmed_at + patience.step_down
+    if seen.shown_at is not None:
+        end = seen.shown_at + patience.step_down
         return Serve(end) if now < end else StepDown()
     claim_at = _claim_at(seen, jitter, patience)
     if now < claim_at:

@@ -37,6 +37,8 @@ from manager.store.writer import SharedSpecs, Writer
 # So that a silence of a second and more is none by chance.
 BEAT_SECONDS = 0.25
 _LOAD_AGAIN_SECONDS = 1.0
+# A commit of so many changes takes several times as long as one of a few: signs of life go with it at once.
+_LARGE_COMMIT = 100
 
 _log = logging.getLogger(__name__)
 
@@ -50,12 +52,13 @@ class SharedStore(Store):
     def __init__(self, backend: SharedBackend, clock: Clock, elapsed: Callable[[], float] = boot_time) -> None:
         self._steady = SteadyClock(clock)
         super().__init__(backend, self._steady)
-        self._shared = _Confirming(backend, elapsed)
+        self._shared = _Confirming(backend, elapsed, self._tell_heard)
         self._elapsed = elapsed
         self._using = asyncio.Lock()
         self._specs = SharedSpecs()
         self._record: LeaderRecord | None = None
         self._moved = asyncio.Event()
+        self._heard = asyncio.Event()
         self._moved_at = elapsed()
         self._newest = 0.0
         self._following: asyncio.Task[None] | None = None
@@ -90,6 +93,14 @@ class SharedStore(Store):
         """When that was sent which the storage confirmed last, by `elapsed`; None where another manager leads."""
         return self._shared.confirmed_at if self.leads else None
 
+    @property
+    def shown_at(self) -> float | None:
+        """When that was sent which last showed the others that this manager leads: as `confirmed_at`, or later.
+
+        Beside a commit that takes long, signs of life are sent.
+        """
+        return max(self._shared.confirmed_at, self._shared.shown_at) if self.leads else None
+
     async def load(self) -> None:
         """Read the backend and begin to follow.
 
@@ -122,6 +133,10 @@ class SharedStore(Store):
         A leader that shows only that it lives wakes nobody: who waits for its silence looks at `moved_at`.
         """
         return self._moved.wait()
+
+    def heard(self) -> Coroutine[Any, Any, object]:
+        """Wait until the leader is heard of, if only that it lives, or this manager is sure again that it leads."""
+        return self._heard.wait()
 
     async def lead(self, record: LeaderRecord) -> bool:
         """Claim the leadership; return whether it is had, and updates are taken from now on.
@@ -204,13 +219,17 @@ class SharedStore(Store):
             await self._load_again()
 
     async def _load_again(self) -> None:
+        """Load, however long that takes; why it cannot be is logged when it changes."""
+        said = ""
         while True:
             try:
                 async with self._using:
                     loaded = await self._shared.load()
                     break
             except SwarmError as error:
-                _log.error("%s", error.message)
+                if error.message != said:
+                    _log.error("cannot load the store: %s: trying again each %g s", error.message, _LOAD_AGAIN_SECONDS)
+                said = error.message
                 await asyncio.sleep(_LOAD_AGAIN_SECONDS)
         self._replace(loaded)
 
@@ -262,8 +281,13 @@ class SharedStore(Store):
         lives_on = record == self._record and record is not None and not record.vacant
         self._record = record
         self._moved_at = self._elapsed()
+        self._tell_heard()
         if not lives_on:
             self._leadership_moved()
+
+    def _tell_heard(self) -> None:
+        self._heard.set()
+        self._heard = asyncio.Event()
 
     def _leadership_moved(self) -> None:
         self._moved.set()
@@ -271,12 +295,16 @@ class SharedStore(Store):
 
 
 class _Confirming:
-    """A shared backend that notes when that was sent which was confirmed last."""
+    """A shared backend that notes when that was sent which was confirmed last, and shows life beside long commits.
 
-    def __init__(self, backend: SharedBackend, elapsed: Callable[[], float]) -> None:
+    `sure_again` is called when something is confirmed after a while without.
+    """
+
+    def __init__(self, backend: SharedBackend, elapsed: Callable[[], float], sure_again: Callable[[], None]) -> None:
         self._backend = backend
         self._elapsed = elapsed
-        self.confirmed_at = elapsed()
+        self._sure_again = sure_again
+        self.confirmed_at = self.shown_at = elapsed()
         self.claimed: LeaderRecord | None = None
         self.load = backend.load
         self.followed = backend.followed
@@ -293,10 +321,38 @@ class _Confirming:
 
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         sent_at = self._elapsed()
-        await self._backend.commit(change_sets)
-        self.confirmed_at = sent_at
+        is_large = sum(len(each.changes) for each in change_sets) >= _LARGE_COMMIT
+        showing = asyncio.create_task(self._show_life(0.0 if is_large else BEAT_SECONDS), name="signs-of-life")
+        try:
+            await self._backend.commit(change_sets)
+        finally:
+            showing.cancel()
+        self._confirm(sent_at)
+
+    async def _show_life(self, delay: float) -> None:
+        """Show the others that this manager leads, until cancelled: beside a long commit they hear nothing else.
+
+        None waits for the one before, as an answer may take longer than the time between them.
+        """
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await asyncio.sleep(delay)
+                group.create_task(self._send_sign())
+                delay = BEAT_SECONDS
+
+    async def _send_sign(self) -> None:
+        sent_at = self._elapsed()
+        with contextlib.suppress(Unavailable):  # what becomes of the commit says who leads
+            await self._backend.show_life()
+            self.shown_at = max(self.shown_at, sent_at)
 
     async def beat(self) -> None:
         sent_at = self._elapsed()
         await self._backend.beat()
+        self._confirm(sent_at)
+
+    def _confirm(self, sent_at: float) -> None:
+        late = sent_at - self.confirmed_at > 2 * BEAT_SECONDS
         self.confirmed_at = sent_at
+        if late:
+            self._sure_again()

@@ -37,11 +37,12 @@ WATCH_SECONDS = 2.1
 class Faults:
     """Parts of the requests that meet each; delays in seconds, drawn up to these.
 
-    `lost`: never arrives. `unanswered`: done, without an answer. `late`: done after up to `late_seconds`. `stale`: a
-    read shows the state of up to `stale_revisions` before.
+    `slow`: what each operation of a transaction takes, always. `lost`: never arrives. `unanswered`: done, without an
+    answer. `late`: done after up to `late_seconds`. `stale`: a read shows the state of up to `stale_revisions` before.
     """
 
     delay: float = 0.0
+    slow: float = 0.0
     lag: float = 0.0
     lost: float = 0.0
     unanswered: float = 0.0
@@ -179,7 +180,7 @@ class FakeEtcd:
     async def process(self, member: FakeMember, transaction: Transaction) -> Outcome:
         """Take a transaction through the cluster, whether or not somebody still waits for its answer."""
         faults, rng = self.faults, self._rng
-        await asyncio.sleep(rng.uniform(0, faults.delay))
+        await asyncio.sleep(rng.uniform(0, faults.delay) + faults.slow * len(transaction.success))
         if rng.random() < faults.late:
             await asyncio.sleep(rng.uniform(0, faults.late_seconds))
         await self.decided(member)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from common.errors import Unavailable
 from common.model import StoredObject
 from manager.store.backend import Deposed, Followed, FollowedCommit, FollowedLeader, Gap, LeaderRecord, Loaded, Removal
 from manager.store.changes import ChangeSet
@@ -28,13 +29,17 @@ class SharedLog:
 
 
 class LogBackend:
-    """One manager's end of it. What is asked next raises `failure`, once: undone, or with `stored` when it is done."""
+    """One manager's end of it. What is asked next raises `failure`, once: undone, or with `stored` when it is done.
+
+    `unreadable`, where set, is why nothing can be loaded.
+    """
 
     def __init__(self, log: SharedLog) -> None:
         self._log = log
         self._seen = 0
         self._own: LeaderRecord | None = None
         self.failure: Exception | None = None
+        self.unreadable = ""
         self.stored = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -47,6 +52,8 @@ class LogBackend:
     async def load(self) -> Loaded:
         self.waits.set()
         await self.gate.wait()
+        if self.unreadable:
+            raise Unavailable(self.unreadable)
         objects: dict[tuple[type, str], StoredObject] = {}
         index = 0
         for entry in self._log.entries:
@@ -93,6 +100,10 @@ class LogBackend:
     async def beat(self) -> None:
         index = next((each.index for each in reversed(self._log.entries) if isinstance(each, FollowedCommit)), 0)
         self._append(FollowedCommit(index, ()))
+
+    async def show_life(self) -> None:
+        """Come no further than a commit at the gate: who is silent is so in all."""
+        await self.gate.wait()
 
     async def resign(self) -> None:
         assert self._own is not None

@@ -130,7 +130,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/manager/test_init.py": (
         "common/version.py",
         "manager/commands.py",
-        "manager/forced.py",
         "manager/init_join.py",
         "manager/main.py",
         "manager/program.py",

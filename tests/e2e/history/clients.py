@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+from manager.cli.candidates import first_that_answers
+from manager.cli.endpoint import Endpoint
+from manager.cli.failures import CannotConnect
 from tests.e2e.history.record import Append, Create, Listing, Operation, Outcome, Read, Remove, Scale
 
 PATIENCE = 20.0
@@ -51,6 +54,14 @@ class Managers:
     def __init__(self, sockets: Mapping[str, Callable[[], str]]) -> None:
         self._sockets = sockets
         self.names = tuple(sockets)
+
+    async def answering(self, order: Sequence[str]) -> str:
+        """Return the manager that `swarm-manager` asks of several addresses; the first if none answers."""
+        sockets = {f"unix://{self._sockets[name]()}": name for name in order}
+        try:
+            return sockets[(await first_that_answers(Endpoint(",".join(sockets)))).url]
+        except CannotConnect:
+            return order[0]
 
     async def call(self, manager: str, method: str, path: str, body: Any = None) -> Reply:
         """Ask once, on a connection of its own."""
@@ -100,10 +111,15 @@ def elements_of(service: Any) -> tuple[str, ...]:
 
 
 class Client:
-    """One client: it waits for each answer before it asks again, and touches no other client's services."""
+    """One client: it waits for each answer before it asks again, and touches no other client's services.
 
-    def __init__(self, name: str, managers: Managers, lists: Lists, rng: random.Random) -> None:
+    `has_all` says that it has all managers' addresses, as `swarm-manager` may; else it asks any one, as docker does,
+    and waits for one that hangs.
+    """
+
+    def __init__(self, name: str, managers: Managers, lists: Lists, rng: random.Random, *, has_all: bool) -> None:
         self.name = name
+        self._has_all = has_all
         self.operations: list[Operation] = []
         self._managers = managers
         self._lists = lists
@@ -127,8 +143,9 @@ class Client:
 
     async def _call(self, method: str, path: str, body: Any = None) -> tuple[Reply, dict[str, Any]]:
         """Call any manager; return its reply, and what all records of it say."""
-        manager = self._rng.choice(self._managers.names)
+        order = self._rng.sample(self._managers.names, len(self._managers.names))
         began = time.monotonic()
+        manager = await self._managers.answering(order) if self._has_all else order[0]
         reply = await self._managers.call(manager, method, path, body)
         what = {"client": self.name, "manager": manager, "began": began, "ended": time.monotonic()}
         said = "" if reply.outcome is Outcome.DONE else str(reply.body)

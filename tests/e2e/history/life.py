@@ -28,7 +28,6 @@ from tests.e2e.history.record import Calm, Container, Death, Fault, History, Out
 from tests.e2e.managers import Managers
 from tests.lab import Host
 
-CLIENTS = 4
 PORT = 8080
 STEADY = "steady"
 CALM_SECONDS = 120.0
@@ -67,7 +66,10 @@ class Life:
         number = next(self._rounds)
         lists = Lists(f"list-{number}")
         await self._must("POST", "/services/create", list_spec(lists.begin(), ""))
-        clients = [self._client(f"c{number}{letter}", lists) for letter in "abcdefgh"[:CLIENTS]]
+        clients = [
+            *(self._client(f"c{number}{letter}", lists, has_all=True) for letter in "abc"),
+            self._client(f"c{number}d", lists, has_all=False),
+        ]
         stop = asyncio.Event()
         deaths: list[Death] = []
         async with self._probes() as probes, self._engines_tell(deaths), asyncio.TaskGroup() as group:
@@ -94,8 +96,8 @@ class Life:
 
         await self._cluster.until(gone, CALM_SECONDS, pause=0.5)
 
-    def _client(self, name: str, lists: Lists) -> Client:
-        return Client(name, self._api, lists, random.Random(self._rng.random()))
+    def _client(self, name: str, lists: Lists, *, has_all: bool) -> Client:
+        return Client(name, self._api, lists, random.Random(self._rng.random()), has_all=has_all)
 
     async def _must(self, method: str, path: str, body: Any = None) -> Any:
         """Call the first manager, in times without faults."""

@@ -9,12 +9,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from common.process.daemon import Daemon
 from common.tls import CredentialFiles
 from manager.ca.keyring import KeyFile, new_unlock_key
-from manager.config import DataDir
+from manager.config import DataDir, EtcdConfig
 from manager.init import daemon_of, foreign_address
 from manager.main import cli
 
@@ -123,6 +125,23 @@ def test_names_are_checked_before_anything_is_stopped(data: DataDir) -> None:
     pid = daemon_of(data).pid()
     assert swarm("start", data, "--tls-san", "not a name")[0] == 1
     assert daemon_of(data).pid() == pid
+
+
+def test_a_manager_that_waits_for_others_says_so(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon_of(data).stop()
+    etcd = EtcdConfig(peer_addr="127.0.0.1:2380", cluster_id="c1", peers=("n1=https://127.0.0.1:2380",))
+    before = data.load()
+    monkeypatch.setattr(Daemon, "start", lambda *_: None)  # says that it is up, and has no API yet
+    data.save(msgspec.structs.replace(before, etcd=etcd))
+    code, said = swarm("start", data)
+    assert (code, "waits for most of the managers' hosts to be up" in said) == (0, True), said
+    assert str(daemon_of(data).log_file) in said
+    data.save(msgspec.structs.replace(before, etcd=msgspec.structs.replace(etcd, endpoints=("http://127.0.0.1:1",))))
+    assert "waits for the etcd that it is told of" in swarm("start", data)[1]
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(api(data).removeprefix("unix://"))
+        listening.listen()
+        assert swarm("start", data) == (0, "")
 
 
 def test_a_manager_that_starts_locked_says_what_it_waits_for(data: DataDir) -> None:

@@ -1,5 +1,7 @@
 """What is where in etcd: the leader's record, the position that every commit rewrites, the level, and the objects.
 
+While a commit takes long its leader rewrites `alive`, which says only that it lives.
+
 Every value is sealed, with its key as the path.
 """
 
@@ -68,6 +70,7 @@ class Layout:
         self.format = self.prefix + b"format"
         self.leader = self.prefix + b"leader"
         self.position = self.prefix + b"position"
+        self.alive = self.prefix + b"alive"
         self._objects = self.prefix + b"o/"
         self._specs = self.prefix + b"s/"
         self._seal = seal
@@ -82,6 +85,9 @@ class Layout:
 
     def put_position(self, position: Position) -> Put:
         return self._put(self.position, position)
+
+    def put_alive(self, epoch: Epoch) -> Put:
+        return self._put(self.alive, epoch)
 
     def read_leader(self, value: bytes) -> LeaderRecord:
         return self._leaders.decode(self._open(self.leader, value))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from common.clock import LoopClock
+from common.errors import Unavailable
 from common.model import Service
 from common.model.service import ServiceSpec
 from common.wire.manager_messages import ReadAt
@@ -15,6 +16,7 @@ from manager.dispatch.managers import KnownManagers
 from manager.store.backend import Epoch, LeaderRecord, NotLeader
 from manager.store.shared import SharedStore
 from tests.fakes.shared_log import LogBackend, SharedLog
+from tests.fakes.virtual_loop import run_virtual
 
 
 class Doubts:
@@ -105,6 +107,63 @@ async def test_a_leader_is_lost_when_another_leads_or_none_is_heard(monkeypatch:
         await two.resign()
         monkeypatch.setattr("manager.daemon.fellows._SILENT_SECONDS", 0.01)
         await fellows.leader_lost()
+
+
+def test_a_leader_that_only_shows_that_it_lives_is_not_lost() -> None:
+    """As in a night without a change: what is followed through another manager goes on."""
+
+    async def story() -> None:
+        log = SharedLog()
+        loop = asyncio.get_running_loop()
+        async with (
+            SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
+            SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
+        ):
+            known = KnownManagers(own, "own:2377")
+            fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
+            assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
+            await one.update(put("web"))
+            await own.reached(1)
+            losing = asyncio.create_task(fellows.leader_lost())
+            await asyncio.sleep(60.0)
+            assert not losing.done()
+            await one.step_down()
+            await asyncio.sleep(11.0)
+            assert losing.done()
+
+    run_virtual(story())
+
+
+def test_a_leader_that_does_not_serve_yet_is_asked_again_soon() -> None:
+    async def story() -> None:
+        log = SharedLog()
+        loop = asyncio.get_running_loop()
+        served_at = loop.time() + 1.0
+
+        class NewLeader:
+            async def open_forward(self, leader_id: str, _: object) -> str:
+                if loop.time() < served_at:
+                    raise Unavailable("it does not lead yet")
+                return leader_id
+
+            def reachable(self, _: str) -> bool:
+                return True
+
+        async with (
+            SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
+            SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
+        ):
+            known = KnownManagers(own, "own:2377")
+            fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
+            fellows.links = NewLeader()  # type: ignore[assignment]
+            assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
+            await one.update(put("web"))
+            await own.reached(1)
+            connected = await fellows.connect(Caller("tester", "unix"))
+            assert connected == "one"  # type: ignore[comparison-overlap]
+            assert loop.time() < served_at + 0.5
+
+    run_virtual(story())
 
 
 async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:

@@ -36,11 +36,11 @@ def record(node_id: str, *, vacant: bool = False) -> LeaderRecord:
 
 @given(records, instants, instants, instants, jitters)
 def test_a_leader_serves_only_until_another_may_lead(
-    found: LeaderRecord | None, moved_at: float, confirmed_at: float, now: float, jitter: float
+    found: LeaderRecord | None, moved_at: float, shown_at: float, now: float, jitter: float
 ) -> None:
-    verdict = judge(Seen("own", found, False, moved_at, confirmed_at, 0.0), now, jitter, PATIENCE)
-    if now - confirmed_at < PATIENCE.step_down:
-        assert verdict == Serve(confirmed_at + PATIENCE.step_down)
+    verdict = judge(Seen("own", found, False, moved_at, shown_at, 0.0), now, jitter, PATIENCE)
+    if now - shown_at < PATIENCE.step_down:
+        assert verdict == Serve(shown_at + PATIENCE.step_down)
     else:
         assert verdict == StepDown()
 
@@ -87,6 +87,7 @@ def test_who_has_led_leaves_it_to_the_others_first(vacant: bool) -> None:
     assert isinstance(judge(here, 6.61, 0.1, PATIENCE), Claim), "there are none"
 
 
-def test_patience_that_would_let_two_serve_cannot_be_made() -> None:
-    with pytest.raises(AssertionError, match="must have stepped down"):
-        Patience(silence=1.0, step_down=1.0)
+@pytest.mark.parametrize("sure", [1.0, 1.2])
+def test_patience_that_would_let_two_be_sure_cannot_be_made(sure: float) -> None:
+    with pytest.raises(AssertionError, match="must be unsure before another one can lead"):
+        Patience(silence=1.0, sure=sure)

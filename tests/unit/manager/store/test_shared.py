@@ -252,6 +252,24 @@ def test_a_bug_in_following_is_mended_by_loading(caplog: pytest.LogCaptureFixtur
     assert "a bug in following" in caplog.text
 
 
+def test_why_a_store_cannot_be_loaded_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        log = SharedLog()
+        loop = asyncio.get_running_loop()
+        backend = LogBackend(log)
+        async with SharedStore(backend, LoopClock(), loop.time), SharedStore(LogBackend(log), LoopClock()) as other:
+            log.forgotten = 1
+            backend.unreadable = "the store is of level 9"
+            await other.lead(record("other", 1))
+            await asyncio.sleep(5.0)
+            backend.unreadable = "etcd does not answer"
+            await asyncio.sleep(5.0)
+
+    run_virtual(story())
+    said = [each.getMessage() for each in caplog.records if "cannot load the store" in each.getMessage()]
+    assert [words.split(": ")[1] for words in said] == ["the store is of level 9", "etcd does not answer"]
+
+
 async def test_a_followers_tasks_share_their_specification(managers: Managers) -> None:
     one, two, _ = managers
     await one.lead(record("one", 1))

@@ -28,7 +28,7 @@ from manager.store.backends.etcd.api import NoAnswer, Outcome, Put, Refused, Tra
 from manager.store.backends.etcd.backend import EtcdBackend
 from manager.store.backends.sealed import AesSeal, NotOpened, Unsealed
 from manager.store.changes import Change, ChangeSet
-from tests.fakes.etcd import FakeClient, FakeEtcd
+from tests.fakes.etcd import FakeClient, FakeEtcd, Faults
 from tests.fakes.virtual_loop import run_virtual
 
 SEAL = AesSeal({1: b"k" * 32}, 1)
@@ -249,6 +249,65 @@ def test_a_resigned_leader_leaves_a_vacancy() -> None:
     living(story)
 
 
+def test_a_large_commit_has_longer_while_signs_of_life_are_taken() -> None:
+    async def story(world: World) -> None:
+        one, two, _ = world.backends
+        assert await one.claim(record("one", 1))
+        await follow(two, 1)
+        world.etcd.faults = Faults(slow=0.006)
+        large = puts(1, *map(str, range(500)))
+        with pytest.raises(Unknown, match=r"has not answered for 2\.0 s"):
+            await one.commit([large])  # no sign of life is confirmed beside it
+        assert [each.index for each in await follow(two, 1) if isinstance(each, FollowedCommit)] == [1]
+        assert await two.claim(record("two", 2))
+
+        storing = asyncio.create_task(two.commit([puts(2, *map(str, range(500)))]))
+        while not storing.done():
+            await asyncio.sleep(0.25)
+            await two.show_life()
+        await storing
+        heard: list[Followed] = []
+        while not (heard and isinstance(last := heard[-1], FollowedCommit) and last.index == 2):
+            heard += await follow(one, 1)
+        assert [each.index for each in heard if isinstance(each, FollowedCommit) and each.changes] == [1, 2]
+        assert FollowedCommit(1, ()) in heard, "a sign of life is heard before the commit"
+
+    living(story)
+
+
+def test_a_commit_that_never_comes_is_given_up_in_spite_of_signs() -> None:
+    async def story(world: World) -> None:
+        one = world.backends[0]
+        assert await one.claim(record("one", 1))
+        world.etcd.faults = Faults(slow=0.1)
+        storing = asyncio.create_task(one.commit([puts(1, *map(str, range(500)))]))
+        while not storing.done():
+            await asyncio.sleep(0.25)
+            await one.show_life()
+        with pytest.raises(Unknown, match=r"has not answered for 10\.0 s"):
+            await storing
+
+    living(story)
+
+
+def test_who_does_not_lead_shows_no_life() -> None:
+    async def story(world: World) -> None:
+        one, two, _ = world.backends
+        with pytest.raises(Deposed):
+            await two.show_life()
+        assert await one.claim(record("one", 1))
+        await follow(two, 1)
+        assert await two.claim(record("two", 2))
+        with pytest.raises(Deposed):
+            await one.show_life()
+        world.etcd.set_member("a", paused=True)
+        world.etcd.set_member("b", paused=True)
+        with pytest.raises(NoAnswer):
+            await two.show_life()
+
+    living(story)
+
+
 def test_without_a_majority_nothing_is_confirmed() -> None:
     async def story(world: World) -> None:
         one, *_ = world.backends
@@ -258,9 +317,9 @@ def test_without_a_majority_nothing_is_confirmed() -> None:
         world.etcd.set_member("c", cut=True)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        with pytest.raises(Unknown, match=r"not answered for 1\.2 s"):
+        with pytest.raises(Unknown, match=r"not answered for 2\.0 s"):
             await one.beat()
-        assert loop.time() - began == pytest.approx(1.2, abs=0.06)
+        assert loop.time() - began == pytest.approx(2.0, abs=0.06)
 
     living(story)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import aiohttp
 
-from manager.cli.candidates import first_that_answers
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import CannotConnect
+from manager.cli.session import first_that_answers
 from tests.e2e.history.record import Append, Create, Listing, Operation, Outcome, Read, Remove, Scale
 
 PATIENCE = 20.0

@@ -269,6 +269,7 @@ async def state(host: Host) -> str:
     return (await host.run("sh", "-c", script, check=False)).stdout
 
 
+@long
 async def test_a_host_whose_link_is_too_small_for_ipv6_goes_on_without(swarm: Cluster):
     """As one that is reached through a VPN: the kernel has no IPv6 on links below 1280 bytes."""
     host = swarm.hosts[0]

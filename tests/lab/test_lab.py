@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.ci import long
 from tests.lab import BareMachine, CommandError, Lab, LabError, Load, SystemdHost, plain_engine
 from tests.lab.claim import CGROUPS, FOLDER, Claim
 
@@ -70,6 +71,7 @@ async def test_hosts_and_client_reach_each_other_until_cable_is_cut():
         assert await reaches(first, second)
 
 
+@long
 async def test_a_cable_that_is_limited_carries_no_more():
     async with Lab("slow", hosts=2, engine=False) as lab:
         first, second = lab.hosts
@@ -117,6 +119,7 @@ async def test_containers_serve_outside_clients_and_see_their_address():
         assert memory_limits(lab.workdir.name) == [50 * 1024 * 1024]
 
 
+@long
 async def test_web_server_ends_gracefully_and_misbehaves_on_request():
     async with plain_engine() as host:
         await host.docker("run", "-d", "--name", "slow", "-p", "81:80", "web:lab")
@@ -134,6 +137,7 @@ async def test_web_server_ends_gracefully_and_misbehaves_on_request():
         assert await host.docker("wait", "bad") == "7"
 
 
+@long
 @pytest.mark.parametrize("connections", ["new", "kept"])
 async def test_load_counts_answers_and_failures(connections):
     async with Lab("load", hosts=1) as lab:
@@ -195,6 +199,7 @@ async def test_a_failing_command_is_an_error_with_its_output():
             await lab.hosts[0].run("sh", "-c", "echo why >&2; exit 5")
 
 
+@long
 async def test_two_labs_at_once_do_not_meet():
     async with Lab("one", hosts=1, engine=False) as one, Lab("two", hosts=1, engine=False) as two:
         assert one.workdir != two.workdir
@@ -240,6 +245,7 @@ asyncio.run(main())
     assert traces(folder) == []
 
 
+@long
 async def test_a_bare_machine_keeps_what_is_installed_there_to_itself():
     async with Lab("bare", hosts=1, client=False, engine=False, host_type=BareMachine) as lab:
         host = lab.hosts[0]
@@ -250,6 +256,7 @@ async def test_a_bare_machine_keeps_what_is_installed_there_to_itself():
         assert (await host.run("ls", "/tmp/lab-mark", check=False)).returncode
 
 
+@long
 async def test_systemd_host_runs_units_limits_containers_and_reboots():
     unit = "[Service]\nType=oneshot\nExecStart=touch /var/lib/lab-unit\n[Install]\nWantedBy=multi-user.target\n"
     async with Lab("systemd", hosts=1, client=False, host_type=SystemdHost) as lab:

@@ -86,7 +86,7 @@ def carry_out(view: Tables, move: Move) -> None:
     view.of(Task).put(replace(task, node_id=move.node_id))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(settled_worlds())
 def test_every_move_improves_fits_and_the_plan_leaves_nothing(view: Tables) -> None:
     load = ClusterLoad.of(view)
@@ -106,7 +106,7 @@ def test_every_move_improves_fits_and_the_plan_leaves_nothing(view: Tables) -> N
     assert plan(view, ClusterLoad.of(view), view.services, NOW) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(settled_worlds())
 def test_planning_leaves_the_load_as_it_was(view: Tables) -> None:
     load = ClusterLoad.of(view)
@@ -115,7 +115,7 @@ def test_planning_leaves_the_load_as_it_was(view: Tables) -> None:
     assert load == ClusterLoad.of(view)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(settled_worlds(), st.integers(1, 3))
 def test_rounds_come_to_rest_where_the_plan_does(view: Tables, most: int) -> None:
     for _ in range(200):

@@ -31,6 +31,19 @@ class OwnCommand(SwarmCommand):
         return super().invoke(ctx)
 
 
+class RunCommand(OwnCommand):
+    """`run`, which is not docker's: whoever asks for a container is told how to get one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-"):
+            raise click.UsageError(
+                "'swarm-manager run' runs this host's manager and takes no image: for a container of the cluster use "
+                "'docker run' with DOCKER_HOST set to where the manager listens",
+                ctx,
+            )
+        return super().parse_args(ctx, args)
+
+
 _foreground = click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
 _advertise_addr = click.option(
     "--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one."
@@ -272,7 +285,7 @@ def start(
     founding.start(data_dir, hosts=hosts, tls_names=tls_names, dashboard=dashboard if dashboard_hosts else None)
 
 
-@click.command("run", cls=OwnCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
+@click.command("run", cls=RunCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
 @_data_dir
 @_hosts
 @_tls_names

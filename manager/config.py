@@ -206,7 +206,9 @@ class DataDir:
         try:
             return msgspec.json.decode(self.config.read_bytes(), type=ManagerConfig)
         except FileNotFoundError:
-            raise FailedPrecondition(f"no manager in {self.path}: run 'swarm-manager init' first") from None
+            raise FailedPrecondition(
+                f"no manager in {self.path}: check --data-dir, or make a new cluster with 'swarm-manager init'"
+            ) from None
         except OSError as error:
             raise Unavailable(f"cannot read {self.config}: {error.strerror}: run this as root") from error
         except msgspec.DecodeError as error:

@@ -154,7 +154,7 @@ def _engine(text: str) -> engine_options.EngineOptions:
 def _share(text: str) -> Share:
     match = re.fullmatch(r"([1-9]\d{0,5})(%?)", text, re.ASCII)
     if match is None or (match[2] and int(match[1]) > 100):
-        raise ValueError("a whole number from 1 on, or 1% to 100%")
+        raise ValueError("a whole number of 1 or more, or 1% to 100%")
     return Share(int(match[1]), percent=bool(match[2]))
 
 
@@ -167,7 +167,7 @@ def _rate(text: str) -> int:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError("a whole number from 1 on")
+        raise ValueError("a whole number of 1 or more")
     return int(text)
 
 

@@ -124,7 +124,7 @@ def reason_in(text: str, otherwise: str) -> str:
 def _dockers_own() -> str:
     """Say that the docker command line's way to say where it goes is not this program's, to who has used it."""
     name = next((name for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if os.environ.get(name)), "")
-    return f" {name} is not: on the cluster's hosts it names the engine." if name else ""
+    return f" {name} is not used: on the cluster's hosts it names the engine." if name else ""
 
 
 def cannot_connect(url: str, cause: BaseException) -> CannotConnect:

@@ -137,6 +137,8 @@ async def timeline(client: Client, /, reference: str, last: int, topic: str, lay
     entries = await last_entries(client, query, last)
     newest = max((int(entry["ID"]) for entry in entries), default=0)
     echo(ENTRIES.render([row(entry) for entry in reversed(entries)], layout), nl=False)
+    if reference and not entries:
+        echo(f"nothing is remembered of {reference!r}: is that its name or id, as it is listed?", err=True)
     if not follow:
         return
     async with aclosing(new_entries(client, query, newest)) as following:

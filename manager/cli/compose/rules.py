@@ -159,7 +159,9 @@ class Number(Rule):
         kind = "a whole number" if self.whole else "a number"
         if self.lowest is None:
             return kind
-        return f"{kind} from {self.lowest} " + ("on" if self.highest == _MAX_INT else f"to {self.highest}")
+        if self.highest == _MAX_INT:
+            return f"{kind}, {self.lowest} or more"
+        return f"{kind} from {self.lowest} to {self.highest}"
 
     def read(self, value: Any, at: Cursor) -> Any:
         number = _decimal_of(value) if isinstance(value, Substituted) else value

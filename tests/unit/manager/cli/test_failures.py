@@ -140,7 +140,7 @@ async def test_what_an_answer_lacks_is_said_once(tmp_path: Path):
 def test_a_host_set_for_docker_is_explained_not_to_be_a_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
-    words = "--host or SWARM_MANAGER_HOST. DOCKER_HOST is not: on the cluster's hosts it names the engine."
+    words = "--host or SWARM_MANAGER_HOST. DOCKER_HOST is not used: on the cluster's hosts it names the engine."
     assert cannot_connect("unix:///x", FileNotFoundError()).message.endswith(words)
     monkeypatch.delenv("DOCKER_HOST")
     assert cannot_connect("unix:///x", FileNotFoundError()).message.endswith("SWARM_MANAGER_HOST.")

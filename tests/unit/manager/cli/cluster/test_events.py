@@ -1,10 +1,17 @@
 """`swarm-manager timeline` pages back as far as is asked, and goes on with what comes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+from click.testing import CliRunner
+
+from manager.cli import cli
 from manager.cli.cluster.events import ENTRIES, last_entries, new_entries, row
+from tests.fakes.manager_socket import client_of
 
 
 class FakeClient:
@@ -48,3 +55,15 @@ async def test_it_goes_on_with_what_comes_once():
 def test_a_row_has_who_and_what():
     entry = {"ID": 7, "At": 0, "Kind": "service-changed", "Text": "web was changed", "By": "alice"}
     assert ENTRIES.render([row(entry)], "{{.ID}} {{.Level}} {{.By}}: {{.What}}") == "7 info alice: web was changed\n"
+
+
+async def test_an_object_without_entries_is_perhaps_another_name(tmp_path: Path):
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.json_response({"Entries": []})
+
+    async with client_of(answer, tmp_path):
+        words = ["-H", f"unix://{tmp_path}/socket", "timeline"]
+        named = await asyncio.to_thread(CliRunner().invoke, cli, [*words, "wbe"])
+        every = await asyncio.to_thread(CliRunner().invoke, cli, words)
+    assert named.stderr == "nothing is remembered of 'wbe': is that its name or id, as it is listed?\n"
+    assert every.stderr == ""

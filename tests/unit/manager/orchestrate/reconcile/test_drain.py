@@ -93,5 +93,5 @@ def test_start_first_leaves_no_gap_and_needs_no_room() -> None:
 
 @pytest.mark.parametrize("text", ["0", "0%", "101%", "-1", "x", "1.5", "%"])
 def test_what_is_no_share(text: str) -> None:
-    with pytest.raises(Exception, match="a whole number from 1 on, or 1% to 100%"):
+    with pytest.raises(Exception, match="a whole number of 1 or more, or 1% to 100%"):
         extensions.read({LABEL: text})

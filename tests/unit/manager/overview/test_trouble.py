@@ -9,6 +9,7 @@ from common.model.node import NodeSpec, NodeStatus
 from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from common.model.update import Action, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
+from manager.overview.rows import service_row
 from manager.overview.trouble import Ailment, Level, Trouble, summarize, troubles
 from manager.store.changes import Change
 from manager.store.transaction import Tables, Transaction
@@ -117,6 +118,9 @@ def test_an_update_that_halts_or_was_taken_back_is_told():
     (halted,) = world.wrong()
     assert halted.kind is Ailment.UPDATE_HALTED
     assert halted.text == "web 1/1: update paused, 1 of 2 tasks failed: exit 1"
+    row = service_row(world.counters.services["web"], NOW)
+    assert row is not None
+    assert row.error == "update paused, 1 of 2 tasks failed: exit 1"
     back = UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, completed_at=NOW, reason=reason)
     world.put(service("web", 1, back))
     (rolled,) = world.wrong()

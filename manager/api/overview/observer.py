@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Sequence
 
 from common.clock import Clock
@@ -48,7 +47,7 @@ class Observer:
         self._asked = asked
         self._changes: Subscription | None = None
         self._whole = asyncio.Event()
-        self._looked_at = -math.inf
+        self._looked_at = clock.now()  # after a start somebody will
         self.counters = Counters(store.view)
         self.timeline = Timeline(clock.now())
 

@@ -73,7 +73,7 @@ async def told(observer: Observer, number: int) -> str:
     return next(observer.timeline.newest_first(Wanted())).text
 
 
-async def test_nothing_is_counted_until_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_counted_while_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
 
     class Noting(Counters):
@@ -82,16 +82,21 @@ async def test_nothing_is_counted_until_somebody_looks(monkeypatch: pytest.Monke
             super().apply(change, now)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "Counters", Noting)
-    async with observed() as (store, observer, _):
-        await told(observer, 1)
+    async with observed() as (store, observer, clock):
+        await observer.ready()  # a manager that was started expects to be looked at
+        clock.ahead += IDLE_SECONDS + 1
+        await fail(store, 6)
+        while observer.counts:
+            await asyncio.sleep(0)
+        counted.clear()
         await fail(store, 7)
-        assert await told(observer, 2) == "web.7 failed on n: exit 1"
+        assert await told(observer, 3) == "web.7 failed on n: exit 1"
         assert counted == []
         await observer.ready()
-        assert observer.counters.states == {TaskState.RUNNING: 249, TaskState.FAILED: 1}
-        await fail(store, 8)
-        await told(observer, 3)
         assert observer.counters.states == {TaskState.RUNNING: 248, TaskState.FAILED: 2}
+        await fail(store, 8)
+        await told(observer, 4)
+        assert observer.counters.states == {TaskState.RUNNING: 247, TaskState.FAILED: 3}
 
 
 async def test_counting_ends_when_nobody_has_looked_for_long() -> None:

@@ -84,6 +84,7 @@ def _problem(page: bytes, node_id: str, tasks: int) -> str:
 
     Rules and boards look for series by their names: one of the cluster's own, which a node made up, would be believed.
     """
+    # Beside containers a page may have what later releases of the worker say of themselves.
     own = re.escape(f'{NODE_LABEL}="{node_id}"'.encode())
     foreign = re.compile(rb"^(?!#|$|swarm_worker_|container_\w+\{(?:[^\n]*,)?" + own + rb"[,}])", re.MULTILINE)
     if found := foreign.search(page):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,22 @@ import aiohttp
 import msgspec
 import pytest
 
-from common.model.client import Role
+from common.clock import LoopClock
+from common.model.client import DashboardToken, Role
 from common.net.dashboard_token import Token, new_token
 from common.tls import ROLE_MANAGER, public_context
 from manager.api.access.doorkeeper import WRONG, Doorkeeper
-from manager.api.access.roles import Caller
+from manager.api.access.roles import Caller, look_up_caller
 from manager.api.call import Call
 from manager.api.errors import EngineError
 from manager.api.http.server import serve
+from manager.store.backend import Epoch, LeaderRecord
+from manager.store.shared import SharedStore
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 from tests.fakes.api_tls import TlsApi, client_context
 from tests.fakes.certificates import Pki
+from tests.fakes.shared_log import LogBackend, SharedLog
 
 ORIGIN = "https://dash.example.org"
 FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -234,3 +240,37 @@ async def test_a_token_goes_no_further(shared: Shared) -> None:
     found, _ = Doorkeeper(shared.cluster.store, Clock()).identify(call)
     assert found.headers == {"sec-websocket-protocol": "swarm.dashboard"}
     assert token.secret not in repr(found)
+
+
+# --- several managers -------------------------------------------------------------------------------------------------
+
+
+async def test_a_token_is_worth_the_same_at_three_managers() -> None:
+    """It is made at the one that leads; another leads when it is revoked."""
+    log, clock, token = SharedLog(), LoopClock(), new_token()
+    record = DashboardToken(id=token.id, digest=token.digest, name="alice", role="viewer", not_after=clock.now() + 60)
+    call = Call("GET", "/nodes", headers={"authorization": f"Bearer {token}"}, caller=Caller("", "192.0.2.9:4000"))
+    async with AsyncExitStack() as stack:
+        loop = asyncio.get_running_loop()
+        entering = [stack.enter_async_context(SharedStore(LogBackend(log), clock, loop.time)) for _ in range(3)]
+        stores = [await each for each in entering]
+        doorkeepers = [Doorkeeper(each, clock) for each in stores]
+        managers = list(zip(stores, doorkeepers, strict=True))
+
+        def let_in(store: SharedStore, doorkeeper: Doorkeeper) -> Caller:
+            return look_up_caller(doorkeeper.identify(call)[0].caller, store.view, clock.now())
+
+        assert await stores[0].lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
+        await stores[0].update(lambda tx: tx.put(record))
+        await asyncio.gather(*(each.reached(stores[0].index) for each in stores[1:]))
+        callers = [let_in(*manager) for manager in managers]
+        assert [(each.name, each.role) for each in callers] == [("alice", Role.VIEWER)] * 3
+
+        await stores[0].resign()
+        assert await stores[2].lead(LeaderRecord("three", Epoch(0, 2), "three:2377", "1.0"))
+        revoked = msgspec.structs.replace(record, revoked_at=clock.now(), revoked_by="bob")
+        await stores[2].update(lambda tx: tx.put(revoked))
+        await asyncio.gather(*(each.reached(stores[2].index) for each in stores[:2]))
+        for manager in managers:
+            with pytest.raises(EngineError, match="revoked"):
+                let_in(*manager)

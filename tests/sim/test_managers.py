@@ -117,6 +117,7 @@ def faults(rng: random.Random) -> Faults:
         unanswered=rng.choice([0.0, 0.02, 0.1]),
         late=rng.choice([0.0, 0.02, 0.05]),
         stale=rng.choice([0.0, 0.5]),
+        slow=rng.choice([0.0, 0.005, 0.05]),
     )
 
 

@@ -36,8 +36,7 @@ from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, LeadersEngines, Leading, running
 from manager.daemon.locked import answer_locked
 from manager.daemon.shared_dashboard import serve_dashboard
-from manager.daemon.tending import Tending
-from manager.daemon.vitals import read_vitals
+from manager.daemon.tending import Tending, read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.domain.refusals import Refusals

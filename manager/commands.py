@@ -10,8 +10,7 @@ import click
 
 from common.errors import leaves
 from common.process import join_token, logs
-from common.process.hardening import keep_memory_off_disk, refuse_others_writing
-from common.process.hosts import MANAGER_HOST
+from common.process.launch import MANAGER_HOST, keep_memory_off_disk, refuse_others_writing
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalFlags, dashboard_config

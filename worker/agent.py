@@ -30,17 +30,17 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
-from common.wire.volume_messages import VolumeReport
+from common.wire.volume_copy import VolumeReport
 from worker.assignments import AssignmentSet
 from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
 from worker.host.description import HostDescription
 from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
-from worker.intake.refusals import Refusals
+from worker.intake.entries import Refusals
 from worker.interfaces import Engine, Marks, Memory, Networks, Snapshots, TaskFiles, VolumeKeeper
 from worker.link.reporter import Reporter
-from worker.metrics.host_meter import HostMeter, read_host
-from worker.metrics.host_meter import Read as ReadHost
+from worker.metrics.host import HostMeter, read_host
+from worker.metrics.host import Read as ReadHost
 from worker.metrics.meter import Meter
 from worker.metrics.page import read_tasks, write_page
 from worker.tasks.plan.files import Materials

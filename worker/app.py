@@ -22,12 +22,11 @@ from worker.config import DataDir, WorkerConfig, is_manager_address
 from worker.database import LocalDatabase
 from worker.engine.driver import DockerEngine
 from worker.host import locks, status_file
-from worker.host.shutdown import is_going_down
+from worker.host.leave import is_going_down
 from worker.host.status_file import WorkerStatus
 from worker.images.fetch import ImageFetcher
 from worker.images.keep import DAY_SECONDS, FetchedImages
-from worker.images.link import ImageLink
-from worker.images.serve import ImageServer
+from worker.images.serve import ImageLink, ImageServer
 from worker.link.dialler import Credentials, TlsDialler
 from worker.link.requests import Requests
 from worker.link.session import Session

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
-from common.process.hosts import ENGINE_HOST
+from common.process.launch import ENGINE_HOST
 from common.process.private_files import write_private
 from common.tls import CredentialFiles
 from common.wire.messages import DEFAULT_PORT

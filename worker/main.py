@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from common.process.deferred import Deferred, DeferredGroup
-from common.process.hardening import refuse_others_writing
+from common.process.launch import refuse_others_writing
 from common.text import help as help_text
 from common.text.help import as_epilog
 from common.text.terminal import echo

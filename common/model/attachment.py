@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from common.model.container import DnsConfig, Mount
-from common.model.meta import Object
-from common.model.naming import Model
+from common.model.naming import Model, Object
 
 # On a container that was made with an attachment: its id, so that the two find each other whoever was away meanwhile.
 ATTACHMENT_LABEL = "swarm.x.attachment"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from common.model.meta import Object
+from common.model.naming import Object
 
 
 class RotationPhase(enum.StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from common.model.meta import Object
+from common.model.naming import Object
 
 
 class Role(IntEnum):

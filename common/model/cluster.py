@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from common.clock import HOUR, SECOND
 from common.model.container import DriverConfig
-from common.model.meta import Specified
-from common.model.naming import Model
+from common.model.naming import Model, Specified
 
 # VXLAN's, registered for it with IANA.
 DEFAULT_DATA_PATH_PORT = 4789

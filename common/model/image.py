@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.model.meta import Object
+from common.model.naming import Object
 
 
 class ImageName(Object):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from common.model.container import DriverConfig
-from common.model.meta import Specified
-from common.model.naming import Model
+from common.model.naming import Model, Specified
 
 ENCRYPTED = "encrypted"
 MTU = "com.docker.network.driver.mtu"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from common.model.meta import Specified
-from common.model.naming import Model
+from common.model.naming import Model, Specified
 from common.model.service import GenericResource, Platform
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from common.clock import SECOND
 from common.model.container import ContainerSpec, DriverConfig
-from common.model.meta import Specified, Version
-from common.model.naming import Model
+from common.model.naming import Model, Specified, Version
 from common.model.update import Awaited, UpdateStatus
 
 # Labels with this prefix carry what goes beyond the Docker API, so that files stay valid for Docker.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from common.model.meta import Object, Version
-from common.model.naming import Model
+from common.model.naming import Model, Object, Version
 from common.model.service import GenericResource, PortConfig, TaskSpec
 from common.model.volume import TaskVolume
 

@@ -1,6 +1,6 @@
 """How a service's update stands: its state, and as data why that is so. Sentences are made of it where it is shown.
 
-See `manager/domain/update_message.py` for the words, and docs/extensions.md for what the API adds to Docker's fields.
+See `manager/domain/update_status.py` for the words, and docs/extensions.md for what the API adds to Docker's fields.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from common.model.meta import Object
-from common.model.naming import Model
+from common.model.naming import Model, Object
 
 _LINEAGE_BITS = 128
 

@@ -11,11 +11,14 @@
 
 A smaller pool has smaller gateway ranges and fewer node numbers: 10.20.0.0/16 has room for 63 nodes with 64 addresses
 each. Everything is IPv4; node numbers begin at 1.
+
+Hosts' names, as nodes of the cluster have them, are checked here, too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -283,3 +286,20 @@ def mesh_prefix(pools: Sequence[str]) -> IPv6Network | None:
 def subnet_size(pool: IPv6Network) -> int:
     """Return the prefix length of the subnets that a pool is divided into."""
     return _USUAL_SUBNET if pool.prefixlen <= _ROOM_FOR_USUAL else SMALLEST_SUBNET
+
+
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
+
+
+def is_hostname(text: str) -> bool:
+    """Whether a host can have this name: at most 253 letters, digits, `.`, `_`, `-`; the first and last no mark."""
+    return _HOSTNAME.fullmatch(text) is not None
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are one host's to those who look it up: upper and lower case make no difference."""
+    return fold(one) == fold(other)
+
+
+def fold(name: str) -> str:
+    return name.casefold()

@@ -6,6 +6,9 @@ under the prefix is ever passed over. docs/extensions.md describes each.
 
 A new one is a field of `Extensions` and a line in `SERVICE`: its parser turns the label's text into the field's value,
 or raises ValueError with what it expected.
+
+What a container reserves that was made through the cluster's API, its labels say. The engine itself knows no
+reservation of CPU; `docker run --cpus` on the cluster is one (and a limit).
 """
 
 from __future__ import annotations
@@ -297,3 +300,14 @@ def _values(labels: Mapping[str, str], table: tuple[Extension, ...]) -> dict[str
         except ValueError as error:
             raise InvalidArgument(f"label {label}: expected {error}; got {text!r}") from None
     return values
+
+
+CPUS_LABEL = EXTENSION_PREFIX + "cpus"
+MEMORY_LABEL = EXTENSION_PREFIX + "memory"
+_LONGEST = 20
+
+
+def amount_of_label(labels: Mapping[str, str], name: str) -> int:
+    """Return billionths of a core or bytes; 0 without the label, or when it is not such a number."""
+    text = labels.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST else 0

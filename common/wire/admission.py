@@ -31,7 +31,7 @@ from common.wire.messages import (
     StatusReport,
 )
 from common.wire.usage_messages import HostUsage, Usage
-from common.wire.volume_messages import VolumeReport
+from common.wire.volume_copy import VolumeReport
 
 HANDSHAKES_OF_ADDRESS = 64
 # Connections that are accepted and not yet made, in all and of one address.

@@ -58,7 +58,7 @@ from common.wire.manager_messages import (
 from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.message import Message
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
-from common.wire.volume_messages import ReportVolumes, VolumeReport
+from common.wire.volume_copy import ReportVolumes, VolumeReport
 
 # This release's, and that of the one before, which is spoken, too.
 PROTOCOL_VERSION = 4

@@ -1,4 +1,4 @@
-"""What a manager and a worker say on the streams of a volume's copy.
+"""What a manager and a worker say of volumes: which a host has, and on the streams of a copy.
 
 For each half of a copy the manager opens two streams to the worker that has it (`OpenStream`): `CONTROL`, on which both
 sides say lines of JSON, and then `DATA`, which carries the halves' own bytes. The first line of both is an `Order`;
@@ -9,6 +9,8 @@ A volume's archive has the same two streams to its one worker. For `export` the 
 word it is removed again.
 
 A volume that is cloned on its own host has a `CONTROL` stream alone: both halves are the worker's.
+
+
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
 from common.aio.rate_limit import Rate, TokenBucket
 from common.errors import ProtocolError, Unavailable, of_code
+from common.wire.message import Message
 
 CONTROL, DATA = "volume-control", "volume-data"
 MAX_LINE = 64 * 1024
@@ -147,3 +150,48 @@ def begin(ends: Ends, order: Order) -> Ends:
     """Say on a stream that was just opened what it is for."""
     ends[1].write(msgspec.json.encode(order) + b"\n")
     return ends
+
+
+# Of a host with more volumes, the rest is not kept in the store: its own engine still shows them.
+MOST_VOLUMES = 2000
+# And as many bytes of them, as msgpack, which is a kilobyte each: labels and options come from anybody.
+MOST_BYTES = 2 * 1024 * 1024
+# A volume gets one with each move, and comes to no such number by that.
+MOST_GENERATIONS = 2**31
+
+
+class SeenVolume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A named volume as its engine has it, with the mark beside its data (`Volume`): empty where it can have none.
+
+    `scope` is the engine's word, `local` or `global`; `size` in bytes, -1 where it was not measured.
+    """
+
+    name: str
+    data_id: str = ""
+    generation: int = 0
+    driver: str = "local"
+    scope: str = "local"
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    size: int = -1
+
+
+class ReportVolumes(Message):
+    """Say which volumes there are, now and whenever that changes, until the session ends.
+
+    Said to workers whose description says that they know it. Only to who says this a worker reports volumes.
+    """
+
+    KIND: ClassVar[int] = 91
+
+
+class VolumeReport(Message):
+    """All named volumes of a host, those of its tasks first; with `more`, the list goes on in the next report.
+
+    `cut`: there are more than `MOST_VOLUMES` or `MOST_BYTES`, of which nothing is said. Not confirmed.
+    """
+
+    KIND: ClassVar[int] = 90
+    volumes: tuple[SeenVolume, ...] = ()
+    more: bool = False
+    cut: bool = False

@@ -13,7 +13,7 @@ import msgspec
 from common.clock import rfc3339
 from common.model.cluster import CAConfig, Dispatcher, EncryptionConfig, Orchestration, Raft
 from common.model.container import FileTarget, Privileges, SelinuxContext
-from common.model.meta import Object
+from common.model.naming import Object
 from common.model.service import RestartPolicy, TaskSpec, UpdateConfig
 
 # Fields that the engine writes even when they are zero; all others only when set. An optional field (None by default)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from common.process.deferred import DeferredGroup
-from common.process.hosts import MANAGER_HOST
+from common.process.launch import MANAGER_HOST
 from common.text.help import as_epilog
 from manager.cli import docker_config
 

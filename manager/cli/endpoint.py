@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from common.errors import InvalidArgument
-from common.process.hosts import MANAGER_HOST
+from common.process.launch import MANAGER_HOST
 from manager.cli.failures import CannotConnect
 
 SSH = "ssh://"

@@ -1,7 +1,9 @@
-"""What a manager does for its own etcd: gives back what its file has too much of, and says when it is full.
+"""How a manager's files are, and what it does for its own etcd: it gives back room, and says when that is full.
 
 etcd compacts by itself; what that frees stays in its file. While a member is defragmented it answers nothing, 1.6 s for
 1.1 GB: so followers do it, and a leader lets another manager lead first.
+
+
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ import logging
 import random
 from collections.abc import Callable
 
+from cryptography import x509
+
 from common.errors import Unavailable
+from common.tls import Identity
+from manager.ca.authority import Authority
+from manager.config import DataDir
+from manager.metrics.facts import Validity, Vitals, changed_at, sizes
 from manager.store.backends.etcd.members import Members, Status
 
 _LOOK_SECONDS = 60.0
@@ -87,4 +95,17 @@ def _words(status: Status) -> str:
     size, used = status.file_bytes >> 20, status.used_bytes >> 20
     return (
         f"etcd takes no more changes: its file has {size} MB, of which {used} MB are in use: remove what is not needed"
+    )
+
+
+def read_vitals(data: DataDir, own: Identity, authority: Authority) -> Vitals:
+    """Read for how long certificates are valid, how large the store's files are, when a backup was last written."""
+    root = x509.load_pem_x509_certificate(authority.root_certificate)
+    return Vitals(
+        certificates={
+            "manager": Validity(own.not_before, own.not_after),
+            "root": Validity(root.not_valid_before_utc.timestamp(), root.not_valid_after_utc.timestamp()),
+        },
+        store_bytes=sizes(data.store.parent.glob(f"{data.store.name}*")),
+        backed_up_at=changed_at(data.last_backup),
     )

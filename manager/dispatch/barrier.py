@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from common.aio.rate_limit import Rate, RateLimit
-from common.aio.single_flight import Rounds
+from common.aio.steady import Rounds
 
 GATHER_SECONDS = 0.002
 # A node that hangs is no reason to keep others' tasks: after a little longer it is down.

@@ -16,8 +16,7 @@ from common.clock import Clock
 from common.errors import FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated
 from common.ids import new_id
 from common.model.node import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus
-from common.net.addressing import ANY_ADDRESS, is_one_host
-from common.net.hostnames import is_hostname
+from common.net.addressing import ANY_ADDRESS, is_hostname, is_one_host
 from common.text.terminal import printable
 from common.tls import ROLE_MANAGER, Identity
 from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew

@@ -10,7 +10,7 @@ import msgspec
 
 from common.model import Task, TaskStatus
 from common.model.node import ANY_CERTIFICATE, LEFT, Node, NodeDescription, NodeSpec, NodeStatus
-from common.net.hostnames import same_name
+from common.net.addressing import same_name
 from common.wire.messages import TaskReport
 from manager.dispatch.assignments import roles_of
 from manager.domain import hostnames

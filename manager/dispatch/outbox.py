@@ -11,7 +11,7 @@ from common.wire.channel import Channel
 from common.wire.manager_messages import Managers
 from common.wire.messages import OLDEST_PROTOCOL, Assignments, RegistryAuth, RenewCertificate
 from common.wire.usage_messages import Measure, MeasureHost
-from common.wire.volume_messages import ReportVolumes
+from common.wire.volume_copy import ReportVolumes
 from manager.ca.rotation import managed_step
 from manager.dispatch.assignments import measure_for
 from manager.dispatch.barrier import Progress

@@ -41,7 +41,7 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.usage_messages import HostUsage, Usage
-from common.wire.volume_messages import VolumeReport
+from common.wire.volume_copy import VolumeReport
 from manager.dispatch.assignments import SlicedWrites
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.attachments import retells as attachments_retell

@@ -12,7 +12,7 @@ from operator import attrgetter
 import msgspec
 
 from common.model import Node
-from common.net.hostnames import fold
+from common.net.addressing import fold
 from common.spec.constraints import Constraint
 from manager.store.view import View
 

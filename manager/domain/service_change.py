@@ -17,9 +17,9 @@ from common.spec import autoscale, extensions, start_order
 from common.spec.autoscale import LABEL, Policy
 from manager.domain import revisions
 from manager.domain.defaults import fill_defaults
-from manager.domain.executions import first_execution, next_execution, restart_schedule
 from manager.domain.port_conflicts import check_ports
 from manager.domain.references import check_references, with_newest_files
+from manager.domain.revisions import first_execution, next_execution, restart_schedule
 from manager.domain.update_status import after_change, state_of
 from manager.store.view import View
 

@@ -18,7 +18,7 @@ from common.spec import extensions
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import snapshot_of
-from common.wire.volume_messages import MOST_GENERATIONS
+from common.wire.volume_copy import MOST_GENERATIONS
 from manager.domain.volume_claims import RETIRED, holds, moves_with_drain
 from manager.domain.volumes import node_name
 from manager.store.view import View

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from common.model import Volume, VolumeClaim
 from common.model.volume import volume_id
 from common.spec.volumes import is_shared
-from common.wire.volume_messages import SeenVolume
+from common.wire.volume_copy import SeenVolume
 from manager.domain.volume_claims import holders, holds
 from manager.store.changes import Decision
 from manager.store.view import View

@@ -26,7 +26,7 @@ from common.model.update import (
 )
 from common.spec import extensions
 from common.spec.constraints import unmet
-from manager.domain.update_message import waits_for
+from manager.domain.update_status import waits_for
 from manager.orchestrate.node_availability import NodeAvailability, standing
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.update import rolling

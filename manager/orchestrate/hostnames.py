@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from common.model import Node
-from common.net.hostnames import fold
+from common.net.addressing import fold
 from manager.domain import hostnames
 from manager.orchestrate.reconcile.service_context import Draft
 from manager.store.changes import Change, Decision

@@ -9,7 +9,7 @@ import msgspec
 
 from common.model import Node, Task, TaskState
 from common.spec.constraints import unmet
-from manager.domain import executions
+from manager.domain import revisions
 from manager.domain.reservations import Available, reservations_of
 from manager.orchestrate.node_availability import NodeAvailability, standing
 from manager.orchestrate.reconcile.service_context import Draft
@@ -107,7 +107,7 @@ def _newest(view: View, slot: Slot) -> Collection[str]:
     service = view.services.get(slot.newest.service_id)
     if service is None or service.job_status is None:
         return ()
-    alive = executions.under_way(service)
+    alive = revisions.under_way(service)
     newest = {task.job_iteration.index: task.id for task in slot.tasks if task.job_iteration is not None}
     return {task_id for index, task_id in newest.items() if index in alive}
 

@@ -13,13 +13,13 @@ from typing import TypeAlias
 import msgspec
 
 from common.model import Node, Task, TaskState
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import ReplicatedJob, ScheduleStatus
 from common.model.task import RestartRecord
 from common.spec import cron, extensions
 from common.spec.constraints import unmet
 from common.spec.extensions import Extensions
-from manager.domain import executions
+from manager.domain import revisions
 from manager.orchestrate.node_availability import NodeAvailability, standing
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
@@ -36,11 +36,11 @@ def decide(context: ServiceContext) -> None:
     status, present = context.service.job_status, context.iteration
     tasks = _by_execution(context)
     newest = present.index if present is not None else None
-    alive = {newest, *executions.beside(context.service)}
+    alive = {newest, *revisions.beside(context.service)}
     past = [task for index, each in tasks.items() if index not in alive for task in each]
     _retire(context, past)
     going = []
-    for index in executions.beside(context.service):
+    for index in revisions.beside(context.service):
         context.iteration = Version(index=index)
         if _execute(context, tasks.get(index, [])):
             going.append(index)
@@ -230,10 +230,10 @@ def _begin_run(context: ServiceContext, said: Extensions, due: float) -> None:
     if said.schedule_concurrency == "forbid" and _has_unfinished_tasks(context):
         context.reason("a scheduled execution is skipped: the previous one is still running")
         return
-    if len(executions.beside(context.service)) >= executions.MOST_BESIDE:
-        context.reason(f"a scheduled execution is passed over: {executions.MOST_BESIDE} earlier ones are still running")
+    if len(revisions.beside(context.service)) >= revisions.MOST_BESIDE:
+        context.reason(f"a scheduled execution is passed over: {revisions.MOST_BESIDE} earlier ones are still running")
         return
-    status = executions.begun(context.service, context.now)
+    status = revisions.begun(context.service, context.now)
     context.update(msgspec.structs.replace(context.service, job_status=status))
     context.iteration = status.job_iteration
     context.reason(f"scheduled execution {status.job_iteration.index}")

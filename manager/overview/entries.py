@@ -16,8 +16,7 @@ from common.model.container import ContainerSpec
 from common.model.service import PortConfig, Resources, ServiceSpec
 from common.model.update import ACTIVE, HALTED, UpdateState
 from common.text.quantities import human_size
-from manager.domain.update_message import halted, message
-from manager.domain.update_status import state_of
+from manager.domain.update_status import halted, message, state_of
 from manager.overview.marks import failed
 from manager.overview.rows import LONGEST_ERROR, short_image, stack_of
 from manager.overview.timeline import Entry, Kind, Level, Named

@@ -21,8 +21,7 @@ from common.model.service import STACK_LABEL
 from common.model.update import ACTIVE, HALTED
 from common.text.image_names import familiar, is_id
 from common.wire.usage_messages import HostUsage
-from manager.domain.update_message import halted
-from manager.domain.update_status import state_of
+from manager.domain.update_status import halted, state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.failures import HOUR
 from manager.overview.marks import Mark, mark_of

@@ -12,8 +12,7 @@ from itertools import islice
 from common.model import Service
 from common.model.naming import Model
 from common.model.update import ACTIVE, HALTED, Requested, TasksFailed, UpdateState
-from manager.domain.update_message import halted
-from manager.domain.update_status import state_of
+from manager.domain.update_status import halted, state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.entries import named
 from manager.overview.marks import Mark

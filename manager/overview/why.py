@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from common.clock import rfc3339
 from common.model import Task, TaskState
 from common.model.naming import Model
-from manager.domain.update_message import waits_for
+from manager.domain.update_status import waits_for
 from manager.schedule.filters import Refusal, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad

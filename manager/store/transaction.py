@@ -28,8 +28,8 @@ from common.model import (
     Volume,
     VolumeClaim,
 )
-from common.model.meta import Specified, Version
-from common.net.hostnames import fold
+from common.model.naming import Specified, Version
+from common.net.addressing import fold
 from common.spec.autoscale import LABEL as AUTOSCALE_LABEL
 from manager.store.changes import Change, ChangeSet, Decision
 from manager.store.observation import check

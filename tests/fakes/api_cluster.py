@@ -16,7 +16,7 @@ from common.ids import new_id
 from common.model import Cluster, Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.cluster import JoinTokens
 from common.model.container import DriverConfig
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.network import IpamConfig, NetworkSpec
 from common.model.node import (
     EngineDescription,

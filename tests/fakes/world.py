@@ -12,7 +12,7 @@ from common.clock import SECOND
 from common.model import Cluster, Node, Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.cluster import ClusterSpec, Orchestration
 from common.model.container import ContainerSpec
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.model.service import (
     Global,

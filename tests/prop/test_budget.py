@@ -16,7 +16,7 @@ from common.wire.message import Message
 from common.wire.messages import PROTOCOL_VERSION, Hello, NodeReport, StatusReport
 from common.wire.server import FIRST_FRAME_BYTES
 from tests.fakes.structs import structs
-from worker.host.resources import describe
+from worker.host.description import describe
 from worker.link.reporter import Reporter
 
 texts = st.text(max_size=30)

@@ -34,8 +34,7 @@ from worker.net.dns.resolv_conf import ContainerFiles, HostResolution
 from worker.net.plan import service_table
 from worker.net.plan.host_plan import HostPlan, plan, purge
 from worker.net.plan.nf_messages import batch
-from worker.net.plan.nft_text import Nft
-from worker.net.plan.ruleset import Ruleset, difference, whole
+from worker.net.plan.ruleset import Nft, Ruleset, difference, whole
 from worker.net.plan.topology import topology
 from worker.net.resolve import messages
 from worker.net.resolve.zones import Zones, zones_of

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import unmet
 from manager.domain.reservations import Available, reservations_of
-from manager.domain.update_message import waits_for
+from manager.domain.update_status import waits_for
 from manager.store.observation import story
 from manager.store.view import View
 from tests.fakes.world import replace

@@ -35,8 +35,7 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.usage_messages import Measure, TaskUsage, Usage
-from common.wire.volume_copy import CONTROL
-from common.wire.volume_messages import ReportVolumes, VolumeReport
+from common.wire.volume_copy import CONTROL, ReportVolumes, VolumeReport
 from tests.sim.volumes.copies import SimTransfers
 from tests.sim.volumes.disks import Disk, Ledger
 

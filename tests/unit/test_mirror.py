@@ -122,10 +122,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/store/backends/contents.py",
     ),
     "unit/manager/store/test_leadership.py": ("manager/store/backend.py",),
-    "unit/manager/test_app.py": (
-        "manager/daemon/leading.py",
-        "manager/daemon/vitals.py",
-    ),
+    "unit/manager/test_app.py": ("manager/daemon/leading.py",),
     "unit/manager/test_convert.py": ("manager/whole_store.py",),
     "unit/manager/test_init.py": (
         "common/version.py",
@@ -138,16 +135,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/commands/agent.py",
         "worker/commands/background.py",
         "worker/commands/membership.py",
-        "worker/commands/options.py",
         "worker/program.py",
     ),
-    "unit/worker/host/test_join.py": (
-        "worker/host/background.py",
-        "worker/host/leave.py",
-    ),
+    "unit/worker/host/test_join.py": ("worker/host/background.py",),
     "unit/worker/images/test_transfer.py": (
         "worker/images/have.py",
-        "worker/images/link.py",
         "worker/images/serve.py",
     ),
     "unit/worker/intake/test_attacks.py": (
@@ -157,13 +149,9 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/intake/services.py",
     ),
     "unit/worker/link/test_session.py": ("worker/link/conversation.py",),
-    "unit/worker/metrics/test_page.py": ("worker/metrics/containers.py",),
     "unit/worker/metrics/test_scrape.py": ("worker/host/netns.py",),
     "unit/worker/net/apply/test_netlink.py": ("worker/net/apply/netlink_read.py",),
-    "unit/worker/net/apply/test_nft.py": (
-        "worker/net/plan/nf_expressions.py",
-        "worker/net/plan/nf_messages.py",
-    ),
+    "unit/worker/net/apply/test_nft.py": ("worker/net/plan/nf_messages.py",),
     "unit/worker/net/dns/test_server.py": ("worker/net/dns/forward.py",),
     "unit/worker/net/plan/test_encrypted.py": ("worker/net/apply/wireguard.py",),
     "unit/worker/net/plan/test_host_plan.py": (
@@ -174,10 +162,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/net/plan/overlay6.py",
         "worker/net/plan/rules6.py",
     ),
-    "unit/worker/net/plan/test_rules.py": (
-        "worker/net/plan/ruleset.py",
-        "worker/net/plan/service_rules.py",
-    ),
+    "unit/worker/net/plan/test_rules.py": ("worker/net/plan/service_rules.py",),
     "unit/worker/net/resolve/test_zones.py": ("worker/net/resolve/answers.py",),
     "unit/worker/net/test_dataplane.py": ("worker/net/apply/host.py",),
     "unit/worker/net/test_local_networks.py": (
@@ -192,9 +177,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/tasks/runner.py",
         "worker/tasks/runner_context.py",
         "worker/tasks/supervisor.py",
-        "worker/tasks/task_run.py",
     ),
-    "unit/worker/unmanaged/test_usage.py": ("worker/host/description.py",),
     "unit/worker/volumes/copy/test_copying.py": (
         "worker/volumes/copy/content.py",
         "worker/volumes/copy/receive.py",

@@ -9,8 +9,8 @@ from typing import Any
 
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
+from common.spec.extensions import CPUS_LABEL, MEMORY_LABEL, amount_of_label
 from common.spec.volumes import is_anonymous
-from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL, amount_of_label
 from worker.interfaces import (
     JSON,
     LABEL_AGENT,

@@ -1,18 +1,35 @@
-"""What this host says of itself to a manager, kept true: its engine, its resources, and what it lacks."""
+"""What this host says of itself to a manager, kept true: its engine, its resources, and what it lacks.
+
+Containers that are not tasks are counted with what they reserve, for the scheduler. People start containers beside the
+cluster, on its hosts and through its API; nobody but the engine knows of them all.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextlib import aclosing
+from typing import Any
 
 from common.errors import SwarmError
-from common.model.node import NodeDescription
+from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
+from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
+from common.wire.admission import ENTRIES_BYTES, fitting
 from worker.engine.presence import EnginePresence
-from worker.host import resources
-from worker.interfaces import JSON, Engine, EngineConnected, EngineLost, Networks
-from worker.unmanaged.usage import UnmanagedWatch
+from worker.interfaces import (
+    JSON,
+    Container,
+    ContainerEvent,
+    Engine,
+    EngineConnected,
+    EngineDown,
+    EngineEvent,
+    EngineLost,
+    Networks,
+    Phase,
+)
 
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0
@@ -148,7 +165,7 @@ class HostDescription:
     def _describe(self) -> None:
         networks = self._networks
         self._lacks = self._lacks_now()
-        self.description = resources.describe(
+        self.description = describe(
             self._info,
             self._version,
             self._lacks,
@@ -162,3 +179,165 @@ class HostDescription:
         self._known.set()
         self._changed.set()
         self._tell()
+
+
+CPU = 1_000_000_000
+# Bytes of a message that each list of a description may take.
+_SHARE = ENTRIES_BYTES // 6
+_PLUGIN_KINDS = {"Volume": "Volume", "Network": "Network", "Log": "Log", "Authorization": "Authorization"}
+
+
+def describe(
+    info: Mapping[str, Any],
+    agent_version: str,
+    lacks: Collection[str] = (),
+    encryption: str = "",
+    *,
+    ipv6: bool = True,
+    ipv6_addresses: Collection[str] = (),
+    plain: PlainContainers | None = None,
+    volumes: bool = False,
+    snapshots: bool = False,
+) -> NodeDescription:
+    """Describe this host from the engine's /info (with /version under `Version`).
+
+    `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
+    `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own;
+    `plain`: the containers that are not tasks; `volumes`: whether its volumes are reported.
+    Of longer lists than a message has room for, the end is left out.
+    """
+    version = info.get("Version") or {}
+    return NodeDescription(
+        hostname=info.get("Name", ""),
+        platform=Platform(architecture=info.get("Architecture", ""), os=info.get("OSType", "linux")),
+        resources=NodeResources(
+            nano_cpus=int(info.get("NCPU", 0)) * CPU,
+            memory_bytes=int(info.get("MemTotal", 0)),
+            generic_resources=fitting(_generic(info.get("GenericResources") or ()), _SHARE),
+        ),
+        engine=EngineDescription(
+            engine_version=info.get("ServerVersion", ""),
+            api_version=version.get("ApiVersion", ""),
+            min_api_version=version.get("MinAPIVersion", ""),
+            labels=dict(fitting((label.partition("=")[::2] for label in info.get("Labels") or ()), _SHARE)),
+            plugins=fitting(_plugins(info.get("Plugins") or {}), _SHARE),
+        ),
+        lacks=fitting((*lacks, *_engine_lacks(info)), _SHARE),
+        agent_version=agent_version,
+        encryption=encryption,
+        ipv6=ipv6,
+        ipv6_addresses=fitting(ipv6_addresses, _SHARE),
+        plain=plain or PlainContainers(),
+        measures=True,
+        volumes=volumes,
+        snapshots=snapshots,
+    )
+
+
+def _plugins(plugins: Mapping[str, Any]) -> tuple[Plugin, ...]:
+    """List plugins sorted by kind and name, so that an equal host has an equal description."""
+    found = [
+        Plugin(type=_PLUGIN_KINDS.get(kind, kind), name=name) for kind, names in plugins.items() for name in names or ()
+    ]
+    return tuple(sorted(found, key=lambda plugin: (plugin.type, plugin.name)))
+
+
+def _generic(resources: Collection[Mapping[str, Any]]) -> tuple[GenericResource, ...]:
+    found = []
+    for resource in resources:
+        if named := resource.get("NamedResourceSpec"):
+            spec = NamedResourceSpec(kind=named["Kind"], value=named["Value"])
+            found.append(GenericResource(named_resource_spec=spec))
+        elif discrete := resource.get("DiscreteResourceSpec"):
+            count = DiscreteResourceSpec(kind=discrete["Kind"], value=int(discrete["Value"]))
+            found.append(GenericResource(discrete_resource_spec=count))
+    return tuple(found)
+
+
+def _engine_lacks(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say which limits the engine cannot keep: its own warnings about the kernel would reach nobody."""
+    limits = {
+        "MemoryLimit": "the kernel has no memory cgroup: memory limits do not work",
+        "CpuCfsQuota": "the kernel has no CPU quota: CPU limits do not work",
+        "PidsLimit": "the kernel has no pids cgroup: limits of processes do not work",
+    }
+    return tuple(sentence for key, sentence in limits.items() if info.get(key) is False)
+
+
+# What changes whether a container runs or what it reserves. Nothing else of a busy host's containers is heard here.
+WATCHED_ACTIONS = ("start", "die", "update")
+
+
+class UnmanagedWatch:
+    """Counts them. `run` until cancelled; `changed` tells when `load` may be another."""
+
+    def __init__(self, engine: Engine, node_id: str) -> None:
+        self._engine = engine
+        self._node_id = node_id
+        self._running: dict[str, Container] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def load(self) -> PlainContainers:
+        running = self._running.values()
+        return PlainContainers(
+            count=len(running),
+            nano_cpus=sum(each.reserved_cpus for each in running),
+            memory_bytes=sum(each.reserved_memory for each in running),
+        )
+
+    async def changed(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+
+    async def run(self) -> None:
+        """Listen; each time the engine comes up, look at all of them anew."""
+        async with aclosing(self._engine.events({}, WATCHED_ACTIONS)) as events:
+            async for event in events:
+                try:
+                    await self._take(event)
+                except SwarmError as error:
+                    # It goes down: what is known stays, and all are listed when it is back.
+                    _log.debug("cannot see what containers beside the cluster reserve: %s", error.message)
+
+    async def _take(self, event: EngineEvent) -> None:
+        match event:
+            case EngineConnected():
+                await self._list()
+            case ContainerEvent(container_id=container_id, action="die"):
+                if self._running.pop(container_id, None) is not None:
+                    self._changed.set()
+            case ContainerEvent(container_id=container_id, agent=agent) if agent != self._node_id:
+                await self._look(container_id)
+
+    async def _list(self) -> None:
+        running = {
+            each.id
+            for each in await self._engine.containers({})
+            if each.agent != self._node_id and each.phase is Phase.RUNNING
+        }
+        for gone in self._running.keys() - running:
+            del self._running[gone]
+        self._changed.set()
+        for container_id in running:
+            await self._look(container_id)
+
+    async def _look(self, container_id: str) -> None:
+        """Ask for one: lists and events do not say what it reserves. One that cannot be read costs no other its count.
+
+        Raises:
+            EngineDown: the engine does not answer.
+
+        """
+        try:
+            found = await self._engine.inspect(container_id)
+        except EngineDown:
+            raise
+        except Exception as error:  # noqa: BLE001 - people's containers may be as nobody has foreseen
+            _log.warning("container %s, beside the cluster, is not counted: %r", container_id[:12], error)
+            return
+        if found is not None and found.phase is Phase.RUNNING:
+            self._running[container_id] = found
+        else:
+            self._running.pop(container_id, None)
+        self._changed.set()

@@ -1,4 +1,7 @@
-"""Joining a cluster: what the command line does besides it. `leave` is the way back."""
+"""Joining a cluster: what the command line does besides it. `leave` is the way back.
+
+The host's engine may be a node of a Docker Swarm already, whose overlay networks may want the tunnels' port.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from dataclasses import dataclass, field
 from common.clock import SystemClock
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from common.net.addressing import is_one_host
-from common.process.hosts import ENGINE_HOST
 from common.process.interrupt import attempt
+from common.process.launch import ENGINE_HOST
 from common.process.private_files import private_folder
 from common.text.terminal import printable
 from common.wire.client import JoinTerms, Membership, join
@@ -28,10 +31,11 @@ from worker.config import (
     parse_address,
 )
 from worker.engine.driver import DockerEngine
-from worker.host import background, locks, other_swarm
+from worker.host import background, locks
 from worker.host.leave import undo, withdraw_with
 from worker.intake.words import identifier
 from worker.interfaces import JSON
+from worker.net.plan.names import DEFAULT_TUNNEL_PORT
 
 AVAILABILITIES = ("active", "pause", "drain")
 LONGEST_WARNING = 1000
@@ -132,7 +136,7 @@ async def _keep(
 
     """
     try:
-        if sentence := other_swarm.warning(info, member.data_path_port):
+        if sentence := warning(info, member.data_path_port):
             warn(sentence)
         data.credentials.write(member.certificate, member.key, member.root_certificate)
         data.save(config)
@@ -201,3 +205,30 @@ def check_ip(text: str) -> None:
     """
     if text and not is_one_host(text):
         raise InvalidArgument(f"--advertise-addr {text!r} is not an IP address of this host: write it as 10.0.0.5")
+
+
+def warning(info: JSON, tunnel_port: int) -> str:
+    """Say what an engine that is in a Docker Swarm means for a host that joins; empty: it is in none.
+
+    `info` is the engine's answer to GET /info, `tunnel_port` the cluster's UDP port, 0 for the usual one. Where the
+    swarm has another port than the usual one, only its managers' engines say so.
+
+    Raises:
+        FailedPrecondition: both have the same port: no task with a network could run.
+
+    """
+    swarm = info.get("Swarm") or {}
+    if swarm.get("LocalNodeState", "") in ("", "inactive"):
+        return ""
+    theirs = (swarm.get("Cluster") or {}).get("DataPathPort") or DEFAULT_TUNNEL_PORT
+    ours = tunnel_port or DEFAULT_TUNNEL_PORT
+    if ours == theirs:
+        raise FailedPrecondition(
+            f"this host's engine is a node of a Docker Swarm, whose networks have UDP port {theirs}, which this "
+            "cluster's tunnels need: leave that swarm first, with 'docker swarm leave', or make the cluster with "
+            "another port, with 'swarm-manager init --data-path-port PORT'"
+        )
+    return (
+        "this host's engine is a node of a Docker Swarm, too: neither knows which containers the "
+        "other runs here, nor which ports it publishes"
+    )

@@ -1,4 +1,7 @@
-"""Leaving a cluster, on purpose or because a join failed: the daemon does not run, and what it made here goes."""
+"""Leaving a cluster, on purpose or because a join failed: the daemon does not run, and what it made here goes.
+
+A host that is going down, as far as its systemd says so, does not leave.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from common.clock import SystemClock
-from common.errors import PermissionDenied, SwarmError
+from common.errors import PermissionDenied, SwarmError, Unavailable
+from common.process.daemon import SYSTEMD_MARK
 from common.tls import CredentialFiles, client_context
 from common.version import version
 from common.wire.client import Membership, open_session, withdraw
 from common.wire.messages import PROTOCOL_VERSION, Hello, Leave, LeaveAck
 from worker.config import DataDir, WorkerConfig, parse_address
 from worker.engine.driver import DockerEngine
-from worker.host import locks
-from worker.host.resources import describe
+from worker.host import command, locks
+from worker.host.description import describe
 from worker.interfaces import JSON, LABEL_AGENT, Engine
 from worker.link.dialler import Credentials
 from worker.net.dataplane import choose_networks
@@ -163,3 +167,19 @@ async def _tell(managers: Sequence[str], say: Callable[[str], Awaitable[None]]) 
         except TimeoutError:
             _log.warning("%s was not told that this node leaves: no answer within %g s", address, LEAVE_SECONDS)
     return Told.UNHEARD
+
+
+PATIENCE_SECONDS = 2.0
+
+
+async def is_going_down() -> bool:
+    """Return whether systemd shuts this host down or boots it anew; False where there is no systemd, or no answer."""
+    if not SYSTEMD_MARK.is_dir():
+        return False
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            said = await command.run("systemctl", "is-system-running")
+    except (Unavailable, TimeoutError) as error:
+        _log.warning("systemd does not say whether this host is shutting down; assuming that it is not: %s", error)
+        return False
+    return said.text.strip() == "stopping"

@@ -1,24 +1,47 @@
-"""Serving images to other workers: whoever comes with a ticket that the manager told us of gets that image."""
+"""Serving images to other workers: whoever comes with a ticket that the manager told us of gets that image.
+
+A connection to another worker for its images is direct where that can be, else through the manager.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from common.clock import Clock
-from common.errors import NotFound, PermissionDenied, ProtocolError, ResourceExhausted, SwarmError, Unavailable
-from common.tls import ROLE_WORKER
+from common.errors import (
+    NotFound,
+    PermissionDenied,
+    ProtocolError,
+    ResourceExhausted,
+    SwarmError,
+    Unauthenticated,
+    Unavailable,
+)
+from common.tls import ROLE_WORKER, peer_name
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.handshake import refusal
-from common.wire.image_messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
+from common.wire.image_messages import (
+    ImageGrant,
+    ImageOffer,
+    ImageRequest,
+    ImageSeen,
+    ImageSource,
+    ImageWant,
+    RelayHello,
+)
+from common.wire.server import FIRST_FRAME_BYTES, dial
 from common.wire.transports import keep_alive
+from worker.config import parse_address
 from worker.images.archive import ImageTar
 from worker.images.fetch import Pace, TooSlow
-from worker.intake.words import Unusable
+from worker.intake.addresses import socket_address
+from worker.intake.words import Unusable, brief, identifier
 from worker.interfaces import Engine, Image
 
 # More at once would make each slower; the others wait, or go to those who have it by then. A node is served once at a
@@ -178,3 +201,48 @@ async def _next(channel: Channel) -> object:
             return (await channel.receive()).message
     except TimeoutError:
         raise ProtocolError(f"{channel.peer} said nothing for {_FRAME_WAIT:g} s") from None
+
+
+_DIRECT_SECONDS = 3.0
+
+
+class ImageLink:
+    """Dials sources. `context` gives this node's TLS context, `manager` the address of the manager in use."""
+
+    def __init__(self, context: Callable[[], ssl.SSLContext], manager: Callable[[], str]) -> None:
+        self._context = context
+        self._manager = manager
+
+    async def dial(self, source: ImageSource) -> Channel:
+        """Connect to a source; the caller closes the channel.
+
+        Raises:
+            SwarmError: neither it nor a manager can be reached.
+
+        """
+        if source.addr:
+            try:
+                return await self._direct(source)
+            except (Unavailable, Unauthenticated, Unusable) as error:
+                _log.info("%s; its image comes through the manager", error.message)
+        return await self._relayed(source)
+
+    async def _direct(self, source: ImageSource) -> Channel:
+        host, port = socket_address(source.addr)
+        name = peer_name(identifier(source.node_id))
+        return await dial(
+            str(host), port, self._context(), limit=FIRST_FRAME_BYTES, wait=_DIRECT_SECONDS, server_name=name
+        )
+
+    async def _relayed(self, source: ImageSource) -> Channel:
+        address = self._manager()
+        if not address:
+            raise Unavailable(f"no manager can be reached to join us with {brief(source.hostname)}")
+        host, port = parse_address(address)
+        channel = await dial(host, port, self._context(), limit=FIRST_FRAME_BYTES)
+        try:
+            await channel.send(RelayHello(ticket=source.ticket))
+        except SwarmError:
+            await channel.close()
+            raise
+        return channel

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from common.model.attachment import NetworkAttachment
 from common.model.task import Task
 from worker.assignments import AssignmentSet
-from worker.intake.entries import Entries
+from worker.intake.entries import Entries, Refusal
 from worker.intake.network import NetworkIntake
-from worker.intake.refusals import Refusal
 from worker.intake.tasks import read_attachment, read_task
 from worker.intake.world import NetworkWorld
 

@@ -14,9 +14,8 @@ from common.text import image_names
 from common.wire import messages as wire
 from worker.assignments import AssignmentSet
 from worker.intake.addresses import LAST_PORT, host4, host6, range4, range6
-from worker.intake.entries import Refuse
+from worker.intake.entries import Refusal, Refuse
 from worker.intake.parts import Parts, container_part
-from worker.intake.refusals import Refusal
 from worker.intake.words import Id, Unusable, dns_name, identifier
 from worker.intake.world import Network, Peer
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from common.wire.messages import ServiceEndpoint
 from worker.assignments import AssignmentSet
-from worker.intake.entries import Entries, Refuse
+from worker.intake.entries import Entries, Refusal, Refuse
 from worker.intake.hosts import (
     read_layout,
     read_mesh_prefix,
@@ -20,7 +20,6 @@ from worker.intake.hosts import (
     read_tunnel_port,
 )
 from worker.intake.parts import PlacedEndpoints
-from worker.intake.refusals import Refusal
 from worker.intake.services import Here, read_endpoint
 from worker.intake.words import identifier
 from worker.intake.world import Endpoint, NetworkWorld

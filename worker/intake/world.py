@@ -15,7 +15,7 @@ import msgspec
 from common.model.node import TunnelKey
 from common.net.addressing import Layout
 from worker.intake.addresses import IPRange, Port
-from worker.intake.refusals import Refusal
+from worker.intake.entries import Refusal
 from worker.intake.words import NO_NAME, DnsName, Id
 
 # The first and the last address, packed, of containers: bytes are in the order of the numbers that they are.

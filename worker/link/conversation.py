@@ -30,7 +30,7 @@ from common.wire.messages import (
     StatusReport,
 )
 from common.wire.usage_messages import Measure, MeasureHost
-from common.wire.volume_messages import ReportVolumes
+from common.wire.volume_copy import ReportVolumes
 from worker.host.promotion import become_manager
 from worker.images.serve import ImageServer
 from worker.intake.words import quote_foreign

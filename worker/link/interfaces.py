@@ -19,7 +19,7 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
-from common.wire.volume_messages import VolumeReport
+from common.wire.volume_copy import VolumeReport
 
 
 class Dialler(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from typing import TypeAlias
 
-from common.aio.single_flight import Rounds
+from common.aio.steady import Rounds
 from common.wire.image_messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
 from common.wire.membership_messages import AllApplied, AwaitApplied
 

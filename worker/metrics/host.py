@@ -1,16 +1,19 @@
-"""What this host uses, read from the kernel's files. `measure` reads them; the rest is pure."""
+"""What this host uses, read from the kernel's files every so often, for as long as the manager wants it."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
-from common.wire.usage_messages import HostUsage
+from common.wire.usage_messages import HostUsage, MeasureHost
 
 _KIB = 1024
 # Links that are made of others, or lead into containers: what passes there passes the host's own, too.
@@ -103,3 +106,60 @@ def parse_pressure(text: str) -> float | None:
     """Read a file of `/proc/pressure`: the share of the last ten seconds in which some task waited, from 0 to 1."""
     found = _SOME.search(text)
     return min(1.0, float(found[1]) / _PERCENT) if found is not None else None
+
+
+# What a manager may ask for, at most.
+LEAST_SECONDS = 1.0
+
+Read: TypeAlias = Callable[[Busy | None, str], Awaitable[tuple[HostUsage, Busy]]]
+
+_log = logging.getLogger(__name__)
+
+
+async def read_host(before: Busy | None, disk: str) -> tuple[HostUsage, Busy]:
+    """Read what the host uses, beside the event loop; errors as `host.measure`."""
+    return await asyncio.to_thread(measure, before, disk)
+
+
+class HostMeter:
+    """`disk` tells a path on the disk where the engine keeps its data, empty while that is not known."""
+
+    def __init__(self, disk: Callable[[], str], read: Read = read_host) -> None:
+        self._disk = disk
+        self._read = read
+        self._interval = 0.0
+        self._due = 0.0
+        self._before: Busy | None = None
+        self._wanted = asyncio.Event()
+        self._failed = False
+
+    def order(self, message: MeasureHost) -> None:
+        """Measure so often from now on, or not at all."""
+        self._interval = max(message.interval, LEAST_SECONDS) if message.interval > 0 else 0.0
+        self._due = asyncio.get_running_loop().time()
+        if self._interval:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    async def take(self) -> HostUsage:
+        """Wait until a measurement is due, and return it; for ever, while none is wanted."""
+        while True:
+            await self._wanted.wait()
+            await asyncio.sleep(self._due - asyncio.get_running_loop().time())
+            if not self._interval:
+                continue
+            self._due = asyncio.get_running_loop().time() + self._interval
+            if (usage := await self._measured()) is not None:
+                return usage
+
+    async def _measured(self) -> HostUsage | None:
+        try:
+            usage, self._before = await self._read(self._before, self._disk())
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            if not self._failed:
+                _log.warning("what this host uses cannot be told: %s", error)
+            self._failed = True
+            return None
+        self._failed = False
+        return usage

@@ -16,8 +16,7 @@ from common.errors import SwarmError
 from common.model.task import Task, TaskState, TaskStatus
 from common.wire.admission import fitting
 from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
-from worker.intake.entries import Entries
-from worker.intake.refusals import Refusal, Refusals
+from worker.intake.entries import Entries, Refusal, Refusals
 from worker.intake.tasks import read_gauge
 from worker.interfaces import ContainerUsage, Engine
 from worker.metrics.scrape import scrape

@@ -10,7 +10,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from common.aio.single_flight import Rounds
+from common.aio.steady import Rounds
 from common.clock import Clock
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task

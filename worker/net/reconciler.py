@@ -2,6 +2,8 @@
 
 Everything that happens (a new world, a task that comes or goes, a change from outside) only notes that the host may
 not be as planned. One loop plans and applies; many notes within a few milliseconds are one pass.
+
+`Passes` knows which changes were noted, and up to which of them the host is as planned.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from worker.net.apply.host import Host
 from worker.net.apply.netlink import Kernel
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
-from worker.net.passes import Passes
 from worker.net.plan.host_plan import HostPlan, Memory, plan
 from worker.net.plan.service_rules import published_ports
 from worker.net.ports.held import PortReservations
@@ -219,3 +220,76 @@ class NetworkReconciler:
 def _known_addresses(plan: HostPlan, attachments: Attachments) -> set[str]:
     """Return all addresses that somebody has, as conntrack writes them."""
     return {*map(text_of, plan.reached), *map(text_of, attachments.addresses)}
+
+
+# Many notes within this time are one pass.
+COALESCE_SECONDS = 0.005
+
+
+class Passes:
+    """Numbers what is noted. One loop takes passes with `begin` and `end`; any number of others wait."""
+
+    def __init__(self) -> None:
+        self._noted = 0
+        self._to_do = asyncio.Event()
+        self._settled = -1
+        self._ruled = -1
+        self._ended = asyncio.Condition()
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether all that was noted is done."""
+        return self._settled >= self._noted
+
+    def note(self) -> None:
+        """Take note that something may not be as planned."""
+        self._noted += 1
+        self._to_do.set()
+
+    def again_in(self, delay: float) -> None:
+        """Have another pass in so many seconds, or with the next note."""
+        asyncio.get_running_loop().call_later(delay, self._to_do.set)
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    async def begin(self) -> int:
+        """Wait for something to do; return the number up to which this pass does it."""
+        await self._to_do.wait()
+        await asyncio.sleep(COALESCE_SECONDS)
+        self._to_do.clear()
+        return self._noted
+
+    async def end(self, number: int, *, settled: bool, ruled: bool) -> None:
+        """Say how far a pass came: with everything (`settled`), or with the rules at least (`ruled`)."""
+        if settled:
+            self._settled = number
+        if settled or ruled:
+            self._ruled = number
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Wake everybody who waits."""
+        async with self._ended:
+            self._ended.notify_all()
+
+    # --- who waits ----------------------------------------------------------------------------------------------------
+
+    async def in_line(self) -> None:
+        """Wait until what was noted up to now is done."""
+        number = self._noted
+        async with self._ended:
+            await self._ended.wait_for(lambda: self._settled >= number)
+
+    async def ruled(self) -> None:
+        """Wait until the rules are as noted up to now, even if something else cannot be as planned yet.
+
+        So a task that is to stop does not wait for a network that waits for the task's own to be free.
+        """
+        number = self._noted
+        async with self._ended:
+            await self._ended.wait_for(lambda: self._ruled >= number)
+
+    async def next(self) -> None:
+        """Wait for the end of a pass, or of a regular check."""
+        async with self._ended:
+            await self._ended.wait()

@@ -15,12 +15,11 @@ from common.model.task import Task, TaskState
 from common.spec.slot_volumes import has_snapshots, snapshot_sources
 from worker.engine import api as engine_api
 from worker.interfaces import Attachment, Container, EngineDown, EngineError, EngineSilent, Phase
-from worker.tasks import slow_call
+from worker.tasks import task_run
 from worker.tasks.container_watch import ContainerWatch
 from worker.tasks.plan import container_spec
 from worker.tasks.plan.machine import Action
-from worker.tasks.renewal import Renewals
-from worker.tasks.task_run import TaskRun
+from worker.tasks.task_run import Renewals, TaskRun
 
 RETRY_SECONDS = 1.0
 # After so long it is told what a task waits for that waits for the host's network.
@@ -211,7 +210,7 @@ class Actions:
         await run.context.networks.drain(run.task)
         grace = container_spec.stop_grace(run.task)
         async with run.context.gate.stop():
-            with run.patiently("stopping", grace + slow_call.LATE_SECONDS):
+            with run.patiently("stopping", grace + task_run.LATE_SECONDS):
                 await run.context.engine.stop(container.id, grace)
         stopped = run.now.container
         if stopped is None:

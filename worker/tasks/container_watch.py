@@ -7,8 +7,7 @@ from dataclasses import replace
 from common.model.task import TaskState
 from worker.interfaces import Container, ContainerEvent, Phase
 from worker.tasks.plan import machine
-from worker.tasks.renewal import Renewals
-from worker.tasks.task_run import TaskRun
+from worker.tasks.task_run import Renewals, TaskRun
 
 
 class ContainerWatch:

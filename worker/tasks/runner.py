@@ -15,14 +15,13 @@ from common.aio.steady import PAUSE_SECONDS
 from common.errors import SwarmError
 from common.model.task import Task, TaskState, TaskStatus
 from worker.interfaces import Container, ContainerEvent, EngineDown, EngineSilent
-from worker.tasks import slow_call
+from worker.tasks import task_run
 from worker.tasks.actions import RETRY_SECONDS, Actions
 from worker.tasks.container_watch import ContainerWatch
 from worker.tasks.plan import machine
 from worker.tasks.plan.machine import Contact, Step
-from worker.tasks.renewal import Renewals
 from worker.tasks.runner_context import RunnerContext
-from worker.tasks.task_run import TaskRun
+from worker.tasks.task_run import Renewals, TaskRun
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +123,7 @@ class TaskRunner:
     async def _wait_for_engine(self, error: SwarmError) -> None:
         """Wait a moment for an engine that is away, or refuses to speak of this container; other runners go on."""
         run = self._run
-        why = error.message + (slow_call.hint(run.task) if isinstance(error, EngineSilent) else "")
+        why = error.message + (task_run.hint(run.task) if isinstance(error, EngineSilent) else "")
         if why != self._unusable:  # it may be so for days
             level = logging.INFO if isinstance(error, EngineDown) else logging.WARNING
             _log.log(level, "task %s waits for the engine: %s", run.task.name, why)

@@ -1,21 +1,76 @@
-"""What is known of one task on this host, shared by its runner, its actions, and the watch over its container."""
+"""What is known of one task on this host, shared by its runner, its actions, and the watch over its container.
+
+While its container runs, secrets and configs get the content that the task has now. What the engine was told to do and
+has not done when it should have, the task says.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from msgspec import structs
 
+from common.model.container import Mount
 from common.model.task import Task, TaskState, TaskStatus
-from worker.interfaces import Attachment, Container
-from worker.link.status_reports import StatusReports
-from worker.tasks import slow_call
+from worker.interfaces import Attachment, Container, ContainerEvent, Engine, Phase, TaskFile, TaskFiles
+from worker.link.reporter import StatusReports
 from worker.tasks.plan.machine import Contact, Situation, Step
 from worker.tasks.runner_context import RunnerContext
+
+# Something that the engine does with a container is late after so long. That is said then, and each time that it has
+# taken twice as long.
+LATE_SECONDS = 15.0
+_NAMED = 3
+
+
+@contextmanager
+def tell_when_slow(tell: Callable[[float], None], after: float = LATE_SECONDS) -> Iterator[None]:
+    """Call `tell` with the seconds that the block has taken, when these are `after`, twice as many, and so on."""
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(after, lambda: late(after))
+
+    def late(taken: float) -> None:
+        nonlocal timer
+        tell(taken)
+        timer = loop.call_later(taken, late, 2 * taken)
+
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def not_done(doing: str, taken: float, task: Task) -> str:
+    """Say that the engine is still `doing` something with a task's container, and where to look."""
+    return f"the engine has been {doing} the container for {taken:.0f} s{hint(task)}"
+
+
+def hint(task: Task) -> str:
+    """Say where to look for what holds an engine up: it waits for what the container mounts more than for all else."""
+    spec = task.spec.container_spec
+    names = [_mount_name(mount) for mount in spec.mounts if mount.type != "tmpfs"] if spec is not None else []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    mounts = f" and {', '.join(names[:_NAMED])}{more}, which it mounts" if names else ""
+    return f": look at `journalctl -u docker -u containerd` on the node{mounts}"
+
+
+def _mount_name(mount: Mount) -> str:
+    driver = mount.volume_options.driver_config if mount.volume_options is not None else None
+    if mount.type != "volume":
+        return mount.source
+    what = f"volume {mount.source}".rstrip()
+    if driver is None:
+        return what
+    share = driver.options.get("type", "")
+    device = driver.options.get("device", "")
+    told = ", ".join(filter(None, (driver.name and f"driver {driver.name}", share and f"{share} {device}".rstrip())))
+    return f"{what} ({told})" if told else what
+
 
 _log = logging.getLogger(__name__)
 
@@ -97,19 +152,52 @@ class TaskRun:
     def telling_when_slow(self, after: float, tell: Callable[[float], None]) -> Iterator[None]:
         """Have `tell` report it, with the seconds taken, when the block takes longer; then what was said before."""
         before = self.status
-        with slow_call.tell_when_slow(tell, after):
+        with tell_when_slow(tell, after):
             yield
         if self.status is not before:
             self.say(before.message, before.err)
 
     @contextmanager
-    def patiently(self, doing: str, after: float = slow_call.LATE_SECONDS) -> Iterator[None]:
+    def patiently(self, doing: str, after: float = LATE_SECONDS) -> Iterator[None]:
         """Report it when the block, which has the engine do something with the container, takes long."""
 
         def tell(taken: float) -> None:
-            why = slow_call.not_done(doing, taken, self.task)
+            why = not_done(doing, taken, self.task)
             _log.warning("task %s: %s", self.task.name, why)
             self.say_waits(why)
 
         with self.telling_when_slow(after, tell):
             yield
+
+
+class Renewals:
+    """The changes of one task's files, and the signals that tell its program of them."""
+
+    def __init__(self, files: TaskFiles, engine: Engine) -> None:
+        self._files = files
+        self._engine = engine
+        self._sent = 0
+
+    async def renew(self, task: Task, container: Container, files: Collection[TaskFile]) -> None:
+        """Give the container these files, and send it the task's signal if any is new; it may not run yet.
+
+        Raises:
+            SwarmError: the container cannot be given them, or the signal not be sent.
+
+        """
+        runs = container.phase is Phase.RUNNING
+        name = task.renewal.signal if task.renewal and runs else ""
+
+        async def tell() -> None:
+            if name:
+                self._sent = getattr(signal, name, 0)
+                await self._engine.signal(container.id, name)
+
+        await self._files.replace(task.id, files, container.pid if runs else 0, tell)
+
+    def sent(self, event: ContainerEvent) -> bool:
+        """Whether an event is of the signal that was sent from here; it counts once."""
+        ours = event.action == "kill" and bool(event.signal) and event.signal == self._sent
+        if ours:
+            self._sent = 0
+        return ours

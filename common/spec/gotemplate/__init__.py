@@ -13,10 +13,8 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from common.spec.gotemplate.evaluate import Evaluator
-from common.spec.gotemplate.functions import BUILTINS, NIL, NIL_LIST, NIL_MAP, Function
-from common.spec.gotemplate.lexer import TemplateCallError, TemplateError
-from common.spec.gotemplate.parser import FieldUse, parse
-from common.spec.gotemplate.record import Record
+from common.spec.gotemplate.functions import BUILTINS, NIL, NIL_LIST, NIL_MAP, Function, Record
+from common.spec.gotemplate.parser import FieldUse, TemplateCallError, TemplateError, parse
 
 __all__ = [
     "NIL",

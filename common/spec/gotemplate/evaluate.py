@@ -6,10 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from common.spec.gotemplate.functions import NIL, NO_VALUE, Function, Nothing, show, truth
-from common.spec.gotemplate.lexer import TemplateCallError, TemplateError
-from common.spec.gotemplate.parser import Branch, FunctionName, Literal, Node, Operand, Path, Pipeline, Print, Text
-from common.spec.gotemplate.record import Record
+from common.spec.gotemplate.functions import NIL, NO_VALUE, Function, Nothing, Record, show, truth
+from common.spec.gotemplate.parser import (
+    Branch,
+    FunctionName,
+    Literal,
+    Node,
+    Operand,
+    Path,
+    Pipeline,
+    Print,
+    TemplateCallError,
+    TemplateError,
+    Text,
+)
 
 _FEW = 24
 

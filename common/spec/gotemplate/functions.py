@@ -1,4 +1,7 @@
-"""The functions that templates may call, and how Go prints, compares and judges values."""
+"""The functions that templates may call, and how Go prints, compares and judges values.
+
+A `Record` is a JSON object that stands for a struct of Go: its fields are all there, whether they are written or not.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
-
-from common.spec.gotemplate.record import Record
 
 Function: TypeAlias = Callable[..., object]
 Comparable: TypeAlias = float | str
@@ -187,3 +188,12 @@ BUILTINS: Mapping[str, Function] = {
     "pad": _pad,
     "truncate": _truncate,
 }
+
+
+class Record(dict[str, object]):
+    """The fields that are written; `absent` has the zero values of those that are not, or are written as null."""
+
+    def __init__(self, type_name: str, written: Mapping[str, object], absent: Mapping[str, object]) -> None:
+        super().__init__(written)
+        self.type_name = type_name
+        self.absent = absent

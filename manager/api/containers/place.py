@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from common.model import Task, TaskState, TaskStatus
 from common.model.service import Reservations, Resources, TaskSpec
 from common.net.addressing import one_address
-from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL, amount_of_label
+from common.spec.extensions import CPUS_LABEL, MEMORY_LABEL, amount_of_label
 from manager.api.containers.index import Claim, Port
 from manager.api.containers.request import MARK_LABEL, PORTS_LABEL, RequestedContainer, host_port, ports_of_label
 from manager.api.engine.types import Container

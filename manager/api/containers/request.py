@@ -29,7 +29,7 @@ from common.model.service import (
 )
 from common.net.addressing import one_address
 from common.spec.constraints import parse_all
-from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL
+from common.spec.extensions import CPUS_LABEL, MEMORY_LABEL
 from manager.api.call import Call
 from manager.api.containers.index import Port
 from manager.api.containers.list import NODE_LABEL

@@ -11,7 +11,7 @@ from common.errors import AlreadyExists, FailedPrecondition, OutOfSequence
 from common.model import Node, RootKey
 from common.model.client import Role
 from common.model.node import NodeSpec
-from common.net.hostnames import is_hostname
+from common.net.addressing import is_hostname
 from manager.api.access.roles import authorise
 from manager.api.call import Answer, Call, Reply, warning
 from manager.api.context import Context

@@ -14,8 +14,8 @@ from common.model.service import Endpoint, JobStatus, ServiceSpec, UpdateConfig
 from common.model.update import ACTIVE, HALTED, AwaitsServices, UpdateProgress, UpdateState, UpdateStatus
 from manager.api.networks.view import with_prefix
 from manager.api.render import JsonCache, head, render
-from manager.domain import executions
-from manager.domain.update_message import message
+from manager.domain import revisions
+from manager.domain.update_status import message
 from manager.orchestrate.update.progress import report
 from manager.store.view import View
 
@@ -76,7 +76,7 @@ def status_view(view: View, service: Service, down: Collection[str]) -> dict[str
     total, what has completed, is the present one's.
     """
     running = desired = completed = 0
-    mode, alive = service.spec.mode, executions.under_way(service)
+    mode, alive = service.spec.mode, revisions.under_way(service)
     iteration = service.job_status.job_iteration if service.job_status is not None else None
     for task in view.tasks.of_service(service.id):
         present = task.job_iteration == iteration

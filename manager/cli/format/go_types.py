@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.network import IpamOptions
 from common.model.node import EngineDescription, ManagerStatus, NodeResources, NodeSpec, NodeStatus
 from common.model.secret import ConfigSpec, SecretSpec

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from common.model import NetworkAttachment
 from common.model.attachment import AttachedEnd, AttachmentStatus
 from common.model.container import Mount
-from common.net.hostnames import fold
+from common.net.addressing import fold
 from common.text.image_names import GATEWAY_NETWORK, engine_network
 from common.text.terminal import quote
 from common.wire.admission import LONGEST_ERROR

@@ -16,7 +16,7 @@ from common.wire.image_messages import Brought, FetchImage, ImageHeld, ImageSeen
 from common.wire.membership_messages import Applied, AwaitApplied, Goodbye, Unfit, Withdraw
 from common.wire.message import Message
 from common.wire.messages import CertificateStored, Heartbeat, Leave, Resync, RootRequest, StreamHello
-from common.wire.volume_messages import MOST_GENERATIONS, MOST_VOLUMES, SeenVolume, VolumeReport
+from common.wire.volume_copy import MOST_GENERATIONS, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.dispatch.intake.containers import ATTACHMENT_REPORT
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries
 from manager.dispatch.intake.nodes import DESCRIPTION, HELLO, JOIN_REQUEST, MOST_BYTES, NODE_REPORT, RENEW_REQUEST

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.clock import is_instant
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
-from common.net.hostnames import is_hostname
+from common.net.addressing import is_hostname
 from common.text.terminal import quote
 from common.wire.messages import Hello, JoinRequest, NodeReport, RenewRequest
 from manager.dispatch.intake.form import Form, Hearing, Implausible, Rule, entries, keep, part

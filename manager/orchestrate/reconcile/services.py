@@ -11,7 +11,6 @@ from common.model import Service, Task, TaskState
 from manager.orchestrate import dependencies, jobs
 from manager.orchestrate import jobs as schedules
 from manager.orchestrate.node_availability import NodeAvailabilities
-from manager.orchestrate.reconcile import global_mode as global_services
 from manager.orchestrate.reconcile import replicated
 from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
 from manager.store.changes import Decision
@@ -48,7 +47,7 @@ def _decide_mode(context: ServiceContext) -> None:
         return
     context, mode = ready, ready.service.spec.mode
     if mode.global_ is not None:
-        global_services.decide(context)
+        replicated.decide_global(context)
     elif mode.is_job:
         if schedules.fire(context):
             jobs.decide(context)

@@ -13,7 +13,7 @@ from common.model.task import RestartRecord
 from common.model.update import StopsFirst
 from common.spec.constraints import unmet
 from manager.domain.reservations import Available, reservations_of
-from manager.domain.update_message import remark
+from manager.domain.update_status import remark
 from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailability, standing
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import ServiceContext

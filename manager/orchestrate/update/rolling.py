@@ -33,8 +33,7 @@ from common.model.update import (
 from common.spec import extensions
 from common.spec.volumes import WRITERS_LABEL
 from manager.domain.service_change import undo_update
-from manager.domain.update_message import message, remark
-from manager.domain.update_status import state_of
+from manager.domain.update_status import message, remark, state_of
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, next_record
 from manager.orchestrate.reconcile.slots import Slot

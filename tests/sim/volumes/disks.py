@@ -18,7 +18,7 @@ from common.model import Task
 from common.model.node import NodeDescription
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.task_templates import context, expand_spec
-from common.wire.volume_messages import SeenVolume, VolumeReport
+from common.wire.volume_copy import SeenVolume, VolumeReport
 
 WRITE_SECONDS = 0.25
 

@@ -19,8 +19,7 @@ from worker.host import command
 from worker.net.plan import return_path, ruleset, service_table
 from worker.net.plan.names import SERVICES_TABLE, TABLE
 from worker.net.plan.nf_messages import Message, batch
-from worker.net.plan.nft_text import Nft
-from worker.net.plan.ruleset import Ruleset
+from worker.net.plan.ruleset import Nft, Ruleset
 from worker.net.plan.service_table import ServiceTable
 from worker.net.watch.netlink_events import NETFILTER, messages
 

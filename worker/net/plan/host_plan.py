@@ -14,8 +14,7 @@ from worker.net.plan import encrypted, neighbours, overlay, overlay6, return_pat
 from worker.net.plan.bridges import DockerNetwork, docker_networks
 from worker.net.plan.encrypted import WireGuardLink
 from worker.net.plan.kernel import Item, Tunnel
-from worker.net.plan.nft_text import Nft
-from worker.net.plan.ruleset import IP6, Chain, Lookup, Ruleset
+from worker.net.plan.ruleset import IP6, Chain, Lookup, Nft, Ruleset
 from worker.net.plan.service_table import ServiceTable
 from worker.net.plan.topology import HostFacts, NodeTopology, ipv6, topology
 

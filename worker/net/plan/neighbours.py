@@ -23,8 +23,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network, collapse_addresses
 
 from worker.net.plan.names import BRIDGE_MAC
-from worker.net.plan.nft_text import Nft, in_base_16, members
-from worker.net.plan.ruleset import BRIDGE, Chain, Lookup, Ruleset
+from worker.net.plan.ruleset import BRIDGE, Chain, Lookup, Nft, Ruleset, in_base_16, members
 from worker.net.plan.topology import NodeTopology, Segment6, ipv6
 
 # Where the address is that is asked for: only nft 1.0.8 and later, not Debian 12's, have a name for it.

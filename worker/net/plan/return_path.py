@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from worker.net.plan.names import mark
-from worker.net.plan.nft_text import Nft, in_base_16
-from worker.net.plan.ruleset import IP, IP6, Chain, Lookup, Ruleset
+from worker.net.plan.ruleset import IP, IP6, Chain, Lookup, Nft, Ruleset, in_base_16
 from worker.net.plan.topology import NodeTopology, ipv6
 
 # nft's word for tables of single links. The kernel knows them by number: a link that is made anew is another one.

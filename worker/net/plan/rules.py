@@ -17,8 +17,19 @@ from types import MappingProxyType
 from worker.intake.addresses import IPAddress, IPRange, Protocol
 from worker.intake.words import ChainName, InterfaceName
 from worker.net.plan.names import CHALLENGE_MARK, LOOPBACK, WIREGUARD_LINKS, mark, peer_mac
-from worker.net.plan.nft_text import Nft, anonymous_set, by_name, concatenate, in_base_16, members, word
-from worker.net.plan.ruleset import IP, IP6, Chain, Lookup
+from worker.net.plan.ruleset import (
+    IP,
+    IP6,
+    Chain,
+    Lookup,
+    Nft,
+    anonymous_set,
+    by_name,
+    concatenate,
+    in_base_16,
+    members,
+    word,
+)
 from worker.net.plan.service_table import AtAddress, ServiceTable
 from worker.net.plan.topology import NodeTopology, Segment
 

@@ -16,8 +16,7 @@ from common.net.addressing import with_ipv4
 from worker.intake.addresses import IPAddress
 from worker.net.plan import rules
 from worker.net.plan.names import LOOPBACK6
-from worker.net.plan.nft_text import Nft, by_name, concatenate, members, word
-from worker.net.plan.ruleset import IP6, Chain, Lookup
+from worker.net.plan.ruleset import IP6, Chain, Lookup, Nft, by_name, concatenate, members, word
 from worker.net.plan.service_table import ServiceTable
 from worker.net.plan.topology import NodeTopology, NodeTopology6, ipv6
 

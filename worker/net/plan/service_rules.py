@@ -17,9 +17,8 @@ from worker.intake.addresses import IPAddress, Port
 from worker.intake.words import ChainName, InterfaceName
 from worker.intake.world import Backend, Endpoint
 from worker.net.plan.names import LOOPBACK6, LOOPBACK6_AS_IPV4
-from worker.net.plan.nft_text import Nft, by_name, concatenate, members
 from worker.net.plan.rules import ADDRESS
-from worker.net.plan.ruleset import IP, IP6, Lookup
+from worker.net.plan.ruleset import IP, IP6, Lookup, Nft, by_name, concatenate, members
 from worker.net.plan.service_table import AtAddress, AtPort, Choice, ServiceTable, Vip
 from worker.net.plan.topology import NodeTopology
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from worker.intake.addresses import Protocol
 from worker.intake.words import ChainName, InterfaceName
-from worker.net.plan import nf_expressions as when
+from worker.net.plan import nf_messages as when
 from worker.net.plan.names import SERVICES_TABLE
 from worker.net.plan.nf_messages import IFNAME, IPV4, IPV6, PROTOCOL, SERVICE, Message, Table, element, intervals
-from worker.net.plan.nft_text import Nft
+from worker.net.plan.ruleset import Nft
 
 _TYPES = {"ip": (IPV4, 4), "ip6": (IPV6, 16)}
 _PROTOCOLS = MappingProxyType({Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132})

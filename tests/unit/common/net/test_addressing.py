@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from common.errors import InvalidArgument
-from common.net.addressing import gateway_range, layout, tunnel_address, vip_range
+from common.net.addressing import fold, gateway_range, is_hostname, layout, same_name, tunnel_address, vip_range
 
 
 def test_the_default_pool_has_a_24_for_each_of_4095_nodes():
@@ -71,3 +71,19 @@ def test_a_number_without_room_is_refused(number: int):
 )
 def test_virtual_addresses_come_from_the_front(network: str, vips: str):
     assert vip_range(IPv4Network(network)) == IPv4Network(vips)
+
+
+@pytest.mark.parametrize("name", ["a", "web-1", "node_2.example.org", "9front", "a" * 253])
+def test_hosts_can_be_called_so(name: str) -> None:
+    assert is_hostname(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", ".a", "a.", "a b", "a/b", "a\n", "é", "a" * 254, "a\x1bb"])
+def test_no_host_can_be_called_so(name: str) -> None:
+    assert not is_hostname(name)
+
+
+def test_case_makes_no_other_host() -> None:
+    assert same_name("Web-1", "wEB-1")
+    assert not same_name("web-1", "web-2")
+    assert fold("Web") == fold("WEB")

@@ -1,3 +1,5 @@
+"""Reservations in labels: numbers, or nothing."""
+
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from common.errors import InvalidArgument
 from common.model.update import Condition
 from common.spec import extensions
-from common.spec.extensions import Extensions
+from common.spec.extensions import CPUS_LABEL, MEMORY_LABEL, Extensions, amount_of_label
 
 DOCS = Path(__file__).parents[4] / "docs" / "extensions.md"
 
@@ -57,3 +59,15 @@ def test_every_extension_is_a_field_and_is_documented() -> None:
         assert hasattr(Extensions(), extension.name.replace("-", "_"))
     for extension in (*extensions.SERVICE, *extensions.CONTAINER, *extensions.CLUSTER, *extensions.FILE):
         assert f"`{extension.label}`" in text, f"docs/extensions.md does not say what {extension.label} is"
+
+
+def test_each_label_has_its_amount() -> None:
+    labels = {CPUS_LABEL: "1500000000", MEMORY_LABEL: "0"}
+    assert amount_of_label(labels, CPUS_LABEL) == 1_500_000_000
+    assert amount_of_label(labels, MEMORY_LABEL) == 0
+    assert amount_of_label({}, CPUS_LABEL) == 0
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1e9", " 1", "٣", "9" * 20])
+def test_what_is_not_an_amount_reserves_nothing(text: str) -> None:
+    assert amount_of_label({CPUS_LABEL: text}, CPUS_LABEL) == 0

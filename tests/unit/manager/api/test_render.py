@@ -4,7 +4,7 @@ import msgspec
 
 from common.model import Service
 from common.model.container import ContainerSpec, FileTarget
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.secret import SecretSpec
 from common.model.service import Replicated, RestartPolicy, ServiceMode, TaskSpec, UpdateConfig
 from manager.api.render import JsonCache, head, render

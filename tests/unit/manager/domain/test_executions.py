@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from common.model import Service
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import (
     EXTENSION_PREFIX,
     JobStatus,
@@ -13,7 +13,7 @@ from common.model.service import (
     ServiceSpec,
     TaskSpec,
 )
-from manager.domain.executions import begun, beside, first_execution, next_execution, restart_schedule, under_way
+from manager.domain.revisions import begun, beside, first_execution, next_execution, restart_schedule, under_way
 from tests.fakes.world import template
 
 NOW = 1000.0

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from common.errors import FailedPrecondition
 from common.model import Node, Service, StoredObject, Task, TaskState, Transfer, VolumeClaim
 from common.model.service import Placement
-from common.wire.volume_messages import MOST_GENERATIONS
+from common.wire.volume_copy import MOST_GENERATIONS
 from manager.domain.transfers import check, commit, ended_moves, is_stopped, moved_together, stays_behind, users
 from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Nowhere, Only, places

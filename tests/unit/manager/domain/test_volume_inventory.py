@@ -8,7 +8,7 @@ import pytest
 
 from common.model import StoredObject
 from common.wire.admission import size_of
-from common.wire.volume_messages import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
+from common.wire.volume_copy import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory, decide
 from manager.store.transaction import Tables

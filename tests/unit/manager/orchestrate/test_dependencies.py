@@ -5,11 +5,11 @@ import random
 import pytest
 
 from common.model import Service, Task, TaskState
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import Global, JobStatus, Replicated, ReplicatedJob, ServiceMode, ServiceSpec, TaskSpec
 from common.model.update import AwaitsServices, UpdateStatus
 from manager.api.services.rollouts import ACTIONS
-from manager.domain.update_message import message, waits_for
+from manager.domain.update_status import message, waits_for
 from manager.loops.orchestration import service_keys
 from manager.orchestrate.reconcile import services
 from manager.store.changes import Change

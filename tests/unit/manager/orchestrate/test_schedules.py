@@ -6,7 +6,7 @@ import pytest
 
 from common.model import Task, TaskState
 from common.model.service import ScheduleStatus
-from manager.domain import executions as state
+from manager.domain import revisions as state
 from manager.orchestrate import housekeeping
 from tests.fakes.world import World, policy, replace, template
 from tests.unit.manager.orchestrate.test_jobs import end, iteration

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import AlreadyExists, NotFound, Unavailable
 from common.model import Node, Service, Task
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import ServiceSpec
 from common.model.task import TaskState, TaskStatus
 from common.model.update import Awaited, Condition, UpdateState, UpdateStatus

@@ -4,6 +4,7 @@ import asyncio
 import errno
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.fakes.certificates import DAY, Pki
 from tests.fakes.engine import FakeEngine, Program
 from worker.config import DataDir
 from worker.host import background
-from worker.host.join import JoinOptions, become_member, take_back_unless_settled
+from worker.host.join import JoinOptions, become_member, take_back_unless_settled, warning
 from worker.host.leave import Told, undo
 from worker.interfaces import LABEL_AGENT, EngineError
 
@@ -240,3 +241,28 @@ async def test_unremovable_containers_do_not_keep_the_identity(manager, data, tm
     assert "stays: cannot stop container: permission denied" in caplog.text
     assert engine.names == ["stuck"]
     assert not data.path.exists()
+
+
+@pytest.mark.parametrize("swarm", [None, {}, {"LocalNodeState": ""}, {"LocalNodeState": "inactive"}])
+def test_an_engine_of_its_own_is_fine(swarm: Any) -> None:
+    assert warning({"Swarm": swarm}, 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("swarm", "port", "taken"),
+    [
+        ({"LocalNodeState": "active"}, 0, 4789),
+        ({"LocalNodeState": "locked"}, 4789, 4789),
+        ({"LocalNodeState": "active", "Cluster": {"DataPathPort": 5000}}, 5000, 5000),
+        ({"LocalNodeState": "active", "Cluster": {"DataPathPort": 0}}, 0, 4789),
+        ({"LocalNodeState": "active"}, 4790, 0),
+        ({"LocalNodeState": "pending", "Cluster": None}, 4790, 0),
+        ({"LocalNodeState": "active", "Cluster": {"DataPathPort": 5000}}, 0, 0),
+    ],
+)
+def test_only_the_same_port_keeps_a_host_from_joining(swarm: Any, port: int, taken: int) -> None:
+    if not taken:
+        assert warning({"Swarm": swarm}, port).startswith("this host's engine is a node of a Docker Swarm, too")
+        return
+    with pytest.raises(FailedPrecondition, match=f"have UDP port {taken}, which this"):
+        warning({"Swarm": swarm}, port)

@@ -35,8 +35,7 @@ from worker.images import fetch as image_fetch
 from worker.images import serve as image_server
 from worker.images.fetch import ImageFetcher, Pace
 from worker.images.keep import FetchedImages
-from worker.images.link import ImageLink
-from worker.images.serve import ImageServer
+from worker.images.serve import ImageLink, ImageServer
 from worker.interfaces import Image
 from worker.link.requests import Requests
 

@@ -1,7 +1,10 @@
 """Entries are read once each; one that cannot be used costs itself."""
 
-from worker.intake.entries import Entries, Refuse
-from worker.intake.refusals import Refusal, Refusals
+import logging
+
+import pytest
+
+from worker.intake.entries import Entries, Refusal, Refusals, Refuse
 from worker.intake.words import Unusable
 
 
@@ -60,3 +63,25 @@ def test_what_others_are_told_is_bounded_and_in_our_own_words():
     (said,) = refusals.lacks()
     assert said.isprintable()
     assert said.endswith("task t0, task t1 and 3 more")
+
+
+def test_a_refusal_is_logged_when_it_is_new_and_when_it_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals()
+    with caplog.at_level(logging.INFO):
+        assert refusals.note([Refusal("task", "t1", "it has no name")])
+        assert not refusals.note([Refusal("task", "t1", "it has another fault")]), "who sends nonsense fills no log"
+        assert refusals.note([])
+    assert caplog.messages == ["task t1 is left out: it has no name", "task t1 is no longer left out"]
+
+
+def test_others_are_told_of_the_first_three() -> None:
+    refusals = Refusals()
+    assert refusals.lacks() == ()
+    refusals.note(Refusal("task", f"t{number}", "x") for number in range(5))
+    (text,) = refusals.lacks()
+    assert text.endswith("task t0, task t1, task t2 and 2 more")
+
+
+def test_a_name_that_is_no_id_is_quoted() -> None:
+    assert Refusal("task", "a\x1b[2Jb", "x").what != "task a\x1b[2Jb"
+    assert "\x1b" not in Refusal("task", "a\x1b[2Jb", "x").what

@@ -8,6 +8,7 @@ from common.wire.messages import Peer
 from tests.fakes.world import replace
 from tests.unit.worker.net.worlds import BLUE, POOLS, POOLS6, network
 from worker.assignments import AssignmentSet
+from worker.intake.entries import Refusal
 from worker.intake.hosts import (
     MOST_HOST_ADDRESSES,
     read_layout,
@@ -17,7 +18,6 @@ from worker.intake.hosts import (
     read_tunnel_keys,
     read_tunnel_port,
 )
-from worker.intake.refusals import Refusal
 from worker.intake.words import Unusable, identifier
 
 OWN = identifier("node1")

@@ -1,14 +1,14 @@
 """What a host uses: read from files as kernels write them, and measured for as long as that is wanted."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
 
 from common.wire.usage_messages import HostUsage, MeasureHost
 from tests.fakes.virtual_loop import run_virtual
-from worker.metrics.host import Busy, measure, parse_net, parse_pressure, parse_stat
-from worker.metrics.host_meter import HostMeter
+from worker.metrics.host import LEAST_SECONDS, Busy, HostMeter, measure, parse_net, parse_pressure, parse_stat
 
 STAT = "cpu  100 5 45 800 40 4 6 0 30 0\ncpu0 50 2 22 400 20 2 3 0 15 0\nintr 1\n"
 MEMINFO = "MemTotal:       16000 kB\nMemFree:         1000 kB\nMemAvailable:    4000 kB\nHugePages_Total:       0\n"
@@ -94,3 +94,83 @@ def test_it_is_measured_while_that_is_wanted():
             await asyncio.wait_for(meter.take(), 100)
 
     run_virtual(story())
+
+
+class Reader:
+    """What is read of a host, and from when on it cannot be."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.before: list[Busy | None] = []
+        self.broken = False
+
+    async def __call__(self, before: Busy | None, disk: str) -> tuple[HostUsage, Busy]:
+        self.times.append(asyncio.get_running_loop().time())
+        self.before.append(before)
+        if self.broken:
+            raise OSError(f"no {disk}")
+        return HostUsage(cpu=0.5), Busy(1, 2)
+
+
+def test_it_is_measured_at_once_and_then_every_so_often() -> None:
+    reader = Reader()
+
+    async def story() -> None:
+        meter = HostMeter(lambda: "/", reader)
+        meter.order(MeasureHost(interval=5.0))
+        for _ in range(3):
+            await meter.take()
+
+    run_virtual(story())
+    assert reader.times == [0.0, 5.0, 10.0]
+    assert reader.before == [None, Busy(1, 2), Busy(1, 2)]
+
+
+def test_no_manager_has_it_measured_all_the_time() -> None:
+    reader = Reader()
+
+    async def story() -> None:
+        meter = HostMeter(lambda: "/", reader)
+        meter.order(MeasureHost(interval=0.001))
+        await meter.take()
+        await meter.take()
+
+    run_virtual(story())
+    assert reader.times == [0.0, LEAST_SECONDS]
+
+
+def test_it_is_not_measured_while_nobody_wants_it() -> None:
+    reader = Reader()
+
+    async def story() -> None:
+        meter = HostMeter(lambda: "/", reader)
+        taking = asyncio.ensure_future(meter.take())
+        await asyncio.sleep(100.0)
+        assert not reader.times
+        meter.order(MeasureHost(interval=5.0))
+        await taking
+        meter.order(MeasureHost(interval=0.0))
+        again = asyncio.ensure_future(meter.take())
+        await asyncio.sleep(100.0)
+        assert len(reader.times) == 1
+        again.cancel()
+
+    run_virtual(story())
+
+
+def test_what_cannot_be_read_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    reader = Reader()
+    reader.broken = True
+
+    async def story() -> None:
+        meter = HostMeter(lambda: "/data", reader)
+        meter.order(MeasureHost(interval=5.0))
+        taking = asyncio.ensure_future(meter.take())
+        await asyncio.sleep(21.0)
+        reader.broken = False
+        assert (await taking).cpu == 0.5
+
+    with caplog.at_level(logging.WARNING):
+        run_virtual(story())
+    assert len(reader.times) == 6
+    assert caplog.text.count("what this host uses cannot be told: no /data") == 1

@@ -12,8 +12,7 @@ from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from common.model.task import ContainerStatus
 from worker.interfaces import ContainerUsage, EngineDown
-from worker.metrics.containers import ContainerNumbers, parse_io, parse_quota, read
-from worker.metrics.page import Running, read_tasks, write_page
+from worker.metrics.page import ContainerNumbers, Running, parse_io, parse_quota, read, read_tasks, write_page
 
 ID = "c0ffee" * 10
 FILES = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,8 @@ from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.net.worlds import RED, network, world
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
-from worker.net.passes import COALESCE_SECONDS
 from worker.net.plan.host_plan import HostPlan
-from worker.net.reconciler import CHECK_SECONDS, RETRY_SECONDS, NetworkReconciler
+from worker.net.reconciler import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, NetworkReconciler, Passes
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,57 @@ def test_a_network_that_becomes_unused_during_a_check_is_removed(tmp_path: Path,
 
     run_virtual(story())
     assert sorted(name[:8] for name in host.networks) == ["00-orc-g", "orc-blue"]
+
+
+def story(tell: Callable[[Passes], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await tell(Passes())
+
+    run_virtual(run())
+
+
+def test_notes_that_follow_each_other_closely_are_one_pass():
+    async def tell(passes: Passes) -> None:
+        passes.note()
+        beginning = asyncio.create_task(passes.begin())
+        await asyncio.sleep(COALESCE_SECONDS / 2)
+        passes.note()
+        assert await beginning == 2
+        waiting = asyncio.create_task(passes.begin())
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        passes.note()
+        assert await waiting == 3
+
+    story(tell)
+
+
+def test_rules_can_be_written_in_a_pass_that_fails():
+    async def tell(passes: Passes) -> None:
+        passes.note()
+        ruled, in_line = asyncio.create_task(passes.ruled()), asyncio.create_task(passes.in_line())
+        await passes.end(await passes.begin(), settled=False, ruled=True)
+        await ruled
+        assert not in_line.done()
+        assert not passes.up_to_date
+        passes.again_in(1.0)
+        await passes.end(await passes.begin(), settled=True, ruled=False)
+        await in_line
+        assert passes.up_to_date
+
+    story(tell)
+
+
+def test_what_is_noted_during_a_pass_is_not_done_by_it():
+    async def tell(passes: Passes) -> None:
+        passes.note()
+        number = await passes.begin()
+        passes.note()
+        waiting = asyncio.create_task(passes.in_line())
+        await asyncio.sleep(0)
+        await passes.end(number, settled=True, ruled=True)
+        assert not waiting.done()
+        await passes.end(await passes.begin(), settled=True, ruled=True)
+        await waiting
+
+    story(tell)

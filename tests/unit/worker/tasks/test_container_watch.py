@@ -11,8 +11,7 @@ from tests.unit.worker.worlds import make_task
 from worker.interfaces import Container, ContainerEvent, Phase
 from worker.tasks.container_watch import ContainerWatch
 from worker.tasks.plan.machine import Contact
-from worker.tasks.renewal import Renewals
-from worker.tasks.task_run import TaskRun
+from worker.tasks.task_run import Renewals, TaskRun
 
 RUNS = Container(id="c1", task_id="t1", phase=Phase.RUNNING, pid=7)
 

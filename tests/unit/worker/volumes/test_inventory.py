@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from common.errors import FailedPrecondition
 from common.model import Task
 from common.model.volume import TaskVolume
-from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
+from common.wire.volume_copy import MOST_VOLUMES, SeenVolume, VolumeReport
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.volumes import running, service
 from worker.interfaces import EngineDown, EngineVolume, Mark

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from common.model import Task, TaskState, TaskStatus
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import EndpointSpec, Placement, PortConfig
 from common.model.task import RestartRecord
 from manager.api.render import JsonCache

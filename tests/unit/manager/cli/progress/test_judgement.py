@@ -8,7 +8,7 @@ import pytest
 from common.clock import SECOND
 from common.model import Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import (
     Global,
     JobStatus,

@@ -1,7 +1,7 @@
 """A service's slots as a wait sees them."""
 
 from common.model import Service, Task, TaskState, TaskStatus
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import Global, JobStatus, Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from manager.cli.progress.slots import number_slots, slots_of, trouble_of
 

@@ -1,7 +1,7 @@
 """Tasks in a table: history under the newest of a slot, and a job's executions apart."""
 
 from common.model import Task, TaskState, TaskStatus
-from common.model.meta import Version
+from common.model.naming import Version
 from manager.cli.service.task_rows import EXECUTIONS, TASKS, Names, rows
 from tests.fakes.world import replace
 

@@ -8,7 +8,7 @@ from common.model import Task, TaskState
 from common.model.node import NodeDescription, NodeResources
 from common.model.service import Reservations, Resources, TaskSpec
 from common.model.update import UpdateState, UpdateStatus
-from manager.domain import revisions, update_message
+from manager.domain import revisions, update_status
 from tests.fakes.world import World, policy, replace, template, update_config
 from tests.unit.manager.orchestrate.update.test_rolling import NEW, image, new, old, running, state
 
@@ -17,7 +17,7 @@ DEADLINE = {"swarm.x.progress-deadline": "60s"}
 
 def message(world: World) -> str:
     assert world.service.update_status is not None
-    return update_message.message(world.service.update_status)
+    return update_status.message(world.service.update_status)
 
 
 @pytest.mark.parametrize(("labels", "deadline"), [({}, 600), (DEADLINE, 60)])

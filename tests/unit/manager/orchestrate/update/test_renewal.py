@@ -8,8 +8,8 @@ from common.model.secret import SecretSpec
 from common.model.service import EndpointSpec, PortConfig, ReplicatedJob, ServiceMode, TaskSpec
 from common.model.task import TaskStatus
 from common.model.update import UpdateState, UpdateStatus
-from manager.domain.executions import next_execution
-from manager.domain.update_message import message
+from manager.domain.revisions import next_execution
+from manager.domain.update_status import message
 from manager.loops.orchestration import orchestration_rules
 from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
 from manager.orchestrate.update import rotation

@@ -7,7 +7,7 @@ import pytest
 from common.model import Network, Service, Task, TaskState
 from common.model.network import NetworkSpec
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
-from manager.domain.update_message import message
+from manager.domain.update_status import message
 from manager.orchestrate.reconcile import services
 from tests.fakes.world import World, policy, replace, template, update_config
 

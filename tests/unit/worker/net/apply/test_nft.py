@@ -15,8 +15,7 @@ from worker.intake.words import ChainName
 from worker.net.apply import nft
 from worker.net.apply.nft import NftSocket, NftTables
 from worker.net.plan.nf_messages import Table
-from worker.net.plan.nft_text import Nft
-from worker.net.plan.ruleset import IP, IP6, Chain, Ruleset
+from worker.net.plan.ruleset import IP, IP6, Chain, Nft, Ruleset
 from worker.net.plan.service_table import Choice, ServiceTable, removal, whole
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from common.clock import SECOND
 from common.model.container import ContainerSpec
-from common.model.meta import Version
+from common.model.naming import Version
 from common.model.service import RestartPolicy, TaskSpec
 from common.model.task import Task, TaskState
 from worker.interfaces import Container, Phase

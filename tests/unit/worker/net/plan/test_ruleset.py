@@ -8,7 +8,7 @@ import pytest
 from worker.intake.addresses import Protocol
 from worker.intake.words import AddressText, InterfaceName
 from worker.net.plan.names import GATEWAY_BRIDGE, TUNNEL
-from worker.net.plan.nft_text import Nft, anonymous_set, by_name, concatenate, in_base_16, lines, members, word
+from worker.net.plan.ruleset import Nft, anonymous_set, by_name, concatenate, in_base_16, lines, members, word
 
 
 def test_values_stand_where_the_template_names_them() -> None:

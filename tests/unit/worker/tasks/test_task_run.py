@@ -3,14 +3,17 @@
 import asyncio
 
 import msgspec
+import pytest
 
-from common.model.container import ConfigReference, ContainerSpec, DriverConfig, SecretReference
+from common.model.container import ConfigReference, ContainerSpec, DriverConfig, Mount, SecretReference, VolumeOptions
 from common.model.secret import Config, ConfigSpec, Secret, SecretSpec
 from common.model.task import Renewal, Task, TaskState
 from tests.fakes.engine import FakeEngine, Program
+from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.test_agent import virtual
 from tests.unit.worker.worlds import World, make_task, want
 from worker.interfaces import Phase
+from worker.tasks import task_run
 
 GOLANG = DriverConfig(name="golang")
 
@@ -171,3 +174,45 @@ async def test_an_engine_that_is_away_is_waited_for():
         await asyncio.sleep(5)
         assert w.last().renewed == 2
         assert w.engine.signals == [("web.1.t1", "SIGHUP")]
+
+
+def volume(name: str, driver: str = "", **options: str) -> Mount:
+    config = DriverConfig(name=driver, options=options) if driver or options else None
+    return Mount(source=name, target="/x", volume_options=VolumeOptions(driver_config=config))
+
+
+@pytest.mark.parametrize(
+    ("mounts", "told"),
+    [
+        ((), ""),
+        ((Mount(type="tmpfs", target="/tmp"),), ""),
+        ((volume("data"),), " and volume data, which it mounts"),
+        ((volume("data", "slow"),), " and volume data (driver slow), which it mounts"),
+        (
+            (volume("data", "local", type="nfs", device=":/srv"),),
+            " and volume data (driver local, nfs :/srv), which it mounts",
+        ),
+        (
+            (Mount(type="bind", source="/mnt/a", target="/a"), volume("b"), volume("c"), volume("d"), volume("e")),
+            " and /mnt/a, volume b, volume c and 2 more, which it mounts",
+        ),
+    ],
+)
+def test_it_names_what_the_container_mounts(mounts: tuple[Mount, ...], told: str) -> None:
+    task = make_task(container=ContainerSpec(mounts=mounts))
+    where = "look at `journalctl -u docker -u containerd` on the node"
+    assert (
+        task_run.not_done("starting", 15, task) == f"the engine has been starting the container for 15 s: {where}{told}"
+    )
+
+
+def test_it_is_reported_again_each_time_the_duration_doubles() -> None:
+    async def story() -> list[tuple[float, float]]:
+        told: list[tuple[float, float]] = []
+        loop = asyncio.get_running_loop()
+        with task_run.tell_when_slow(lambda taken: told.append((taken, loop.time()))):
+            await asyncio.sleep(130)
+        await asyncio.sleep(1000)
+        return told
+
+    assert run_virtual(story()) == [(15, 15), (30, 30), (60, 60), (120, 120)]

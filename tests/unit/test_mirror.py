@@ -135,6 +135,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/commands/agent.py",
         "worker/commands/background.py",
         "worker/commands/membership.py",
+        "worker/commands/options.py",
         "worker/program.py",
     ),
     "unit/worker/host/test_join.py": ("worker/host/background.py",),

@@ -1,55 +1,20 @@
-"""`swarm-worker run`: the agent in the foreground; options of several commands, and how an error ends one."""
+"""`swarm-worker run`: the agent in the foreground."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from common.errors import SwarmError, leaves
 from common.process import logs
 from common.process.launch import keep_memory_off_disk
 from common.text.help import as_epilog
-from common.text.terminal import echo
 from worker import app
-from worker.config import DEFAULT_DATA_DIR, DataDir
+from worker.commands.options import DATA_DIR, LOG_LEVEL, plain_errors
+from worker.config import DataDir
 from worker.host import background
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-DATA_DIR = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_DATA_DIR,
-    show_default=True,
-    help="Directory of this worker's identity and state.",
-)
-LOG_LEVEL = click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What the worker logs.",
-)
-
-
-def plain_errors(command: F) -> F:
-    """Show an expected error as one line and exit with 1, as the docker command line does."""
-
-    @functools.wraps(command)
-    def wrapped(*arguments: Any, **options: Any) -> Any:
-        try:
-            return command(*arguments, **options)
-        except* SwarmError as errors:
-            echo(f"Error: {next(leaves(errors))}", err=True)
-            sys.exit(1)
-
-    return wrapped  # type: ignore[return-value]
 
 
 @click.command("run", epilog=as_epilog("swarm-worker run --data-dir /var/lib/swarm-worker"))

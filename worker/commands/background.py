@@ -12,7 +12,7 @@ import msgspec
 from common.clock import rfc3339
 from common.text.help import as_epilog
 from common.text.terminal import echo
-from worker.commands.agent import DATA_DIR, plain_errors
+from worker.commands.options import DATA_DIR, plain_errors
 from worker.config import DataDir, WorkerConfig
 from worker.host import background, status_file
 

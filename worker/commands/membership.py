@@ -12,7 +12,8 @@ from common.process.interrupt import interruptible
 from common.process.launch import ENGINE_HOST
 from common.text.help import as_epilog
 from common.text.terminal import echo
-from worker.commands.agent import DATA_DIR, LOG_LEVEL, plain_errors, run_agent
+from worker.commands.agent import run_agent
+from worker.commands.options import DATA_DIR, LOG_LEVEL, plain_errors
 from worker.config import DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir
 from worker.host import background, join, leave
 

@@ -1,0 +1,46 @@
+"""What several commands of `swarm-worker` have: options, and how an error ends one."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from common.errors import SwarmError, leaves
+from common.text.terminal import echo
+from worker.config import DEFAULT_DATA_DIR
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="Directory of this worker's identity and state.",
+)
+LOG_LEVEL = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What the worker logs.",
+)
+
+
+def plain_errors(command: F) -> F:
+    """Show an expected error as one line and exit with 1, as the docker command line does."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except* SwarmError as errors:
+            echo(f"Error: {next(leaves(errors))}", err=True)
+            sys.exit(1)
+
+    return wrapped  # type: ignore[return-value]

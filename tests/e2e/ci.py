@@ -1,9 +1,9 @@
-"""What CI leaves out: it has 20 minutes for everything."""
+"""What CI leaves out: it has half an hour for everything."""
 
 import os
 
 import pytest
 
 long = pytest.mark.skipif(
-    os.environ.get("CI") == "true", reason="too long for CI's 20 minutes; tests/run runs it everywhere else"
+    os.environ.get("CI") == "true", reason="too long for CI's half hour; tests/run runs it everywhere else"
 )

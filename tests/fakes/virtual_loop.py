@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -12,9 +12,11 @@ class _JumpingSelector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.threads = 0
 
     def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0)
+        waits = self.threads > 0 and timeout != 0  # for what a thread does no time passes
+        ready = super().select(None if waits else 0)
         if not ready:
             if timeout is None:
                 raise RuntimeError("deadlock: nothing is ready and no timer is set")
@@ -29,6 +31,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        future = super().run_in_executor(executor, func, *args)
+        self._virtual.threads += 1
+        future.add_done_callback(self._thread_ended)
+        return future
+
+    def _thread_ended(self, _: asyncio.Future[Any]) -> None:
+        self._virtual.threads -= 1
+
+    async def shutdown_default_executor(self) -> None:
+        """End its threads here: asyncio has one more thread do it, and would wait for that by this loop's clock."""
+        executor, self._default_executor = self._default_executor, None
+        if executor is not None:
+            executor.shutdown()
 
     def stall(self, duration: float) -> None:
         """Let time pass while the loop does nothing, as when the process is stopped."""

@@ -170,7 +170,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/intake/world.py",
         "worker/net/plan/bridges.py",
     ),
-    "unit/worker/net/test_reconciler.py": ("worker/net/survey.py",),
     "unit/worker/net/watch/test_changes.py": ("worker/net/watch/netlink_events.py",),
     "unit/worker/test_agent.py": (
         "worker/interfaces.py",

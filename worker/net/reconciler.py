@@ -4,6 +4,8 @@ Everything that happens (a new world, a task that comes or goes, a change from o
 not be as planned. One loop plans and applies; many notes within a few milliseconds are one pass.
 
 `Passes` knows which changes were noted, and up to which of them the host is as planned.
+
+What the host is like, its kernel is asked only when it may have changed.
 """
 
 from __future__ import annotations
@@ -17,19 +19,20 @@ from pathlib import Path
 from common.aio.steady import PAUSE_SECONDS
 from common.errors import SwarmError
 from worker.intake.addresses import text_of
-from worker.intake.words import identifier
+from worker.intake.words import Id, identifier
 from worker.intake.world import NetworkWorld
 from worker.interfaces import Engine
 from worker.net.apply import conntrack
 from worker.net.apply.host import Host
-from worker.net.apply.netlink import Kernel
+from worker.net.apply.netlink import Kernel, Seen
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
 from worker.net.plan.host_plan import HostPlan, Memory, plan
 from worker.net.plan.service_rules import published_ports
+from worker.net.plan.topology import HostFacts
 from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
-from worker.net.survey import HostSurvey
+from worker.net.watch import facts as host_facts
 from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
 from worker.net.watch.connections import Connections
 from worker.net.watch.firewall import Firewall
@@ -293,3 +296,41 @@ class Passes:
         """Wait for the end of a pass, or of a regular check."""
         async with self._ended:
             await self._ended.wait()
+
+
+class HostSurvey:
+    """The facts that plans are made from, and the last look at the kernel that they come from.
+
+    advertised: the address that the operator gave for this host, or empty.
+    encryption: what carries encrypted networks here, empty where nothing does.
+    ipv6_refusal: why containers have no IPv6 here, empty if they have.
+    """
+
+    def __init__(self, node_id: Id, advertised: str, encryption: str) -> None:
+        self.facts = HostFacts(node_id=node_id)
+        self.seen = Seen()
+        self.ipv6_refusal = host_facts.ipv6_refusal()
+        self._node_id = node_id
+        self._advertised = advertised
+        self._encryption = encryption
+        self._peers: object = None
+        self._due = True
+
+    def expire(self) -> None:
+        """Have the next `take` look again."""
+        self._due = True
+
+    async def take(self, host: Host, kernel: Kernel, world: NetworkWorld) -> Seen | None:
+        """Look at the host if it, or who its peers are, may have changed since the last time; else return None."""
+        if not self._due and world.peers is self._peers:
+            return None
+        self._due, self._peers = False, world.peers
+        seen = await kernel.look()
+        await host.wireguard.look(seen.links)
+        found = host_facts.facts(self._node_id, seen, world.peers.values(), self._advertised, self.facts.address)
+        self.ipv6_refusal = host_facts.ipv6_refusal(found.mtu) or host.ipv6_refusal
+        self.facts = replace(
+            found, encrypts=bool(self._encryption), answered=host.wireguard.answered, ipv6=not self.ipv6_refusal
+        )
+        self.seen = seen
+        return seen

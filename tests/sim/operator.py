@@ -64,10 +64,10 @@ class Operator(abc.ABC):
         """Pause, continue or abort a service's update, if it is one that this can be done to."""
 
         def step(tx: Transaction, service: Service) -> Service:
+            if action == "continue":  # it may have waited for a leader until now
+                self.continued[service_id] = self.clock.now()
             return ACTIONS[action](tx, service, self.clock.now(), "operator")
 
-        if action == "continue":
-            self.continued[service_id] = self.clock.now()
         await self._to_service(service_id, step)
 
     async def scale(self, service_id: str, count: int) -> None:

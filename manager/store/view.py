@@ -47,7 +47,7 @@ class NamedTableView(TableView[T_co], Protocol[T_co]):
 
 class NodeTableView(NamedTableView[Node], Protocol):
     def called(self, folded: str) -> Collection[Node]:
-        """Return the nodes with this name, in whichever case: `common.net.addressing.folded`."""
+        """Return the nodes with this name, in whichever case: `common.net.addressing.fold`."""
 
 
 class ServiceTableView(NamedTableView[Service], Protocol):

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 import click
 
-from common.errors import SwarmError
+from common.aio.first import Success, first_success
 from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import address
@@ -52,8 +51,6 @@ def with_client(function: Callable[Concatenate[Client, P], Coroutine[Any, Any, N
     return command
 
 
-# One that is there answers within this; the next is not kept waiting for one whose host is gone.
-STAGGER_SECONDS = 0.25
 _ANSWER_SECONDS = 10.0
 
 
@@ -70,27 +67,10 @@ async def first_that_answers(endpoint: Endpoint) -> Endpoint:
     candidates = endpoint.candidates
     if len(candidates) == 1:
         return endpoint
-    waiting = deque(candidates)
-    asked: dict[asyncio.Task[None], Endpoint] = {}
-    failures: list[str] = []
-    try:
-        while waiting or asked:
-            if waiting:
-                candidate = waiting.popleft()
-                asked[asyncio.create_task(_ask(candidate))] = candidate
-            apart = STAGGER_SECONDS if waiting else None
-            done, _ = await asyncio.wait(asked, timeout=apart, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                candidate = asked.pop(each)
-                try:
-                    each.result()
-                except SwarmError as error:
-                    failures.append(f"{candidate.url}: {error.message.splitlines()[0]}")
-                    continue
-                return candidate
-    finally:
-        for each in asked:
-            each.cancel()
+    found = await first_success(candidates, _ask)
+    if isinstance(found, Success):
+        return found.candidate
+    failures = (f"{candidate.url}: {error.message.splitlines()[0]}" for candidate, error in found.items())
     raise CannotConnect("No manager answers:\n" + "\n".join(failures))
 
 

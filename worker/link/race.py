@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from common.aio.first import Success, first_success
 from common.errors import PermissionDenied, SwarmError, Unavailable
 from common.wire.channel import Channel
 from common.wire.handshake import LedElsewhere
 from common.wire.manager_messages import WireEpoch
 from common.wire.messages import Welcome
-
-# A manager that is there answers within this; the next is not kept waiting for one whose host is gone.
-STAGGER_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,50 +51,24 @@ async def first_welcome(
         NoWelcome: none did.
 
     """
-    waiting = deque(dict.fromkeys(addresses))
-    dialled: dict[asyncio.Future[tuple[Channel, Welcome]], str] = {}
-    errors: dict[str, SwarmError] = {}
-    try:
-        while waiting or dialled:
-            if waiting:
-                address = waiting.popleft()
-                dialled[asyncio.ensure_future(dial(address))] = address
-            apart = STAGGER_SECONDS if waiting else None
-            done, _ = await asyncio.wait(dialled, timeout=apart, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                address = dialled.pop(each)
-                try:
-                    channel, welcome = each.result()
-                except SwarmError as error:
-                    errors[address] = error
-                    if isinstance(error, LedElsewhere) and _is_new(error.told.leader, errors, dialled.values()):
-                        _put_first(waiting, error.told.leader)
-                    continue
-                if welcome.epoch >= least:
-                    return Welcomed(address, channel, welcome)
-                await channel.close()
-                errors[address] = Unavailable(
-                    f"it no longer leads: its epoch is {welcome.epoch}, and that of {least} has begun"
-                )
-        raise NoWelcome(errors)
-    finally:
-        await _give_up(dialled)
+
+    async def welcomed(address: str) -> tuple[Channel, Welcome]:
+        channel, welcome = await dial(address)
+        if welcome.epoch < least:
+            await channel.close()
+            raise Unavailable(f"it no longer leads: its epoch is {welcome.epoch}, and that of {least} has begun")
+        return channel, welcome
+
+    found = await first_success(addresses, welcomed, give_back=_close, named_by=_leader)
+    if not isinstance(found, Success):
+        raise NoWelcome(found)
+    return Welcomed(found.candidate, *found.result)
 
 
-def _is_new(leader: str, errors: Mapping[str, SwarmError], dialled: Iterable[str]) -> bool:
-    return bool(leader) and leader not in errors and leader not in dialled
+async def _close(session: tuple[Channel, Welcome]) -> None:
+    await session[0].close()
 
 
-def _put_first(waiting: deque[str], address: str) -> None:
-    if address in waiting:
-        waiting.remove(address)
-    waiting.appendleft(address)
-
-
-async def _give_up(dialled: Mapping[asyncio.Future[tuple[Channel, Welcome]], str]) -> None:
-    """Cancel what is under way; a session that was opened all the same is closed."""
-    for each in dialled:
-        each.cancel()
-    for outcome in await asyncio.gather(*dialled, return_exceptions=True):
-        if isinstance(outcome, tuple):
-            await outcome[0].close()
+def _leader(error: SwarmError) -> str | None:
+    """Return the leader that a manager without a session has named."""
+    return error.told.leader or None if isinstance(error, LedElsewhere) else None

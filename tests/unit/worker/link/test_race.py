@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from common.aio.first import STAGGER_SECONDS
 from common.errors import PermissionDenied, SwarmError, Unavailable
 from common.wire.channel import Channel, ChannelClosed
 from common.wire.handshake import LedElsewhere
@@ -11,7 +12,7 @@ from common.wire.manager_messages import Elsewhere
 from common.wire.memory import memory_channel_pair
 from common.wire.messages import PROTOCOL_VERSION, Heartbeat, Welcome
 from tests.fakes.virtual_loop import run_virtual
-from worker.link.race import STAGGER_SECONDS, NoWelcome, Welcomed, first_welcome
+from worker.link.race import NoWelcome, Welcomed, first_welcome
 
 
 class Managers:

@@ -103,7 +103,7 @@ class Circle:
 
     async def run(self) -> None:
         """Keep links to the others, and lead whenever it is this manager's turn, until cancelled."""
-        async with running(self.links.run()):
+        async with running(self.links.run(), self.fellows.end_demoted()):
             await self.fellows.leadership.run()
 
     async def demoted(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from common.clock import Clock, boot_time, rfc3339
 from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unavailable
 from common.model import Node
 from common.model.node import ManagerStatus
+from common.tls import Identity
 from common.wire.channel import Channel
 from common.wire.codec import decode, encode
 from common.wire.handshake import check_version, identity_of
@@ -53,6 +55,8 @@ _READ_SECONDS = 1.0
 # A leader shows that it lives several times a second.
 _SILENT_SECONDS = 10.0
 
+_log = logging.getLogger(__name__)
+
 
 class Fellows:
     """The `Fellows` of the reception, the `Answers` of the links and the `Standing` of the API, all three.
@@ -81,6 +85,7 @@ class Fellows:
         self._dispatcher = dispatcher
         self._admitting = admitting
         self._turned = asyncio.Event()
+        self._passed_on: dict[asyncio.Transport, Identity] = {}
         self.trouble_of_etcd: Callable[[], str] = str
         self.links: Links
         self.leadership: Leadership
@@ -150,7 +155,25 @@ class Fellows:
             return
         await channel.send(Taken())
         settle()
-        channel.detach(self.protocol(caller_given(opening.caller)))
+        identity = identity_of(channel.peer)
+        self._passed_on[channel.detach(self.protocol(caller_given(opening.caller)))] = identity
+        self._end_demoted()  # it may have been while that was sent
+
+    async def end_demoted(self) -> None:
+        """Cut off, until cancelled, what a manager passes on from the moment on that it is not one any more."""
+        while True:
+            moved = self._known.moved()
+            self._end_demoted()
+            await moved
+
+    def _end_demoted(self) -> None:
+        self._passed_on = {each: of for each, of in self._passed_on.items() if not each.is_closing()}
+        for transport, identity in self._passed_on.items():
+            try:
+                member_manager(self._store.view, identity)
+            except PermissionDenied as error:
+                _log.info("what it passes on is cut off: %s", error.message)
+                transport.abort()
 
     async def join(self, request: JoinRequest | ManagerJoin, source: str, *, same_host: bool) -> AnyMessage:
         at = self._node_id if same_host else ""

@@ -3,15 +3,21 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.clock import LoopClock
-from common.errors import Unavailable
-from common.model import Service
+from common.errors import PermissionDenied, Unavailable
+from common.model import Node, Service
+from common.model.node import ManagerStatus, NodeSpec
 from common.model.service import ServiceSpec
-from common.wire.manager_messages import ReadAt
+from common.tls import ROLE_MANAGER, Identity
+from common.wire.channel import PeerInfo
+from common.wire.manager_messages import CallerRecord, Forwarded, ReadAt
+from common.wire.memory import memory_channel_pair
 from manager.api.access.roles import Caller
 from manager.daemon.fellows import Fellows
+from manager.daemon.leading import running
 from manager.dispatch.managers import KnownManagers
 from manager.store.backend import Epoch, LeaderRecord, NotLeader
 from manager.store.shared import SharedStore
@@ -196,3 +202,56 @@ async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:
         assert await two.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
         assert await connecting == "a connection to two"  # type: ignore[comparison-overlap]
         assert dialled == ["one", "two"]
+
+
+class Cut(asyncio.Protocol):
+    """A connection on which requests are passed on: says when it is lost."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+
+async def test_what_a_manager_passes_on_ends_with_its_demotion() -> None:
+    loop = asyncio.get_running_loop()
+    async with SharedStore(LogBackend(SharedLog()), LoopClock(), loop.time) as own:
+        assert await own.lead(LeaderRecord("own", Epoch(0, 1), "own:2377", "1.0"))
+        nodes = [
+            Node(
+                id=name,
+                spec=NodeSpec(role="manager"),
+                manager_status=ManagerStatus(addr=name),
+                manager_serials=("7",),
+            )
+            for name in ("two", "three")
+        ]
+        await own.update(lambda tx: [tx.put(each) for each in nodes])
+        known = KnownManagers(own, "own:2377")
+        fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: leader, admitting=lambda: None)
+        leader: Any = "its dispatcher"
+        connections: list[Cut] = []
+
+        def protocol(_: Caller) -> Cut:
+            connections.append(Cut())
+            return connections[-1]
+
+        async def pass_on(manager: str) -> None:
+            peer = PeerInfo(Identity(manager, ROLE_MANAGER, "cluster1", "7"))
+            near, far = memory_channel_pair(peer)
+            opening = Forwarded(caller=CallerRecord(name="tester", origin="unix"))
+            await fellows.take_request(far, opening, lambda: None)
+            near.detach(asyncio.Protocol())
+
+        fellows.protocol = protocol
+        async with running(known.run(), fellows.end_demoted()):
+            await pass_on("two")
+            await pass_on("three")
+            demoted = msgspec.structs.replace(nodes[0], spec=NodeSpec(role="worker"), manager_serials=())
+            await own.update(lambda tx: tx.put(demoted))
+            await connections[0].lost.wait()
+            assert not connections[1].lost.is_set()
+            with pytest.raises(PermissionDenied, match="demoted or removed"):
+                await pass_on("two")
+            assert len(connections) == 2

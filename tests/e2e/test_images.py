@@ -6,10 +6,12 @@ import random
 import signal
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
@@ -17,7 +19,7 @@ from tests.lab.host import Host
 from tests.lab.images import Image, docker_archive
 from tests.lab.process import Result
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 DOCKERFILE = """\
 FROM busybox:lab
@@ -31,14 +33,44 @@ MIB = 1024 * 1024
 Docker = Callable[..., Awaitable[Result]]
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[Cluster]:
     async with Cluster("images", hosts=3) as cluster:
         yield cluster
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(shared: Cluster) -> AsyncIterator[Cluster]:
+    """Give each test the cluster without services, and with the lab's images alone."""
+    at_first = await images_in(shared)
+    yield shared
+    docker = docker_of(shared)
+    if services := (await docker("service", "ls", "-q")).stdout.split():
+        await docker("service", "rm", *services)
+    for host in shared.hosts:
+        await host.docker("container", "prune", "-f")  # the steps of builds that failed
+    await shared.until(partial(no_containers, shared), 60)
+    if made := sorted(await images_in(shared) - at_first):
+        await docker("rmi", "-f", *made)
+    assert await images_in(shared) == at_first
+
+
+async def images_in(cluster: Cluster) -> set[str]:
+    """Return the names of the cluster's images, and of those that are one node's own."""
+    listed = (await docker_of(cluster)("images", "--format", "{{.Repository}}:{{.Tag}}")).stdout
+    return {name for name in listed.split() if "<none>" not in name}
+
+
+async def no_containers(cluster: Cluster) -> bool:
+    return not any([await host.docker("ps", "-aq") for host in cluster.hosts])
+
+
 @pytest.fixture
 def docker(cluster: Cluster) -> Docker:
+    return docker_of(cluster)
+
+
+def docker_of(cluster: Cluster) -> Docker:
     """Run the docker command line against the manager."""
 
     async def run(*arguments: object, buildkit: bool = False, check: bool = True) -> Result:
@@ -188,6 +220,7 @@ async def test_a_name_that_no_client_gave_is_each_nodes_own(cluster: Cluster, do
     assert shown.stdout.strip() == "mine:1"
     made = await docker("create", "-e", "constraint:node.hostname==h2", "mine:1")
     assert own["h2"] in await cluster.hosts[1].docker("inspect", made.stdout.strip())
+    await docker("rm", made.stdout.strip())
     assert {await image_id(docker, f"{name}.node/mine:1") for name in own} == set(own.values())
 
 
@@ -211,11 +244,7 @@ async def test_an_image_that_a_service_names_is_not_cleared_away(cluster: Cluste
     await docker("service", "create", "--detach", "--name", "app", "--replicas", "3", "app:1")
     await cluster.running("app", 3)
     await docker("service", "scale", "--detach", "app=0")
-
-    async def ended() -> bool:
-        return not any([await host.docker("ps", "-aq") for host in cluster.hosts])
-
-    await cluster.until(ended, 30)
+    await cluster.until(partial(no_containers, cluster), 30)
     refused = await docker("rmi", "app:1", check=False)
     assert (refused.returncode, "service app uses its image" in refused.stderr) == (1, True)
     await docker("build", "-t", "app:1", "--build-arg", "STAMP=new", folder)
@@ -274,6 +303,7 @@ async def test_a_stack_is_built_and_deployed(cluster: Cluster, docker: Docker) -
 
     again = await cluster.swarm("stack", "deploy", "--no-build", "--detach", "-c", file, "Shop")
     assert "Building" not in again.stdout
+    await cluster.swarm("stack", "rm", "Shop")
 
 
 async def test_the_commands_of_our_own(cluster: Cluster) -> None:
@@ -364,28 +394,34 @@ async def test_workers_without_a_path_to_each_other_use_the_manager(cluster: Clu
     _, second, third = cluster.hosts
     there = await put_on(second, "far:1", 8 * MIB)
     await cluster.adopt(second, "far:1")
-    await second.run("iptables", "-I", "INPUT", "-p", "tcp", "--dport", "2378", "-j", "DROP")
+    shut = ("INPUT", "-p", "tcp", "--dport", "2378", "-j", "DROP")
+    await second.run("iptables", "-I", *shut)
     await docker("service", "create", "--detach", "--name", "far", "--constraint", "node.hostname==h3", "far:1")
-    await cluster.running("far", 1, timeout=60)
+    try:
+        await cluster.running("far", 1, timeout=60)
+    finally:
+        await second.run("iptables", "-D", *shut)
     assert there in await ids_on(third)
     assert "its image comes through the manager" in cluster.workers["h3"].output()
 
 
 @long
-async def test_an_engine_that_fails_in_the_middle_leaves_nothing(cluster: Cluster, docker: Docker) -> None:
-    _, second, third = cluster.hosts
-    there = await put_on(second, "big:1", 64 * MIB)
-    await cluster.adopt(second, "big:1")
-    await slow_down(second)
-    await docker("service", "create", "--detach", "--name", "big", "--constraint", "node.hostname==h3", "big:1")
+async def test_an_engine_that_fails_in_the_middle_leaves_nothing() -> None:
+    async with Cluster("images-fail", hosts=3) as cluster:
+        docker = docker_of(cluster)
+        _, second, third = cluster.hosts
+        there = await put_on(second, "big:1", 64 * MIB)
+        await cluster.adopt(second, "big:1")
+        await slow_down(second)
+        await docker("service", "create", "--detach", "--name", "big", "--constraint", "node.hostname==h3", "big:1")
 
-    async def fetching() -> bool:
-        return any("fetching image" in t["Status"].get("Message", "") for t in await cluster.tasks("big"))
+        async def fetching() -> bool:
+            return any("fetching image" in t["Status"].get("Message", "") for t in await cluster.tasks("big"))
 
-    await cluster.until(fetching, 60)
-    await asyncio.sleep(1)
-    await third.restart_engine(signal.SIGKILL)
-    await cluster.running("big", 1, timeout=90)
-    assert there in await ids_on(third)
-    root = await third.docker("info", "--format", "{{.DockerRootDir}}")
-    assert list(Path(root, "tmp").iterdir()) == []
+        await cluster.until(fetching, 60)
+        await asyncio.sleep(1)
+        await third.restart_engine(signal.SIGKILL)
+        await cluster.running("big", 1, timeout=90)
+        assert there in await ids_on(third)
+        root = await third.docker("info", "--format", "{{.DockerRootDir}}")
+        assert list(Path(root, "tmp").iterdir()) == []

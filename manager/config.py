@@ -20,34 +20,8 @@ UNIT = "swarm-manager"
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
 
 
-class EtcdConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """This manager's own etcd. `peer_addr` (`HOST:PORT`) is where the others reach it, `cluster_id` the cluster's.
-
-    `peers` are its members as of the first start (`NAME=URL`), which it `joins` if they run already. `forced`: at its
-    next start it is the only member, of what it has.
-
-    With `endpoints` (`https://HOST:PORT`) it is an etcd that others run, asked with these PEM files; the manager starts
-    none, and changes no members.
-    """
-
-    peer_addr: str
-    cluster_id: str
-    peers: tuple[str, ...] = ()
-    joins: bool = False
-    forced: bool = False
-    endpoints: tuple[str, ...] = ()
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The PEM files of an etcd that others run: its authority's root, certificate and key."""
-        return self.ca_file, self.cert_file, self.key_file
-
-
-class ExternalFlags(msgspec.Struct, frozen=True):
-    """What `init` and `join` were told of an etcd that others run; files are PEM, empty where not given."""
+class ExternalEtcd(msgspec.Struct, frozen=True):
+    """An etcd that others run: its endpoints (`https://HOST:PORT`), and PEM files, empty where not given."""
 
     endpoints: tuple[str, ...] = ()
     ca_file: str = ""
@@ -56,6 +30,7 @@ class ExternalFlags(msgspec.Struct, frozen=True):
 
     @property
     def files(self) -> tuple[str, ...]:
+        """Its authority's root, and the certificate and key to ask it with."""
         return self.ca_file, self.cert_file, self.key_file
 
     def config(self, peer_addr: str, cluster_id: str) -> EtcdConfig:
@@ -71,14 +46,22 @@ class ExternalFlags(msgspec.Struct, frozen=True):
                 raise InvalidArgument(f"--etcd-endpoints {each!r}: expected https://HOST:PORT")
         if bool(self.cert_file) != bool(self.key_file):
             raise InvalidArgument("--etcd-cert-file and --etcd-key-file belong together")
-        return EtcdConfig(
-            peer_addr=peer_addr,
-            cluster_id=cluster_id,
-            endpoints=self.endpoints,
-            ca_file=self.ca_file,
-            cert_file=self.cert_file,
-            key_file=self.key_file,
-        )
+        return EtcdConfig(self.endpoints, *self.files, peer_addr=peer_addr, cluster_id=cluster_id)
+
+
+class EtcdConfig(ExternalEtcd, frozen=True, kw_only=True):
+    """This manager's own etcd. `peer_addr` (`HOST:PORT`) is where the others reach it, `cluster_id` the cluster's.
+
+    `peers` are its members as of the first start (`NAME=URL`), which it `joins` if they run already. `forced`: at its
+    next start it is the only member, of what it has. With `endpoints` it is an etcd that others run: the manager starts
+    none, and changes no members.
+    """
+
+    peer_addr: str
+    cluster_id: str
+    peers: tuple[str, ...] = ()
+    joins: bool = False
+    forced: bool = False
 
 
 class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,14 +72,19 @@ class OpenFile:
         self.file = file
         self._blocks = count_blocks(begin.size, begin.block)
         self._digests = bytearray(digests.ljust(self._blocks * DIGEST_BYTES, b"\0"))
-        self._writes: deque[Future[None]] = deque()
+        self._writes: deque[tuple[Future[None], int]] = deque()
+
+    @property
+    def under_way(self) -> int:
+        """How many bytes are still to be written."""
+        return sum(size for write, size in self._writes if not write.done())
 
     def write(self, pool: ThreadPoolExecutor, first: int, data: bytearray) -> None:
         """Write consecutive blocks, soon."""
         self._expect(first, count_blocks(len(data), self.block))
         if len(self._writes) >= _WRITES_AHEAD:
-            self._writes.popleft().result()
-        self._writes.append(pool.submit(self._write, first, data))
+            self._writes.popleft()[0].result()
+        self._writes.append((pool.submit(self._write, first, data), len(data)))
 
     def _write(self, first: int, data: bytearray) -> None:
         digests = digests_of(data, self.block)
@@ -102,7 +107,7 @@ class OpenFile:
 
         """
         while self._writes:
-            self._writes.popleft().result()
+            self._writes.popleft()[0].result()
         os.ftruncate(self.file, record.size)
         blocks = bytes(self._digests[: count_blocks(record.size, record.block) * DIGEST_BYTES])
         if record.block != self.block or root_of(blocks) != record.root:
@@ -110,8 +115,8 @@ class OpenFile:
         return blocks
 
     def close(self) -> None:
-        for each in self._writes:
-            each.exception()
+        for write, _ in self._writes:
+            write.exception()
         os.close(self.file)
 
     def _expect(self, first: int, count: int) -> None:
@@ -221,7 +226,7 @@ class Receiver:
                 with _refusals(message.path):
                     self._begin(message)
             case Blocks() if self._file is not None:
-                self._check_room()
+                self._check_room(self._file.under_way + len(payload))
                 self._written += len(payload)
                 with self._room(self._file.path):
                     self._file.write(self._pool, message.first, payload)
@@ -255,9 +260,13 @@ class Receiver:
         room = self._pass.room if self._pass is not None else 0
         return room - self._written - room_on(self._root).bytes
 
-    def _check_room(self) -> None:
-        """Refuse to fill the disk of everyone else here: what a sender has announced is its own word."""
-        if room_on(self._root).is_used_up:
+    def _check_room(self, more: int = 0) -> None:
+        """Refuse to fill the disk of everyone else here: what a sender has announced is its own word.
+
+        `more`: bytes that the file system does not count yet.
+        """
+        room = room_on(self._root)
+        if room._replace(bytes=room.bytes - more).is_used_up:
             raise ResourceExhausted("the target has too little room: the rest of its disk is for others")
 
     def _change_all(self, changes: Changes, payload: bytearray) -> None:

@@ -7,6 +7,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ from worker.volumes.copy.messages import (
     PassStart,
     head,
 )
+from worker.volumes.copy.receive import OpenFile
 from worker.volumes.copy.stream import Stream
 
 ROOT = os.geteuid() == 0
@@ -200,6 +202,21 @@ def test_a_sender_cannot_fill_the_targets_disk(place: Path, monkeypatch: pytest.
     disk = SmallDisk(place / "target")
     assert disk.f_bavail > 0
     assert disk.f_favail > 0
+
+
+def test_what_is_still_to_be_written_takes_room(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a disk that is slow would be full before the file system tells so."""
+    go_on = threading.Event()
+    monkeypatch.setattr("worker.volumes.copy.receive.write_all", lambda *_: go_on.wait())
+    with ThreadPoolExecutor(1) as pool:
+        into = os.open(place / "target" / "f", os.O_WRONLY | os.O_CREAT, 0o600)
+        file = OpenFile(Begin(b"f", BLOCK, 2 * BLOCK, True), into, b"")
+        for number in range(2):
+            file.write(pool, number, bytearray(BLOCK))
+        assert file.under_way == 2 * BLOCK
+        go_on.set()
+        file.close()
+        assert file.under_way == 0
 
 
 # --- the sender's side ------------------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ class _Wanted:
     snapshots: tuple[str, ...] | None
 
 
+_NOTHING = _Wanted(TaskSpec(), (), ())
+
+
 @dataclass(slots=True)
 class Claims:
     """The claims of a view, and those that a decision under way adds to it."""
@@ -55,12 +58,13 @@ class Claims:
 
     def concern(self, task: Task) -> bool:
         """Whether a task has volumes, or snapshots of some, that say where it may be."""
-        return bool(self._volumes(task) or self.snapshots(task))
+        known = self._known(task)
+        return known is not _NOTHING and bool(self._volumes(task) or self.snapshots(task))
 
     def wanted(self, task: Task) -> tuple[SlotVolume, ...]:
         """List a task's volumes as `bound_volumes` does, from what is known of its specification."""
         found = self._volumes(task)
-        return found if not task.node_id else _bound(found, task.node_id, self.view)
+        return _bound(found, task.node_id, self.view) if found and task.node_id else found
 
     def snapshots(self, task: Task) -> tuple[str, ...]:
         """Name the volumes of which a task mounts snapshots, as `snapshot_sources` does."""
@@ -72,6 +76,9 @@ class Claims:
         return slot_volumes(task) if found is None else found
 
     def _known(self, task: Task) -> _Wanted:
+        container = task.spec.container_spec
+        if container is None or not container.mounts:  # as most: they are not worth a record
+            return _NOTHING
         key = id(task.spec), bool(task.slot)
         found = self._wanted.get(key)
         if found is None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import grp
 import logging
+import os
 import random
 import signal
 from collections.abc import Callable, Coroutine, Sequence
@@ -16,6 +17,7 @@ from common.aio.first import first_of
 from common.aio.steady import keep_going
 from common.clock import Clock, SystemClock
 from common.process.daemon import Notifier
+from common.process.private_files import lock_folder
 from common.version import version
 from common.wire.server import serve as serve_cluster
 from manager.api.access.audit import AuditFile
@@ -142,6 +144,13 @@ class Manager:
 
     async def _manage_with_others(self) -> None:
         """Manage from a store that several managers share: one leads, the others follow."""
+        claim = lock_folder(self._data.path)  # a store that is a file locks it, too
+        try:
+            await self._manage_in_etcd()
+        finally:
+            os.close(claim)
+
+    async def _manage_in_etcd(self) -> None:
         own = etcd_of(self._data, self._config, self._keys.keyring.seal(), self._clock, self._rng)
         own.prepare()
         try:

@@ -13,7 +13,7 @@ from common.process import join_token, logs
 from common.process.launch import MANAGER_HOST, keep_memory_off_disk, refuse_others_writing
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand
-from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalEtcd, dashboard_config
+from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalEtcdConfig, dashboard_config
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 
@@ -167,7 +167,9 @@ def init(
         pools=pools,
         data_path_port=data_path_port,
         store=store,
-        etcd=ExternalEtcd(tuple(filter(None, etcd_endpoints.split(","))), etcd_ca_file, etcd_cert_file, etcd_key_file),
+        etcd=ExternalEtcdConfig(
+            tuple(filter(None, etcd_endpoints.split(","))), etcd_ca_file, etcd_cert_file, etcd_key_file
+        ),
         foreground=foreground,
     )
 
@@ -224,7 +226,7 @@ def join(
         listen=listen_addr,
         hosts=hosts,
         tls_names=tls_names,
-        etcd=ExternalEtcd((), etcd_ca_file, etcd_cert_file, etcd_key_file),
+        etcd=ExternalEtcdConfig((), etcd_ca_file, etcd_cert_file, etcd_key_file),
         foreground=foreground,
     )
 

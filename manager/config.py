@@ -20,7 +20,7 @@ UNIT = "swarm-manager"
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
 
 
-class ExternalEtcd(msgspec.Struct, frozen=True):
+class ExternalEtcdConfig(msgspec.Struct, frozen=True):
     """An etcd that others run: its endpoints (`https://HOST:PORT`), and PEM files, empty where not given."""
 
     endpoints: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class ExternalEtcd(msgspec.Struct, frozen=True):
         return EtcdConfig(self.endpoints, *self.files, peer_addr=peer_addr, cluster_id=cluster_id)
 
 
-class EtcdConfig(ExternalEtcd, frozen=True, kw_only=True):
+class EtcdConfig(ExternalEtcdConfig, frozen=True, kw_only=True):
     """This manager's own etcd. `peer_addr` (`HOST:PORT`) is where the others reach it, `cluster_id` the cluster's.
 
     `peers` are its members as of the first start (`NAME=URL`), which it `joins` if they run already. `forced`: at its

@@ -36,7 +36,7 @@ from manager.config import (
     DashboardConfig,
     DataDir,
     EtcdConfig,
-    ExternalEtcd,
+    ExternalEtcdConfig,
     ManagerConfig,
     bracket_host,
     check_tls_names,
@@ -49,7 +49,7 @@ from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
 ETCD_PORT = 2380
-NO_FLAGS = ExternalEtcd()
+NO_FLAGS = ExternalEtcdConfig()
 _INTERRUPTED = "Interrupted: undoing what was done."
 
 
@@ -65,7 +65,7 @@ def initialise(
     data_path_port: int,
     store: str,
     foreground: bool,
-    etcd: ExternalEtcd = NO_FLAGS,
+    etcd: ExternalEtcdConfig = NO_FLAGS,
 ) -> None:
     """Make a cluster, start its daemon and say how others join; on failure nothing is left.
 
@@ -121,7 +121,7 @@ def join(
     hosts: Sequence[str],
     tls_names: Sequence[str],
     ticket: str = "",
-    etcd: ExternalEtcd = NO_FLAGS,
+    etcd: ExternalEtcdConfig = NO_FLAGS,
     foreground: bool = False,
 ) -> None:
     """Make this host one of a cluster's managers, and start its daemon.

@@ -20,7 +20,7 @@ from common.clock import Clock, SystemClock, rfc3339
 from common.errors import FailedPrecondition
 from common.ids import new_id
 from common.model import Node
-from common.process.private_files import sync_folder
+from common.process.private_files import lock_folder, sync_folder
 from common.text.terminal import echo
 from manager.ca.files import RootFiles
 from manager.ca.migration import unlocked_keyring
@@ -31,7 +31,7 @@ from manager.store.backends.confirmed import confirmed_path
 from manager.store.backends.contents import Contents, best, format_count, to_the_second
 from manager.store.backends.failures import explaining
 from manager.store.backends.sealed import Seal
-from manager.store.backends.sqlite import SqliteBackend, StoreFile, lock_directory
+from manager.store.backends.sqlite import SqliteBackend, StoreFile
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Store
 
@@ -79,7 +79,7 @@ def examine(data: DataDir, seal: Seal) -> Contents:
     """
     data.load()
     with explaining(data.store):
-        claim = lock_directory(data.store)
+        claim = lock_folder(data.path)
         try:
             return best(data.store, seal)
         finally:

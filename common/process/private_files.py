@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from common.errors import Unavailable
+
+IN_USE = "another process has it open: does its daemon run already?"
 
 
 def private_folder(path: Path) -> None:
@@ -23,6 +26,22 @@ def private_folder(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(f"cannot make the data directory {path}: {error.strerror}") from error
+
+
+def lock_folder(path: Path) -> int:
+    """Lock a data directory for this process and return the open directory, which holds the lock until it is closed.
+
+    Raises:
+        Unavailable: another process has it.
+
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise Unavailable(f"{path} is locked: {IN_USE}") from None
+    return folder
 
 
 def write_private(path: Path, data: bytes) -> None:

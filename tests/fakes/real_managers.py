@@ -16,7 +16,7 @@ from common.clock import SystemClock
 from common.ids import new_id
 from manager import app
 from manager.bootstrap import create_cluster
-from manager.config import DataDir, EtcdConfig, ExternalEtcd, ManagerConfig
+from manager.config import DataDir, EtcdConfig, ExternalEtcdConfig, ManagerConfig
 from manager.etcd import peer_url
 from manager.init_join import join_cluster
 
@@ -71,7 +71,7 @@ class RealManager:
 class RealManagers:
     """The cluster; `all` are its managers, the first has made it. Its store is in their etcds, or in `external`."""
 
-    def __init__(self, folder: Path, count: int, external: ExternalEtcd | None = None) -> None:
+    def __init__(self, folder: Path, count: int, external: ExternalEtcdConfig | None = None) -> None:
         self._external = external
         with contextlib.ExitStack() as held:
             ports = [[free_address(held) for _ in range(2)] for _ in range(count)]

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import Unavailable
+from common.process.private_files import IN_USE
 
-SECOND = "another process has it open: is a second manager running on this data directory?"
 WHAT_IS_LEFT = "restore a backup, or run 'swarm-manager repair' to see what is left"
 
 _HINTS = {
     "database or disk is full": "free some space on that disk; nothing of this change was stored",
-    "database is locked": SECOND,
+    "database is locked": IN_USE,
     "file is not a database": f"it is damaged: {WHAT_IS_LEFT}",
     "database disk image is malformed": f"it is damaged: {WHAT_IS_LEFT}",
     "unable to open database file": "check that its directory exists and may be written",

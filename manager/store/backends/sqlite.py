@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
@@ -24,10 +23,11 @@ import msgspec
 
 from common.errors import Unavailable
 from common.model import StoredObject, Task
+from common.process.private_files import lock_folder
 from manager.store.backend import Loaded
 from manager.store.backends.confirmed import ConfirmedFile, Position
 from manager.store.backends.contents import Contents, read
-from manager.store.backends.failures import SECOND, explaining
+from manager.store.backends.failures import explaining
 from manager.store.backends.schema import KIND as SPEC
 from manager.store.backends.schema import (
     MIGRATIONS,
@@ -156,7 +156,7 @@ class StoreFile:
             raise
 
     def _open(self) -> Loaded:
-        self._claim = lock_directory(self._path)
+        self._claim = lock_folder(self._path.parent)
         contents = self._whole_contents()
         # SQLite takes a file that may not be written for one to be read, and says so at the first commit only.
         for ending in ("", "-wal", "-shm"):
@@ -272,22 +272,6 @@ def snapshot(path: Path, copy: Path) -> None:
         there = f"{path.absolute().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(there, uri=True, isolation_level=None)) as database:
             database.execute("VACUUM INTO ?", (str(copy),))
-
-
-def lock_directory(path: Path) -> int:
-    """Lock the store's directory for this process and return the open directory, which holds the lock.
-
-    Raises:
-        Unavailable: another process has it.
-
-    """
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(folder)
-        raise Unavailable(f"the store {path} is locked: {SECOND}") from None
-    return folder
 
 
 class _Rows:

@@ -15,7 +15,7 @@ from common.errors import InvalidArgument, Unavailable
 from common.tls import ROLE_ETCD, Identity, certificate_request, new_key
 from manager import app
 from manager.ca.authority import Authority, create_root, new_serial
-from manager.config import ExternalEtcd
+from manager.config import ExternalEtcdConfig
 from tests.e2e import ci
 from tests.fakes.real_managers import RealManagers, free_address
 
@@ -62,8 +62,8 @@ async def etcd(folder: Path, pki: Pki, *options: str) -> AsyncIterator[str]:
         await process.wait()
 
 
-def flags(pki: Pki, *endpoints: str) -> ExternalEtcd:
-    return ExternalEtcd(endpoints, pki.root, pki.certificate, pki.key)
+def flags(pki: Pki, *endpoints: str) -> ExternalEtcdConfig:
+    return ExternalEtcdConfig(endpoints, pki.root, pki.certificate, pki.key)
 
 
 @needs_etcd
@@ -111,7 +111,7 @@ async def test_a_certificate_that_etcd_does_not_believe_is_named(
     monkeypatch.setattr("manager.bootstrap.ETCD_SECONDS", 3.0)
     pki, other = Pki(tmp_path), Pki(tmp_path, "other")
     async with etcd(tmp_path, pki, "--max-txn-ops=20000") as endpoint:
-        wrong = ExternalEtcd((endpoint,), pki.root, other.certificate, other.key)
+        wrong = ExternalEtcdConfig((endpoint,), pki.root, other.certificate, other.key)
         with pytest.raises(Unavailable, match="its certificates right"):
             async with RealManagers(tmp_path, 1, wrong).running():
                 pass
@@ -120,11 +120,20 @@ async def test_a_certificate_that_etcd_does_not_believe_is_named(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (ExternalEtcd(("etcd-1:2379",)), "expected https://HOST:PORT"),
-        (ExternalEtcd(("https://etcd-1",)), "expected https://HOST:PORT"),
-        (ExternalEtcd(("https://etcd-1:2379",), cert_file="/x"), "belong together"),
+        (ExternalEtcdConfig(("etcd-1:2379",)), "expected https://HOST:PORT"),
+        (ExternalEtcdConfig(("https://etcd-1",)), "expected https://HOST:PORT"),
+        (ExternalEtcdConfig(("https://etcd-1:2379",), cert_file="/x"), "belong together"),
     ],
 )
-def test_what_cannot_be_an_etcd_is_refused(given: ExternalEtcd, words: str) -> None:
+def test_what_cannot_be_an_etcd_is_refused(given: ExternalEtcdConfig, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         given.config("127.0.0.1:2380", "c1")
+
+
+@needs_etcd
+async def test_a_data_directory_with_etcd_has_one_manager_at_a_time(tmp_path: Path) -> None:
+    async with RealManagers(tmp_path, 1).running() as managers:
+        data = managers.all[0].data
+        with pytest.raises(Unavailable, match=f"{data.path} is locked: another process has it open"):
+            await app.Manager(data, data.load(), lambda: None).run()
+        assert (await managers.all[0].ask("GET", "/nodes"))[0] == 200

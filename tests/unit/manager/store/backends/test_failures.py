@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import Unavailable
-from manager.store.backends.failures import SECOND, explaining
+from manager.store.backends.failures import IN_USE, explaining
 
 PATH = Path("/data/store.db")
 
@@ -15,7 +15,7 @@ PATH = Path("/data/store.db")
     ("words", "hint"),
     [
         ("database or disk is full", "free some space"),
-        ("database is locked", SECOND),
+        ("database is locked", IN_USE),
         ("file is not a database", "restore a backup"),
         ("something new", "look at the disk"),
     ],

@@ -344,7 +344,7 @@ class Dispatcher:
             session.called(hello.description.hostname)
             ready = Ready(node.id, said.description, said.advertise_addr, identity.serial, said.image_port)
             await self._parts.nodes.submit(ready)
-            await channel.send(self._welcome(session, hello.protocol, heartbeat), request_id)
+            await session.greet(self._welcome(session, hello.protocol, heartbeat), request_id)
             settle()
             await session.run()
         except Offence as offence:
@@ -384,6 +384,7 @@ class Dispatcher:
         self._contacts.begun(session.node_id, lambda: session.channel.last_received)
 
     def _exit(self, session: Session) -> None:
+        session.gone()
         if self._sessions.get(session.node_id) is not session:
             return
         del self._sessions[session.node_id]

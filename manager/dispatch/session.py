@@ -39,6 +39,7 @@ from common.wire.messages import (
     StatusAck,
     StatusReport,
     TaskReport,
+    Welcome,
 )
 from common.wire.usage_messages import HostUsage, Usage
 from common.wire.volume_copy import VolumeReport
@@ -140,6 +141,7 @@ class Session:
         self._attachments = SlicedWrites(self._write_attachments)
         self._description: NodeDescription | None = None
         self._described = asyncio.Event()
+        self._greeted = asyncio.Event()
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
         self._open_barriers = asyncio.Semaphore(MAX_OPEN_BARRIERS)
 
@@ -150,6 +152,20 @@ class Session:
     def called(self, hostname: str) -> None:
         """Hear what the worker calls its host, whether or not the node's record calls it so."""
         self._outbox.called(hostname)
+
+    async def greet(self, welcome: Welcome, request_id: int) -> None:
+        """Say what the worker waits for first. Whatever else is to be said to it waits for that, too.
+
+        Raises:
+            ChannelClosed: the connection is gone.
+
+        """
+        await self.channel.send(welcome, request_id)
+        self._greeted.set()
+
+    def gone(self) -> None:
+        """Let nobody wait any longer to say something: the connection ends."""
+        self._greeted.set()
 
     async def run(self) -> None:
         """Serve the session until the connection ends, the node leaves, or `end` is called.
@@ -208,20 +224,23 @@ class Session:
         return self._outbox.caught_up()
 
     async def send(self, message: AnyMessage) -> None:
-        """Say something to the worker.
+        """Say something to the worker, once it has its Welcome.
 
         Raises:
             ChannelClosed: the connection is gone.
 
         """
+        await self._greeted.wait()
         await self.channel.send(message)
 
     async def seek(self, image_id: str) -> ImageSeen:
         """Ask the worker whether its engine has an image; errors as `ImageQuestions.seek`."""
+        await self._greeted.wait()
         return await self._questions.seek(image_id)
 
     async def bring(self, image_id: str) -> str:
         """Have the worker fetch an image; errors as `ImageQuestions.bring`."""
+        await self._greeted.wait()
         return await self._questions.bring(image_id)
 
     async def _read(self, group: asyncio.TaskGroup, endless: Collection[asyncio.Task[None]]) -> None:

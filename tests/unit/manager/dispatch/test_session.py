@@ -2,7 +2,7 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import pytest
@@ -20,6 +20,8 @@ from common.model.node import (
 from common.model.service import ServiceSpec
 from common.tls import ROLE_MANAGER
 from common.wire.channel import ChannelClosed, PeerInfo
+from common.wire.image_messages import SeekImage
+from common.wire.manager_messages import BecomeManager
 from common.wire.messages import (
     PROTOCOL_VERSION,
     Assignments,
@@ -42,7 +44,7 @@ from manager.dispatch import notices
 from manager.dispatch.directory import Directory
 from manager.dispatch.dispatcher import RESTORE_GRACE
 from manager.store.backends.memory import MemoryBackend
-from manager.store.changes import Change
+from manager.store.changes import Change, ChangeSet
 from tests.fakes.dispatching import FullBackend, Manager
 from tests.fakes.virtual_loop import run_virtual
 
@@ -63,6 +65,41 @@ def report(task_id: str, state: TaskState, message: str = "") -> TaskReport:
 
 
 # --- the beginning ----------------------------------------------------------------------------------------------------
+
+
+class SlowBackend(MemoryBackend):
+    """A backend that stores nothing while its gate is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.waits = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        self.waits.set()
+        await self.gate.wait()
+        await super().commit(change_sets)
+
+
+async def test_nothing_is_said_to_a_worker_before_its_welcome() -> None:
+    backend = SlowBackend()
+    async with Manager(backend).running() as manager:
+        await manager.node("n1")
+        backend.gate.clear()
+        backend.waits.clear()
+        worker = manager.dial("n1")
+        await worker.say(Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="host")), 1)
+        await backend.waits.wait()
+        promoting = asyncio.create_task(manager.dispatcher.promote("n1", BecomeManager(ticket="t", addr="")))
+        asking = asyncio.create_task(manager.dispatcher.images.holders("sha256:" + "a" * 64))
+        await asyncio.sleep(0)
+        backend.gate.set()
+        assert isinstance((await worker.channel.receive()).message, Welcome)
+        missing: set[type] = {BecomeManager, SeekImage}
+        while missing:
+            missing.discard(type((await worker.channel.receive()).message))
+        await promoting
+        asking.cancel()
 
 
 async def test_hello_is_answered_when_the_node_is_ready_in_the_store(manager: Manager) -> None:

@@ -116,7 +116,7 @@ _PERMISSIONS = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
 _CPUSET = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _CGROUP_RULE = re.compile(r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}")
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-_ENGINE_VALIDATION_DOMAIN = re.compile(r"[A-Za-z0-9_]([-\w]{0,61}\w)?(\.[A-Za-z0-9_]([-\w]{0,61}\w)?)*")
+_DOMAIN_NAME = re.compile(r"[A-Za-z0-9_]([-\w]{0,61}\w)?(\.[A-Za-z0-9_]([-\w]{0,61}\w)?)*")
 _RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SECURITY = re.compile(r"no-new-privileges(?:[=:](?:true|false))?|systempaths=unconfined|(label|apparmor)[=:].+")
 _SECCOMP = re.compile(r"seccomp[=:](unconfined|builtin|\{.*\})", re.DOTALL)
@@ -192,9 +192,7 @@ def _check_names(options: EngineOptions) -> None:
     _check_all("CpusetMems", filter(None, [options.cpuset_mems]), _CPUSET, "numbers of memory nodes such as 0-1")
     _check_all("Runtime", filter(None, [options.runtime]), _RUNTIME, "the name of a runtime of the engine's")
     _check_all("MacAddress", filter(None, [options.mac_address]), _MAC, "an address such as 02:42:ac:11:65:43")
-    _check_all(
-        "Domainname", filter(None, [options.domainname]), _ENGINE_VALIDATION_DOMAIN, "a domain such as example.com"
-    )
+    _check_all("Domainname", filter(None, [options.domainname]), _DOMAIN_NAME, "a domain such as example.com")
 
 
 def _check_weights(options: EngineOptions) -> None:

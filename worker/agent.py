@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 from collections.abc import Mapping
 
 from msgspec import structs
@@ -37,7 +36,7 @@ from worker.host.description import HostDescription
 from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
 from worker.intake.entries import Refusals
-from worker.interfaces import Engine, Marks, Memory, Networks, Snapshots, TaskFiles, VolumeKeeper
+from worker.interfaces import NO_VOLUMES, Engine, Memory, Networks, TaskFiles, VolumeParts
 from worker.link.reporter import Reporter
 from worker.metrics.host import HostMeter, read_host
 from worker.metrics.host import Read as ReadHost
@@ -49,7 +48,6 @@ from worker.tasks.runner_context import RunnerContext
 from worker.tasks.supervisor import Supervisor
 from worker.unmanaged.attachments import ContainerAttachments
 from worker.volumes.inventory import Inventory
-from worker.volumes.inventory import Measure as MeasureFolder
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0
@@ -75,11 +73,7 @@ class Agent:
         image_port: int = 0,
         fetch: Fetch | None = None,
         read_host: ReadHost = read_host,
-        marks: Marks | None = None,
-        snapshots: Snapshots | None = None,
-        keeper: VolumeKeeper | None = None,
-        measure: MeasureFolder | None = None,
-        rng: random.Random | None = None,
+        volumes: VolumeParts = NO_VOLUMES,
     ) -> None:
         self.reporter = Reporter()
         self._networks = networks
@@ -88,8 +82,11 @@ class Agent:
         self._advertise_addr = advertise_addr
         self._image_port = image_port
         self._images = Images(engine, clock, fetch)
+        self._volume_parts = volumes
         self.volumes = (
-            Inventory(engine, marks, rng or random.SystemRandom(), lambda: self._set.tasks, measure) if marks else None
+            Inventory(engine, volumes.marks, volumes.rng, lambda: self._set.tasks, volumes.measure)
+            if volumes.marks
+            else None
         )
         self._context = RunnerContext(
             node_id=node_id,
@@ -98,21 +95,15 @@ class Agent:
             networks=networks,
             files=files,
             clock=clock,
-            gate=EngineCallLimiter(calls_at_once(os.cpu_count() or 1)),
-            node=NodeDescription(),
-            materials=Materials(),
+            limiter=EngineCallLimiter(calls_at_once(os.cpu_count() or 1)),
             volumes=self.volumes,
-            snapshots=snapshots,
-            keeper=keeper,
+            snapshots=volumes.snapshots,
+            keeper=volumes.keeper,
         )
         self._refusals = Refusals()
-        self._host = HostDescription(
-            *(engine, networks, node_id, version, self._refusals.lacks, self._described),
-            volumes=bool(marks),
-            snapshots=bool(snapshots),
-        )
+        self._host = HostDescription(engine, networks, node_id, version, self._refusals.lacks, self._described, volumes)
         self.supervisor = Supervisor(self._context, self._report, self._host.note_engine)
-        self.guests = ContainerAttachments(engine, networks)
+        self._unmanaged = ContainerAttachments(engine, networks)
         self._set = AssignmentSet()
         self._intake = Intake(node_id)
         self._rejected: Mapping[str, str] = {}
@@ -133,22 +124,22 @@ class Agent:
         self._set = await self._memory.load()
         self._context.materials = Materials(configs=self._set.configs)
         accepted = self._take_in(self._set)
-        self.guests.apply(accepted.attachments, complete=False)
+        self._unmanaged.apply(accepted.attachments, complete=False)
         self.supervisor.apply(accepted.tasks, complete=False)
         self.lost()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.supervisor.run())
-                group.create_task(self.guests.run())
+                group.create_task(self._unmanaged.run())
                 group.create_task(self._networks.run())
                 group.create_task(self._save_states())
                 group.create_task(self._host.run())
                 if self.volumes is not None:
                     group.create_task(self.volumes.run())
-                if self._context.keeper is not None:
-                    group.create_task(self._context.keeper.run())
-                if self._context.snapshots is not None:
-                    group.create_task(self._context.snapshots.run(lambda: self._set.tasks))
+                if self._volume_parts.keeper is not None:
+                    group.create_task(self._volume_parts.keeper.run())
+                if self._volume_parts.snapshots is not None:
+                    group.create_task(self._volume_parts.snapshots.run(lambda: self._set.tasks))
         finally:
             self._cancel_alone()
 
@@ -186,7 +177,7 @@ class Agent:
             self._rejected = {}  # a manager that says everything anew is told so, too
         accepted = self._take_in(new)
         self._set_changed.set()
-        self.guests.apply(accepted.attachments, complete=message.complete)  # first: what they have, no task may get
+        self._unmanaged.apply(accepted.attachments, complete=message.complete)  # first: what they have, no task may get
         self.supervisor.apply(accepted.tasks, complete=True)
         if new.secrets is not old.secrets or new.configs is not old.configs:
             self.supervisor.wake()
@@ -220,7 +211,7 @@ class Agent:
         return NodeReport(description=await self._host.changed())
 
     async def attachments_changed(self) -> AttachmentReport:
-        return await self.guests.take()
+        return await self._unmanaged.take()
 
     def report_volumes(self) -> None:
         if self.volumes is not None:

@@ -27,6 +27,7 @@ from worker.host.status_file import WorkerStatus
 from worker.images.fetch import ImageFetcher
 from worker.images.keep import DAY_SECONDS, FetchedImages
 from worker.images.serve import ImageLink, ImageServer
+from worker.interfaces import VolumeParts
 from worker.link.dialler import Credentials, TlsDialler
 from worker.link.requests import Requests
 from worker.link.session import Session
@@ -103,16 +104,14 @@ class _Daemon:
     async def _serve(self, credentials: Credentials, engine: DockerEngine, *, alone: bool) -> None:
         config = self._config
         database = LocalDatabase(self._data_dir.database)
-        questions = Requests()
-        networks = await choose_networks(
-            self._data_dir, config, engine, self._clock, questions.all_applied, alone=alone
-        )
+        requests = Requests()
+        networks = await choose_networks(self._data_dir, config, engine, self._clock, requests.all_applied, alone=alone)
         image_server = ImageServer(engine, self._clock)
         link = ImageLink(credentials.context, lambda: session.address)
         fetched = FetchedImages(
-            self._data_dir.fetched_images, engine, questions, self._clock, config.keep_images * DAY_SECONDS
+            self._data_dir.fetched_images, engine, requests, self._clock, config.keep_images * DAY_SECONDS
         )
-        fetcher = ImageFetcher(engine, questions, link.dial, self._rng, fetched)
+        fetcher = ImageFetcher(engine, requests, link.dial, self._rng, fetched)
         listener = await _listen(config.image_port, credentials, image_server)
         marks = HostMarks()
         holds = Holds(config.docker_host, self._data_dir.copies)
@@ -129,17 +128,20 @@ class _Daemon:
             advertise_addr=config.advertise_addr,
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
-            marks=marks,
-            measure=allocated,
-            keeper=KeptVolumes(engine, marks, self._clock, self._rng),
-            snapshots=TaskSnapshots(engine, marks, holds, self._data_dir.copies, self._rng),
+            volumes=VolumeParts(
+                marks=marks,
+                measure=allocated,
+                rng=self._rng,
+                snapshots=TaskSnapshots(engine, marks, holds, self._data_dir.copies, self._rng),
+                keeper=KeptVolumes(engine, marks, self._clock, self._rng),
+            ),
         )
         dialler = TlsDialler(
             *(credentials, config.docker_host, image_server),
             VolumeTransfers(engine, marks, self._data_dir.copies, holds),
             agent.metrics_page,
         )
-        session = self._session = self._make_session(dialler, agent, credentials, questions, image_server)
+        session = self._session = self._make_session(dialler, agent, credentials, requests, image_server)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run())
@@ -161,7 +163,7 @@ class _Daemon:
         dialler: TlsDialler,
         agent: Agent,
         credentials: Credentials,
-        questions: Requests,
+        requests: Requests,
         image_server: ImageServer,
     ) -> Session:
         return Session(
@@ -169,7 +171,7 @@ class _Daemon:
             agent,
             agent.reporter,
             credentials,
-            questions,
+            requests,
             image_server,
             managers=lambda: self._config.managers,
             clock=self._clock,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random, SystemRandom
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from common.errors import SwarmError, Unavailable
@@ -437,6 +439,25 @@ class VolumeKeeper(Protocol):
 
     async def run(self) -> None:
         """Remove what need not be kept any longer, until cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeParts:
+    """What cares for a host's volumes; a part that is None is one that this host does not have.
+
+    marks: without them, nothing is reported of volumes, and no task's data is looked for.
+    measure: returns how many bytes a folder takes; without it no size is known.
+    rng: the source of lineages.
+    """
+
+    marks: Marks | None = None
+    measure: Callable[[Path], Awaitable[int]] | None = None
+    rng: Random = field(default_factory=SystemRandom)
+    snapshots: Snapshots | None = None
+    keeper: VolumeKeeper | None = None
+
+
+NO_VOLUMES = VolumeParts()
 
 
 class Memory(Protocol):

@@ -25,7 +25,7 @@ import dns.rrset
 from tests.bench.table import print_table
 from tests.e2e.cluster import Cluster
 from worker.net.resolve import answers, messages
-from worker.net.resolve.zones import Asker, Records, Zone, Zones
+from worker.net.resolve.zones import Client, Records, Zone, Zones
 
 CLIENT = Path(__file__).parents[1] / "e2e" / "dns_client.py"
 DOCKERS_OWN = "127.0.0.11"
@@ -95,7 +95,7 @@ def alone(questions: int) -> list[list[object]]:
     """Return the microseconds of processor time for an answer, without sockets, ours and dnspython's."""
     address = b"\x0a\0\0\x01"
     records = Records("web", "", (), (address,), (address,), {}, {}, {})
-    zones = Zones(zones={"n": Zone("blue", (records,), {"web": (records,)})}, guests={"10.0.0.2": Asker(("n",))})
+    zones = Zones(zones={"n": Zone("blue", (records,), {"web": (records,)})}, clients={"10.0.0.2": Client(("n",))})
     packet = dns.message.make_query("web", "A").to_wire()
     rng = random.Random(1)
 

@@ -89,7 +89,7 @@ class RealWorker:
         self.networks: Networks = FakeNetworks()
         self.dialler: Dialler = MemoryDialler(connect)
         self.renewal: Renewal = _NeverRenewed()
-        self.questions = Requests()
+        self.requests = Requests()
         self._clock = clock
         self._rng = rng
         self._managers = tuple(managers)
@@ -114,7 +114,7 @@ class RealWorker:
             agent,
             agent.reporter,
             self.renewal,
-            self.questions,
+            self.requests,
             ImageServer(self.engine, self._clock),
             managers=lambda: self._managers,
             clock=self._clock,

@@ -39,7 +39,7 @@ from worker.net.plan.service_table import ServiceTable
 from worker.net.plan.topology import NodeTopology
 from worker.net.reconciler import NetworkReconciler
 from worker.net.resolve.answers import lookup
-from worker.net.resolve.zones import Guest, View, Zones, zones_of
+from worker.net.resolve.zones import LocalContainer, View, Zones, zones_of
 from worker.net.watch.capabilities import Encryption
 
 WIREGUARD = Encryption("wireguard", ())
@@ -61,8 +61,8 @@ class PaperNames:
         attached: Mapping[str, Mapping[str, str]],
         draining: Collection[str],
     ) -> None:
-        guests = [Guest(task_id=task_id, addresses=addresses) for task_id, addresses in attached.items()]
-        self.zones = zones_of(world, topology, guests, draining)
+        containers = [LocalContainer(task_id=task_id, addresses=addresses) for task_id, addresses in attached.items()]
+        self.zones = zones_of(world, topology, containers, draining)
 
     def nameserver(self, network_ids: Collection[str]) -> str:
         return ""
@@ -239,7 +239,7 @@ class HonestWorker:
         self.api = ContainerEngine(Path(f"/nonexistent/{node_id}"), answers={"GET /images/json": (200, [])})
         self._worker = RealWorker(node_id, self.engine, lambda _: connect(), clock=clock, rng=rng)
         self._worker.dialler = _StreamingDialler(lambda _: connect(), self.api._serve)  # type: ignore[arg-type,return-value]
-        elsewhere = self._worker.questions.all_applied
+        elsewhere = self._worker.requests.all_applied
         self.plane = PaperPlane(self.engine, node_id, clock, address, elsewhere=elsewhere)
         self._worker.networks = self.plane
 

@@ -20,7 +20,7 @@ from worker.net.dns.resolv_conf import HostResolution
 from worker.net.dns.server import DnsServer
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
-from worker.net.resolve.zones import Asker, Records, Zone, Zones
+from worker.net.resolve.zones import Client, Records, Zone, Zones
 
 PACKETS = 20_000
 HERE = "127.0.0.1"
@@ -36,7 +36,7 @@ def zones_of(addresses: list[bytes]) -> Zones:
     members = {str(number): (address,) for number, address in enumerate(addresses, 1)}
     records = Records("web", "", (), tuple(addresses), tuple(addresses), members, {}, {})
     zone = Zone("blue", (records,), {"web": (records,)})
-    return Zones(frozenset({HERE}), {"n": zone}, {HERE: Asker(("n",))})
+    return Zones(frozenset({HERE}), {"n": zone}, {HERE: Client(("n",))})
 
 
 @given(

@@ -20,6 +20,7 @@ from common.wire.admission import ENTRIES_BYTES, fitting
 from worker.engine.presence import EnginePresence
 from worker.interfaces import (
     JSON,
+    NO_VOLUMES,
     Container,
     ContainerEvent,
     Engine,
@@ -29,6 +30,7 @@ from worker.interfaces import (
     EngineLost,
     Networks,
     Phase,
+    VolumeParts,
 )
 
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
@@ -46,7 +48,7 @@ class HostDescription:
     version: the agent's release.
     lacks: what the host lacks beside what its networks do, a sentence each.
     tell: called with every new description.
-    volumes, snapshots: as `NodeDescription` has them.
+    volumes: what cares for this host's volumes, of which the description says what there is.
     """
 
     def __init__(
@@ -57,9 +59,7 @@ class HostDescription:
         version: str,
         lacks: Callable[[], Collection[str]],
         tell: Callable[[], None],
-        *,
-        volumes: bool = False,
-        snapshots: bool = False,
+        volumes: VolumeParts = NO_VOLUMES,
     ) -> None:
         self.description = NodeDescription()
         self._engine = engine
@@ -68,7 +68,6 @@ class HostDescription:
         self._other_lacks = lacks
         self._tell = tell
         self._volumes = volumes
-        self._snapshots = snapshots
         self._unmanaged = UnmanagedWatch(engine, node_id)
         self._presence = EnginePresence()
         self._info: JSON = {}
@@ -173,8 +172,8 @@ class HostDescription:
             ipv6=networks.ipv6(),
             ipv6_addresses=networks.ipv6_addresses(),
             plain=self._unmanaged.load,
-            volumes=self._volumes,
-            snapshots=self._snapshots,
+            volumes=self._volumes.marks is not None,
+            snapshots=self._volumes.snapshots is not None,
         )
         self._known.set()
         self._changed.set()

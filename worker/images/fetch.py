@@ -56,13 +56,13 @@ class ImageFetcher:
     def __init__(
         self,
         engine: Engine,
-        questions: Requests,
+        requests: Requests,
         dial: Callable[[ImageSource], Awaitable[Channel]],
         rng: random.Random,
         fetched: FetchedImages,
     ) -> None:
         self._engine = engine
-        self._questions = questions
+        self._requests = requests
         self._dial = dial
         self._rng = rng
         self._fetched = fetched
@@ -89,7 +89,7 @@ class ImageFetcher:
                 if name := await self._try_all(image_id, sources, failed, tell):
                     self._fetched.note(image_id, name)
                     if name == image_id:  # under another id it can be given to nobody
-                        self._questions.held(image_id)
+                        self._requests.held(image_id)
                     return name
                 await asyncio.sleep(self._rng.uniform(*RETRY_SECONDS))
         if failed:
@@ -100,7 +100,7 @@ class ImageFetcher:
 
     async def _sources(self, image_id: str, failed: Collection[str]) -> Sequence[ImageSource]:
         question = FetchImage(image_id=image_id, failed=fitting(failed))
-        return (await self._questions.sources(question)).sources
+        return (await self._requests.sources(question)).sources
 
     async def _try_all(
         self, image_id: str, sources: Sequence[ImageSource], failed: dict[str, str], tell: Callable[[str], None]

@@ -41,10 +41,10 @@ class FetchedImages:
     `keep`: seconds after the last use; 0 keeps them for ever.
     """
 
-    def __init__(self, path: Path, engine: Engine, questions: Requests, clock: Clock, keep: float) -> None:
+    def __init__(self, path: Path, engine: Engine, requests: Requests, clock: Clock, keep: float) -> None:
         self._path = path
         self._engine = engine
-        self._questions = questions
+        self._requests = requests
         self._clock = clock
         self._keep = keep
         self._known = _load(path)
@@ -81,7 +81,7 @@ class FetchedImages:
     async def _clear(self, old: Collection[str]) -> None:
         if not old:
             return
-        for image_id in (await self._questions.spared(SpareImages(image_ids=tuple(old)))).image_ids:
+        for image_id in (await self._requests.spared(SpareImages(image_ids=tuple(old)))).image_ids:
             if image_id in old and await self._engine.remove_image(self.name(image_id) or image_id):
                 del self._known[image_id]
                 _log.info("image %s, fetched and no longer used, is removed", image_id)

@@ -56,7 +56,7 @@ class ConversationParts:
     agent: Agent
     reporter: Reporter
     renewal: Renewal
-    questions: Requests
+    requests: Requests
     image_server: ImageServer
     pace: Pace
 
@@ -102,7 +102,7 @@ class Conversation:
         """Let all who wait for an answer know that this session brings none, and close the connection."""
         self._parted.set()
         self._parts.reporter.lost()
-        self._parts.questions.lost()
+        self._parts.requests.lost()
         self._parts.agent.lost()
         await self._channel.close()
 
@@ -147,7 +147,7 @@ class Conversation:
             case OpenStream() | BecomeManager():
                 self._begin(group, message)
             case ImageSources() | Spared() | AllApplied():
-                self._parts.questions.answered(number, message)
+                self._parts.requests.answered(number, message)
             case ImageGrant() | SeekImage() | BringImage():
                 await self._handle_image(group, number, message)
             case Refused():
@@ -257,8 +257,8 @@ class Conversation:
 
     async def _ask(self) -> None:
         while True:
-            number, question = await self._parts.questions.take()
-            await self._send(question, number)
+            number, request = await self._parts.requests.take()
+            await self._send(request, number)
 
     async def _applied(self) -> None:
         while True:

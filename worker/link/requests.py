@@ -13,32 +13,32 @@ from common.wire.membership_messages import AllApplied, AwaitApplied
 # A manager gives up earlier: after 10 s on nodes that do not come back when it begins to lead, and 2 s later on those
 # that do not get on.
 ALL_APPLIED_SECONDS = 13.0
-# Where many tasks stop at once, one question is asked for all.
+# Where many tasks stop at once, one request is made for all.
 GATHER_SECONDS = 0.010
 
-Question: TypeAlias = FetchImage | SpareImages | AwaitApplied
+Request: TypeAlias = FetchImage | SpareImages | AwaitApplied
 Answer: TypeAlias = ImageSources | Spared | AllApplied
 
 
 class Requests:
-    """Questions, and news of images. A session takes them out and brings the answers."""
+    """Requests, and news of images. A session takes them out and brings the answers."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[Question, asyncio.Future[Answer]]] = {}
+        self._open: dict[int, tuple[Request, asyncio.Future[Answer]]] = {}
         self._unsent: dict[int, None] = {}
         self._news: dict[str, None] = {}
         self._changed = asyncio.Event()
         self._all_applied = Rounds(self._ask_all_applied, GATHER_SECONDS)
 
-    async def sources(self, question: FetchImage) -> ImageSources:
+    async def sources(self, request: FetchImage) -> ImageSources:
         """Ask who has an image, and wait for the answer for as long as it takes: without a manager there is none."""
-        answer = await self._ask(question)
+        answer = await self._ask(request)
         return answer if isinstance(answer, ImageSources) else ImageSources()
 
-    async def spared(self, question: SpareImages) -> Spared:
+    async def spared(self, request: SpareImages) -> Spared:
         """Ask which images may go, and wait for the answer for as long as it takes."""
-        answer = await self._ask(question)
+        answer = await self._ask(request)
         return answer if isinstance(answer, Spared) else Spared()
 
     async def all_applied(self) -> None:
@@ -54,10 +54,10 @@ class Requests:
         async with asyncio.timeout(ALL_APPLIED_SECONDS):
             await self._ask(AwaitApplied())
 
-    async def _ask(self, question: Question) -> Answer:
+    async def _ask(self, request: Request) -> Answer:
         number = next(self._numbers)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._open[number] = (question, answer)
+        self._open[number] = (request, answer)
         self._unsent[number] = None
         self._changed.set()
         try:
@@ -73,7 +73,7 @@ class Requests:
 
     # --- what a session calls -----------------------------------------------------------------------------------------
 
-    async def take(self) -> tuple[int, Question | ImageHeld]:
+    async def take(self) -> tuple[int, Request | ImageHeld]:
         """Wait for the next thing to send, with its number (0: no answer is due)."""
         while True:
             for image_id in self._news:

@@ -44,7 +44,7 @@ class Session:
         agent: Agent,
         reporter: Reporter,
         renewal: Renewal,
-        questions: Requests,
+        requests: Requests,
         image_server: ImageServer,
         *,
         managers: Callable[[], Sequence[str]],
@@ -62,7 +62,7 @@ class Session:
         self._clock = clock
         self._rng = rng
         self._news = news
-        self._parts = ConversationParts(dialler, agent, reporter, renewal, questions, image_server, Pace())
+        self._parts = ConversationParts(dialler, agent, reporter, renewal, requests, image_server, Pace())
         self._backoff = Backoff(RETRY_FIRST, RETRY_LIMIT, rng)
         self._conversation: Conversation | None = None
         self._address = ""

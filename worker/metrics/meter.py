@@ -111,14 +111,14 @@ class Meter:
         if not running:
             return []
         usages: list[TaskUsage] = []
-        gate = asyncio.Semaphore(_AT_ONCE)
+        limiter = asyncio.Semaphore(_AT_ONCE)
         with contextlib.suppress(TimeoutError):
             async with (
                 asyncio.timeout(min(gauge.interval for gauge in gauges)),
                 asyncio.TaskGroup() as group,
             ):
                 for task, status in running.values():
-                    group.create_task(self._one(task, status, wanted[task.service_id], gate, usages))
+                    group.create_task(self._one(task, status, wanted[task.service_id], limiter, usages))
         self._counters = {task_id: at for task_id, at in self._counters.items() if task_id in self._tasks()}
         return usages
 
@@ -135,14 +135,14 @@ class Meter:
         }
 
     async def _one(
-        self, task: Task, status: TaskStatus, gauge: Gauge, gate: asyncio.Semaphore, usages: list[TaskUsage]
+        self, task: Task, status: TaskStatus, gauge: Gauge, limiter: asyncio.Semaphore, usages: list[TaskUsage]
     ) -> None:
         """Measure one task; what is not possible is said, and stops nothing else."""
         container = status.container_status
         assert container is not None, "only tasks with a container are measured"
         usage = TaskUsage(task_id=task.id)
         errors = []
-        async with gate:
+        async with limiter:
             if gauge.cpu or gauge.memory:
                 try:
                     used = await self._used(container.pid, container.container_id)

@@ -47,11 +47,11 @@ async def read_tasks(
 
     Those that end meanwhile, and what takes too long, are left out.
     """
-    gate = asyncio.Semaphore(_AT_ONCE)
+    limiter = asyncio.Semaphore(_AT_ONCE)
     found: list[Running] = []
 
     async def one(task: Task, container: ContainerStatus) -> None:
-        async with gate:
+        async with limiter:
             try:
                 numbers = await asyncio.to_thread(read, container.pid, container.container_id)
             except (OSError, ValueError, KeyError, IndexError):

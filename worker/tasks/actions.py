@@ -120,7 +120,7 @@ class Actions:
             spec = structs.replace(spec, mounts=self._mounts)
         body = container_spec.create_body(task, spec, context.node_id, run.attachment, paths)
         try:
-            async with context.gate.change():
+            async with context.limiter.change():
                 if not run.wanted:
                     return
                 with run.patiently("creating"):
@@ -171,7 +171,7 @@ class Actions:
         if not again:  # the engine may have made a volume that had gone since it was looked at
             await run.context.check_volumes(run.task)
         try:
-            async with run.context.gate.change():
+            async with run.context.limiter.change():
                 if not run.wanted:
                     return
                 with run.patiently("starting"):
@@ -209,7 +209,7 @@ class Actions:
         run.note(stopping=True)
         await run.context.networks.drain(run.task)
         grace = container_spec.stop_grace(run.task)
-        async with run.context.gate.stop():
+        async with run.context.limiter.stop():
             with run.patiently("stopping", grace + task_run.LATE_SECONDS):
                 await run.context.engine.stop(container.id, grace)
         stopped = run.now.container
@@ -224,7 +224,7 @@ class Actions:
     async def _discard(self) -> None:
         run = self._run
         container = run.now.container
-        async with run.context.gate.change():
+        async with run.context.limiter.change():
             self._watch.discarding = True
             try:
                 with run.patiently("removing"):

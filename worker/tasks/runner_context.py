@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from common.clock import Clock
 from common.errors import SwarmError
@@ -47,9 +47,9 @@ class RunnerContext:
     networks: Networks
     files: TaskFiles
     clock: Clock
-    gate: EngineCallLimiter
-    node: NodeDescription
-    materials: Materials
+    limiter: EngineCallLimiter
+    node: NodeDescription = field(default_factory=NodeDescription)
+    materials: Materials = field(default_factory=Materials)
     volumes: VolumeGuard | None = None
     snapshots: Snapshots | None = None
     keeper: VolumeKeeper | None = None

@@ -49,7 +49,7 @@ class ContainerAttachments:
     def __init__(self, engine: Engine, networks: Networks) -> None:
         self._engine = engine
         self._networks = networks
-        self._guests: dict[str, _Guest] = {}
+        self._runners: dict[str, _AttachmentRunner] = {}
         self._unsaid: dict[str, AttachmentStatus] = {}
         self._any = asyncio.Event()
         self._news = asyncio.Event()
@@ -59,8 +59,8 @@ class ContainerAttachments:
         """Containers live on when it ends."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for guest in self._guests.values():
-                self._start(group, guest)
+            for runner in self._runners.values():
+                self._start(group, runner)
             await self._any.wait()
             async with aclosing(self._engine.events({})) as events:
                 async for event in events:
@@ -71,14 +71,14 @@ class ContainerAttachments:
 
         `complete`: the manager has said everything anew, and hears what it does not know.
         """
-        for guest in self._guests.values():
-            if guest.record.id not in attachments:
-                guest.leave()
+        for runner in self._runners.values():
+            if runner.record.id not in attachments:
+                runner.leave()
         for record in attachments.values():
-            guest = self._guests.get(record.id) or self._add(record)
-            guest.update(record)
-            if complete and guest.status != record.status:
-                self._say(guest)
+            runner = self._runners.get(record.id) or self._add(record)
+            runner.update(record)
+            if complete and runner.status != record.status:
+                self._say(runner)
 
     async def take(self) -> AttachmentReport:
         """Wait until there is something to say, and return it."""
@@ -91,42 +91,42 @@ class ContainerAttachments:
             del self._unsaid[state.attachment_id]
         return AttachmentReport(attachments=states)
 
-    def _add(self, record: NetworkAttachment) -> _Guest:
+    def _add(self, record: NetworkAttachment) -> _AttachmentRunner:
         addresses = {end.network_id: end.address for end in record.status.ends if end.address}
         asked = {each.target: each.address for each in record.networks if each.address}
         try:
             self._networks.reserve(record.id, asked | addresses)
         except SwarmError as error:
             _log.warning("attachment %s of container %s: %s", record.id, record.name, error.message)
-        guest = self._guests[record.id] = _Guest(record, self._engine, self._networks, self._say)
+        runner = self._runners[record.id] = _AttachmentRunner(record, self._engine, self._networks, self._say)
         self._any.set()
         if self._group is not None:
-            self._start(self._group, guest)
-        return guest
+            self._start(self._group, runner)
+        return runner
 
-    def _start(self, group: asyncio.TaskGroup, guest: _Guest) -> None:
-        group.create_task(self._live(guest), name=f"attachment {guest.record.id}")
+    def _start(self, group: asyncio.TaskGroup, runner: _AttachmentRunner) -> None:
+        group.create_task(self._live(runner), name=f"attachment {runner.record.id}")
 
-    async def _live(self, guest: _Guest) -> None:
-        await guest.run()
-        del self._guests[guest.record.id]
-        self._unsaid.pop(guest.record.id, None)
+    async def _live(self, runner: _AttachmentRunner) -> None:
+        await runner.run()
+        del self._runners[runner.record.id]
+        self._unsaid.pop(runner.record.id, None)
 
-    def _say(self, guest: _Guest) -> None:
-        self._unsaid[guest.record.id] = guest.status
+    def _say(self, runner: _AttachmentRunner) -> None:
+        self._unsaid[runner.record.id] = runner.status
         self._news.set()
 
     def _hear(self, event: EngineEvent) -> None:
-        for guest in self._guests.values():
-            if isinstance(event, EngineConnected) or (isinstance(event, ContainerEvent) and guest.may_be(event)):
-                guest.wake()
+        for runner in self._runners.values():
+            if isinstance(event, EngineConnected) or (isinstance(event, ContainerEvent) and runner.may_be(event)):
+                runner.wake()
 
 
-class _Guest:
+class _AttachmentRunner:
     """One container, from before it is made."""
 
     def __init__(
-        self, record: NetworkAttachment, engine: Engine, networks: Networks, say: Callable[[_Guest], None]
+        self, record: NetworkAttachment, engine: Engine, networks: Networks, say: Callable[[_AttachmentRunner], None]
     ) -> None:
         self.record = record
         self.status = record.status

@@ -16,6 +16,7 @@ from common.wire.messages import Assignments
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.worker_parts import FakeFiles, FakeKeeper, FakeMemory, FakeNetworks, idle_host
 from worker.agent import Agent
+from worker.interfaces import VolumeParts
 
 NODE = "node1"
 
@@ -66,7 +67,7 @@ class World:
             clock=self.clock,
             version="test",
             read_host=idle_host,
-            keeper=self.keeper,
+            volumes=VolumeParts(keeper=self.keeper),
             news=asyncio.Event(),
         )
         reading = asyncio.create_task(self._read(self.agent))

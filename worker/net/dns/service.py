@@ -23,7 +23,7 @@ from worker.net.dns.forward import DNS_PORT, Forwarder
 from worker.net.dns.resolv_conf import HOST_FILE, TARGET, ContainerFiles, HostResolution
 from worker.net.dns.server import DnsServer, explain
 from worker.net.plan.topology import NodeTopology
-from worker.net.resolve.zones import Guest, Memory, Zones, zones_of
+from worker.net.resolve.zones import LocalContainer, Memory, Zones, zones_of
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class ClusterDns:
         draining: Collection[str],
     ) -> None:
         """Answer by a new plan from now on. `attached`: the addresses of each task here, by network id."""
-        guests = list(self._guests(attached))
-        self._zones = zones_of(world, topology, guests, draining, self._records, self._zones)
+        containers = list(self._containers(attached))
+        self._zones = zones_of(world, topology, containers, draining, self._records, self._zones)
         self._gateways = _gateways(topology)
         self._server.update(self._zones)
 
@@ -114,16 +114,16 @@ class ClusterDns:
         """Leave nothing on the host."""
         self._files.remove_all()
 
-    def _guests(self, attached: Mapping[str, Mapping[str, IPAddress]]) -> Iterator[Guest]:
+    def _containers(self, attached: Mapping[str, Mapping[str, IPAddress]]) -> Iterator[LocalContainer]:
         for task_id, addresses in attached.items():
             task = self._tasks.get(task_id)
             if task is None:
                 # Seen before the manager's word on it: it knows its networks' names, and no stack is its own.
-                yield Guest(task_id=task_id, addresses=addresses)
+                yield LocalContainer(task_id=task_id, addresses=addresses)
                 continue
             spec = task.spec.container_spec or ContainerSpec()
             own = (spec.dns_config or DnsConfig()).nameservers
-            yield Guest(
+            yield LocalContainer(
                 task_id=task_id,
                 addresses=addresses,
                 service_id=task.service_id,

@@ -52,7 +52,7 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
+class LocalContainer:
     """A container of this host: its addresses by network id, its service, and the name servers of its own.
 
     `links` are names that it alone has for others: name → the other's own name.
@@ -66,7 +66,7 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Client:
     """What is known of who has an address: its networks' ids, in the order of their names, its stack, its own servers.
 
     `links` are names that it alone has, in lower case: name → another's.
@@ -93,24 +93,24 @@ class Zones:
     """What a host's name server knows.
 
     listen: the host's own addresses to answer at.
-    zones: by network id; `guests` by address.
+    zones: by network id; `clients` by address.
     neighbours: this host's part of each network → its id, for what has an address there and is no task.
     ranges: all addresses that are the cluster's: nobody else can name them.
     """
 
     listen: frozenset[str] = frozenset()
     zones: Mapping[str, Zone] = field(default_factory=dict)
-    guests: Mapping[str, Asker] = field(default_factory=dict)
+    clients: Mapping[str, Client] = field(default_factory=dict)
     neighbours: tuple[tuple[IPv4Network, str], ...] = ()
     ranges: tuple[IPRange, ...] = ()
 
     def view(self, source: str) -> View | None:
         """Return what whoever has an address may ask for; None for a stranger."""
-        guest = self.guests.get(source)
-        if guest is None:
+        client = self.clients.get(source)
+        if client is None:
             return self._view_of_neighbour(source)
-        zones = tuple([self.zones[each] for each in guest.networks])
-        return View(zones, guest.stack, guest.nameservers, guest.links)
+        zones = tuple([self.zones[each] for each in client.networks])
+        return View(zones, client.stack, client.nameservers, client.links)
 
     def _view_of_neighbour(self, source: str) -> View | None:
         address = IPv4Address(source)
@@ -127,7 +127,7 @@ Memory = dict[str, tuple[Endpoint, object, Mapping[str, Records]]]
 def zones_of(
     world: NetworkWorld,
     topology: NodeTopology,
-    guests: Iterable[Guest],
+    containers: Iterable[LocalContainer],
     draining: Collection[str] = (),
     memory: Memory | None = None,
     before: Zones | None = None,
@@ -136,8 +136,8 @@ def zones_of(
 
     Args:
         world: what the manager says.
-        site: which of it this host has.
-        guests: the containers of this host.
+        topology: which of it this host has.
+        containers: those of this host.
         draining: tasks of this host that are about to stop, and are not named any more.
         memory: the services' records of the last time, brought up to date; it only changes how long this takes.
         before: the zones of the last time, for the same purpose.
@@ -157,7 +157,7 @@ def zones_of(
     return Zones(
         listen=frozenset({str(topology.gateways[1]), *(str(segment.gateway) for segment in segments)}),
         zones=zones,
-        guests=_guests(world, zones, guests),
+        clients=_clients(world, zones, containers),
         neighbours=tuple([(segment.lease, segment.network_id) for segment in segments]),
         ranges=(
             *topology.pool.reserved(),
@@ -250,14 +250,16 @@ def _same(old: tuple[Records, ...], new: tuple[Records, ...]) -> bool:
     return len(old) == len(new) and all(one is other for one, other in zip(old, new, strict=True))
 
 
-def _guests(world: NetworkWorld, zones: Mapping[str, Zone], guests: Iterable[Guest]) -> Mapping[str, Asker]:
+def _clients(
+    world: NetworkWorld, zones: Mapping[str, Zone], containers: Iterable[LocalContainer]
+) -> Mapping[str, Client]:
     found = {}
-    for guest in guests:
-        endpoint = world.endpoints.get(guest.service_id)
-        networks = sorted(guest.addresses.keys() & zones.keys(), key=lambda each: (zones[each].network, each))
+    for container in containers:
+        endpoint = world.endpoints.get(container.service_id)
+        networks = sorted(container.addresses.keys() & zones.keys(), key=lambda each: (zones[each].network, each))
         stack = endpoint.stack if endpoint is not None else ""
-        links = {name.lower(): other.lower() for name, other in guest.links.items()}
-        entry = Asker(tuple(networks), stack, guest.nameservers, links)
-        for address in guest.addresses.values():
+        links = {name.lower(): other.lower() for name, other in container.links.items()}
+        entry = Client(tuple(networks), stack, container.nameservers, links)
+        for address in container.addresses.values():
             found[str(address)] = entry
     return found

@@ -32,8 +32,8 @@ class World:
         self.named: set[str] = set()
         self.asked: list[tuple[str, ...]] = []
         self.wanted: set[str] = set()
-        self._questions = Requests()
-        self.images = FetchedImages(path, self.engine, self._questions, LoopClock(), keep)
+        self._requests = Requests()
+        self.images = FetchedImages(path, self.engine, self._requests, LoopClock(), keep)
 
     async def days(self, count: int) -> None:
         jobs = [asyncio.create_task(self.images.run(lambda: self.wanted)), asyncio.create_task(self._answer())]
@@ -44,11 +44,11 @@ class World:
 
     async def _answer(self) -> None:
         while True:
-            number, question = await self._questions.take()
+            number, question = await self._requests.take()
             assert isinstance(question, SpareImages)
             self.asked.append(question.image_ids)
             free = tuple(image for image in (*question.image_ids, "c") if image not in self.named)
-            self._questions.answered(number, Spared(image_ids=free))
+            self._requests.answered(number, Spared(image_ids=free))
 
 
 def test_only_fetched_images_go_a_week_after_their_last_use(tmp_path: Path) -> None:

@@ -50,15 +50,15 @@ class Node:
         self.engine = FakeEngine()
         self.server = ImageServer(self.engine, SystemClock())
         self.files = pki.files(name)
-        self.questions = Requests()
+        self.requests = Requests()
         self.asked: list[FetchImage] = []
         self.held: list[object] = []
         self.said: list[str] = []
         self.sources: Callable[[FetchImage], list[ImageSource]] = lambda _: []
         context = client_context(self.files)
         link = ImageLink(lambda: context, lambda: "")
-        fetched = FetchedImages(pki.directory / f"{name}.json", self.engine, self.questions, LoopClock(), 0)
-        self.fetcher = ImageFetcher(self.engine, self.questions, link.dial, random.Random(1), fetched)
+        fetched = FetchedImages(pki.directory / f"{name}.json", self.engine, self.requests, LoopClock(), 0)
+        self.fetcher = ImageFetcher(self.engine, self.requests, link.dial, random.Random(1), fetched)
         self.listener: Server | None = None
 
     def has(self, archive: Archive, data: bytes | None = None) -> None:
@@ -77,10 +77,10 @@ class Node:
 
     async def answer(self) -> None:
         while True:
-            number, question = await self.questions.take()
+            number, question = await self.requests.take()
             if isinstance(question, FetchImage):
                 self.asked.append(question)
-                self.questions.answered(number, ImageSources(sources=tuple(self.sources(question))))
+                self.requests.answered(number, ImageSources(sources=tuple(self.sources(question))))
             else:
                 self.held.append(question)
 
@@ -598,12 +598,12 @@ async def test_an_offer_is_small(world: World, archive: Archive) -> None:
 
 
 async def test_questions_outlive_a_session() -> None:
-    questions = Requests()
-    asking = asyncio.create_task(questions.sources(FetchImage(image_id="x")))
-    number, _ = await questions.take()
-    questions.lost()
-    again, question = await questions.take()
+    requests = Requests()
+    asking = asyncio.create_task(requests.sources(FetchImage(image_id="x")))
+    number, _ = await requests.take()
+    requests.lost()
+    again, question = await requests.take()
     assert (again, question) == (number, FetchImage(image_id="x"))
-    questions.answered(again, ImageSources())
+    requests.answered(again, ImageSources())
     assert await asking == ImageSources()
-    questions.answered(again, ImageSources())  # nobody waits any more
+    requests.answered(again, ImageSources())  # nobody waits any more

@@ -26,7 +26,7 @@ from worker.net.plan.ruleset import whole
 from worker.net.plan.topology import topology
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
-from worker.net.resolve.zones import Guest, zones_of
+from worker.net.resolve.zones import LocalContainer, zones_of
 from worker.net.watch import facts as host_facts
 
 INJECTION = "::1 . fd00::/64 }\nadd table ip evil\nadd element ip6 orc nodeloop { ::2"
@@ -147,7 +147,7 @@ def test_a_name_in_a_network_without_a_part_here_leads_nowhere():
         task_id="t9", slot=1, node_id="node9", addresses={BLUE: "10.1.19.9"}, hostname="registry.example.com"
     )
     there = world(endpoint(evil, name="other", vip=""))
-    zones = zones_of(there, topology(there, facts()), [Guest(task_id="t1", addresses={BLUE: "10.1.16.2"})])
+    zones = zones_of(there, topology(there, facts()), [LocalContainer(task_id="t1", addresses={BLUE: "10.1.16.2"})])
     query = messages.Query(7, 0, "registry.example.com", messages.A, messages.encode_name("x") + b"\0\1\0\1")
     answer = answers.reply(query, zones, "10.1.16.2", 512, random.Random(1))
     assert isinstance(answer, Forward)

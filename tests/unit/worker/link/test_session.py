@@ -180,7 +180,7 @@ class World:
         self.agent = StubAgent()
         self.reporter = Reporter()
         self.renewal = StubRenewal()
-        self.questions = Requests()
+        self.requests = Requests()
         self.image_server = ImageServer(FakeEngine(), LoopClock())
         self.news = asyncio.Event()
         self.session = Session(
@@ -188,7 +188,7 @@ class World:
             self.agent,
             self.reporter,
             self.renewal,
-            self.questions,
+            self.requests,
             self.image_server,
             managers=lambda: ("a:1", "b:1"),
             clock=LoopClock(),
@@ -238,7 +238,7 @@ async def test_the_manager_hears_what_was_applied_and_when_all_did():
     async with w.running() as manager:
         w.agent.in_line.put_nowait(3)
         assert (await expect(manager, Applied))[1].number == 3
-        waiting = asyncio.create_task(w.questions.all_applied())
+        waiting = asyncio.create_task(w.requests.all_applied())
         number, _ = await expect(manager, AwaitApplied)
         await asyncio.sleep(1)
         assert not waiting.done()
@@ -250,11 +250,11 @@ async def test_the_manager_hears_what_was_applied_and_when_all_did():
 async def test_where_many_tasks_stop_at_once_the_manager_is_asked_once():
     w = World()
     async with w.running() as manager:
-        waiting = [asyncio.create_task(w.questions.all_applied()) for _ in range(1000)]
+        waiting = [asyncio.create_task(w.requests.all_applied()) for _ in range(1000)]
         number, _ = await expect(manager, AwaitApplied)
         await manager.send(AllApplied(), number)
         await asyncio.gather(*waiting)
-        w.questions.held("sha256:1")
+        w.requests.held("sha256:1")
         assert not isinstance((await manager.receive()).message, AwaitApplied)
 
 
@@ -262,9 +262,9 @@ async def test_where_many_tasks_stop_at_once_the_manager_is_asked_once():
 async def test_a_request_without_a_timely_answer_is_not_repeated():
     w = World()
     with pytest.raises(TimeoutError):
-        await w.questions.all_applied()
+        await w.requests.all_applied()
     async with w.running() as manager:
-        waiting = asyncio.create_task(w.questions.all_applied())
+        waiting = asyncio.create_task(w.requests.all_applied())
         number, _ = await expect(manager, AwaitApplied)
         assert number == 2
         await manager.send(AllApplied(), number)

@@ -22,7 +22,7 @@ from worker.net.dns.forward import Forwarder
 from worker.net.dns.resolv_conf import HostResolution
 from worker.net.dns.server import DnsServer, explain
 from worker.net.resolve import answers as dns_answers
-from worker.net.resolve.zones import Asker, Records, Zone, Zones
+from worker.net.resolve.zones import Client, Records, Zone, Zones
 
 HERE, OTHER, DEAD, UPSTREAM = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
@@ -33,7 +33,7 @@ def zones(*addresses: str, listen=(HERE,), nameservers=()) -> Zones:
     return Zones(
         listen=frozenset(listen),
         zones={"n": Zone("blue", (records,), {"web": (records,)})},
-        guests={HERE: Asker(("n",), nameservers=nameservers)},
+        clients={HERE: Client(("n",), nameservers=nameservers)},
     )
 
 

@@ -13,7 +13,7 @@ from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, f
 from worker.net.plan.topology import topology
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
-from worker.net.resolve.zones import Guest, Zones, zones_of
+from worker.net.resolve.zones import LocalContainer, Zones, zones_of
 
 ASKER = "10.1.16.2"
 WEB = endpoint(backend(2, ipv6=True), backend(3, 2), aliases={BLUE: ("shop",)})
@@ -25,8 +25,8 @@ def zones(subnet6: str = "fd00:1::/64") -> Zones:
     there = (network(subnet6=subnet6), network(RED, "10.2.0.0/16"))
     here = world(WEB, ROUND_ROBIN, DB, networks=there, address_pools=POOLS6)
     addresses = dict(zip((BLUE, RED), ips(ASKER, "10.2.16.2"), strict=True))
-    guest = Guest(task_id="t2", addresses=addresses, service_id="idweb")
-    return zones_of(here, topology(here, facts(ipv6=True)), [guest])
+    container = LocalContainer(task_id="t2", addresses=addresses, service_id="idweb")
+    return zones_of(here, topology(here, facts(ipv6=True)), [container])
 
 
 def ask(name: str, kind: str, known: Zones | None = None, limit: int = 65535) -> dns.message.Message | Forward:
@@ -97,7 +97,7 @@ def test_a_network_that_becomes_another_has_its_own_addresses():
     memory: dict = {}
     networks = (network(), network(subnet6="fd00:1::/64"))
     before, after = (world(WEB, networks=(each,), address_pools=POOLS6) for each in networks)
-    guest = Guest(task_id="t2", addresses={BLUE: ASKER}, service_id="idweb")
-    first = zones_of(before, topology(before, facts(ipv6=True)), [guest], (), memory)
-    second = zones_of(after, topology(after, facts(ipv6=True)), [guest], (), memory, replace(first))
+    container = LocalContainer(task_id="t2", addresses={BLUE: ASKER}, service_id="idweb")
+    first = zones_of(before, topology(before, facts(ipv6=True)), [container], (), memory)
+    second = zones_of(after, topology(after, facts(ipv6=True)), [container], (), memory, replace(first))
     assert records(ask("web", "AAAA", second)) == ["fd00:1::a01:9"]

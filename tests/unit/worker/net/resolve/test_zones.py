@@ -13,7 +13,7 @@ from worker.net.plan.topology import HostFacts, topology
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
 from worker.net.resolve.messages import A, Query
-from worker.net.resolve.zones import Guest, Zones, zones_of
+from worker.net.resolve.zones import LocalContainer, Zones, zones_of
 
 BLUE, RED = "blue" + "0" * 21, "red" + "0" * 22
 WEB, DB = "service-web", "service-db"
@@ -58,16 +58,16 @@ SET = AssignmentSet(
     peers={"there": Peer(node_id="there", number=2, addr="192.0.2.2")},
 )
 ONE, BOTH, OUT = "10.0.16.5", "10.0.16.7", "10.240.1.9"
-GUESTS = (
-    Guest(task_id="t1", addresses={MESH: IPv4Address("10.240.1.5"), BLUE: IPv4Address(ONE)}, service_id=WEB),
-    Guest(task_id="d1", addresses={BLUE: IPv4Address(BOTH), RED: IPv4Address("10.1.16.7")}, service_id=DB),
-    Guest(task_id="x", addresses={MESH: IPv4Address(OUT)}, nameservers=("9.9.9.9",)),
+CONTAINERS = (
+    LocalContainer(task_id="t1", addresses={MESH: IPv4Address("10.240.1.5"), BLUE: IPv4Address(ONE)}, service_id=WEB),
+    LocalContainer(task_id="d1", addresses={BLUE: IPv4Address(BOTH), RED: IPv4Address("10.1.16.7")}, service_id=DB),
+    LocalContainer(task_id="x", addresses={MESH: IPv4Address(OUT)}, nameservers=("9.9.9.9",)),
 )
 
 
-def make(found=SET, guests=GUESTS, intake=None, **more):
+def make(found=SET, containers=CONTAINERS, intake=None, **more):
     world = (intake or NetworkIntake("here")).world(found)
-    return zones_of(world, topology(world, HostFacts(node_id="here")), guests, **more)
+    return zones_of(world, topology(world, HostFacts(node_id="here")), containers, **more)
 
 
 def with_endpoints(*endpoints):
@@ -131,10 +131,12 @@ def test_what_containers_call_themselves(hostnames, name, source, expected):
     ],
 )
 def test_links_are_one_containers_own_names(name, expected):
-    linked = Guest(task_id="t1", addresses={BLUE: ONE}, links={"Store": "db", "front": "Shop_web", "lost": "nobody"})
-    assert ask(make(guests=(linked, *GUESTS[1:])), name) == expected
+    linked = LocalContainer(
+        task_id="t1", addresses={BLUE: ONE}, links={"Store": "db", "front": "Shop_web", "lost": "nobody"}
+    )
+    assert ask(make(containers=(linked, *CONTAINERS[1:])), name) == expected
     if name != "db":
-        assert ask(make(guests=(linked, *GUESTS[1:])), name, BOTH) == messages.NXDOMAIN
+        assert ask(make(containers=(linked, *CONTAINERS[1:])), name, BOTH) == messages.NXDOMAIN
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from common.ids import SHORT_ID
 from common.model import Task
 from common.model.client import Role
 from common.model.naming import Model
@@ -157,14 +158,15 @@ async def tasks(context: Context, call: Call) -> Reply:
         await asyncio.sleep(0)
     if call.flag("waiting"):
         found += waiting_boxes(counters)
-    named = {box.service: view.services.get(box.service) for box in found}
+    of_these = {box.service for box in found}
+    names = {service.id[:SHORT_ID]: service.name for service in view.services}
     return shaped(
         TaskBoxes(
             at=round(context.clock.now(), 3),
             index=index,
             columns=BOX_COLUMNS,
             boxes=tuple(found),
-            services={each: service.name for each, service in named.items() if service is not None},
+            services={service_id: name for service_id, name in names.items() if service_id in of_these},
         )
     )
 

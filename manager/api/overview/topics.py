@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from common.ids import SHORT_ID
 from common.model.naming import Model
 from manager.api.errors import invalid
 from manager.api.lookup import find_node, find_service
@@ -85,7 +86,7 @@ class Rows:
         for key in self._keys(moment):
             row = self._row(moment, key)
             if row is None:
-                removed.append(key)
+                removed.append(key[:SHORT_ID])
                 self._told.pop(key, None)
             elif self._told.get(key) != row:
                 self._told[key] = row

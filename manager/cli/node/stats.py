@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from common.ids import SHORT_ID
 from common.text.quantities import human_size
 from common.text.terminal import echo
 from manager.cli.client import Client
@@ -74,9 +75,10 @@ def rows(tiles: Sequence[Any], wanted: Collection[str]) -> list[Row]:
 
     """
     there = {name for tile in tiles for name in (tile["ID"], tile["Name"])}
-    if missing := [name for name in wanted if name not in there]:
+    names = {each if each in there else each[:SHORT_ID]: each for each in wanted}
+    if missing := [name for known, name in names.items() if known not in there]:
         raise CommandFailed("\n".join(f"no such node: {name}" for name in missing))
-    found = [tile for tile in tiles if not wanted or tile["ID"] in wanted or tile["Name"] in wanted]
+    found = [tile for tile in tiles if not names or tile["ID"] in names or tile["Name"] in names]
     return sorted(map(_row, found), key=lambda row: natural(str(row["Name"])))
 
 

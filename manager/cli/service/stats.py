@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from common.ids import SHORT_ID
 from common.text.quantities import human_size
 from common.text.terminal import echo
 from manager.cli.client import Client
@@ -88,13 +89,14 @@ async def look(client: Client, services: Sequence[str]) -> tuple[list[Any], list
 def complete(overview: Sequence[Any], usages: Sequence[Any]) -> bool:
     """Whether as many tasks have been measured as run."""
     running = {row["ID"]: row.get("Running", 0) for row in overview}
-    return all(sum("CPU" in task for task in usage.get("Tasks", ())) >= running.get(usage["ID"], 0) for usage in usages)
+    measured = {usage["ID"][:SHORT_ID]: sum("CPU" in task for task in usage.get("Tasks", ())) for usage in usages}
+    return all(count >= running.get(service_id, 0) for service_id, count in measured.items())
 
 
 def rows(overview: Sequence[Any], usages: Sequence[Any]) -> list[Row]:
     """Make the rows, by name."""
     known = {row["ID"]: row for row in overview}
-    made = [_row(usage, known.get(usage["ID"], {})) for usage in usages]
+    made = [_row(usage, known.get(usage["ID"][:SHORT_ID], {})) for usage in usages]
     return sorted(made, key=lambda row: natural(str(row["Name"])))
 
 

@@ -103,7 +103,7 @@ export function hostOf(name) {
   return /[a-z]/i.test(name) && !name.includes(":") ? name.split(".", 1)[0] : name;
 }
 
-/** @param {string} id */
+/** As tiles, rows and boxes call nodes and services. @param {string} id */
 export function short(id) {
   return id.slice(0, 12);
 }

@@ -1,5 +1,5 @@
 // Tasks as the API has them: their marks, and the slots that they belong to.
-import { instant } from "./format.js";
+import { instant, short } from "./format.js";
 
 const ENDED = /** @type {Record<string, string>} */ ({ complete: "completed", failed: "failed", rejected: "failed", orphaned: "lost", shutdown: "stopped", remove: "stopped" });
 const WAIT = ["new", "allocated", "pending"];
@@ -27,7 +27,12 @@ export function slotsOf(tasks) {
     .sort((a, b) => (a.newest.Slot ?? 0) - (b.newest.Slot ?? 0));
 }
 
+/** The tile of a task's node. @param {any} task @param {Map<string, any>} nodes by their tiles' ids, which are short */
+export function nodeOf(task, nodes) {
+  return nodes.get(short(task.NodeID ?? ""));
+}
+
 /** @param {any} task @param {Map<string, any>} nodes */
 export function slotName(task, nodes) {
-  return String(task.Slot || (nodes.get(task.NodeID)?.Name ?? task.ID.slice(0, 6)));
+  return String(task.Slot || (nodeOf(task, nodes)?.Name ?? task.ID.slice(0, 6)));
 }

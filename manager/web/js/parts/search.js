@@ -26,7 +26,7 @@ async function find(text) {
       return rows.map((/** @type {any} */ row) => ({ kind, id: read(row)[0], name: read(row)[1] }));
     }),
   );
-  const found = answers.flat().filter((each) => each.name.toLowerCase().includes(wanted) || each.id.startsWith(wanted));
+  const found = answers.flat().filter((each) => each.name.toLowerCase().includes(wanted) || each.id.startsWith(wanted) || (wanted.length > each.id.length && wanted.startsWith(each.id)));
   const rank = (/** @type {Found} */ each) => (each.name.toLowerCase().startsWith(wanted) ? 0 : 1);
   const all = found.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)).slice(0, MOST);
   return /^[a-z0-9]{12,25}$/.test(text) && !all.length ? [{ kind: "task", id: text, name: text }] : all;

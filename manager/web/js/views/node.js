@@ -24,7 +24,7 @@ async function ask(reference, signal) {
     get("/swarm/overview/nodes", undefined, signal),
     get("/swarm/overview/tasks", { node: node.ID }, signal),
   ]);
-  const tile = (tiles.Nodes ?? []).find((/** @type {any} */ each) => each.ID === node.ID) ?? {};
+  const tile = (tiles.Nodes ?? []).find((/** @type {any} */ each) => each.ID === short(node.ID)) ?? {};
   return { node, tasks, tile, services: new Map(Object.entries(boxes.Services ?? {})) };
 }
 
@@ -58,7 +58,7 @@ export function NodeView({ reference }) {
 
 /** @param {{tasks: any[], services: Map<string, any>, isLost: boolean, empty?: string}} props */
 function Tasks({ tasks, services, isLost, empty }) {
-  const name = (/** @type {any} */ task) => `${services.get(task.ServiceID) ?? short(task.ServiceID ?? "")}${task.Slot ? `.${task.Slot}` : ""}`;
+  const name = (/** @type {any} */ task) => `${services.get(short(task.ServiceID ?? "")) ?? short(task.ServiceID ?? "")}${task.Slot ? `.${task.Slot}` : ""}`;
   const columns = [
     { name: "task", title: "Task", cell: (/** @type {any} */ task) => html`<a href=${href(`/tasks/${task.ID}`)}>${name(task)}</a>` },
     { name: "state", title: "State", cell: (/** @type {any} */ task) => html`<${State} task=${task} isLost=${isLost} />` },

@@ -13,7 +13,7 @@ import { Missing, useAnswer } from "../parts/state.js";
 import { Facts, Section, Table, said } from "../parts/table.js";
 import { Tabs } from "../parts/tabs.js";
 import { ServiceUsage } from "../parts/usage.js";
-import { slotName, slotsOf } from "../tasks.js";
+import { nodeOf, slotName, slotsOf } from "../tasks.js";
 import { running } from "./services.js";
 import { Happened } from "./timeline.js";
 
@@ -29,7 +29,7 @@ async function ask(reference, signal) {
   return {
     service,
     tasks,
-    row: (rows.Services ?? []).find((/** @type {any} */ each) => each.ID === service.ID),
+    row: (rows.Services ?? []).find((/** @type {any} */ each) => each.ID === short(service.ID)),
     nodes: new Map((nodes.Nodes ?? []).map((/** @type {any} */ tile) => [tile.ID, tile])),
     networks: new Map(networks.map((/** @type {any} */ each) => [each.Id, each.Name])),
   };
@@ -86,8 +86,8 @@ function Update({ service, tasks, nodes }) {
 /** @param {{tasks: any[], nodes: Map<string, any>}} props */
 function Slots({ tasks, nodes }) {
   const slots = slotsOf(tasks);
-  const nodeName = (/** @type {any} */ task) => nodes.get(task.NodeID)?.Name ?? short(task.NodeID ?? "");
-  const isLost = (/** @type {any} */ task) => nodes.get(task.NodeID)?.State === "down";
+  const nodeName = (/** @type {any} */ task) => nodeOf(task, nodes)?.Name ?? short(task.NodeID ?? "");
+  const isLost = (/** @type {any} */ task) => nodeOf(task, nodes)?.State === "down";
   const columns = [
     { name: "slot", title: "Slot", class: "number", cell: (/** @type {any} */ { newest }) => html`<a href=${href(`/tasks/${newest.ID}`)}>${newest.Slot || nodeName(newest)}</a>` },
     { name: "state", title: "State", cell: (/** @type {any} */ { newest }) => html`<${State} task=${newest} isLost=${isLost(newest)} />` },

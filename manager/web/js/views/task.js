@@ -26,7 +26,7 @@ async function ask(id, signal) {
     get(`/services/${task.ServiceID}`, undefined, signal).catch(() => null),
   ]);
   const slot = slotsOf(tasks).find((each) => [each.newest, ...each.earlier].some((other) => other.ID === task.ID));
-  const node = (nodes.Nodes ?? []).find((/** @type {any} */ tile) => tile.ID === task.NodeID);
+  const node = (nodes.Nodes ?? []).find((/** @type {any} */ tile) => tile.ID === short(task.NodeID ?? ""));
   return { task, node, service, attempts: slot ? [slot.newest, ...slot.earlier] : [task] };
 }
 

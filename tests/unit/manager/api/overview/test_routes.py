@@ -114,13 +114,40 @@ async def test_a_slot_has_one_box(cluster: ApiCluster, client: Client):
     found = await client.get("/swarm/overview/tasks?node=w1,w2&waiting=1")
     assert found["Columns"] == ["ID", "ServiceID", "Slot", "NodeID", "Mark", "Since", "Error"]
     assert [(box[2], box[3], box[4], box[6]) for box in found["Boxes"]] == [
-        (1, WORKER1, "running", ""),
-        (2, WORKER2, "failed", "e"),
+        (1, WORKER1[:12], "running", ""),
+        (2, WORKER2[:12], "failed", "e"),
         (3, "", "waiting", ""),
     ]
-    assert found["Services"] == {WEB: "web"}
+    assert found["Services"] == {WEB[:12]: "web"}
     by_service = await client.get("/swarm/overview/tasks?service=web")
     assert {box[2] for box in by_service["Boxes"]} == {1, 2, 3}
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_rows_have_short_ids_that_every_route_takes(cluster: ApiCluster, client: Client):
+    await heard(cluster)
+    tile = next(each for each in (await client.get("/swarm/overview/nodes"))["Nodes"] if each["Name"] == "w1")
+    (row,) = (await client.get("/swarm/overview/services"))["Services"]
+    assert (tile["ID"], row["ID"]) == (WORKER1[:12], WEB[:12])
+    assert (await client.get(f"/nodes/{tile['ID']}"))["ID"] == WORKER1
+    assert (await client.get(f"/services/{row['ID']}"))["ID"] == WEB
+    boxes = (await client.get(f"/swarm/overview/tasks?node={tile['ID']}"))["Boxes"]
+    assert [box[:4] for box in boxes] == [["0" * 25, row["ID"], 1, tile["ID"]]]
+    reader = Reader(cluster, f"/swarm/overview/feed?topics=nodes,services,node:{tile['ID']},service:{row['ID']}")
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(reader.run())
+        await reader.take(named("hello"))
+        await set_state(cluster, "0" * 25, TaskState.FAILED, "exit 1")
+        _, tiles = await reader.take(named("nodes"))
+        assert tile["ID"] in [each["ID"] for each in tiles["Changed"]]
+        _, ours = await reader.take(named(f"node:{WORKER1}"))
+        assert (ours["Row"]["ID"], ours["Changed"][0][:4]) == (tile["ID"], boxes[0][:4])
+        node = cluster.store.view.nodes.get(WORKER1)
+        assert node is not None
+        await cluster.store.update(lambda tx: tx.remove(node))
+        _, tiles = await reader.take(lambda event, data: event == "nodes" and "Removed" in data)
+        assert tiles["Removed"] == [tile["ID"]]
+        following.cancel()
 
 
 async def test_services_come_by_the_page_the_worst_first(cluster: ApiCluster, client: Client):

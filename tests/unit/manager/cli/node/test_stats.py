@@ -35,5 +35,7 @@ def test_hosts_are_shown_by_name():
 
 def test_a_node_that_is_not_there_is_named():
     assert [row["ID"] for row in rows([W1, W10], ("n2",))] == ["n2"]
+    short = {**W10, "ID": "n" * 12}
+    assert rows([W1, short], ("n" * 25,)) == rows([W1, short], ("w10",))
     with pytest.raises(CommandFailed, match="no such node: w9"):
         rows([W1], ("w1", "w9"))

@@ -24,3 +24,11 @@ def test_it_is_complete_when_each_task_has_a_rate():
     assert complete(OVERVIEW, [MEASURED])
     assert not complete(OVERVIEW, [{**MEASURED, "Tasks": [{"ID": "a", "Memory": 1.0}, {"ID": "b", "CPU": 1.0}]}])
     assert complete(OVERVIEW, [{"ID": "s2", "Name": "api"}])
+
+
+def test_a_services_row_has_the_beginning_of_its_id():
+    overview = [{"ID": "s" * 12, "Name": "web", "Running": 2, "Desired": 3}]
+    usage = {**MEASURED, "ID": "s" * 25}
+    assert rows(overview, [usage])[0]["Tasks"] == "2/3"
+    assert complete(overview, [usage]) == complete(OVERVIEW, [MEASURED])
+    assert not complete(overview, [{**usage, "Tasks": []}])

@@ -91,6 +91,10 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     etcd: EtcdConfig | None = None
     dashboard: DashboardConfig | None = None
 
+    def api_listen_addrs(self) -> tuple[str, ...]:
+        """Return where the API listens over TCP, `HOST:PORT`."""
+        return tuple(f"{bracket_host(host)}:{port}" for host, port in _tcp_parts(self.hosts))
+
     def api_addresses(self) -> tuple[str, ...]:
         """Return where others reach the API, `tcp://HOST:PORT`; a wildcard stands for the advertised address."""
         advertised, _ = split_address(self.advertise_addr)

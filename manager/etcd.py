@@ -49,6 +49,14 @@ def peer_url(address: str) -> str:
     return f"https://{address}"
 
 
+def etcd_listen_addr(config: ManagerConfig) -> str:
+    """Return where a manager's own etcd listens, `HOST:PORT`: on the cluster port's host, at its own port."""
+    assert config.etcd is not None, "its store is in etcd"
+    _, port = split_address(config.etcd.peer_addr)
+    host = split_address(config.listen_addr)[0] or "0.0.0.0"  # noqa: S104 - as the cluster's port
+    return f"{bracket_host(host)}:{port}"
+
+
 class OwnEtcd:
     """The etcd of a data directory. `seal` is the store's."""
 
@@ -88,13 +96,16 @@ class OwnEtcd:
         """Return what changes the members; None where that is others' to do."""
         return Members(client)
 
+    @property
+    def has_run(self) -> bool:
+        """Whether it has started before: it may be one of the members that decide."""
+        return self.process.has_run
+
     def _member(self, config: ManagerConfig) -> EtcdMember:
-        _, port = split_address(self._etcd.peer_addr)
-        host = split_address(config.listen_addr)[0] or "0.0.0.0"  # noqa: S104 - as the cluster's port
         return EtcdMember(
             name=self._node_id,
             directory=self._directory,
-            listen_url=peer_url(f"{bracket_host(host)}:{port}"),
+            listen_url=peer_url(etcd_listen_addr(config)),
             peer_url=peer_url(self._etcd.peer_addr),
             cluster=dict(each.split("=", 1) for each in self._etcd.peers),
             cluster_id=self._etcd.cluster_id,

@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 
 from common.clock import SystemClock, rfc3339
-from common.errors import InvalidArgument, Unavailable
+from common.errors import InvalidArgument, SwarmError, Unavailable
 from common.ids import new_id
 from common.model import Node
 from common.net import host_addresses
@@ -44,7 +44,7 @@ from manager.config import (
 )
 from manager.etcd import peer_url
 from manager.forced import force_new_cluster
-from manager.init_join import join_cluster
+from manager.init_join import join_cluster, take_back, untold_words
 from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
@@ -136,7 +136,16 @@ def join(
     config = configuration("", advertise, listen, hosts, tls_names)
     peer_addr = etcd_address(config)
     config = asyncio.run(join_cluster(data, config, peer_addr, token, address, clock, ticket, etcd.files))
-    _start(data, lambda: echo("This node joined a swarm as a manager."), foreground=foreground)
+
+    def undo() -> None:
+        try:
+            untold = asyncio.run(take_back(data, config, address, clock))
+        except (SwarmError, OSError) as error:
+            untold = str(error)
+        if untold:
+            echo(f"Warning: {untold_words(config.node_id, untold)}", err=True)
+
+    _start(data, lambda: echo("This node joined a swarm as a manager."), foreground=foreground, before_undoing=undo)
 
 
 def etcd_address(config: ManagerConfig) -> str:
@@ -219,7 +228,9 @@ def dashboard_on_this_host(before: DashboardConfig | None) -> DashboardConfig | 
     return msgspec.structs.replace(before, hosts=hosts, certificate=certificate, key=key)
 
 
-def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None:
+def _start(
+    data: DataDir, tell: Callable[[], None], *, foreground: bool, before_undoing: Callable[[], None] = lambda: None
+) -> None:
     """Start the daemon of a data directory that was just made; if it does not start, remove what was made.
 
     So it can be repeated once the cause is mended.
@@ -227,6 +238,7 @@ def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None
 
     def undo() -> None:
         daemon_of(data).stop()
+        before_undoing()
         data.clear()
 
     with attempt(undo) as settle:

@@ -89,10 +89,13 @@ class NodeStatus(Model):
 
 
 class ManagerStatus(Model):
+    """What a node is as a manager. `awaited`: it has joined as one, and was not heard of as one since."""
+
     leader: bool = False
     reachability: str = "reachable"
     addr: str = ""
     certificate_step: int = 0
+    awaited: bool = False
 
 
 class TunnelKey(Model):

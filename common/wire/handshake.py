@@ -85,7 +85,8 @@ def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
             check_version(first.protocol, first.description.agent_version)
             return first
         case StreamHello() | RelayHello() | Withdraw() | Unfit():
-            _check_role(peer, cluster_id, ROLE_WORKER)
+            joined_as_manager = isinstance(first, Withdraw) and is_manager(peer)
+            _check_role(peer, cluster_id, ROLE_MANAGER if joined_as_manager else ROLE_WORKER)
             return first
         case Link() | Forwarded():
             _check_role(peer, cluster_id, ROLE_MANAGER)
@@ -126,6 +127,11 @@ def identity_of(peer: PeerInfo) -> Identity:
     """Return who a peer is that `admit` has let in with a certificate."""
     assert peer.identity is not None, "`admit` has seen it"
     return peer.identity
+
+
+def is_manager(peer: PeerInfo) -> bool:
+    """Whether a peer shows a manager's certificate, of whichever cluster."""
+    return peer.identity is not None and peer.identity.role == ROLE_MANAGER
 
 
 def _check_role(peer: PeerInfo, cluster_id: str, role: str) -> None:

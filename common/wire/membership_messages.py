@@ -26,9 +26,10 @@ class GoodbyeAck(Message):
 
 
 class Withdraw(Message):
-    """Take back a join that failed on the worker's host; the first frame of its connection.
+    """Take back a join that failed on the worker's host, or a manager's; the first frame of its connection.
 
-    Answered by `LeaveAck` when the node is forgotten; long after its join it is `Leave`.
+    Answered by `LeaveAck` when the node is forgotten; long after its join it is `Leave`, or `ManagerLeave`. A manager
+    that does not lead answers `Elsewhere`.
     """
 
     KIND: ClassVar[int] = 24

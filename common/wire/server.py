@@ -63,10 +63,7 @@ class Server:
             Unavailable: the address cannot be had.
 
         """
-        try:
-            self._listener = _bind(host, port)
-        except OSError as error:
-            raise Unavailable(f"cannot listen on {host or '*'}:{port}: {error.strerror or error}") from error
+        self._listener = _bind(host, port)
         self._accepting = asyncio.get_running_loop().create_task(self._accept(self._listener, context))
 
     async def close(self) -> None:
@@ -154,9 +151,26 @@ def _bind(host: str | None, port: int) -> socket.socket:
     """Make a socket that listens on an address, or on all that this host has.
 
     Raises:
-        OSError: the address cannot be had.
+        Unavailable: the address cannot be had.
 
     """
+    try:
+        return _listening(host, port)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {host or '*'}:{port}: {error.strerror or error}") from error
+
+
+def check_free(host: str | None, port: int) -> None:
+    """Check that a server could listen on an address, or on all that this host has.
+
+    Raises:
+        Unavailable: the address cannot be had.
+
+    """
+    _bind(host, port).close()
+
+
+def _listening(host: str | None, port: int) -> socket.socket:
     if host is not None:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)

@@ -21,9 +21,19 @@ from manager.config import EtcdConfig
 from manager.dispatch.links import Links
 from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership, Tickets
 from manager.dispatch.managers import KnownManagers
-from manager.domain.managers import managers
+from manager.domain.managers import is_awaited, managers
 from manager.etcd import peer_url
-from manager.orchestrate.members import AddLearner, HandOver, Nothing, Promote, Remove, Step, next_step, reason_to_keep
+from manager.orchestrate.members import (
+    AddLearner,
+    HandOver,
+    Nothing,
+    Promote,
+    Remove,
+    Step,
+    next_step,
+    node_of,
+    reason_to_keep,
+)
 from manager.store.backends.etcd.members import Member, Members
 from manager.store.store import Store
 from manager.store.watch import Lagged
@@ -31,6 +41,10 @@ from manager.store.watch import Lagged
 # etcd refuses a change of members right after another one, and a vote for who has not caught up.
 _AGAIN_SECONDS = 0.3
 _JOIN_SECONDS = 30.0
+# A host that joined runs its manager by then, or never will: its own command gives up after half of that.
+COME_SECONDS = 120.0
+# Who withdraws waits for a little longer.
+_LEAVE_SECONDS = 8.0
 _LOOK_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -77,6 +91,8 @@ class Admitting:
         self._node_id = node_id
         self._hand_over = hand_over
         self._joining: dict[str, asyncio.Future[tuple[Member, ...]]] = {}
+        # By the URL of a member that is to go, who waits for that.
+        self._leaving: dict[str, asyncio.Future[None]] = {}
         self._news = asyncio.Event()
 
     async def join(self, request: ManagerJoin, source: str) -> ManagerJoined:
@@ -153,11 +169,58 @@ class Admitting:
         await self.check_demotion(node)
         await self._membership.take_back(node_id, keep=True)
 
+    async def withdraw(self, node_id: str) -> None:
+        """Take back the join of a manager that failed on its host, and let go of its member of etcd.
+
+        One that has been heard of as a manager leaves; errors as `leave`.
+        """
+        node = self._store.view.nodes.get(node_id)
+        if node is None or not is_awaited(node):
+            await self.leave(node_id)
+            return
+        await self._membership.take_back(node_id, "its manager could not be started: see the log of its worker")
+        _log.info("manager %s (%s) cancels its join", node.id, node.name)
+        if self._members is not None:
+            await self._until_let_go(peer_url(node.etcd_addr))
+
+    async def _until_let_go(self, url: str) -> None:
+        """Wait until etcd has a member no more, a while at most: its host keeps its etcd for so long."""
+        gone = self._leaving[url] = asyncio.get_running_loop().create_future()
+        self._news.set()
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await gone
+        except TimeoutError:
+            _log.warning("etcd has the member at %s for longer than its host waits for that", url)
+        finally:
+            del self._leaving[url]
+
     async def run(self) -> None:
         """Take steps until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(keep_going("the managers that are awaited", self._await_all))
             group.create_task(keep_going("the managers' membership", self._run))
             group.create_task(keep_going("the promotions", self._promote_all))
+
+    async def _await_all(self) -> None:
+        """Note which managers have come since they joined; those that never do are taken back."""
+        since: dict[str, float] = {}
+        while True:
+            now = asyncio.get_running_loop().time()
+            awaited = [node.id for node in managers(self._store.view) if is_awaited(node)]
+            since = {node_id: since.get(node_id, now) for node_id in awaited}
+            came = {node_id for node_id in since if self._links.reachable(node_id)}
+            late = {node_id for node_id, began in since.items() if began + COME_SECONDS <= now} - came
+            try:
+                if came:
+                    await self._membership.note_came(came)
+                for node_id in late:
+                    why = f"its manager was not heard of within {COME_SECONDS:g} s after it had joined"
+                    _log.warning("node %s is a manager no more: %s", node_id, why)
+                    await self._membership.take_back(node_id, why)
+            except Unavailable as error:
+                _log.warning("the managers that joined are awaited further: %s", error.message)
+            await first_of(self._known.moved(), self._links.moved(), within=_LOOK_SECONDS if awaited else None)
 
     async def _promote_all(self) -> None:
         """Have the hosts of nodes that are to be managers join as such; those that do not come are workers again."""
@@ -236,10 +299,15 @@ class Admitting:
 
     def _seat(self, members: tuple[Member, ...]) -> None:
         """Let those who join start, when etcd has them."""
+        wanted = self._wanted()
+        theirs = {node_of(member, wanted) for member in members}
         for node_id, place in self._joining.items():
-            node = self._store.view.nodes.get(node_id)
-            if node is not None and not place.done() and peer_url(node.etcd_addr) in (m.peer_url for m in members):
+            if node_id in theirs and not place.done():
                 place.set_result(members)
+        there = {member.peer_url for member in members}
+        for url, gone in self._leaving.items():
+            if url not in there and not gone.done():
+                gone.set_result(None)
 
     def _wanted(self) -> Mapping[str, str]:
         found = (node for node in managers(self._store.view) if node.etcd_addr)

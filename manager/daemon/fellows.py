@@ -175,6 +175,13 @@ class Fellows:
                 _log.info("what it passes on is cut off: %s", error.message)
                 transport.abort()
 
+    async def withdraw(self, identity: Identity) -> Elsewhere | LeaveAck:
+        told = self.elsewhere()
+        if told is not None:
+            return told
+        await self._admits().withdraw(member_manager(self._store.view, identity).id)
+        return LeaveAck()
+
     async def join(self, request: JoinRequest | ManagerJoin, source: str, *, same_host: bool) -> AnyMessage:
         at = self._node_id if same_host else ""
         if self.leads:

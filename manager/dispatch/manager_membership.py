@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -26,7 +26,7 @@ from manager.ca.rotation import step_of
 from manager.ca.tokens import check_token, new_token
 from manager.config import split_address
 from manager.domain import hostnames
-from manager.domain.managers import address, managers, without_manager
+from manager.domain.managers import address, is_awaited, managers, without_manager
 from manager.store.levels import check_levels
 from manager.store.store import Store
 from manager.store.transaction import Transaction
@@ -100,19 +100,37 @@ class ManagerMembership:
 
         await self._store.update(undo)
 
-    async def take_back(self, node_id: str, *, keep: bool = False) -> None:
-        """Have a node be no manager any more. Without a worker its row goes, unless it is to be kept."""
+    async def take_back(self, node_id: str, why: str = "", *, keep: bool = False) -> None:
+        """Have a node be no manager any more. Without a worker its row goes, unless it is to be kept.
+
+        A row that stays says why.
+        """
 
         def undo(tx: Transaction) -> None:
             node = tx.nodes.get(node_id)
             if node is None:
                 return
-            if node.agent or keep:
-                tx.put(without_manager(node))
-            else:
+            if not node.agent and not keep:
                 tx.remove(node)
+                return
+            node = without_manager(node)
+            if why:
+                node = msgspec.structs.replace(node, status=msgspec.structs.replace(node.status, message=why))
+            tx.put(node)
 
         await self._store.update(undo)
+
+    async def note_came(self, node_ids: Collection[str]) -> None:
+        """Write down that managers that were awaited have come."""
+
+        def note(tx: Transaction) -> None:
+            for node_id in node_ids:
+                node = tx.nodes.get(node_id)
+                if node is not None and node.manager_status is not None and is_awaited(node):
+                    status = msgspec.structs.replace(node.manager_status, awaited=False)
+                    tx.put(msgspec.structs.replace(node, manager_status=status))
+
+        await self._store.update(note)
 
     async def renew(self, request: ManagerRenew, manager_id: str) -> RenewReply:
         """Sign a manager's next certificate. The present one stays valid until the one after is asked for.
@@ -171,7 +189,7 @@ class ManagerMembership:
 
     def _enter(self, tx: Transaction, request: ManagerJoin, node_id: str, serial: str) -> Node:
         """Write the row: of a worker that becomes a manager its own, of a host that was none a new one."""
-        status = ManagerStatus(addr=request.addr)
+        status = ManagerStatus(addr=request.addr, awaited=True)
         known = tx.nodes.get(node_id)
         if node_id and (known is None or known.spec.role != "manager"):
             done = "removed" if known is None else "demoted"
@@ -186,7 +204,9 @@ class ManagerMembership:
             )
         else:
             taken = next((each for each in managers(tx) if address(each) == request.addr), None)
-            if taken is not None:
+            if taken is not None and is_awaited(taken) and not taken.agent:
+                tx.remove(taken)  # it tries again, before it was forgotten that it has
+            elif taken is not None:
                 raise FailedPrecondition(
                     f"node {taken.id} ({taken.name}) is the manager at {request.addr} already: demote it and remove it "
                     "('swarm-manager node demote', 'node rm') if its host was set up anew"

@@ -13,9 +13,10 @@ from typing import Protocol, TypeAlias
 
 from common.clock import Clock
 from common.errors import FailedPrecondition, ProtocolError, SwarmError, Unavailable
+from common.tls import Identity
 from common.wire.admission import Admission
 from common.wire.channel import Channel, ChannelClosed, PeerInfo
-from common.wire.handshake import LedElsewhere, Opening, OtherProtocol, admit, refusal
+from common.wire.handshake import LedElsewhere, Opening, OtherProtocol, admit, identity_of, is_manager, refusal
 from common.wire.image_messages import RelayHello
 from common.wire.manager_messages import Elsewhere, Forwarded, Link, ManagerJoin
 from common.wire.membership_messages import Unfit, Withdraw
@@ -24,6 +25,7 @@ from common.wire.messages import (
     AnyMessage,
     Hello,
     JoinRequest,
+    LeaveAck,
     Refused,
     RootReply,
     RootRequest,
@@ -68,6 +70,9 @@ class Fellows(Protocol):
 
     async def take_request(self, channel: Channel, opening: Forwarded, settle: Callable[[], None]) -> None:
         """Take a connection that carries a client's request; errors as `Lead.serve`."""
+
+    async def withdraw(self, identity: Identity) -> Elsewhere | LeaveAck:
+        """Take back the join of a manager, or say who leads; errors as `Lead.serve`."""
 
     async def join(self, request: JoinRequest | ManagerJoin, source: str, *, same_host: bool) -> AnyMessage:
         """Have a host join that dialled from the address `source`, or is this one; errors as `Lead.serve`."""
@@ -130,11 +135,17 @@ class Reception:
                 settle()
             case Link() | Forwarded() | ManagerJoin():
                 await self._serve_manager(channel, opening, request_id, settle)
+            case Withdraw() if is_manager(channel.peer):
+                await self._serve_manager(channel, opening, request_id, settle)
             case _:
                 await self._serve_worker(channel, opening, request_id, settle)
 
     async def _serve_manager(
-        self, channel: Channel, opening: Link | Forwarded | ManagerJoin, request_id: int, settle: Callable[[], None]
+        self,
+        channel: Channel,
+        opening: Link | Forwarded | ManagerJoin | Withdraw,
+        request_id: int,
+        settle: Callable[[], None],
     ) -> None:
         fellows = self._fellows
         if fellows is None:
@@ -149,6 +160,9 @@ class Reception:
                 await fellows.take_request(channel, opening, settle)
             case ManagerJoin():
                 await self._join(fellows, channel, opening, request_id)
+                settle()
+            case Withdraw():
+                await channel.send(await fellows.withdraw(identity_of(channel.peer)), request_id)
                 settle()
 
     async def _serve_worker(

@@ -20,6 +20,11 @@ def address(node: Node) -> str:
     return node.manager_status.addr if node.manager_status is not None else ""
 
 
+def is_awaited(node: Node) -> bool:
+    """Whether a node has joined as a manager, and was not heard of as one since."""
+    return node.manager_status is not None and node.manager_status.awaited
+
+
 def addresses(view: View, first: str = "") -> tuple[str, ...]:
     """Return where managers are, one that is to be tried before the others first."""
     found = dict.fromkeys([first, *map(address, managers(view))])

@@ -126,7 +126,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/manager/test_convert.py": ("manager/whole_store.py",),
     "unit/manager/test_init.py": (
         "common/version.py",
-        "manager/init_join.py",
         "manager/main.py",
         "manager/program.py",
     ),

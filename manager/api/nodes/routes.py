@@ -164,7 +164,8 @@ def node_view(context: Context, node: Node, tls_info: dict[str, str]) -> dict[st
     result["Status"] = render(node.status)
     if (status := context.standing.status_of(node)) is not None:
         result["ManagerStatus"] = render(status)
-        result["ManagerStatus"].pop("CertificateStep", None)
+        for ours in ("CertificateStep", "Awaited"):
+            result["ManagerStatus"].pop(ours, None)
     if refused := context.refusals.of(node.id):
         result["Refused"] = [
             {"Field": each.field, "Reason": each.reason, "Count": each.count, "At": rfc3339(each.at)}

@@ -71,11 +71,15 @@ class EtcdMember:
     def socket(self) -> Path:
         return self.directory / "etcd.sock"
 
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
     def command(self) -> list[str]:
         """Return the command line. It ends with its parent, and its manager is its only client."""
         options = {
             "name": self.name,
-            "data-dir": str(self.directory / "data"),
+            "data-dir": str(self.data),
             "listen-client-urls": f"unix://{quote(str(self.socket))}",
             # Needed, and dialled by nobody: the manager's client has the socket.
             "advertise-client-urls": "http://127.0.0.1:9",
@@ -123,6 +127,10 @@ class EtcdProcess:
         self._restarts = False
         self._process: asyncio.subprocess.Process | None = None
         self._backoff = Backoff(_RESTART_FIRST_SECONDS, _RESTART_LAST_SECONDS, rng)
+
+    @property
+    def has_run(self) -> bool:
+        return self._member.data.exists()
 
     def client(self) -> EtcdClient:
         """Return a new client of this member, for the caller to close."""

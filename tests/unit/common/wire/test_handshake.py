@@ -31,7 +31,7 @@ from common.wire.handshake import (
     root_of,
 )
 from common.wire.manager_messages import CallerRecord, Elsewhere, Forwarded, Link
-from common.wire.membership_messages import Unfit
+from common.wire.membership_messages import Unfit, Withdraw
 from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
@@ -69,6 +69,8 @@ FORWARDED = Forwarded(caller=CallerRecord(name="uid 0", origin="unix"))
         (WORKER, HELLO),
         (WORKER, StreamHello(stream_id="s")),
         (WORKER, Unfit(reason="no engine")),
+        (WORKER, Withdraw()),
+        (MANAGER, Withdraw()),
         (MANAGER, LINK),
         (MANAGER, FORWARDED),
     ],

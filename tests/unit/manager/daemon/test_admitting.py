@@ -7,6 +7,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.clock import LoopClock
@@ -14,7 +15,7 @@ from common.errors import FailedPrecondition, PermissionDenied, Unavailable
 from common.model import Node
 from common.model.node import ManagerStatus, NodeSpec, NodeStatus
 from common.wire.manager_messages import BecomeManager, ManagerJoin
-from manager.daemon.admitting import Admitting
+from manager.daemon.admitting import COME_SECONDS, Admitting
 from manager.dispatch.manager_membership import TICKET_SECONDS, Tickets
 from manager.domain.managers import without_manager
 from manager.store.backends.memory import MemoryBackend
@@ -83,6 +84,58 @@ def test_a_worker_that_never_can_is_given_up_at_once() -> None:
     workers = Workers(FailedPrecondition("of a release before this one"), until=math.inf)
     run_virtual(promote_for(workers, 0.5))
     assert workers.given_up == [(0.0, "it cannot become a manager: of a release before this one")]
+
+
+class Awaited:
+    """A leader that awaits a manager, m2, whose link comes up at an instant of the loop's time."""
+
+    def __init__(self, comes_at: float) -> None:
+        self._comes_at = comes_at
+        self.came: list[float] = []
+        self.taken_back: list[float] = []
+
+    def reachable(self, node_id: str) -> bool:
+        return node_id == "m1" or asyncio.get_running_loop().time() >= self._comes_at
+
+    async def run(self, seconds: float) -> None:
+        unused: Any = None
+        status = ManagerStatus(awaited=True)
+        node = Node(id="m2", spec=NodeSpec(role="manager"), manager_status=status, etcd_addr="192.0.2.7:2380")
+        now = asyncio.get_running_loop().time
+
+        async def note_came(node_ids: set[str]) -> None:
+            assert node_ids == {"m2"}
+            self.came.append(now())
+            await store.update(lambda tx: tx.put(msgspec.structs.replace(node, manager_status=ManagerStatus())))
+
+        async def take_back(node_id: str, why: str) -> None:
+            assert (node_id, "not heard of within 120 s" in why) == ("m2", True)
+            self.taken_back.append(now())
+            await store.update(lambda tx: tx.remove(node))
+
+        membership: Any = SimpleNamespace(note_came=note_came, take_back=take_back)
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            await store.update(lambda tx: tx.put(node))
+            known: Any = SimpleNamespace(moved=asyncio.Event().wait)
+            links: Any = SimpleNamespace(reachable=self.reachable, moved=asyncio.Event().wait)
+            admitting = Admitting(store, membership, unused, links, known, unused, "m1", unused, unused, unused)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await admitting._await_all()
+
+
+def test_a_manager_that_never_comes_is_taken_back() -> None:
+    leader = Awaited(math.inf)
+    run_virtual(leader.run(COME_SECONDS + 5))
+    assert (leader.came, len(leader.taken_back)) == ([], 1)
+    assert COME_SECONDS <= leader.taken_back[0] < COME_SECONDS + 2
+
+
+def test_a_manager_that_has_come_is_awaited_no_more() -> None:
+    leader = Awaited(7.0)
+    run_virtual(leader.run(3 * COME_SECONDS))
+    assert (len(leader.came), leader.taken_back) == (1, [])
+    assert 7 <= leader.came[0] < 9
 
 
 async def test_who_is_demoted_while_it_joins_gets_no_keys() -> None:

@@ -100,6 +100,24 @@ async def test_a_host_that_was_none_gets_a_row_of_its_own(door: Door) -> None:
     assert sorted(node.id for node in door.store.view.nodes) == sorted(["w", joined])
 
 
+async def test_a_host_that_tries_again_replaces_what_never_came(door: Door) -> None:
+    first = await door.join(door.tokens.manager)
+    second = await door.join(door.tokens.manager)
+    assert [node.id for node in door.store.view.nodes] == [second]
+    await door.membership.note_came([first, second])
+    with pytest.raises(FailedPrecondition, match=f"node {second} .* is the manager at 192.0.2.7:2377 already"):
+        await door.join(door.tokens.manager)
+
+
+async def test_a_join_that_failed_leaves_a_worker_as_it_was(door: Door) -> None:
+    await door.store.update(lambda tx: tx.put(PROMOTED))
+    await door.join(door.tickets.give("w", door.digest))
+    await door.membership.take_back("w", "its manager did not start")
+    (node,) = door.store.view.nodes
+    assert (node.spec.role, node.manager_status, node.manager_serials, node.etcd_addr) == ("worker", None, (), "")
+    assert node.status == replace(WORKER.status, message="its manager did not start")
+
+
 DIGEST = "0" * 50
 
 

@@ -17,6 +17,9 @@ umount -l "$dir/cgroup"
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/lock
 mount -t overlay -o "lowerdir=/etc,upperdir=$dir/etc,workdir=$dir/etc.work" overlay /etc
+for own in swarm-manager swarm-worker; do # the machine's: a host that is new has none (a whiteout hides it)
+    [ -e "$dir/var-lib/$own" ] || mknod "$dir/var-lib/$own" c 0 0
+done
 mount -t overlay -o "lowerdir=/var/lib,upperdir=$dir/var-lib,workdir=$dir/var-lib.work" overlay /var/lib
 # What udev makes on a machine, for wireguard-go; /dev is everybody's here.
 [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200; }

@@ -11,6 +11,7 @@ import click
 from common.errors import leaves
 from common.process import join_token, logs
 from common.process.launch import MANAGER_HOST, keep_memory_off_disk, refuse_others_writing
+from common.process.private_files import usable_folder
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalEtcdConfig, dashboard_config
@@ -52,7 +53,8 @@ _listen_addr = click.option(
 )
 _data_dir = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
+    callback=lambda ctx, _, path: path if ctx.resilient_parsing else usable_folder(path),
     default=DEFAULT_DATA_DIR,
     show_default=True,
     help="Directory of the manager's state.",

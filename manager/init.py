@@ -186,7 +186,7 @@ def restore(
         with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
             restored = restore_cluster(data, source, str(file), configure, SystemClock(), read_unlock_key)
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({error.filename})" if error.filename not in (None, str(file)) else ""
         raise Unavailable(f"cannot restore {file}: {error.strerror}{where}") from error
     _start(data, lambda: _tell_restored(restored), foreground=foreground)
 

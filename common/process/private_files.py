@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from common.errors import Unavailable
+from common.errors import PermissionDenied, Unavailable
 
-IN_USE = "another process has it open: does its daemon run already?"
+IN_USE = "another process has it open, probably its daemon: stop that first"
 
 
 def private_folder(path: Path) -> None:
@@ -28,6 +28,18 @@ def private_folder(path: Path) -> None:
         raise Unavailable(f"cannot make the data directory {path}: {error.strerror}") from error
 
 
+def usable_folder(path: Path) -> Path:
+    """Return a data directory, which need not be there yet.
+
+    Raises:
+        PermissionDenied: it is another user's.
+
+    """
+    if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise PermissionDenied(f"permission denied: {path} is another user's: run this command as root, or with sudo")
+    return path
+
+
 def lock_folder(path: Path) -> int:
     """Lock a data directory for this process and return the open directory, which holds the lock until it is closed.
 
@@ -40,7 +52,7 @@ def lock_folder(path: Path) -> int:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(folder)
-        raise Unavailable(f"{path} is locked: {IN_USE}") from None
+        raise Unavailable(f"{path} is in use: {IN_USE}") from None
     return folder
 
 

@@ -11,14 +11,25 @@ from typing import Any, TypeVar
 import click
 
 from common.errors import SwarmError, leaves
+from common.process.private_files import usable_folder
 from common.text.terminal import echo
 from worker.config import DEFAULT_DATA_DIR
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _own_folder(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+    del param
+    try:
+        return path if ctx.resilient_parsing else usable_folder(path)
+    except SwarmError as error:
+        raise click.ClickException(error.message) from error
+
+
 DATA_DIR = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
+    callback=_own_folder,
     default=DEFAULT_DATA_DIR,
     show_default=True,
     help="Directory of this worker's identity and state.",

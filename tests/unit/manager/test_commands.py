@@ -1,5 +1,8 @@
 """The daemon's own commands, as their users meet them."""
 
+import os
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -12,3 +15,20 @@ def test_who_asks_for_a_container_is_told_how(words: list[str]) -> None:
     assert result.exit_code
     assert "runs this host's manager and takes no image" in result.stderr
     assert "'docker run' with DOCKER_HOST" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", ["init", "start", "backup FILE", "restore FILE", "repair", "convert --to etcd", "run"]
+)
+def test_who_may_not_read_the_data_is_told_to_be_root(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do all
+    result = CliRunner().invoke(cli, [*words.split(), "--data-dir", str(tmp_path)])
+    expected = f"permission denied: {tmp_path} is another user's: run this command as root, or with sudo\n"
+    assert (result.exit_code, result.stderr) == (1, expected)
+
+
+def test_a_backup_that_is_not_there_is_named_once(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["restore", "--data-dir", str(tmp_path / "new"), str(tmp_path / "none")])
+    assert (result.exit_code, result.stderr) == (1, f"cannot restore {tmp_path}/none: No such file or directory\n")

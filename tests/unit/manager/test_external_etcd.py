@@ -134,6 +134,6 @@ def test_what_cannot_be_an_etcd_is_refused(given: ExternalEtcdConfig, words: str
 async def test_a_data_directory_with_etcd_has_one_manager_at_a_time(tmp_path: Path) -> None:
     async with RealManagers(tmp_path, 1).running() as managers:
         data = managers.all[0].data
-        with pytest.raises(Unavailable, match=f"{data.path} is locked: another process has it open"):
+        with pytest.raises(Unavailable, match=f"{data.path} is in use: another process has it open"):
             await app.Manager(data, data.load(), lambda: None).run()
         assert (await managers.all[0].ask("GET", "/nodes"))[0] == 200

@@ -42,6 +42,14 @@ def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path):
     assert said.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["status", "leave", "run", "start"])
+def test_who_may_not_read_the_data_is_told_to_be_root(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do all
+    said = run(name, "--data-dir", str(tmp_path))
+    expected = f"Error: permission denied: {tmp_path} is another user's: run this command as root, or with sudo\n"
+    assert (said.exit_code, said.stderr) == (1, expected)
+
+
 def test_joining_twice_is_refused(data):
     said = run("join", "--token", TOKEN, "--data-dir", str(data.path), "10.0.0.1")
     assert (said.exit_code, "has already joined cluster c1 as node n1" in said.stderr) == (1, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from manager.cli.cluster.lock import present_unlock_key, words_to_keep
 from manager.cli.command import SwarmCommand, SwarmGroup, completing, flag
 from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed
+from manager.cli.flags.types import DURATION, UINT
 from manager.cli.format.tables import align
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
@@ -43,6 +45,7 @@ def cluster() -> None:
     swarm-manager cluster update --rebalance auto
     swarm-manager cluster update --autolock
     swarm-manager cluster update --transfer-limit 50MB/s
+    swarm-manager cluster update --task-history-limit 2
     """,
 )
 @flag(
@@ -70,35 +73,49 @@ def cluster() -> None:
     type=click.Choice(["on", "off"]),
     help="Whether the dashboard opens terminals in containers (default on).",
 )
-@with_client
-async def update_cluster(
-    client: Client,
-    /,
-    *,
-    autolock: bool | None,
-    rebalance: str | None,
-    strategy: str | None,
-    transfer_limit: str | None,
-    dashboard_terminal: str | None,
-) -> None:
+@flag("--task-history-limit", type=UINT, help="How many ended tasks of a slot are kept (default 5).")
+@flag("--cert-expiry", type=DURATION, help="How long nodes' certificates are valid, from 1h on (default 2160h).")
+@flag("--dispatcher-heartbeat", type=DURATION, help="How often workers show that they live (default 1s).")
+@click.pass_context
+def update_cluster(ctx: click.Context, /, **given: Any) -> None:
     """Change settings of the cluster."""
+    if all(value is None for value in given.values()):
+        echo(ctx.get_help())
+        return
+    _update(given)
+
+
+@with_client
+async def _update(client: Client, /, given: Mapping[str, Any]) -> None:
     found = await client.get("/swarm")
-    spec = dict(found["Spec"])
-    labels = dict(spec.get("Labels") or {})
-    for name, value in (
-        ("rebalance", rebalance),
-        ("strategy", strategy),
-        ("transfer-limit", transfer_limit),
-        ("dashboard-terminal", dashboard_terminal),
-    ):
-        if value is not None:
-            labels[f"{EXTENSION_PREFIX}{name}"] = value
-    if autolock is not None:
-        spec["EncryptionConfig"] = {"AutoLockManagers": autolock}
-    await client.post("/swarm/update", {**spec, "Labels": labels}, {"version": str(found["Version"]["Index"])})
+    spec = changed_settings(found["Spec"], given)
+    await client.post("/swarm/update", spec, {"version": str(found["Version"]["Index"])})
     echo("Cluster updated.")
-    if autolock:
+    if given["autolock"]:
         echo(words_to_keep(await present_unlock_key(client)))
+
+
+# Where the cluster's specification has what a flag sets; what is not here is a label.
+_SETTINGS = {
+    "autolock": ("EncryptionConfig", "AutoLockManagers"),
+    "task_history_limit": ("Orchestration", "TaskHistoryRetentionLimit"),
+    "cert_expiry": ("CAConfig", "NodeCertExpiry"),
+    "dispatcher_heartbeat": ("Dispatcher", "HeartbeatPeriod"),
+}
+
+
+def changed_settings(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cluster's specification with the values of the flags that were given."""
+    changed = {**spec, "Labels": dict(spec.get("Labels") or {})}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name in _SETTINGS:
+            section, key = _SETTINGS[name]
+            changed[section] = {**(changed.get(section) or {}), key: value}
+        else:
+            changed["Labels"][f"{EXTENSION_PREFIX}{name.replace('_', '-')}"] = value
+    return changed
 
 
 # `swarm-manager join-token` and `swarm-manager leave`.

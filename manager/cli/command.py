@@ -15,6 +15,7 @@ from common.process.deferred import DeferredGroup
 from common.process.launch import MANAGER_HOST
 from common.text.help import as_epilog
 from manager.cli import docker_config
+from manager.cli.failures import TooManyArguments
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")
@@ -131,8 +132,11 @@ class SwarmCommand(click.Command):
                     formatter.write_dl([records[name] for name in sorted(records)])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        lenient, ctx.allow_extra_args = ctx.allow_extra_args, True
         rest = super().parse_args(ctx, [self._spelled_out(ctx, arg) for arg in args])
         if not ctx.resilient_parsing:
+            if rest and not lenient:
+                raise TooManyArguments(f"unexpected: {' '.join(rest)}", ctx)
             self._refuse_empty_names(ctx)
             if ctx.params.get("layout") == "" and not (ctx.params.get("quiet") or ctx.params.get("pretty")):
                 ctx.params["layout"] = docker_config.layout_of(_words(ctx))
@@ -168,6 +172,15 @@ def _words(ctx: click.Context) -> tuple[str, ...]:
     return (*words[:-1], ctx.command.name or "") if len(words) > 1 else words
 
 
+def _without_that_noun(rest: Sequence[str]) -> str:
+    """Say what stands here for `docker swarm …`, to who has typed that."""
+    verb = rest[0] if rest else ""
+    here = {"update": "swarm-manager cluster update", "join": "swarm-worker join"}.get(verb, f"swarm-manager {verb}")
+    if verb in ("ca", "init", "join", "join-token", "leave", "unlock", "unlock-key", "update"):
+        return f"'docker swarm {verb}' is '{here}' here"
+    return "docker swarm's commands are init, join-token, leave, ca, unlock, unlock-key and cluster update here"
+
+
 class SwarmGroup(DeferredGroup):
     """A group whose commands are found by their aliases too (`list` for `ls`, `remove` for `rm`)."""
 
@@ -181,9 +194,7 @@ class SwarmGroup(DeferredGroup):
             noun = " ".join([*ctx.command_path.split()[1:], name])
             ctx.fail(f"docker does this, at the same address: docker -H {address(ctx)} {noun} …")
         if self.get_command(ctx, name) is None and name == "swarm":
-            ctx.fail(
-                "use init, join-token, leave or cluster update without that word; a host joins with swarm-worker join"
-            )
+            ctx.fail(_without_that_noun(args[1:]))
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

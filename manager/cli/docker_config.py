@@ -51,7 +51,9 @@ def load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InvalidArgument(f"cannot read docker's configuration {path}: {error.strerror}") from error
+    except ValueError as error:
         raise InvalidArgument(f"cannot read docker's configuration {path}: {error}") from error
     return content if isinstance(content, dict) else {}
 

@@ -20,6 +20,7 @@ import click
 from common.clock import parse_rfc3339
 from common.errors import AlreadyExists, Unavailable
 from common.model.client import Forbidden, Role
+from common.process.launch import MANAGER_HOST
 from common.text.quantities import human_duration, parse_duration
 from common.text.terminal import echo
 from common.tls import browsers_file, certificate_request, new_key
@@ -36,6 +37,7 @@ FILES = ("ca.pem", "cert.pem", "key.pem")
 BROWSERS = "browser.p12"
 # What files are called until all that replace others are there.
 _NEW = ".new"
+_SERVE = f"swarm-manager start -H {MANAGER_HOST} -H tcp://0.0.0.0:2376"
 TABLE = Table(
     columns=("{{.Serial}}", "{{.Name}}", "{{.Role}}", "{{.Forbidden}}", "{{.Status}}", "{{.IssuedBy}}"),
     headings={
@@ -212,7 +214,12 @@ def how_to_use(answer: Any, name: str, role: str, directory: Path) -> str:
         f"    export DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={directory}",
     ]
     if not hosts:
-        lines += ["", "This manager's API is not served over TCP yet: see --host tcp://ADDRESS:2376 of 'run'."]
+        lines += [
+            "",
+            "This manager's API is not served over TCP yet. On its host, this serves it there, too:",
+            "",
+            f"    {_SERVE}",
+        ]
     return "\n".join(lines)
 
 

@@ -47,9 +47,9 @@ _OPENS = (
     swarm-manager dashboard token create alice           # to the shared one
     """),
 )
-@flag("--role", words=_ROLES, default="viewer", help="What the dashboard may do at most (viewer, operator, admin)")
-@flag("--port", type=click.IntRange(0, 65535), metavar="PORT", default=0, help="Port on 127.0.0.1; 0 is a free one")
-@flag("--no-browser", switch=True, help="Only print the address")
+@flag("--role", type=click.Choice(_ROLES), default="viewer", help="What the dashboard may do at most (default viewer).")
+@flag("--port", type=click.IntRange(0, 65535), metavar="PORT", default=0, help="Port on 127.0.0.1; 0 is a free one.")
+@flag("--no-browser", switch=True, help="Only print the address.")
 @click.pass_context
 def dashboard(ctx: click.Context, /, **given: Any) -> None:
     """Open the dashboard in your browser, until Ctrl-C or for 8 hours."""

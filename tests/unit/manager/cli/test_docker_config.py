@@ -38,6 +38,10 @@ def test_a_broken_file_is_an_error_or_a_warning(file: Path, capsys: pytest.Captu
         load(file)
     assert layout_of(["service", "ls"]) == ""
     assert "WARNING: cannot read docker's configuration" in capsys.readouterr().err
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InvalidArgument, match=f"cannot read docker's configuration {file}: Is a directory$"):
+        load(file)
 
 
 def test_json_that_is_not_an_object_says_nothing(file: Path) -> None:

@@ -35,7 +35,25 @@ def run(*words: str) -> tuple[int, str]:
         (["exec", "", "true"], 1, "CONTAINER is empty"),
         (["service", "scale", "", "a=1"], 1, "SERVICE=REPLICAS is empty"),
         (["node", "update"], 1, '"swarm-manager node update" requires exactly 1 argument.'),
-        (["service", "ls", "extra"], 1, "Got unexpected extra argument (extra)"),
+        (["service", "ls", "extra"], 1, '"swarm-manager service ls" accepts no arguments.\nSee '),
+        (["stack", "deploy", "x.yaml", "shop"], 1, '"swarm-manager stack deploy" requires exactly 1 argument.\nSee '),
+        (
+            ["secret", "create", "a", "b", "c"],
+            1,
+            '"swarm-manager secret create" requires at least 1 and at most 2 arguments.',
+        ),
+        (["secret", "create"], 1, '"swarm-manager secret create" requires at least 1 and at most 2 arguments.'),
+        (
+            ["client-cert", "a", "--role", "king"],
+            125,
+            "invalid argument for \"--role\" flag: 'king' is not one of 'admin'",
+        ),
+        (
+            ["service", "rollback", "--to", "x", "web"],
+            125,
+            "invalid argument for \"--to\" flag: 'x' is not a whole number",
+        ),
+        (["dashboard", "--role", "king"], 125, "invalid argument for \"--role\" flag: 'king' is not one of 'viewer'"),
         (["nope"], 1, "No such command 'nope'."),
         (["-H", "ftp://x", "service", "ls"], 1, "invalid address 'ftp://x'"),
         (["service", "scale", "web"], 1, "Invalid scale specifier 'web'."),
@@ -52,6 +70,12 @@ def test_what_a_user_does_wrong_is_a_message_and_an_exit_code(words: list[str], 
     assert found[0] == code
     assert found[1].startswith(message)
     assert "Traceback" not in found[1]
+
+
+@pytest.mark.parametrize("words", [[], ["service"], ["dashboard", "token"], ["client-cert"]])
+def test_a_group_alone_shows_its_help_and_succeeds(words: list[str]):
+    code, err = run(*words)
+    assert (code, "Commands:" in err, "See '" in err) == (0, True, False)
 
 
 def test_a_path_that_no_file_can_have_is_said_with_its_place(tmp_path: Path):

@@ -74,9 +74,18 @@ def test_what_is_left_to_docker_is_said_with_the_address(command: str):
     assert (result.exit_code, expected in result.stderr) == (1, True)
 
 
-def test_there_is_no_noun_swarm():
-    result = CliRunner().invoke(cli, ["swarm", "init"])
-    assert (result.exit_code, "use init, join-token, leave" in result.stderr) == (1, True)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("swarm", "docker swarm's commands are init, join-token, leave"),
+        ("swarm init --foo", "'docker swarm init' is 'swarm-manager init' here"),
+        ("swarm update", "'docker swarm update' is 'swarm-manager cluster update' here"),
+        ("swarm join", "'docker swarm join' is 'swarm-worker join' here"),
+    ],
+)
+def test_there_is_no_noun_swarm(words: str, said: str):
+    result = CliRunner().invoke(cli, words.split())
+    assert (result.exit_code, result.stderr.startswith(said)) == (1, True)
 
 
 @pytest.mark.parametrize(

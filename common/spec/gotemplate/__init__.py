@@ -10,7 +10,7 @@ of `functions.BUILTINS`; callers may pass more. Not supported: define, template,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from common.spec.gotemplate.evaluate import Evaluator
 from common.spec.gotemplate.functions import BUILTINS, NIL, NIL_LIST, NIL_MAP, Function, Record
@@ -28,6 +28,9 @@ __all__ = [
     "TemplateError",
     "render",
 ]
+
+# Names of volumes and hosts, which are rendered again and again; a configuration file of 500 KB is not kept.
+_SHORT = 256
 
 
 class Template:
@@ -68,4 +71,12 @@ class Template:
 
 def render(text: str, data: object) -> str:
     """Parse and render at once; text without an action is returned as it is."""
-    return Template(text).render(data) if "{{" in text else text
+    if "{{" not in text:
+        return text
+    template = _parse_once(text) if len(text) <= _SHORT else Template(text)
+    return template.render(data)
+
+
+@lru_cache(maxsize=1024)
+def _parse_once(text: str) -> Template:
+    return Template(text)

@@ -18,14 +18,16 @@ _CLOSE_SECONDS = 3.0
 
 
 async def splice(
-    near: tuple[asyncio.StreamReader, asyncio.StreamWriter], far: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    hear: Callable[[bytes], Awaitable[None]] | None = None,
 ) -> None:
-    """Carry bytes both ways until both ends have said all, or one breaks; then close both.
+    """Carry bytes both ways until both ends have said all, or one breaks; then close both. `hear` is as for `carry`.
 
     An end that is done writing (half-close) is passed on where the other's transport can say that; TLS cannot, so there
     it closes the connection.
     """
-    ways = [asyncio.ensure_future(carry(near[0], far[1])), asyncio.ensure_future(carry(far[0], near[1]))]
+    ways = [asyncio.ensure_future(carry(one[0], other[1], hear)) for one, other in ((near, far), (far, near))]
     try:
         # An end that breaks (OSError) is told to the other by closing it, below: there is no other way.
         await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)

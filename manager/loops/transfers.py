@@ -24,7 +24,7 @@ from common.wire.volume_copy import Order
 from manager.domain import transfers as rules
 from manager.domain.transfers import Gauge, TransferProgress
 from manager.domain.volumes import node_name
-from manager.loops.volume_copies import Copy, OpenStream, copying
+from manager.loops.volume_copies import Copy, OpenStream, Patience, copying
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
@@ -32,6 +32,9 @@ from manager.store.watch import Lagged
 # Tries while tasks run, and the seconds between them: a worker that restarts is back by then.
 MOST_TRIES = 20
 RETRY_SECONDS = 5.0
+# A manager that takes over in a last pass waits so long for nodes that are not connected to it yet: tasks stand still.
+TAKEOVER_SECONDS = 30.0
+TAKEOVER_RETRY_SECONDS = 1.0
 # With the tasks stopped a move has this long, and twice the estimate of its last pass; then they start at the source.
 LAST_SECONDS = 60.0
 # How long tasks may take to stop, beyond what a worker gives them.
@@ -39,6 +42,12 @@ STOP_SECONDS = 180.0
 # Moves at once: more would make each slower. And of one node, so that one that hangs holds up its own alone.
 MOST_MOVES = 4
 MOST_OF_NODE = 2
+# In so long, and the time that reading the volume takes, a copy brings some bytes or ends a pass. A worker that only
+# says that it goes on would hold places of its own and of other nodes for ever.
+PATIENCE_SECONDS = 600.0
+# What a host reads in a second, and copies on itself, however slow it is. The size is a worker's word: it has a bound.
+READ_BYTES, CLONE_BYTES = 100e6, 10e6
+MOST_SIZE = 1024**4
 # Records of moves that have ended.
 KEPT = 50
 
@@ -115,16 +124,26 @@ class Transfers:
             self._running.pop(transfer.id, None)
 
     async def _try_often(self, transfer: Transfer) -> None:
-        """Begin again where a connection broke while the tasks run: what has come is not sent again."""
-        for tries in range(MOST_TRIES):
+        """Begin again where a connection broke while the tasks run: what has come is not sent again.
+
+        Where another manager has stopped the tasks, nodes are given a moment to connect to this one.
+        """
+        time = asyncio.get_running_loop().time
+        end, tries = time() + TAKEOVER_SECONDS, 0
+        while True:
+            tries += 1
             try:
                 await self._once(transfer)
             except Unavailable as error:
                 latest = self.store.view.transfers.get(transfer.id)
-                if latest is None or latest.phase != "copying" or tries == MOST_TRIES - 1:
+                if latest is not None and latest.phase == "copying" and tries < MOST_TRIES:
+                    pause = RETRY_SECONDS
+                elif latest is not None and latest.phase == transfer.phase == "last" and time() < end:
+                    pause = TAKEOVER_RETRY_SECONDS
+                else:
                     raise
                 _log.warning("the copying of volume %s goes on in a moment: %s", transfer.name, error.message)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(pause)
             else:
                 return
 
@@ -134,24 +153,24 @@ class Transfers:
         if transfer.operation == "copy" and self._is_made(transfer):
             await self._commit(transfer, 0.0)
             return
-        gauge = self.progress.gauges[transfer.id]
+        gauge, patience = self.progress.gauges[transfer.id], Patience(self._patience(transfer))
+        ends = self.open_stream, transfer.source, transfer.target
         async with AsyncExitStack() as stack:
-            copies = [
-                await stack.enter_async_context(
-                    copying(self.open_stream, transfer.source, transfer.target, self._order(transfer, name))
-                )
-                for name in transfer.volumes
-            ]
-            rest = sum([await each.settle(gauge) for each in copies])
+            async with patience.bound():
+                copies = [
+                    await stack.enter_async_context(copying(*ends, self._order(transfer, name), patience))
+                    for name in transfer.volumes
+                ]
+                rest = sum([await each.settle(gauge) for each in copies])
             if transfer.max_downtime and rest > transfer.max_downtime:
                 text = f"its tasks would be stopped for about {rest:.1f} s, longer than {transfer.max_downtime:g} s"
                 raise FailedPrecondition(f"{text}: it changes too fast")
             if transfer.stops_tasks:
                 await self._stop_tasks(transfer)
-            held = await self._finish(transfer, copies, gauge, rest)
+            held = await self._finish(transfer, copies, gauge, rest, patience)
             await self._commit(transfer, held)
             if transfer.delete_source:
-                await self._remove_source(transfer, copies)
+                await self._remove_source(transfer, copies, patience)
             for each in copies:
                 each.stop()
 
@@ -177,21 +196,34 @@ class Transfers:
             task=transfer.task,
         )
 
-    async def _finish(self, transfer: Transfer, copies: list[Copy], gauge: Gauge, rest: float) -> float:
+    def _patience(self, transfer: Transfer) -> float:
+        """Return for how many seconds a copy may bring nothing: it may read all of a volume again that is the same."""
+        known = [self.store.view.volumes.get(volume_id(transfer.source, name)) for name in transfer.volumes]
+        size = sum(min(max(0, each.size), MOST_SIZE) for each in known if each is not None)
+        rate = READ_BYTES
+        if transfer.source == transfer.target:
+            rate = min(CLONE_BYTES, transfer.limit or rules.transfer_limit(self.store.view) or CLONE_BYTES)
+        return PATIENCE_SECONDS + size / rate
+
+    async def _finish(
+        self, transfer: Transfer, copies: list[Copy], gauge: Gauge, rest: float, patience: Patience
+    ) -> float:
         """Make the last passes; return for how many seconds programs were paused."""
         if transfer.hold == "pause":  # a worker ends that by itself, and nothing stands still meanwhile
-            return sum([await each.finish(gauge, hold=True) for each in copies])
+            async with patience.bound():
+                return sum([await each.finish(gauge, hold=True) for each in copies])
         try:
-            async with asyncio.timeout(LAST_SECONDS + 2 * rest):
+            async with asyncio.timeout(LAST_SECONDS + 2 * rest), patience.bound():
                 return sum([await each.finish(gauge) for each in copies])
         except TimeoutError:
             raise FailedPrecondition("the last pass took too long: its tasks start at the source again") from None
 
-    async def _remove_source(self, transfer: Transfer, copies: list[Copy]) -> None:
+    async def _remove_source(self, transfer: Transfer, copies: list[Copy], patience: Patience) -> None:
         """Remove what was moved, once the target was read back; what fails keeps it, and is noted."""
         try:
             for each in copies:
-                await each.remove_source()
+                async with patience.bound():
+                    await each.remove_source()
         except SwarmError as error:
             note = f"the old copy stays on {node_name(transfer.source, self.store.view)}: {error.message}"
         else:

@@ -22,10 +22,55 @@ OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 WORD_SECONDS = 2.0
 # A sender makes five passes at most before it says that the last one is due, whatever is left.
 MOST_PASSES = 20
+# Fewer bytes are no progress. More than a frame of the halves comes only while the receiver finds them good.
+LEAST_BYTES = 1024 * 1024
+
+
+class Patience:
+    """Ends what a block waits for when for `seconds` too few bytes have come, and no pass has ended."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._bytes = 0
+        self._timeout: asyncio.Timeout | None = None
+
+    @contextlib.asynccontextmanager
+    async def bound(self) -> AsyncIterator[None]:
+        """Bound what the block does.
+
+        Raises:
+            FailedPrecondition: it is over.
+
+        """
+        try:
+            async with asyncio.timeout(self._seconds) as timeout:
+                self._timeout = timeout
+                yield
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            text = f"nothing of it was copied for {self._seconds / 60:.0f} minutes"
+            raise FailedPrecondition(f"{text}: look at the logs of both workers, and begin it again") from None
+        finally:
+            self._timeout = None
+
+    def renew(self) -> None:
+        """Take note that something has come to its end."""
+        self._bytes = 0
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+    async def hear(self, data: bytes) -> None:
+        """Take note of bytes that one half has sent to the other."""
+        self._bytes += len(data)
+        if self._bytes >= LEAST_BYTES:
+            self.renew()
 
 
 @contextlib.asynccontextmanager
-async def copying(open_stream: OpenStream, source: str, target: str, order: Order) -> AsyncIterator[Copy]:
+async def copying(
+    open_stream: OpenStream, source: str, target: str, order: Order, patience: Patience
+) -> AsyncIterator[Copy]:
     """Begin to copy a volume from node to node. `order` is the sender's; the receiver has what its `as_` fields name.
 
     Within a node the worker has both halves.
@@ -41,7 +86,7 @@ async def copying(open_stream: OpenStream, source: str, target: str, order: Orde
             both = CopyControl(*await opened(source, CONTROL, replace(order, part="clone")))
             await both.wait_for("prepared")
             await both.wait_for("ready")
-            yield Copy(order.as_volume, order.generation, both, None)
+            yield Copy(order.as_volume, order.generation, both, None, patience)
             return
         come = replace(order, part="receive", volume=order.as_volume, data_id=order.as_data_id)
         orders = ((source, order), (target, come))
@@ -49,10 +94,10 @@ async def copying(open_stream: OpenStream, source: str, target: str, order: Orde
         for half in (sender, receiver):
             await half.wait_for("prepared")
         data = [await opened(node_id, DATA, like) for node_id, like in orders]
-        joined = asyncio.create_task(splice(data[0], data[1]))
+        joined = asyncio.create_task(splice(data[0], data[1], patience.hear))
         stack.push_async_callback(_end, joined)
         await sender.wait_for("ready")
-        yield Copy(order.volume, order.generation, sender, receiver)
+        yield Copy(order.volume, order.generation, sender, receiver, patience)
 
 
 @dataclass(slots=True)
@@ -63,6 +108,7 @@ class Copy:
     generation: int
     sender: CopyControl
     receiver: CopyControl | None
+    patience: Patience
 
     async def settle(self, gauge: Gauge) -> float:
         """Make passes until the last one is due; return the seconds that it will take, as estimated.
@@ -74,6 +120,7 @@ class Copy:
         for _ in range(MOST_PASSES):
             self.sender.tell(CopyCommand(do="pass"))
             passed = await self._passed(gauge)
+            self.patience.renew()
             gauge.passes += 1
             if passed.next != "pass":
                 return passed.rest

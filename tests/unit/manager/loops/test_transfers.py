@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import AsyncIterator, Callable
 from unittest.mock import Mock
@@ -18,7 +19,7 @@ from common.model import Cluster, Node, StoredObject, Task, TaskState, Transfer
 from common.model.cluster import ClusterSpec
 from common.wire.volume_copy import CONTROL, CopyCommand, CopyControl, CopyEvent, Order
 from manager.domain.transfers import TransferProgress
-from manager.loops import transfers
+from manager.loops import transfers, volume_copies
 from manager.loops.transfers import Transfers
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
@@ -28,6 +29,7 @@ from tests.unit.manager.schedule.worlds import node
 
 DB = service("db", "data")
 MOVE = Transfer(id="m", volumes=("data",), source="a", target="b")
+SLOW_SECONDS = 0.02
 Says = Callable[[CopyCommand], list[CopyEvent] | None]
 
 
@@ -57,12 +59,17 @@ class Workers:
         self.ready: dict[str, CopyEvent] = {}
         self.told: list[tuple[str, str, int]] = []
         self.away: set[str] = set()
+        self.missed = asyncio.Semaphore(0)
         self.stopped = asyncio.Event()
         self.tries = 0
+        self.invents = False
+        self.sends: list[bytes] = []
+        self.say: Callable[[CopyEvent], None] = lambda _: None
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def open(self, node_id: str, target: str) -> transfers.Ends:
         if node_id in self.away:
+            self.missed.release()
             raise Unavailable(f"node {node_id} is not connected")
         ours, its = socket.socketpair()
         near, far = await asyncio.open_connection(sock=ours), await asyncio.open_connection(sock=its)
@@ -72,8 +79,18 @@ class Workers:
         return near
 
     async def _data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if msgspec.json.decode(await reader.readline(), type=Order).part == "send":
+            for piece in self.sends:
+                await asyncio.sleep(SLOW_SECONDS)
+                writer.write(piece)
         await reader.read()
         writer.close()
+
+    async def _invent(self, say: Callable[[CopyEvent], None]) -> None:
+        """Say again and again that there is progress."""
+        for done in itertools.count():
+            say(CopyEvent(event="progress", done=done, left=5))
+            await asyncio.sleep(SLOW_SECONDS)
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         order = msgspec.json.decode(await reader.readline(), type=Order)
@@ -82,6 +99,9 @@ class Workers:
 
         def say(event: CopyEvent) -> None:
             writer.write(msgspec.json.encode(event) + b"\n")
+
+        if order.part == "send":
+            self.say = say
 
         say(self.prepares.get(order.part, CopyEvent(event="prepared")))
         say(self.ready.get(order.part, CopyEvent(event="ready")))
@@ -95,6 +115,8 @@ class Workers:
                 break
             for event in events:
                 say(event)
+            if self.invents and order.part != "receive":
+                self._jobs.add(asyncio.create_task(self._invent(say)))
         writer.close()
 
 
@@ -264,6 +286,82 @@ async def test_the_next_manager_takes_a_move_to_its_end(part: str, at: str) -> N
         await until(store, lambda: phase(store) == "done")
         assert place(store) == "b"
     assert [each.resumes for each in workers.orders if each.part == "receive"] == [False, True]
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_new_leader_waits_for_nodes_in_the_last_pass(
+    *, comes_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks stand still: a node that is not connected to it is so in a moment, or they start at the source."""
+    monkeypatch.setattr(transfers, "TAKEOVER_SECONDS", 20.0 if comes_back else 0.05)
+    monkeypatch.setattr(transfers, "TAKEOVER_RETRY_SECONDS", 0.001)
+    workers = Workers()
+    workers.away.add("b")
+    async with moving(workers) as store:
+        await put(store, able("a"), able("b"), DB, claim("db.1", "data", "a"), copy("a", "data"))
+        await put(store, replace(MOVE, phase="last", stopped_at=1.0))
+        for _ in range(transfers.MOST_TRIES if comes_back else 1):
+            await asyncio.wait_for(workers.missed.acquire(), 20)
+        if comes_back:
+            workers.away.clear()
+        await until(store, lambda: phase(store) in ("done", "failed"))
+        assert (error(store), place(store)) == (("", "b") if comes_back else ("node b is not connected", "a"))
+
+
+@pytest.mark.parametrize("target", ["b", "a"])
+async def test_progress_without_bytes_is_not_believed(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 10 * SLOW_SECONDS)
+    workers = Workers()
+    workers.invents = True
+    for part in workers.says:
+        workers.says[part] = lambda _: []
+    async with moving(workers) as store:
+        await begin(store) if target == "b" else await put(
+            store, able("a"), copy("a", "data", size=5), replace(COPY, target="a")
+        )
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store).startswith("nothing of it was copied for 0 minutes")
+        workers.invents = False
+        workers.says = dict.fromkeys(workers.says, usual)
+        await put(store, able("b"), DB, claim("db.1", "data", "a"), copy("a", "data"), replace(MOVE, id="again"))
+        await until(store, lambda: place(store) == "b")
+
+
+async def test_an_invented_estimate_does_not_hold_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last pass has a minute and twice its estimate, which is its sender's word."""
+    monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 0.2)
+    workers = Workers()
+    workers.says["send"] = lambda command: (
+        [CopyEvent(event="passed", next="last", rest=1e12)] if command.do == "pass" else []
+    )
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store).startswith("nothing of it was copied")
+        assert place(store) == "a"
+
+
+async def test_a_slow_pass_whose_bytes_come_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 10 * SLOW_SECONDS)
+    workers = Workers()
+    workers.sends = [bytes(volume_copies.LEAST_BYTES)] * 40
+    passed = CopyEvent(event="passed", next="last", rest=0.5)
+    slow = asyncio.Event()
+
+    def says(command: CopyCommand) -> list[CopyEvent]:
+        if command.do == "pass":
+            slow.set()
+            return []
+        return usual(command) or []
+
+    workers.says["send"] = says
+    async with moving(workers) as store:
+        await begin(store)
+        await asyncio.wait_for(slow.wait(), 20)
+        await asyncio.sleep(30 * SLOW_SECONDS)
+        assert phase(store) == "copying"
+        workers.say(passed)
+        await until(store, lambda: phase(store) == "done")
 
 
 async def test_a_move_that_is_ended_on_request_is_over() -> None:

@@ -1,6 +1,6 @@
 """What keeps a bug where it is met: loops that begin anew, and work for one that ends nobody else's.
 
-One piece of work serves many who ask for it at about the same time.
+One piece of work serves many who ask for it at about the same time; long work leaves others their turn.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 # How long what met a bug is left alone: what makes it raise may do so each time.
 PAUSE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 async def keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -84,3 +86,11 @@ class Rounds:
         await asyncio.sleep(self._gather)
         self._next = None
         await self._work()
+
+
+async def in_pieces(values: Sequence[T], size: int) -> AsyncIterator[T]:
+    """Yield values so that others have their turn after each `size` of them."""
+    for number, value in enumerate(values, 1):
+        yield value
+        if number % size == 0:
+            await asyncio.sleep(0)

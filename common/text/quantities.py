@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 _UNITS = {
     "ns": 1,
@@ -128,6 +129,7 @@ def human_duration(seconds: float) -> str:
     return f"{int(seconds / _HOUR / _YEAR_HOURS)} years"
 
 
+@lru_cache(256)  # why a task waits says one size of each of 1,000 nodes
 def human_size(size: float) -> str:
     """Write bytes with four significant digits in powers of 1024: `23.54GiB`, `20MiB`, `512B`."""
     power = 0

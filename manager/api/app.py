@@ -211,7 +211,7 @@ class Api:
             follower.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
-    def _facts(self) -> Facts:
+    async def _facts(self) -> Facts:
         """Take what the page of metrics is made of."""
         context = self.context
         self._instruments.streams("events", context.events.listeners)
@@ -220,7 +220,7 @@ class Api:
         hosts = {node.id: self._usages.host(node.id, context.clock.now()) for node in context.store.view.nodes}
         view = context.store.view
         contacts = self._contacts.of(view.nodes, asyncio.get_running_loop().time())
-        return gather(context.overview.counters, view, hosts, version, leads=leads, contacts=contacts)
+        return await gather(context.overview.counters, view, hosts, version, leads=leads, contacts=contacts)
 
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""

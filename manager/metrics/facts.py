@@ -1,4 +1,4 @@
-"""What the pages are made of, taken from the counters in one breath: plain values, which a thread may read.
+"""What the pages are made of, taken from the counters a part at a time: plain values, which a thread may read.
 
 `Vitals` are what this manager's files say: how long certificates are valid, the store's size, when a backup was last
 written.
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+from common.aio.steady import in_pieces
 from common.model import Node, TaskState
 from common.model.service import Reservations
 from common.spec import autoscale
@@ -23,7 +24,10 @@ from manager.overview.rows import stack_of
 from manager.overview.usage import HostSample
 from manager.store.view import View
 
+N = TypeVar("N", "NodeFacts", "ServiceFacts")
 _CPU = 1_000_000_000
+# Others have their turn after so many nodes or services.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Facts:
     cluster_id: str
 
 
-def gather(
+async def gather(
     counters: Counters,
     view: View,
     hosts: Mapping[str, HostSample | None],
@@ -103,18 +107,19 @@ def gather(
     `leads`: whether this manager does.
     """
     cluster = next(iter(view.clusters), None)
-    services = tuple(
+    services = [
         _service(tally, tally.service.name)
-        for tally in counters.services.values()
+        async for tally in in_pieces(list(counters.services.values()), _AT_ONCE)
         if tally.service is not None and not tally.leaves
-    )
+    ]
+    nodes = [
+        _node(tally, tally.node, hosts.get(tally.node.id), contacts.get(tally.node.id))
+        async for tally in in_pieces(list(counters.nodes.values()), _AT_ONCE)
+        if tally.node is not None
+    ]
     return Facts(
-        nodes=tuple(
-            _node(tally, tally.node, hosts.get(tally.node.id), contacts.get(tally.node.id))
-            for tally in counters.nodes.values()
-            if tally.node is not None
-        ),
-        services=services,
+        nodes=_once(nodes),
+        services=_once(services),
         states=dict(counters.states),
         counts={
             "services": len(services),
@@ -126,6 +131,11 @@ def gather(
         version=version,
         cluster_id=cluster.id if cluster is not None else "",
     )
+
+
+def _once(found: Iterable[N]) -> tuple[N, ...]:
+    """Return each name's last: one may have passed from one node to another meanwhile."""
+    return tuple({each.name: each for each in found}.values())
 
 
 def _node(tally: NodeTally, node: Node, host: HostSample | None, contact: Contact | None) -> NodeFacts:

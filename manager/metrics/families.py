@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -240,9 +240,9 @@ def make_page(facts: Facts, instruments: Instruments, vitals: ReadVitals) -> Pag
 
 
 class Pages:
-    """Hands out pages. `gather` is called on the event loop, and takes what a page is made of in one breath."""
+    """Hands out pages. `gather` takes what a page is made of, on the event loop."""
 
-    def __init__(self, gather: Callable[[], Facts], instruments: Instruments, vitals: ReadVitals) -> None:
+    def __init__(self, gather: Callable[[], Awaitable[Facts]], instruments: Instruments, vitals: ReadVitals) -> None:
         self._gather = gather
         self._instruments = instruments
         self._vitals = vitals
@@ -258,4 +258,4 @@ class Pages:
         return await asyncio.shield(self._made)
 
     async def _make(self) -> Page:
-        return await asyncio.to_thread(make_page, self._gather(), self._instruments, self._vitals)
+        return await asyncio.to_thread(make_page, await self._gather(), self._instruments, self._vitals)

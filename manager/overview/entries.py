@@ -17,7 +17,7 @@ from common.model.service import PortConfig, Resources, ServiceSpec
 from common.model.update import ACTIVE, HALTED, UpdateState
 from common.text.quantities import human_size
 from manager.domain.update_status import halted, message, state_of
-from manager.overview.marks import failed
+from manager.overview.marks import FAILURES, failed
 from manager.overview.rows import LONGEST_ERROR, short_image, stack_of
 from manager.overview.timeline import Entry, Kind, Level, Named
 from manager.store.changes import Change
@@ -42,8 +42,11 @@ def entries_of(change: Change, view: View, now: float, by: str = "") -> Iterator
 
 
 def is_told(old: Task, new: Task) -> bool:
-    """Whether all that a change of a task says has been told: most are reports that came again."""
-    return old.status.state is new.status.state and old.status.err == new.status.err
+    """Whether a change of a task says nothing that is told, or what was told before: most do."""
+    before, after = old.status, new.status
+    if after.state is before.state:
+        return after.err == before.err
+    return after.state is not TaskState.PENDING and after.state not in FAILURES
 
 
 def _of_task(change: Change, view: View, at: float, _: str) -> Iterator[Entry]:

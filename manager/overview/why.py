@@ -42,10 +42,15 @@ class Why(Model):
     waits: str = ""
 
 
+def is_to_place(task: Task) -> bool:
+    """Whether a node is to be found for a task: only then do the nodes have to be asked."""
+    return not (task.placed or task.status.state.terminal or task.desired_state > TaskState.RUNNING)
+
+
 def why(task: Task, view: View, load: ClusterLoad) -> Why:
     """Ask the nodes about a task as the scheduler would; `load` is theirs."""
     state = task.status.state.name.lower()
-    if task.placed or task.status.state.terminal or task.desired_state > TaskState.RUNNING:
+    if not is_to_place(task):
         return Why(task=task.id, state=state)
     rules = pipeline(task, view, load)
     nodes = [each for each in load.nodes.values() if each.node is not None and task.node_id in ("", each.id)]
@@ -63,10 +68,11 @@ def why(task: Task, view: View, load: ClusterLoad) -> Why:
 
 
 def _refusing(refusal: Refusal) -> RefusingNodes:
+    missing = refusal.filter.missing(refusal.nodes)
     return RefusingNodes(
-        reason=refusal.filter.explain(refusal.nodes),
+        reason=refusal.filter.explain(refusal.nodes, missing),
         nodes=_names(refusal.nodes),
-        lacking=tuple(refusal.filter.missing(refusal.nodes)),
+        lacking=tuple(missing),
     )
 
 

@@ -7,7 +7,7 @@ scheduler relies on that within one decision.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -49,9 +49,10 @@ class Filter:
     key: Hashable
     lacking: Callable[[NodeLoad], Iterable[str]] = _nothing
 
-    def explain(self, refused: Collection[NodeLoad]) -> str:
+    def explain(self, refused: Collection[NodeLoad], missing: Sequence[str] | None = None) -> str:
+        """Say it of these nodes; `missing` is what they lack, where that is known already."""
         text = self.one if len(refused) == 1 else self.many.format(len(refused))
-        named = ", ".join(self.missing(refused)[:_MOST_NAMED])
+        named = ", ".join((self.missing(refused) if missing is None else missing)[:_MOST_NAMED])
         return f"{text}: {named}" if named else text
 
     def missing(self, refused: Iterable[NodeLoad]) -> list[str]:

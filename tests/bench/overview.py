@@ -141,10 +141,21 @@ async def ask(api: Api, path: str) -> bytes:
     return reply.value if isinstance(reply.value, bytes) else msgspec.json.encode(reply.value)
 
 
+async def waiting_task(store: Store) -> str:
+    """Put a task that fits on no node; return its id."""
+    some = next(iter(store.view.tasks))
+    resources = Resources(reservations=Reservations(memory_bytes=1 << 50))
+    spec = msgspec.structs.replace(some.spec, resources=resources)
+    status = TaskStatus(state=TaskState.PENDING)
+    waiting = msgspec.structs.replace(some, id="w" * 25, slot=1_000_000, node_id="", spec=spec, status=status)
+    await store.update(lambda tx: tx.put(waiting))
+    return waiting.id
+
+
 async def answers(api: Api, store: Store) -> list[tuple[object, ...]]:
     """Measure each answer: its size, what is left of it with gzip, how long it takes, how long it holds the loop."""
     nodes = [node.id for node in store.view.nodes][:64]
-    task = next(iter(store.view.tasks)).id
+    task = await waiting_task(store)
     rows: list[tuple[object, ...]] = []
     for path in (
         "/swarm/overview",

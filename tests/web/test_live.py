@@ -1,8 +1,9 @@
 """What happens in the cluster is seen in the page, without a reload."""
 
+import asyncio
 import re
 
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from common.model.update import UpdateState
 from manager.api.http.server import serve
@@ -48,6 +49,26 @@ async def test_a_service_scales(dashboard: Dashboard) -> None:
     await scene.scale("reports", 7)
     await expect(page.locator("[data-standing]")).to_contain_text("7/7")
     await expect(page.locator("main tbody tr")).to_have_count(7)
+
+
+async def test_what_goes_on_changing_is_asked_for_at_a_pace(dashboard: Dashboard) -> None:
+    """A manager that takes long to answer is left alone for a multiple of that."""
+    page, scene = await dashboard.open("/services/reports"), dashboard.scene
+    await expect(page.locator("[data-standing]")).to_contain_text("4/4")
+
+    async def slowly(route: Route) -> None:
+        await asyncio.sleep(0.3)
+        await route.continue_()
+
+    await page.route(re.compile(r"/tasks\?"), slowly)
+    dashboard.requests.clear()
+    for replicas in (5, 6, 7, 8, 9, 10):
+        await scene.scale("reports", replicas)
+        await asyncio.sleep(0.3)  # a round of the feed
+    asked = [url for url in dashboard.requests if "/tasks?" in url]
+    assert 1 <= len(asked) <= 3, asked
+    await expect(page.locator("[data-standing]")).to_contain_text("10/10")
+    assert dashboard.complaints == []
 
 
 async def test_an_update_fails_and_says_why(dashboard: Dashboard) -> None:

@@ -97,7 +97,8 @@ class Observer:
     async def _remember(self) -> None:
         """Begin the timeline with what is known of the time before."""
         view = self._store.view
-        values = [*self._found(), *view.networks, *view.secrets, *view.configs]
+        values = self._found()
+        values += (*view.networks, *view.secrets, *view.configs)
         asked = await asyncio.to_thread(self._asked)
         entries = list(removals(asked, view))
         for start in range(0, len(values), CHUNK):
@@ -108,7 +109,7 @@ class Observer:
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
 
-    def _found(self) -> Sequence[StoredObject]:
+    def _found(self) -> list[StoredObject]:
         """Return what is counted, as it is in this breath: what changes afterwards is heard of."""
         view = self._store.view
         return [*view.nodes, *view.services, *view.tasks]
@@ -128,22 +129,23 @@ class Observer:
 
     async def take_in(self, change_set: ChangeSet) -> None:
         """Tell the timeline of changes, and count them while somebody looks."""
-        now = self._clock.now()
+        now, counters = self._clock.now(), self.counters if self.counts else None
         for number, change in enumerate(change_set.changes, 1):
             try:
-                self._hear(change, now, change_set.by)
+                self._hear(change, now, change_set.by, counters)
             except Exception:  # noqa: BLE001 - a bug with one change must not end the manager; it is logged whole
                 _LOG.exception("the overview is not right about %s: a change of it was not counted", change.current.id)
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
 
-    def _hear(self, change: Change, now: float, by: str) -> None:
-        if self.counts:
-            self.counters.apply(change, now)
+    def _hear(self, change: Change, now: float, by: str, counters: Counters | None) -> None:
+        if counters is not None:
+            counters.apply(change, now)
         old, new = change.old, change.new
         if isinstance(old, Task) and isinstance(new, Task):
-            if new.restart.running_since > old.restart.running_since:  # by the manager's clock
-                self._instruments.task_ran(max(0.0, new.restart.running_since - new.created_at))
+            before, after = old.restart, new.restart
+            if after is not before and after.running_since > before.running_since:  # by the manager's clock
+                self._instruments.task_ran(max(0.0, after.running_since - new.created_at))
             if is_told(old, new):
                 return
         for entry in entries_of(change, self._store.view, now, by):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
 
+from common.aio.steady import in_pieces
 from common.ids import SHORT_ID
-from common.model import Task
 from common.model.client import Role
 from common.model.naming import Model
 from manager.api.call import EVENT_STREAM, Call, Reply, Send, Stream
@@ -36,16 +35,15 @@ from manager.overview.rows import (
 )
 from manager.overview.timeline import PEOPLE, TOPICS, Entry, Wanted, without_names
 from manager.overview.trouble import summarize
-from manager.overview.why import why
+from manager.overview.why import is_to_place, why
 from manager.schedule.load import ClusterLoad
 from manager.store.changes import Change
-
-T = TypeVar("T")
 
 MOST_OBJECTS = 64
 MOST_ROWS = 200
 _NUMBER = re.compile(r"[0-9]{1,15}")
-_CHUNK = 500
+_CHUNK = 100
+# Others have their turn after so many rows: these are whole, and older than what changes meanwhile.
 _ROWS_AT_ONCE = 200
 
 
@@ -57,14 +55,6 @@ async def overview(context: Context, call: Call) -> Reply:
 
 
 # --- nodes, services, tasks ---
-
-
-async def in_pieces(values: Sequence[T]) -> AsyncIterator[T]:
-    """Yield values so that others have their turn after some: rows are whole, and older than what changes meanwhile."""
-    for number, value in enumerate(values, 1):
-        yield value
-        if number % _ROWS_AT_ONCE == 0:
-            await asyncio.sleep(0)
 
 
 class NodeTiles(Model):
@@ -79,7 +69,7 @@ async def nodes(context: Context, _: Call) -> Reply:
     await context.overview.ready()
     now, index = context.clock.now(), context.store.view.index
     tallies, usages = context.overview.counters.nodes, context.usages
-    pieces = in_pieces(list(tallies.items()))
+    pieces = in_pieces(list(tallies.items()), _ROWS_AT_ONCE)
     found = [node_tile(tally, now, usages.host(node_id, now)) async for node_id, tally in pieces]
     tiles = tuple(tile for tile in found if tile is not None)
     return shaped(NodeTiles(at=round(now, 3), index=index, nodes=tiles))
@@ -99,7 +89,7 @@ async def services(context: Context, call: Call) -> Reply:
     await context.overview.ready()
     now, limit, after = context.clock.now(), number(call, "limit", MOST_ROWS), call.query.get("after", "")
     index, tallies = context.store.view.index, context.overview.counters.services
-    found = [service_row(tally, now) async for tally in in_pieces(list(tallies.values()))]
+    found = [service_row(tally, now) async for tally in in_pieces(list(tallies.values()), _ROWS_AT_ONCE)]
     rows = sorted(_asked_for(call, (row for row in found if row is not None)), key=_place)
     page = [row for row in rows if _place(row) > after][: limit + 1]
     last = _place(page[limit - 1]) if len(page) > limit else ""
@@ -217,15 +207,13 @@ def sees_names(call: Call) -> bool:
 
 async def task_why(context: Context, call: Call) -> Reply:
     """Answer why a task has no node. Counting what all tasks reserve takes its time, in which others have theirs."""
-    task, load = find_task(context.store.view, call.params["id"]), ClusterLoad()
+    view, load = context.store.view, ClusterLoad()
+    task = find_task(view, call.params["id"])
+    values = [*view.networks, *view.nodes, *view.attachments, *view.tasks] if is_to_place(task) else []
+    async for value in in_pieces(values, _CHUNK):
+        load.apply(Change(old=None, new=value))
     view = context.store.view
-    values = [value for table in (view.networks, view.nodes, view.attachments, view.tasks) for value in table]
-    for start in range(0, len(values), _CHUNK):
-        for value in values[start : start + _CHUNK]:
-            load.apply(Change(old=None, new=value))
-        await asyncio.sleep(0)
-    current = context.store.view.tasks.get(task.id)
-    return shaped(why(current if isinstance(current, Task) else task, context.store.view, load))
+    return shaped(why(view.tasks.get(task.id) or task, view, load))
 
 
 async def feed(context: Context, call: Call) -> Reply:

@@ -4,6 +4,11 @@ import { Lost, Refused } from "../api.js";
 import { hints, link } from "../feed.js";
 import { html } from "../html.js";
 
+// What changes all the time is asked for again after so many times as long as the last answer took, so that one who
+// looks at a large cluster does not keep the manager busy.
+const PAUSE_TIMES = 4;
+const MOST_MILLISECONDS = 10_000;
+
 /**
  * Ask for what a screen shows, now and whenever the feed says that one of its topics has changed; which these are, the
  * answer may say. What was there is shown until the next answer is; answers that come out of order are dropped.
@@ -14,22 +19,61 @@ import { html } from "../html.js";
 export function useAnswer(ask, inputs, topicsOf = () => []) {
   const [answer, setAnswer] = useState(/** @type {{value?: T, error?: Error}} */ ({}));
   const [turn, setTurn] = useState(0);
+  const [pace] = useState(() => newPace(() => setTurn((count) => count + 1)));
   useEffect(() => {
     const abort = new AbortController();
-    ask(abort.signal).then(
-      (value) => !abort.signal.aborted && setAnswer({ value }),
-      (error) => !abort.signal.aborted && setAnswer((before) => (error instanceof Lost && before.value ? before : { error })),
-    );
+    const answered = pace.asked();
+    ask(abort.signal)
+      .then(
+        (value) => !abort.signal.aborted && setAnswer({ value }),
+        (error) => !abort.signal.aborted && setAnswer((before) => (error instanceof Lost && before.value ? before : { error })),
+      )
+      .finally(answered);
     return () => abort.abort();
   }, [...inputs, turn]);
-  const again = () => setTurn((count) => count + 1);
+  useEffect(() => pace.end, []);
+  const again = pace.now;
   const topics = answer.value === undefined ? [] : topicsOf(answer.value);
-  useEffect(() => hints.want(topics, again), [topics.join(" ")]);
+  useEffect(() => hints.want(topics, pace.soon), [topics.join(" ")]);
   const isLive = link.value.state === "live";
   useEffect(() => {
     if (isLive && answer.error instanceof Lost) again();
   }, [isLive]);
   return { value: answer.value, error: answer.error, again };
+}
+
+/** When to ask again: `soon` waits for the answer that is underway, and for a while after it. @param {() => void} ask */
+function newPace(ask) {
+  let [from, underway, isWanted] = [0, 0, false];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const now = () => {
+    clearTimeout(timer);
+    isWanted = false;
+    ask();
+  };
+  const soon = () => {
+    isWanted = true;
+    clearTimeout(timer);
+    if (!underway) timer = setTimeout(now, Math.max(0, from - performance.now()));
+  };
+  return {
+    now,
+    soon,
+    asked() {
+      const began = performance.now();
+      underway += 1;
+      return () => {
+        underway -= 1;
+        from = performance.now() + Math.min(MOST_MILLISECONDS, PAUSE_TIMES * (performance.now() - began));
+        if (isWanted) soon();
+      };
+    },
+    end() {
+      clearTimeout(timer);
+      underway = Infinity;
+    },
+  };
 }
 
 /** What stands in the place of what is not there (yet). @param {{error?: Error, what?: string}} props */

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from common.aio.steady import PAUSE_SECONDS, Rounds, contain_errors, keep_going
+from common.aio.steady import PAUSE_SECONDS, Rounds, contain_errors, in_pieces, keep_going
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -100,3 +100,16 @@ def test_nothing_is_done_for_nobody() -> None:
         assert not work.began
 
     run_virtual(scenario())
+
+
+async def test_others_have_their_turn_between_pieces() -> None:
+    taken: list[int | str] = []
+
+    async def take() -> None:
+        taken.extend([value async for value in in_pieces([1, 2, 3, 4, 5], 2)])
+
+    taking = asyncio.create_task(take())
+    while not taking.done():
+        taken.append("other")
+        await asyncio.sleep(0)
+    assert taken == ["other"] * 3 + [1, 2, 3, 4, 5]

@@ -97,7 +97,8 @@ def page() -> Page:
     instruments.streams("events", 2)
     vitals = Vitals({"root": Validity(20.0, 200.0), "manager": Validity(10.0, 150.0)}, 4096, 50.0)
     contacts = {"w" * 25: Contact(41.5, 3)}
-    return make_page(gather(counters, tables, HOSTS, "1.2", leads=True, contacts=contacts), instruments, lambda: vitals)
+    facts = asyncio.run(gather(counters, tables, HOSTS, "1.2", leads=True, contacts=contacts))
+    return make_page(facts, instruments, lambda: vitals)
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +144,11 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_api_requests_total", method="GET", route="/services/{id}", code="200") == 1
 
 
-def test_a_manager_that_does_not_lead_speaks_of_itself_alone():
+async def test_a_manager_that_does_not_lead_speaks_of_itself_alone():
     """Where all managers are read, each number of the cluster is there once."""
     counters, tables = a_cluster()
     vitals = Vitals({"manager": Validity(10.0, 150.0)}, 4096)
-    made = make_page(gather(counters, tables, HOSTS, "1.2", leads=False), Instruments(), lambda: vitals)
+    made = make_page(await gather(counters, tables, HOSTS, "1.2", leads=False), Instruments(), lambda: vitals)
     assert value(made, "swarm_manager_leader") == 0
     assert value(made, "swarm_certificate_not_after_timestamp_seconds", of="manager") == 150.0
     names = {name for name, _, _ in samples(made)}
@@ -191,8 +192,8 @@ async def test_all_who_ask_within_a_second_get_one_page():
     counters, tables = a_cluster()
     gathered: list[Facts] = []
 
-    def take() -> Facts:
-        gathered.append(gather(counters, tables, HOSTS, "1.2", leads=True))
+    async def take() -> Facts:
+        gathered.append(await gather(counters, tables, HOSTS, "1.2", leads=True))
         return gathered[-1]
 
     pages = Pages(take, Instruments(), Vitals)

@@ -1,5 +1,7 @@
 """Which changes of the store are entries of the timeline, and what these say."""
 
+from itertools import product
+
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
 from common.model.node import NodeDescription, NodeStatus
@@ -15,7 +17,7 @@ from common.model.service import (
     TaskSpec,
 )
 from common.model.volume import VolumeClaim
-from manager.overview.entries import entries_of, node_name, spec_changes, task_name
+from manager.overview.entries import entries_of, is_told, node_name, spec_changes, task_name
 from manager.overview.timeline import Entry, Kind, Level
 from manager.store.changes import Change
 from tests.fakes.world import World, replace, template
@@ -31,6 +33,19 @@ SERVICE = Service(
     updated_at=5.0,
 )
 NODE = Node(id="n1", description=NodeDescription(hostname="w1"), status=NodeStatus(state="ready"), agent=True)
+
+
+def test_a_change_of_a_task_that_is_told_makes_no_entry():
+    """For most changes of tasks nothing else is asked."""
+    world = World()
+    told = 0
+    for before, after in product(product(TaskState, ("", "a", "b")), repeat=2):
+        old, new = task(*before), task(*after)
+        if is_told(old, new):
+            told += 1
+            assert list(entries_of(Change(old, new), world.tables, 9.0)) == [], (before, after)
+    assert told > 0
+    assert is_told(task(TaskState.STARTING), task(TaskState.RUNNING))
 
 
 def task(state: TaskState, err: str = "", node: str = "n1") -> Task:

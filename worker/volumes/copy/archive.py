@@ -17,7 +17,7 @@ from typing import IO, Self, cast
 
 import msgspec
 
-from common.errors import InvalidArgument, ProtocolError
+from common.errors import InvalidArgument, ProtocolError, ResourceExhausted
 from worker.volumes.copy.content import CHUNK, data_ranges, is_zeros, read_all, write_all
 from worker.volumes.copy.entries import (
     BLOCK,
@@ -43,7 +43,7 @@ from worker.volumes.copy.entries import (
     show,
 )
 from worker.volumes.copy.scan import Scanner, is_copied
-from worker.volumes.copy.system import refusal
+from worker.volumes.copy.system import refusal, room_on
 from worker.volumes.copy.target import Target
 from worker.volumes.copy.walk import VANISHED, Found, open_regular, walk
 
@@ -186,6 +186,7 @@ def restore(root: int, base: int, read: Read) -> int:
 
     Raises:
         InvalidArgument: it is not an archive of a folder, or leads out of it.
+        ResourceExhausted: it has more than may be added to the disk.
         SwarmError: it cannot be written.
 
     """
@@ -199,7 +200,8 @@ def restore(root: int, base: int, read: Read) -> int:
         ) as tar:
             for info in tar:
                 path = _path_of(info.name)
-                _restore_one(target, tar, info, path, folders)
+                _check_room(root, path)
+                _restore_one(root, target, tar, info, path, folders)
                 # It would keep all of them.
                 tar.members.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
         for path in sorted(folders, reverse=True):
@@ -258,8 +260,15 @@ class _Counted:
         return data
 
 
+def _check_room(root: int, path: bytes, more: int = 0) -> None:
+    """Refuse to fill the disk of everyone else here. `more`: bytes that are to be written."""
+    room = room_on(root)
+    if room._replace(bytes=room.bytes - more).is_used_up:
+        raise ResourceExhausted(f"the target has too little room for {show(path)}: the rest of its disk is for others")
+
+
 def _restore_one(
-    target: Target, tar: tarfile.TarFile, info: tarfile.TarInfo, path: bytes, folders: dict[bytes, Record]
+    root: int, target: Target, tar: tarfile.TarFile, info: tarfile.TarInfo, path: bytes, folders: dict[bytes, Record]
 ) -> None:
     record = _record_of(info)
     _make_parents(target, parent_of(path), folders)
@@ -271,7 +280,7 @@ def _restore_one(
     elif record.kind == HARD_LINK:
         target.make_link(path, record.target)
     elif record.kind == FILE:
-        _restore_file(target, tar, info, path, record)
+        _restore_file(target, tar, info, path, record, lambda more: _check_room(root, path, more))
     else:
         target.make_other(path, record)
 
@@ -287,7 +296,14 @@ def _make_parents(target: Target, path: bytes, folders: dict[bytes, Record]) -> 
         folders[each] = _UNNAMED_FOLDER
 
 
-def _restore_file(target: Target, tar: tarfile.TarFile, info: tarfile.TarInfo, path: bytes, record: Record) -> None:
+def _restore_file(
+    target: Target,
+    tar: tarfile.TarFile,
+    info: tarfile.TarInfo,
+    path: bytes,
+    record: Record,
+    check_room: Callable[[int], None],
+) -> None:
     member = tar.extractfile(info)
     if member is None:
         raise InvalidArgument(f"the archive has {show(path)} without its content")
@@ -303,6 +319,7 @@ def _restore_file(target: Target, tar: tarfile.TarFile, info: tarfile.TarInfo, p
             for at in range(start, start + length, CHUNK):
                 data = content.read(min(CHUNK, start + length - at))
                 if not is_zeros(data):
+                    check_room(len(data))
                     write_all(file, data, at)
         os.ftruncate(file, info.size)
         target.set_metadata(path, file, record)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import InvalidArgument, SwarmError
-from tests.unit.worker.volumes.copy.trees import look, scratch
+from common.errors import InvalidArgument, ResourceExhausted, SwarmError
+from tests.unit.worker.volumes.copy.trees import SmallDisk, look, scratch
 from worker.volumes.copy.archive import export, restore
 from worker.volumes.copy.walk import open_root
 
@@ -78,6 +78,37 @@ def test_an_archive_restores_the_same_tree(place: Path) -> None:
     unpack(archive, place / "target")
     assert look(place / "target") == look(place / "source")
     assert (place / "target" / "sparse").stat().st_blocks * 512 <= MIB
+
+
+def members(*sizes: int) -> bytes:
+    """Return the beginning of an archive of files of these sizes, filled; none of them ends it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for number, size in enumerate(sizes):
+            info = tarfile.TarInfo(f"{number}")
+            info.size = size
+            tar.addfile(info, io.BytesIO(b"x" * size))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "archive", [members(96 * MIB), members(*[MIB] * 96), members(*[0] * 1200)], ids=["one", "many", "empty"]
+)
+def test_an_archive_cannot_fill_the_disk(place: Path, monkeypatch: pytest.MonkeyPatch, archive: bytes) -> None:
+    monkeypatch.setattr(os, "statvfs", SmallDisk.beside(place / "target"))
+    with pytest.raises(ResourceExhausted, match="the rest of its disk is for others"):
+        unpack(archive, place / "target")
+    disk = SmallDisk(place / "target")
+    assert disk.f_bavail > 0
+    assert disk.f_favail > 0
+
+
+def test_an_archives_holes_need_no_room(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (place / "source" / "sparse").open("wb") as file:
+        file.truncate(1024 * MIB)
+    monkeypatch.setattr(os, "statvfs", SmallDisk.beside(place / "target"))
+    unpack(archive_of(place / "source"), place / "target")
+    assert look(place / "target") == look(place / "source")
 
 
 def test_attributes_survive_an_archive(place: Path) -> None:

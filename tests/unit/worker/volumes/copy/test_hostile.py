@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from common.errors import ProtocolError, ResourceExhausted, SwarmError, Unavailable
 from tests.unit.worker.volumes.copy.sessions import receiving
-from tests.unit.worker.volumes.copy.trees import scratch
+from tests.unit.worker.volumes.copy.trees import SmallDisk, scratch
 from worker.volumes.copy.content import digests_of, root_of
 from worker.volumes.copy.entries import BLOCK, FILE, FOLDER, HARD_LINK, MIB, SYMLINK, Record, digest, encode_record
 from worker.volumes.copy.haves import take_haves
@@ -170,19 +170,6 @@ def test_a_device_is_not_opened_as_a_file(place: Path) -> None:
     assert stat.S_ISCHR((place / "target" / "device").lstat().st_mode)
 
 
-class SmallDisk:
-    """A file system of 64 MiB and 1,000 files, of which so much is free as the test's folder leaves of it."""
-
-    f_frsize = 4096
-    f_blocks = 64 * MIB // f_frsize
-    f_files = 1000
-
-    def __init__(self, folder: Path) -> None:
-        there = [each.lstat() for each in folder.rglob("*")]
-        self.f_bavail = self.f_blocks - sum(each.st_blocks * 512 for each in there) // self.f_frsize
-        self.f_favail = self.f_files - len(there)
-
-
 @pytest.mark.parametrize(
     "messages",
     [
@@ -195,8 +182,7 @@ class SmallDisk:
 )
 def test_a_sender_cannot_fill_the_targets_disk(place: Path, monkeypatch: pytest.MonkeyPatch, messages: list) -> None:
     """It says that it needs no room at all."""
-    real = os.statvfs
-    monkeypatch.setattr(os, "statvfs", lambda at: SmallDisk(place / "target") if isinstance(at, int) else real(at))
+    monkeypatch.setattr(os, "statvfs", SmallDisk.beside(place / "target"))
     error = told(place, *frames(*START, *messages))
     assert isinstance(error, ResourceExhausted), error
     disk = SmallDisk(place / "target")

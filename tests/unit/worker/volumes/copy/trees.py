@@ -6,10 +6,11 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.volumes.copy.entries import MIB
 from worker.volumes.copy.scan import read_attributes
 
 MEMORY = Path("/dev/shm")
@@ -61,3 +62,22 @@ def _content(path: Path, mode: int) -> bytes | None:
     if stat.S_ISREG(mode):
         return path.read_bytes()
     return os.fsencode(path.readlink()) if stat.S_ISLNK(mode) else None
+
+
+class SmallDisk:
+    """A file system of 64 MiB and 1,000 files, of which so much is free as the test's folder leaves of it."""
+
+    f_frsize = 4096
+    f_blocks = 64 * MIB // f_frsize
+    f_files = 1000
+
+    def __init__(self, folder: Path) -> None:
+        there = [each.lstat() for each in folder.rglob("*")]
+        self.f_bavail = self.f_blocks - sum(each.st_blocks * 512 for each in there) // self.f_frsize
+        self.f_favail = self.f_files - len(there)
+
+    @classmethod
+    def beside(cls, folder: Path) -> Callable[[object], object]:
+        """Return an `os.statvfs` to which each descriptor is of this folder; paths have their own file systems."""
+        real = os.statvfs
+        return lambda at: cls(folder) if isinstance(at, int) else real(at)  # type: ignore[arg-type]

@@ -40,35 +40,36 @@ class Forbidden(StrEnum):
     UNCONFINED = "unconfined"
 
 
-class DashboardToken(Object):
-    """A token that opens the shared dashboard. Only one that has a record here, not revoked, is worth anything.
+class Credential(Object):
+    """What a client shows. Only one that has a record here, not revoked, is worth anything.
 
-    `id` is part of the token, `digest` the SHA-256 of its secret part, in hexadecimal; the rest is as certificates have
-    it.
+    `role` is a role's label; `forbidden` is what an operator may not do (`Forbidden`); `not_after` and `revoked_at` are
+    Unix seconds (0: it is not revoked); `issued_by` and `revoked_by` name who did it.
     """
 
     name: str = ""
     role: str = ""
-    digest: str = ""
-    not_after: float = 0.0
-    issued_by: str = ""
-    revoked_at: float = 0.0
-    revoked_by: str = ""
-
-
-class ClientCertificate(Object):
-    """A client's certificate. Only one that has a record here, not revoked, is worth anything; its key is nowhere.
-
-    `id` is the serial number in hexadecimal, as OpenSSL prints it in lower case; `role` a role's label; `environment`
-    lets a viewer see the values of environment variables; `forbidden` is what an operator may not do (`Forbidden`);
-    `not_after` and `revoked_at` are Unix seconds (0: it is not revoked); `issued_by` and `revoked_by` name who did it.
-    """
-
-    name: str = ""
-    role: str = ""
-    environment: bool = False
     forbidden: tuple[str, ...] = ()
     not_after: float = 0.0
     issued_by: str = ""
     revoked_at: float = 0.0
     revoked_by: str = ""
+
+
+class DashboardToken(Credential):
+    """A token that opens the shared dashboard.
+
+    `id` is part of the token, `digest` the SHA-256 of its secret part, in hexadecimal.
+    """
+
+    digest: str = ""
+
+
+class ClientCertificate(Credential):
+    """A client's certificate; its key is nowhere.
+
+    `id` is the serial number in hexadecimal, as OpenSSL prints it in lower case; `environment` lets a viewer see the
+    values of environment variables.
+    """
+
+    environment: bool = False

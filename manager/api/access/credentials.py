@@ -11,7 +11,7 @@ import msgspec
 
 from common.clock import HOUR, rfc3339, seconds
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from common.model.client import ROLES_BY_LABEL, ClientCertificate, DashboardToken, Forbidden, Role
+from common.model.client import ROLES_BY_LABEL, ClientCertificate, Credential, DashboardToken, Forbidden, Role
 from common.model.naming import Model
 from common.net.dashboard_token import ID_PREFIX, is_digest, parse_token
 from manager.api.call import Answer, Call, Reply
@@ -24,36 +24,28 @@ from manager.store.transaction import Transaction
 from manager.store.view import View
 
 
-class CertificateOrder(Model):
-    """What is ordered; the key stays with whoever orders.
-
-    `lifetime` is in nanoseconds, the request is PEM, `forbidden` has words of `common.model.client.Forbidden`.
-    """
+class Order(Model):
+    """What any credential is ordered with: `lifetime` is in nanoseconds, `forbidden` has words of `Forbidden`."""
 
     name: str = ""
     role: str = Role.OPERATOR.label
-    environment: bool = False
     forbidden: tuple[str, ...] = ()
     lifetime: int = 720 * HOUR
+
+
+class CertificateOrder(Order):
+    """A certificate; the key stays with whoever orders. The request is PEM."""
+
+    environment: bool = False
     certificate_request: str = ""
 
 
 async def create_certificate(context: Context, call: Call) -> Reply:
-    order = call.decode(CertificateOrder)
-    clients.check_terms(order.name, order.lifetime)
-    role = _role(order.role)
-    _check_forbidden(order, role)
-    now = context.clock.now()
-    record = ClientCertificate(
-        id=clients.new_client_serial(),
-        name=order.name,
-        role=role.label,
-        environment=order.environment,
-        forbidden=tuple(word for word in Forbidden if word in order.forbidden),
-        not_after=now + seconds(order.lifetime),
-        issued_by=call.caller.described,
-    )
+    order, now = call.decode(CertificateOrder), context.clock.now()
+    terms = _terms(order, call, now)
+    record = ClientCertificate(id=clients.new_client_serial(), environment=order.environment, **terms)
     request = order.certificate_request.encode(errors="replace")
+    role = ROLES_BY_LABEL[order.role]
     certificate = clients.issue(context.authority, request, record, role, order.lifetime, now)
 
     def store(tx: Transaction) -> None:
@@ -91,11 +83,41 @@ async def revoke_certificate(context: Context, call: Call) -> Reply:
 
 
 def certificate_view(record: ClientCertificate) -> dict[str, Any]:
+    return {**_view(record), "Environment": record.environment}
+
+
+# --- what both kinds have in common ---
+
+
+def _terms(order: Order, call: Call, now: float) -> dict[str, Any]:
+    """Return what an order has in its record.
+
+    Raises:
+        InvalidArgument: it cannot be as it is ordered.
+
+    """
+    clients.check_terms(order.name, order.lifetime)
+    if order.role not in ROLES_BY_LABEL:
+        raise InvalidArgument(f"role {order.role[:80]!r}: expected one of {', '.join(ROLES_BY_LABEL)}")
+    unknown = [word for word in order.forbidden if word not in {*Forbidden}]
+    if unknown:
+        raise InvalidArgument(f"forbidden {unknown[0][:80]!r}: expected some of {', '.join(Forbidden)}")
+    if order.forbidden and order.role != Role.OPERATOR.label:
+        raise InvalidArgument(f"forbidden: only an operator can be forbidden something, not the role {order.role}")
+    return {
+        "name": order.name,
+        "role": order.role,
+        "forbidden": tuple(word for word in Forbidden if word in order.forbidden),
+        "not_after": now + seconds(order.lifetime),
+        "issued_by": call.caller.described,
+    }
+
+
+def _view(record: Credential) -> dict[str, Any]:
     return {
         "ID": record.id,
         "Name": record.name,
         "Role": record.role,
-        "Environment": record.environment,
         "Forbidden": list(record.forbidden),
         "CreatedAt": rfc3339(record.created_at),
         "NotAfter": rfc3339(record.not_after),
@@ -105,54 +127,29 @@ def certificate_view(record: ClientCertificate) -> dict[str, Any]:
     }
 
 
-def _role(label: str) -> Role:
-    if label not in ROLES_BY_LABEL:
-        raise InvalidArgument(f"role {label[:80]!r}: expected one of {', '.join(ROLES_BY_LABEL)}")
-    return ROLES_BY_LABEL[label]
-
-
-def _check_forbidden(order: CertificateOrder, role: Role) -> None:
-    unknown = [word for word in order.forbidden if word not in {*Forbidden}]
-    if unknown:
-        raise InvalidArgument(f"forbidden {unknown[0][:80]!r}: expected some of {', '.join(Forbidden)}")
-    if order.forbidden and role is not Role.OPERATOR:
-        raise InvalidArgument(f"forbidden: only an operator can be forbidden something, not the role {role.label}")
+# --- tokens ---
 
 
 # How long the record of one that has ended is kept: who had it is still to be found when its traces are looked at.
 _KEPT_SECONDS = 90 * 86400.0
 
 
-class TokenOrder(Model):
-    """What is ordered; the token stays with whoever orders: only its id and the digest of its secret are sent.
-
-    `lifetime` is in nanoseconds.
-    """
+class TokenOrder(Order):
+    """A token, which stays with whoever orders: only its id and the digest of its secret are sent."""
 
     id: str = ""
     digest: str = ""
-    name: str = ""
     role: str = Role.VIEWER.label
-    lifetime: int = 720 * HOUR
 
 
 async def create_token(context: Context, call: Call) -> Reply:
-    order = call.decode(TokenOrder)
-    clients.check_terms(order.name, order.lifetime)
-    if order.role not in ROLES_BY_LABEL:
-        raise InvalidArgument(f"role {order.role[:80]!r}: expected one of {', '.join(ROLES_BY_LABEL)}")
+    order, now = call.decode(TokenOrder), context.clock.now()
+    terms = _terms(order, call, now)
     # Judged as part of a token, whose form is in one place.
     if parse_token(f"dash_{order.id.removeprefix(ID_PREFIX)}_{'x' * 43}") is None or not is_digest(order.digest):
         raise InvalidArgument("id or digest: 'swarm-manager dashboard token create' makes a token that has both")
-    now, is_shared = context.clock.now(), not isinstance(context.standing, Alone)
-    record = DashboardToken(
-        id=order.id,
-        name=order.name,
-        role=order.role,
-        digest=order.digest,
-        not_after=now + seconds(order.lifetime),
-        issued_by=call.caller.described,
-    )
+    is_shared = not isinstance(context.standing, Alone)
+    record = DashboardToken(id=order.id, digest=order.digest, **terms)
 
     def store(tx: Transaction) -> None:
         if is_shared and tx.cluster.store_level < DASHBOARD_TOKENS:
@@ -169,7 +166,7 @@ async def create_token(context: Context, call: Call) -> Reply:
 
 
 async def list_tokens(context: Context, _: Call) -> Reply:
-    return Answer(value=[token_view(each) for each in context.store.view.dashboard_tokens])
+    return Answer(value=[_view(each) for each in context.store.view.dashboard_tokens])
 
 
 async def revoke_token(context: Context, call: Call) -> Reply:
@@ -199,19 +196,6 @@ def find_tokens(view: View, reference: str, now: float) -> list[DashboardToken]:
     if not found:
         raise NotFound(f"dashboard token {reference} not found: no valid token has that name or id")
     return found
-
-
-def token_view(record: DashboardToken) -> dict[str, Any]:
-    return {
-        "ID": record.id,
-        "Name": record.name,
-        "Role": record.role,
-        "CreatedAt": rfc3339(record.created_at),
-        "NotAfter": rfc3339(record.not_after),
-        "IssuedBy": record.issued_by,
-        "RevokedAt": rfc3339(record.revoked_at),
-        "RevokedBy": record.revoked_by,
-    }
 
 
 ROUTES = (

@@ -1,4 +1,4 @@
-"""What in a request leads from a container to its host, by the words of `client-cert --forbid`. Pure.
+"""What in a request leads from a container to its host, by the words of `--forbid`. Pure.
 
 Each word closes its own ways; docs/security.md has the table. What cannot be told from the request alone, such as what
 another container has that this one joins, counts as what it may be.

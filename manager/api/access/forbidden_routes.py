@@ -62,7 +62,8 @@ async def check_request(context: Context, match: Match, call: Call) -> Call:
     if match.needs is not Role.VIEWER and route not in HARMLESS:
         words = ", ".join(call.caller.forbidden)
         raise access_denied(
-            f"{call.method} {match.pattern} is not for {call.caller.name}, whose certificate forbids {words}"
+            f"{call.method} {match.pattern} is not for {call.caller.name}, "
+            f"whose {call.caller.credential} forbids {words}"
         )
     return call
 
@@ -77,7 +78,7 @@ def refuse(caller: Caller, found: Iterable[Finding], whose: str) -> None:
     for finding in found:
         if finding.word in caller.forbidden:
             what = finding.what if len(finding.what) <= 200 else f"{finding.what[:200]}…"
-            raise access_denied(f"the certificate of {caller.name} forbids {finding.word}, and {whose} {what}")
+            raise access_denied(f"the {caller.credential} of {caller.name} forbids {finding.word}, and {whose} {what}")
 
 
 class LimitedStore(PassedOn):
@@ -173,7 +174,7 @@ async def _build(_: Context, call: Call) -> Call:
 async def _buildkit(_: Context, call: Call) -> Call:
     words = ", ".join(call.caller.forbidden)
     raise access_denied(
-        f"the certificate of {call.caller.name} forbids {words}, and requests to BuildKit itself "
+        f"the {call.caller.credential} of {call.caller.name} forbids {words}, and requests to BuildKit itself "
         "cannot be inspected: build with DOCKER_BUILDKIT=0, or with 'swarm-manager image build'"
     )
 

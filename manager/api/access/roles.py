@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, replace
 
 from common.errors import PermissionDenied
-from common.model.client import ROLES_BY_LABEL, Role
+from common.model.client import ROLES_BY_LABEL, Credential, Role
 from common.net.dashboard_token import is_token_id
 from common.tls import identity_of_der
 from common.wire.manager_messages import CallerRecord
@@ -56,6 +56,11 @@ class Caller:
     def described(self) -> str:
         """Who it is, for the records of what was done."""
         return f"{self.name} ({self.serial})" if self.serial else f"{self.name} at {self.origin}"
+
+    @property
+    def credential(self) -> str:
+        """What it has shown, in words."""
+        return "dashboard token" if is_token_id(self.serial) else "certificate"
 
     @property
     def is_admin(self) -> bool:
@@ -114,9 +119,7 @@ def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
         record = check_client(view, caller.serial, caller.name, now)
     except PermissionDenied as error:
         raise access_denied(error.message) from None
-    role = ROLES_BY_LABEL[record.role]
-    seeing = record.environment or role is not Role.VIEWER
-    return replace(caller, role=role, environment=seeing, forbidden=record.forbidden)
+    return _as_recorded(caller, record, environment=record.environment)
 
 
 def _look_up_token(caller: Caller, view: View, now: float) -> Caller:
@@ -126,8 +129,13 @@ def _look_up_token(caller: Caller, view: View, now: float) -> Caller:
         raise EngineError(
             401, f"the dashboard token of {caller.name} {why}: 'swarm-manager dashboard token create' makes another"
         )
+    return _as_recorded(caller, record, environment=False)
+
+
+def _as_recorded(caller: Caller, record: Credential, *, environment: bool) -> Caller:
+    """Return the caller as its record says; `environment`: a viewer is shown the values of environment variables."""
     role = ROLES_BY_LABEL[record.role]
-    return replace(caller, role=role, environment=role is not Role.VIEWER)
+    return replace(caller, role=role, environment=environment or role is not Role.VIEWER, forbidden=record.forbidden)
 
 
 def lower_role(caller: Caller, label: str) -> Caller:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,23 @@ class ForbiddenType(click.ParamType):  # type: ignore[type-arg]  # generic in ne
         return tuple(words)
 
 
+def forbid_flag(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that makes a credential its --forbid, of which it gets the words, each once."""
+
+    def words_of(_: click.Context, __: click.Parameter, given: Sequence[Sequence[str]]) -> list[str]:
+        return sorted({word for words in given for word in words})
+
+    made: Callable[..., Any] = flag(
+        "--forbid",
+        type=ForbiddenType(),
+        multiple=True,
+        callback=words_of,
+        metavar="WORD[,WORD...]",
+        help=f"What an operator may not do, of {', '.join(Forbidden)}, or all.",
+    )(command)
+    return made
+
+
 @click.group(
     "client-cert",
     cls=CertificateGroup,
@@ -115,13 +132,7 @@ def client_cert() -> None:
 )
 @flag("--ttl", type=LifetimeType(), default="720h", show_default=True, help="How long it is valid.")
 @flag("--env", is_flag=True, default=False, help="Show a viewer the values of environment variables.")
-@flag(
-    "--forbid",
-    type=ForbiddenType(),
-    multiple=True,
-    metavar="WORD[,WORD...]",
-    help=f"What an operator may not do, of {', '.join(Forbidden)}, or all.",
-)
+@forbid_flag
 @flag("--p12", is_flag=True, default=False, help=f"Make {BROWSERS} too, which browsers import.")
 @flag("--out", type=click.Path(path_type=Path), metavar="DIR", help="Directory for the files (default: NAME).")
 @flag("--replace", is_flag=True, default=False, help="Take the place of the files that are there.")
@@ -134,7 +145,7 @@ async def create(
     role: str,
     ttl: int,
     env: bool,
-    forbid: tuple[tuple[str, ...], ...],
+    forbid: list[str],
     p12: bool,
     out: Path | None,
     replace: bool,
@@ -145,8 +156,7 @@ async def create(
     """
     directory = (out or Path(name)).absolute()
     key = await asyncio.to_thread(new_key)
-    forbidden = sorted({word for words in forbid for word in words})
-    order = {"Name": name, "Role": role, "Lifetime": ttl, "Environment": env, "Forbidden": forbidden}
+    order = {"Name": name, "Role": role, "Lifetime": ttl, "Environment": env, "Forbidden": forbid}
     suffix = _NEW if replace else ""
     with _reserve_files(directory, key, suffix):
         answer = await client.post(

@@ -21,7 +21,7 @@ from common.net.dashboard_token import ID_PREFIX, new_token
 from common.text.help import as_epilog
 from common.text.terminal import echo
 from manager.cli.client import Client
-from manager.cli.cluster.client_cert import LifetimeType, status_of
+from manager.cli.cluster.client_cert import LifetimeType, forbid_flag, status_of
 from manager.cli.command import SwarmCommand, SwarmGroup, connection_flags, flag
 from manager.cli.dashboard.gate import TOKEN_SECONDS, open_gate
 from manager.cli.failures import ApiError
@@ -122,11 +122,12 @@ def _at_each_line(act: Callable[[], None]) -> Iterator[None]:
 
 
 TABLE = Table(
-    columns=("{{.ID}}", "{{.Name}}", "{{.Role}}", "{{.Status}}", "{{.IssuedBy}}"),
+    columns=("{{.ID}}", "{{.Name}}", "{{.Role}}", "{{.Forbidden}}", "{{.Status}}", "{{.IssuedBy}}"),
     headings={
         "ID": "ID",
         "Name": "NAME",
         "Role": "ROLE",
+        "Forbidden": "FORBIDDEN",
         "Status": "STATUS",
         "IssuedBy": "ISSUED BY",
         "RevokedBy": "REVOKED BY",
@@ -144,6 +145,7 @@ def token() -> None:
     examples="""
     swarm-manager dashboard token create alice
     swarm-manager dashboard token create oncall --role operator --ttl 168h
+    swarm-manager dashboard token create team --role operator --forbid all
     """,
 )
 @click.argument("name")
@@ -155,11 +157,12 @@ def token() -> None:
     help="What its owner may do.",
 )
 @flag("--ttl", type=LifetimeType(), default="720h", show_default=True, help="How long it is valid.")
+@forbid_flag
 @with_client
-async def create(client: Client, /, name: str, *, role: str, ttl: int) -> None:
+async def create(client: Client, /, name: str, *, role: str, ttl: int, forbid: list[str]) -> None:
     """Make a token and print it. It is made here: the manager gets a digest of it."""
     made = new_token()
-    order = {"ID": made.id, "Digest": made.digest, "Name": name, "Role": role, "Lifetime": ttl}
+    order = {"ID": made.id, "Digest": made.digest, "Name": name, "Role": role, "Lifetime": ttl, "Forbidden": forbid}
     answer = await client.post("/swarm/dashboard-tokens/create", order)
     echo(f"The token of {name} ({role}), valid until {answer['NotAfter']}; it is shown only here:\n\n    {made}\n")
     for address in answer["Dashboards"]:
@@ -185,6 +188,7 @@ def row(each: Any, now: float) -> Row:
         "ID": _short(each["ID"]),
         "Name": each["Name"],
         "Role": each["Role"],
+        "Forbidden": ",".join(each["Forbidden"]),
         "Status": status_of(each, now),
         "IssuedBy": each["IssuedBy"],
         "RevokedBy": each["RevokedBy"],

@@ -1,6 +1,6 @@
 // 11 Access (admins): whose certificates and tokens there are, and who changed what.
 import { get, send } from "../api.js";
-import { clock, instant, plural } from "../format.js";
+import { clock, instant } from "../format.js";
 import { html } from "../html.js";
 import { may } from "../me.js";
 import { Command, shell } from "../parts/command.js";
@@ -57,7 +57,7 @@ function Credentials({ kind, all, again }) {
     });
   const columns = [
     { name: "name", title: "Name", cell: (/** @type {any} */ each) => each.Name },
-    { name: "role", title: "Role", cell: (/** @type {any} */ each) => html`${each.Role}${each.Forbidden?.length ? html` <span class="muted">without ${plural(each.Forbidden.length, "way")} to the host</span>` : null}` },
+    { name: "role", title: "Role", cell: (/** @type {any} */ each) => html`${each.Role}${each.Forbidden?.length ? html` <span class="muted">not ${each.Forbidden.join(", ")}</span>` : null}` },
     { name: "state", title: "State", cell: (/** @type {any} */ each) => html`<${Badge} word=${stateOf(each)} tone=${stateOf(each) === "valid" ? "good" : "idle"} />` },
     { name: "until", title: "Until", class: "number", cell: (/** @type {any} */ each) => clock(instant(each.NotAfter)) },
     { name: "by", title: "Made by", class: "says", cell: (/** @type {any} */ each) => each.IssuedBy },

@@ -91,6 +91,13 @@ async def test_a_role_is_kept(shared: Shared) -> None:
     assert caller["Role"] == "viewer"
 
 
+async def test_an_operators_token_may_be_forbidden_ways_to_the_host(shared: Shared) -> None:
+    token = await shared.token("ci", "operator", Forbidden=["privileged", "devices"])
+    assert (await shared.ask("/swarm/caller", token))[1]["Forbidden"] == ["privileged", "devices"]
+    status, said = await shared.ask("/plugins/pull", token, "POST")
+    assert (status, "is not for ci, whose dashboard token forbids" in said["message"]) == (403, True)
+
+
 async def test_pages_are_for_everybody_and_nothing_else_is(shared: Shared) -> None:
     assert (await shared.ask("/"))[0] == 307
     for path in ("/dashboard/", "/dashboard/static/js/main.js", "/dashboard/services/web"):

@@ -13,6 +13,7 @@ from common.model.client import Forbidden, Role
 from common.model.service import TaskSpec
 from common.model.task import ContainerStatus, TaskState, TaskStatus
 from common.model.update import UpdateState, UpdateStatus
+from common.net.dashboard_token import new_token
 from common.tls import certificate_request, new_key
 from manager.api.access.forbidden_routes import CHECKS, HARMLESS
 from manager.api.access.roles import Caller
@@ -39,9 +40,9 @@ async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
         yield engines
 
 
-def refused(word: str, reply: tuple[int, Any]) -> bool:
+def refused(word: str, reply: tuple[int, Any], noun: str = "certificate") -> bool:
     status, answer = reply
-    return status == 403 and f"the certificate of alice forbids {word}, and" in answer["message"]
+    return status == 403 and f"the {noun} of alice forbids {word}, and" in answer["message"]
 
 
 # --- plain containers -------------------------------------------------------------------------------------------------
@@ -444,20 +445,32 @@ async def test_a_route_that_is_in_no_table_is_not_for_them(cluster: ApiCluster) 
     assert (status, "is not for alice, whose certificate forbids devices" in message) == (403, True)
 
 
-async def test_the_words_are_the_certificates(cluster: ApiCluster, client: Client) -> None:
-    order = {"Name": "alice", "Role": "operator", "CertificateRequest": certificate_request(new_key()).decode()}
-    path = "/swarm/client-certificates/create"
+def order_of(kind: str) -> dict[str, Any]:
+    """Order a credential for an operator."""
+    if kind == "client-certificates":
+        return {"CertificateRequest": certificate_request(new_key()).decode()}
+    token = new_token()
+    return {"ID": token.id, "Digest": token.digest}
+
+
+@pytest.mark.parametrize(
+    ("kind", "noun"), [("client-certificates", "certificate"), ("dashboard-tokens", "dashboard token")]
+)
+async def test_the_words_are_the_credentials(cluster: ApiCluster, client: Client, kind: str, noun: str) -> None:
+    order = {**order_of(kind), "Name": "alice", "Role": "operator"}
+    path = f"/swarm/{kind}/create"
     status, made = await client.ask("POST", path, {**order, "Forbidden": ["unconfined", "privileged"]})
     assert status == 201
-    (listed,) = await client.get("/swarm/client-certificates")
+    (listed,) = await client.get(f"/swarm/{kind}")
     assert listed["Forbidden"] == ["privileged", "unconfined"]
     alice = Client(cluster.api, Caller("alice", "10.0.0.9:1", Role.OPERATOR, serial=made["ID"]))
-    assert refused("privileged", await alice.ask("POST", "/services/create", spec({"Privileged": True})))
+    assert refused("privileged", await alice.ask("POST", "/services/create", spec({"Privileged": True})), noun)
+    assert (await alice.get("/swarm/caller"))["Forbidden"] == ["privileged", "unconfined"]
     assert (await alice.ask("POST", "/services/create", spec({"PidMode": "host"})))[0] == 201
     for changes, words in (
         ({"Forbidden": ["everything"]}, "forbidden 'everything': expected some of privileged, host-mounts"),
         ({"Forbidden": ["devices"], "Role": "admin"}, "only an operator can be forbidden something"),
         ({"Forbidden": ["devices"], "Role": "viewer"}, "not the role viewer"),
     ):
-        status, message = await client.error("POST", path, {**order, **changes})
+        status, message = await client.error("POST", path, {**order, **order_of(kind), **changes})
         assert (status, words in message) == (400, True)

@@ -1,11 +1,15 @@
 """`swarm-manager dashboard token`: what is printed, and what the manager gets."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
+from common.model.client import Forbidden
 from common.net.dashboard_token import parse_token
 from manager.cli import cli
+from manager.cli.client import Client
 from manager.cli.dashboard.commands import row
 
 RECORD = {
@@ -16,6 +20,7 @@ RECORD = {
     "RevokedAt": "0001-01-01T00:00:00Z",
     "IssuedBy": "uid 0 at unix",
     "RevokedBy": "",
+    "Forbidden": [],
 }
 ENDS = 1796083210.0
 
@@ -26,6 +31,28 @@ def test_a_row_says_what_became_of_a_token() -> None:
     revoked = {**RECORD, "RevokedAt": "2026-11-30T00:00:10Z"}
     assert row(revoked, ENDS)["Status"] == "Revoked 24 hours ago"
     assert row(RECORD, ENDS)["ID"] == "0123456789ab"
+    assert row({**RECORD, "Forbidden": ["devices", "privileged"]}, ENDS)["Forbidden"] == "devices,privileged"
+
+
+def test_what_is_forbidden_is_ordered_as_of_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    ordered: list[Any] = []
+
+    async def post(_: Client, path: str, body: Any) -> Any:
+        ordered.append((path, body["Name"], body["Role"], body["Forbidden"]))
+        return {"NotAfter": "2026-12-01T00:00:10Z", "Dashboards": []}
+
+    monkeypatch.setattr(Client, "post", post)
+    for words in (["--forbid", "devices,privileged", "--forbid", "devices"], ["--forbid", "all"], []):
+        made = CliRunner().invoke(cli, ["dashboard", "token", "create", "ci", "--role", "operator", *words])
+        assert made.exit_code == 0, made.output
+    path = "/swarm/dashboard-tokens/create"
+    assert ordered == [
+        (path, "ci", "operator", ["devices", "privileged"]),
+        (path, "ci", "operator", sorted(Forbidden)),
+        (path, "ci", "operator", []),
+    ]
+    wrong = CliRunner().invoke(cli, ["dashboard", "token", "create", "ci", "--forbid", "everything"])
+    assert "expected some of privileged, host-mounts" in wrong.output
 
 
 def test_no_manager_no_token(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def check(expression: str) -> str:
     try:
         next(CronSim(fields, datetime(2024, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
-        raise ValueError(f"a cron expression ({error})") from None
+        part = str(error).removeprefix("Bad ").replace("-", " ")
+        raise ValueError(f"a cron expression with a valid {part}") from None
     except StopIteration:
         raise ValueError("a cron expression that is ever due") from None
     return expression

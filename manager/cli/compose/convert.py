@@ -52,29 +52,31 @@ def convert(config: Config, stack: str, read: Reader) -> Stack:
     check_extensions(config)
     scope = Scope(stack, config)
     used = _networks_in_use(config)
+    services, secrets, configs = _services(scope), _secrets(scope, read), _configs(scope, read)
+    if scope.problems:
+        raise ComposeError(sorted(scope.problems, key=_place))
     external = {config.networks[name]["name"] for name in used if _is_external(config.networks.get(name))}
     return Stack(
         name=stack,
-        services=_services(scope),
+        services=services,
         networks=dict(_network(scope, name) for name in sorted(used) if not _is_external(config.networks.get(name))),
         external_networks=tuple(sorted(name for name in external if is_user_defined(name))),
-        secrets={spec.name: spec for spec in _secrets(scope, read)},
-        configs={spec.name: spec for spec in _configs(scope, read)},
+        secrets={spec.name: spec for spec in secrets},
+        configs={spec.name: spec for spec in configs},
         warnings=(*config.warnings, *dependency_warnings(config)),
     )
 
 
+def _place(problem: Problem) -> tuple[str, int, int]:
+    where = problem.position
+    return (where.file, where.line, where.column) if where else ("", 0, 0)
+
+
 def _services(scope: Scope) -> dict[str, ServiceSpec]:
-    """Convert all services, so that what is wrong with several of them is told at once."""
     made: dict[str, ServiceSpec] = {}
-    problems: list[Problem] = []
     for name, service in scope.config.services.items():
-        try:
+        with scope.collecting():
             made[name] = convert_service(scope, name, service)
-        except ComposeError as error:
-            problems += error.problems
-    if problems:
-        raise ComposeError(problems)
     return made
 
 
@@ -141,6 +143,14 @@ def _templating(entry: Tree) -> DriverConfig | None:
 
 
 def _content(scope: Scope, section: str, name: str, read: Reader, limit: int) -> bytes:
+    try:
+        return _read_content(scope, section, name, read, limit)
+    except ComposeError as error:
+        scope.problems.extend(error.problems)
+        return b""
+
+
+def _read_content(scope: Scope, section: str, name: str, read: Reader, limit: int) -> bytes:
     entry = scope.config.sections[section][name]
     if "environment" in entry:
         path, source = (section, name, "environment"), f"the variable {entry['environment']}"

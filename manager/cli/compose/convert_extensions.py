@@ -25,18 +25,20 @@ _CONDITIONS = {
 def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
     """Make the labels of a service's extensions.
 
-    Raises `ComposeError`: a key or value that is not understood, a dependency that never completes.
+    A key or value that is not understood is a problem, and so is a dependency that never completes.
     """
     at: KeyPath = ("services", name)
     labels = {}
     for key in service:
         if key.startswith(KEY_PREFIX):
-            label, text = _extension(scope, (*at, key), key.removeprefix(KEY_PREFIX), service[key])
-            labels[label] = text
-    wanted = _dependencies(scope, at, service)
-    if wanted:
-        label = f"{EXTENSION_PREFIX}depends-on"
-        labels[label] = ",".join(f"{scope.full(other)}={condition.value}" for other, condition in wanted.items())
+            with scope.collecting():
+                label, text = _extension(scope, (*at, key), key.removeprefix(KEY_PREFIX), service[key])
+                labels[label] = text
+    with scope.collecting():
+        wanted = _dependencies(scope, at, service)
+        if wanted:
+            label = f"{EXTENSION_PREFIX}depends-on"
+            labels[label] = ",".join(f"{scope.full(other)}={condition.value}" for other, condition in wanted.items())
     return labels
 
 

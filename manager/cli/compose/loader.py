@@ -89,7 +89,8 @@ def _minor(document: Document, earlier: str | None) -> int:
     minor = NEWEST_MINOR if value in ("3", "") else int(match["minor"]) if match else NEWEST_MINOR + 1
     path: KeyPath = ("version",)
     if minor > NEWEST_MINOR:
-        message = f'expected a version in quotes, from "3.0" to "3.{NEWEST_MINOR}", got {value!r}'
+        expected = f'expected a version in quotes, from "3.0" to "3.{NEWEST_MINOR}"'
+        message = f"{expected}, got {value!r}; without the line it is the newest"
         raise ComposeError([Problem(message, path, document.positions.get(path))])
     if earlier is not None and earlier != f"3.{minor}":
         message = f"this file's version is 3.{minor}, the files before it say {earlier}; they must agree"

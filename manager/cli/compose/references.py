@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from common.model.service import STACK_LABEL
 from manager.cli.compose.config import Config, Tree
-from manager.cli.compose.errors import KeyPath
+from manager.cli.compose.errors import ComposeError, KeyPath, Problem
 
 IMAGE_LABEL = "com.docker.stack.image"
 DEFAULT_NETWORK = "default"
@@ -20,10 +22,19 @@ def is_user_defined(network: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A stack's name over its configuration."""
+    """A stack's name over its configuration, and what was found to be wrong with that, so that all is told at once."""
 
     stack: str
     config: Config
+    problems: list[Problem] = field(default_factory=list)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Note what is wrong, and go on after the block."""
+        try:
+            yield
+        except ComposeError as error:
+            self.problems.extend(error.problems)
 
     def full(self, name: str) -> str:
         return f"{self.stack}_{name}"
@@ -42,8 +53,10 @@ class Scope:
         return self.declared("networks", name) if name in self.config.networks else self.full(name)
 
     def lookup(self, section: str, name: str, used_at: KeyPath) -> str:
-        """Name in full what a service refers to. Raises `ComposeError` when nothing of that name is declared."""
+        """Name in full what a service refers to; that nothing of that name is declared is a problem."""
         if name in self.config.sections[section]:
             return self.declared(section, name)
         kind = section.removesuffix("s")
-        raise self.config.error(used_at, f'undefined {kind} "{name}": declare it in the top-level {section}')
+        error = self.config.error(used_at, f'undefined {kind} "{name}": declare it in the top-level {section}')
+        self.problems.extend(error.problems)
+        return self.full(name)

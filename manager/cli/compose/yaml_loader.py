@@ -26,6 +26,17 @@ _PLAIN = "plain"
 _MERGE = "<<"
 _YAML = "tag:yaml.org,2002:"
 _LINE_ENDS = "\0\r\n\x85\u2028\u2029"
+_NO_COLON = "could not find expected ':'"
+_INDENTED = "this line is indented like none of the keys above that it could belong to"
+_WORDS = {
+    "expected <block end>, but found '<block mapping start>'": _INDENTED,
+    "expected <block end>, but found '<block sequence start>'": _INDENTED,
+    "expected <block end>, but found '-'": _INDENTED,
+    "expected <block end>, but found": "unexpected text: is there a quote too many here, or one left open above?",
+    "mapping values are not allowed here": "no key may stand here: a value with ': ' in it needs quotes, and a key the "
+    "indentation of the keys beside it",
+    _NO_COLON: "a key without ':' after it",
+}
 _MAX_NODES = 200_000
 _MAX_DEPTH = 60
 
@@ -85,15 +96,23 @@ class _Loader(yaml.SafeLoader):
 
 
 def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> ComposeError:
-    unclosed = error.problem is not None and "end of stream" in error.problem
-    mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
+    begun = error.problem is not None and ("end of stream" in error.problem or error.problem == _NO_COLON)
+    mark = (error.context_mark if begun else None) or error.problem_mark or error.context_mark
     if mark is None:
-        return ComposeError([Problem(f"is not YAML: {error}", position=Position(file, 1, 1))])
+        return ComposeError([Problem(f"not valid YAML: {error}", position=Position(file, 1, 1))])
     where = Position(file, mark.line + 1, mark.column + 1)
     if text[mark.index : mark.index + 1] == "\t":
         return ComposeError([Problem("a tab indents this line; YAML indents with spaces only", (), where)])
-    context = f" ({error.context})" if error.context else ""
-    return ComposeError([Problem(f"is not YAML: {error.problem}{context}", (), where)])
+    return ComposeError([Problem(f"not valid YAML: {_in_words(error)}", (), where)])
+
+
+def _in_words(error: yaml.MarkedYAMLError) -> str:
+    """Say what users do wrong where the parser says what it had expected."""
+    problem = error.problem or ""
+    for said, words in _WORDS.items():
+        if problem.startswith(said):
+            return words
+    return f"{problem} ({error.context})" if error.context else problem
 
 
 def _unreadable(file: str, text: str, error: yaml.reader.ReaderError) -> Problem:

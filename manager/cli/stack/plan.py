@@ -342,4 +342,7 @@ def _describe_spec(spec: ServiceSpec) -> str:
     mode = spec.mode.replicated
     if (policy := autoscale.of(spec)) is not None and mode is not None and mode.replicas is None:
         return f"{image}, {policy.minimum} to {policy.maximum} replicas"
-    return f"{image}, {1 if mode.replicas is None else mode.replicas} replicas" if mode is not None else image
+    if mode is None:
+        return image
+    count = 1 if mode.replicas is None else mode.replicas
+    return f"{image}, {count} replica{'' if count == 1 else 's'}"

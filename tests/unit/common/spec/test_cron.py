@@ -39,8 +39,8 @@ def test_a_time_in_a_repeated_hour_is_due_once() -> None:
     ("expression", "words"),
     [
         ("* * * *", "five fields"),
-        ("61 * * * *", "Bad minute"),
-        ("0 0 30 2 *", "Bad day"),
+        ("61 * * * *", "a cron expression with a valid minute"),
+        ("0 0 30 2 *", "a valid day of month"),
         ("* * * * * * *", "or six"),
         ("60 * * * * *", "second"),
     ],

@@ -387,6 +387,25 @@ def test_a_file_that_makes_no_secret_or_config_is_refused(top: str, message: str
     assert message in refusal(lambda: service("", top))
 
 
+def test_all_wrong_references_and_extensions_are_told():
+    text = """services:
+  web:
+    image: a
+    x-swarm-schedul: "* * * * *"
+    x-swarm-max-unavailable: lots
+    networks: [back]
+    volumes: ["data:/x"]
+    secrets: [pw, key]
+    depends_on: {db: {condition: service_completed_successfully}}
+  db: {image: a}
+secrets: {key: {file: gone}}
+"""
+    said = refusal(lambda: stack(text)).splitlines()
+    places = ["f:4:5", "f:5:5", "f:6:5", "f:7:15", "f:8:5", "f:9:18", "f:11:17"]
+    assert [line.partition(": ")[0] for line in said] == places
+    assert 'undefined secret "pw"' in said[4]
+
+
 def test_a_missing_image_and_a_bad_stack_name_are_refused() -> None:
     assert refusal(lambda: stack("services: {web: {command: a}}")).startswith(
         'f:1:12: services.web: neither "image" nor "build" says what the service runs'

@@ -4,7 +4,6 @@ import pytest
 
 from common.model.service import STACK_LABEL
 from manager.cli.compose import ComposeFile, load
-from manager.cli.compose.errors import ComposeError
 from manager.cli.compose.references import Scope, is_user_defined
 
 TEXT = """
@@ -32,8 +31,11 @@ def test_names_have_the_stacks_prefix_or_their_own(scope: Scope) -> None:
 
 def test_what_nobody_declared_is_refused_where_it_is_used(scope: Scope) -> None:
     assert scope.lookup("volumes", "data", ()) == "shop_data"
-    with pytest.raises(ComposeError, match='undefined volume "other": declare it in the top-level volumes'):
-        scope.lookup("volumes", "other", ("services", "web"))
+    assert scope.problems == []
+    assert scope.lookup("volumes", "other", ("services", "web")) == "shop_other"
+    assert [each.message for each in scope.problems] == [
+        'undefined volume "other": declare it in the top-level volumes'
+    ]
 
 
 def test_labels_say_which_stack_it_is_of(scope: Scope) -> None:

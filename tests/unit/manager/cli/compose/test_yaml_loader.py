@@ -87,8 +87,16 @@ def test_aliases_can_neither_explode_nor_contain_themselves(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "f:1:5: is not YAML"),
-        ("a: 1\n---\nb: 2\n", "f:2:1: is not YAML: but found another document"),
+        ("a: [", "f:1:5: not valid YAML"),
+        ("a: 1\n---\nb: 2\n", "f:2:1: not valid YAML: but found another document"),
+        ("a:\n  b: 1\n c: 2\n", "f:3:2: not valid YAML: this line is indented like none of the keys above"),
+        ("a:\n  - 1\n - 2\n", "f:3:2: not valid YAML: this line is indented like none of the keys above"),
+        (
+            'a:\n  b: "x\n  c: "y"\n',
+            "f:3:7: not valid YAML: unexpected text: is there a quote too many",
+        ),
+        ("a: b: c", "f:1:5: not valid YAML: no key may stand here: a value with ': ' in it needs quotes"),
+        ("a: 1\nb\nc: 2", "f:2:1: not valid YAML: a key without ':' after it"),
         ("[" * 1000, "nested too deeply"),
         ("x-a: " + "[" * 70 + "]" * 70, "f:1:66: x-a: nested too deeply: more than 60 levels"),
         ("a: \x00", "U+0000"),

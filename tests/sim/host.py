@@ -184,7 +184,7 @@ class Host:
             await asyncio.sleep(self._rng.uniform(0.2, 1.0))
 
     async def _session(self, channel: MemoryChannel) -> None:
-        description = NodeDescription(hostname=self.node_id, resources=self._resources, volumes=True)
+        description = NodeDescription(hostname=self.node_id, resources=self._resources, volumes=True, snapshots=True)
         await channel.send(Hello(protocol=PROTOCOL_VERSION, description=description))
         welcome = (await channel.receive()).message
         if not isinstance(welcome, Welcome):
@@ -305,6 +305,7 @@ class Host:
         for held in (self._tasks, self._seen, self.containers, self._changed):
             held.pop(task_id, None)
         self._unsaid.discard(task_id)
+        self.disk.remove_snapshots(task_id)
 
     # --- its tasks ---
 
@@ -389,5 +390,7 @@ class Host:
         self._seen[task_id] = TaskStatus(
             state=state, timestamp=now, message=state.name.lower(), err=err, renewed=renewed, refused=refused
         )
+        if state.terminal:
+            self.disk.remove_snapshots(task_id)
         self._unsaid.add(task_id)
         self._news.set()

@@ -191,10 +191,8 @@ class VolumeTransfers:
         async with archives.made(self._engine, made.volume) as target:
             await self._must_mark(target, Mark(made.data_id, PARTIAL, made.task))
             say(writer, CopyEvent(event="prepared"))
-            work = self._work(order)
             try:
-                folders = (Path(source.mountpoint), Path(target.mountpoint))
-                async with copying_here(*folders, work, _limit(order)) as process:
+                async with self._process_here(order, source, target) as process:
                     half = Half(order.volume, process, self._holds, self._actions(order, made, target))
                     await half.converse(reader, writer)
             finally:
@@ -202,6 +200,12 @@ class VolumeTransfers:
             mark = await self._marks.read(target)
             if mark is None or not mark.generation:
                 raise Unavailable(f"volume {made.volume} was not made: its copy was ended before it was whole")
+
+    def _process_here(
+        self, order: Order, source: EngineVolume, target: EngineVolume
+    ) -> contextlib.AbstractAsyncContextManager[CopyProcess]:
+        """Run the processes of both halves of a clone."""
+        return copying_here(Path(source.mountpoint), Path(target.mountpoint), self._work(order), _limit(order))
 
     async def _discard_partial(self, order: Order) -> None:
         """Remove what a clone that was broken off has left."""

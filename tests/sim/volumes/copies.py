@@ -13,8 +13,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from common.errors import FailedPrecondition, ResourceExhausted, SwarmError, Unavailable, of_code
+from common.wire.channel import open_raw
+from common.wire.memory import memory_channel_pair
 from common.wire.volume_copy import Ends, Order
 from tests.sim.volumes.disks import Disk, SimVolume
 from worker.interfaces import EngineVolume, Mark
@@ -44,6 +47,8 @@ class SimTransfers(VolumeTransfers):
         self._disk = disk
         self._rng = rng
         self.faults = 0.0
+        # The sources of copies within this host, by their orders: of all of them tasks stop.
+        self._clones: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
     async def _process(self, order: Order, volume: EngineVolume, data: Ends) -> AsyncIterator[CopyProcess]:
@@ -56,6 +61,27 @@ class SimTransfers(VolumeTransfers):
             job.cancel()
             await asyncio.wait({job})
             data[1].close()
+
+    @contextlib.asynccontextmanager
+    async def _process_here(
+        self, order: Order, source: EngineVolume, target: EngineVolume
+    ) -> AsyncIterator[CopyProcess]:
+        near, far = (open_raw(channel) for channel in memory_channel_pair())
+        made = replace(order, part="receive", volume=target.name)
+        async with self._process(made, target, far), self._process(replace(order, part="send"), source, near) as sender:
+            yield sender
+
+    async def _mark(self, volume: EngineVolume, order: Order, generation: int) -> None:
+        await super()._mark(volume, order, generation)
+        if source := self._clones.get(order.id):
+            self._disk.check_still(source, volume.name)
+
+    async def _clone(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clones[order.id] = order.volume
+        try:
+            await super()._clone(order, reader, writer)
+        finally:
+            del self._clones[order.id]
 
     async def _forget(self, key: str) -> None:
         """There is no index to remove."""
@@ -72,6 +98,9 @@ class _Engine:
         self._disk.volumes[name] = SimVolume("", 0)
         return EngineVolume(name=name)
 
+    async def remove_volume(self, name: str) -> None:
+        self._disk.volumes.pop(name, None)
+
 
 class _Marks:
     def __init__(self, disk: Disk) -> None:
@@ -85,7 +114,7 @@ class _Marks:
         found = self._disk.volumes.get(volume.name)
         if found is None:
             return False
-        found.data_id, found.generation = mark.data_id, mark.generation
+        found.data_id, found.generation, found.task = mark.data_id, mark.generation, mark.task
         return True
 
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from common.clock import LoopClock
 from common.model import Task
 from common.model.node import NodeDescription
-from common.spec.slot_volumes import named_mounts, slot_volumes
+from common.spec.slot_volumes import slot_volumes, snapshot_name
 from common.spec.task_templates import context, expand_spec
+from common.spec.volumes import snapshot_of
 from common.wire.volume_copy import SeenVolume, VolumeReport
 
 WRITE_SECONDS = 0.25
@@ -31,6 +32,7 @@ class Ledger:
     writers: dict[str, str] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
     starts: int = 0
+    snapshots: int = 0
     broken: list[str] = field(default_factory=list)
 
     def give_up(self, key: str) -> None:
@@ -43,9 +45,12 @@ class Ledger:
 
 @dataclass
 class SimVolume:
+    """A volume, in which each slot has a number. `task`: it is a snapshot for the task with this id."""
+
     data_id: str
     generation: int = 1
     numbers: Counter[str] = field(default_factory=Counter)
+    task: str = ""
 
 
 class Disk:
@@ -73,17 +78,40 @@ class Disk:
         assert task.spec.container_spec is not None
         expanded = expand_spec(task.spec.container_spec, context(task, self._node_id, NodeDescription()))
         for mount in expanded.mounts:
-            if mount.source in self.volumes and not self.volumes[mount.source].generation:
-                return f"volume {mount.source} is not whole"
+            name = snapshot_name(task.id, mount.source) if snapshot_of(mount) else mount.source
+            if name in self.volumes and not self.volumes[name].generation:
+                return f"volume {name} is not whole"
+            if name not in self.volumes and snapshot_of(mount):
+                return f"the snapshot of volume {mount.source} that was made for the task is gone"
         for mount in expanded.mounts:
-            if mount.type == "volume" and mount.source not in self.volumes:
+            if snapshot_of(mount):
+                self.ledger.snapshots += 1
+            elif mount.type == "volume" and mount.source not in self.volumes:
                 self.volumes[mount.source] = SimVolume(f"{self._rng.getrandbits(128):032x}")
         return ""
+
+    def remove_snapshots(self, task_id: str) -> None:
+        """Remove those of a task, as a worker does with it."""
+        for name in [name for name, each in self.volumes.items() if each.task == task_id]:
+            del self.volumes[name]
+
+    def check_still(self, source: str, snapshot: str) -> None:
+        """Check, when a copy is to count for which tasks stopped, that none writes, and that it has all they wrote."""
+        writers = [
+            who
+            for key, who in self.ledger.writers.items()
+            if key.partition("/")[2] == source and who.endswith(f" on {self._node_id}")
+        ]
+        if writers:
+            self.ledger.say(f"{snapshot} is a copy of {source}, to which {', '.join(writers)} writes")
+        numbers = [self.volumes[name].numbers for name in (source, snapshot) if name in self.volumes]
+        if any(each != numbers[0] for each in numbers):
+            self.ledger.say(f"{snapshot} is a copy of {source} and has other numbers: {numbers}")
 
     @contextmanager
     def writing(self, task: Task) -> Iterator[None]:
         """Let a container write while the block lasts."""
-        if not any(named_mounts(task)):
+        if not slot_volumes(task):
             yield
             return
         writer = asyncio.create_task(self._write(task), name=f"write-{task.id}")

@@ -26,7 +26,9 @@ def unmoved(view: View, changes: ChangeSet) -> Iterator[Complaint]:
             was = old.phase if isinstance(old, Transfer) else ""
             if (was, new.phase) not in _STEPS:
                 yield f"the move of {new.name} goes from {was or 'nothing'} to {new.phase}", ()
-            if new.phase == "done":
+            if new.phase == "done" and new.operation == "copy":
+                yield from _copied(view, new)
+            elif new.phase == "done":
                 committed.append(new)
                 yield from _committed(view, new)
         elif isinstance(old, Volume) and isinstance(new, Volume):
@@ -69,6 +71,18 @@ _STEPS = {
     ("last", "failed"),
     ("last", "done"),
 }
+
+
+def _copied(view: View, copy: Transfer) -> Iterator[Complaint]:
+    made = view.volumes.get(volume_id(copy.target, copy.as_name))
+    if made is None or made.data_id != copy.data_id or not made.generation:
+        yield f"{copy.name} is copied to {made}", ()
+    if any(claim.volume == copy.as_name for claim in view.volume_claims):
+        yield f"{copy.as_name} is a copy, and a slot has a claim to it", ()
+    if copy.hold == "stop":
+        for task in view.tasks.on_node(copy.source):
+            if task.placed and any(each.name == copy.name for each in slot_volumes(task)):
+                yield f"{copy.name} is copied from under {task.id}, which may write to it", (task,)
 
 
 def _committed(view: View, move: Transfer) -> Iterator[Complaint]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from common.errors import SwarmError
 from common.ids import new_id
 from common.model import Service, Transfer, VolumeClaim
+from common.model.volume import new_lineage
 from manager.domain.transfers import check, moved_together
 from manager.store.transaction import Transaction
 from tests.sim.cluster import Cluster
@@ -44,7 +45,8 @@ class Trouble:
             self._remove_by_hand,
         ]
         moves = [self._move, self._move, self._move_off]
-        await self._do(self.rng.choice([*often, *often, *seldom, *moves, *moves, *moves, *moves]))
+        copies = [self._snapshot, self._snapshot, self._back_up]
+        await self._do(self.rng.choice([*often, *often, *seldom, *moves, *moves, *moves, *moves, *copies, *copies]))
 
     async def _do(self, step: Callable[[], Awaitable[None]]) -> None:
         self.log.append(f"{self.cluster.clock.now():.2f} {step.__name__.strip('_')}")
@@ -94,7 +96,7 @@ class Trouble:
 
     async def _scale(self) -> None:
         each = self.rng.choice(self._services())
-        if "one" not in str(each.spec.task_template):
+        if each.spec.mode.replicated is not None and "one" not in str(each.spec.task_template):
             await self.cluster.scale(each.id, self.rng.randint(0, 3))
 
     async def _recreate(self) -> None:
@@ -159,6 +161,54 @@ class Trouble:
         move = Transfer(id=transfer_id, volumes=names, source=claim.node_id, target=target, max_downtime=max_downtime)
         check(move, tx)
         tx.put(move)
+
+    async def _snapshot(self) -> None:
+        """Copy a volume that a slot has, for which its tasks stop, on its node or to another."""
+        claims = list(self.cluster.view.volume_claims)
+        if not claims:
+            return
+        claim = self.rng.choice(claims)
+        target, copy_id = self.rng.choice([claim.node_id, self._any_host().node_id]), new_id(self.rng)
+        copy = Transfer(
+            id=copy_id,
+            operation="copy",
+            volumes=(claim.volume,),
+            source=claim.node_id,
+            target=target,
+            as_name=f"copy-{copy_id}",
+            data_id=new_lineage(self.rng),
+            hold="stop",
+        )
+
+        def step(tx: Transaction) -> None:
+            check(copy, tx)
+            tx.put(copy)
+
+        await self.cluster.update(step)
+        self.log.append(f"  {claim.volume} of {claim.node_id} to {target}")
+        await self._strike(copy_id)
+
+    async def _back_up(self) -> None:
+        """Run the job again that mounts a snapshot, and strike while that is made."""
+        for each in self._services():
+            if each.spec.mode.replicated_job is None:
+                continue
+            template = each.spec.task_template
+            await self.cluster.change(each.id, task_template=replace(template, force_update=template.force_update + 1))
+            if made := await self._snapshot_of_task(each):
+                await self._strike(made.id)
+
+    async def _snapshot_of_task(self, job: Service) -> Transfer | None:
+        """Wait until a snapshot is made for a task of a job."""
+        end = self.cluster.clock.now() + _PHASE_SECONDS
+        while self.cluster.clock.now() < end:
+            tasks = {task.id for task in self.cluster.view.tasks.of_service(job.id)}
+            for each in self.cluster.view.transfers:
+                if each.active and each.task in tasks:
+                    return each
+            await asyncio.sleep(_LOOK_SECONDS)
+            self.cluster.check()
+        return None
 
     async def _move_off(self) -> None:
         """Move all that slots have on a node, drain it, and strike one of the moves."""
@@ -240,5 +290,5 @@ class Trouble:
     async def _others_come(self, _move: Transfer, _host: Host) -> None:
         """Let there be slots that have no data yet, of services that have what is moved."""
         for each in self._services():
-            if "one" not in str(each.spec.task_template):
+            if each.spec.mode.replicated is not None and "one" not in str(each.spec.task_template):
                 await self.cluster.scale(each.id, 3)

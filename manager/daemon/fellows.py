@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -259,7 +260,20 @@ class Fellows:
 
     async def connect(self, caller: Caller) -> Duplex:
         record = caller_record(caller)
-        return await self._of_leader(lambda leader_id: self._while_it_leads(self.links.open_forward(leader_id, record)))
+
+        async def dial(leader_id: str) -> Duplex:
+            if leader_id == self._node_id:
+                return await self._open_here(caller)
+            return await self._while_it_leads(self.links.open_forward(leader_id, record))
+
+        return await self._of_leader(dial)
+
+    async def _open_here(self, caller: Caller) -> Duplex:
+        """Connect to this manager's own API: it has come to lead while a request waited for the next leader."""
+        near, far = socket.socketpair()
+        served = caller_given(caller_record(caller))
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: self.protocol(served), far)
+        return await asyncio.open_connection(sock=near)
 
     async def _while_it_leads(self, dialled: Coroutine[Any, Any, T]) -> T:
         """Wait for what the leader of now is dialled for; a host that hangs takes connections, and never answers.

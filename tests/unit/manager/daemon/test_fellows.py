@@ -204,6 +204,38 @@ async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:
         assert dialled == ["one", "two"]
 
 
+class Greeting(asyncio.Protocol):
+    """A connection on which a caller's requests are served: greets the caller."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(self._caller.name.encode())
+        transport.write_eof()
+
+
+async def test_who_leads_by_then_serves_what_waited_itself() -> None:
+    """A TLS handshake with itself for each is what a new leader has no time for."""
+    loop = asyncio.get_running_loop()
+    async with SharedStore(LogBackend(SharedLog()), LoopClock(), loop.time) as own:
+        known = KnownManagers(own, "own:2377")
+        leads: list[Any] = []
+        fellows = Fellows(
+            own, LoopClock(), known, "own", dispatcher=lambda: leads[0] if leads else None, admitting=lambda: None
+        )
+        fellows.protocol = Greeting
+        connecting = asyncio.create_task(fellows.connect(Caller("tester", "unix")))
+        await asyncio.sleep(0)
+        assert await own.lead(LeaderRecord("own", Epoch(0, 1), "own:2377", "1.0"))
+        leads.append("its dispatcher")
+        fellows.turn()
+        reader, writer = await connecting
+        assert await reader.read() == b"tester"
+        writer.close()
+
+
 class Cut(asyncio.Protocol):
     """A connection on which requests are passed on: says when it is lost."""
 

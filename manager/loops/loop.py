@@ -27,6 +27,9 @@ from manager.store.watch import Lagged, Subscription
 Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Decision]
 
 RETRY_SECONDS = 1.0
+# A transaction decides fewer keys when it takes long: nothing else happens meanwhile, nor is a leader heard of.
+_FIRST_KEYS = 10
+_QUICK_SECONDS, _LONG_SECONDS = 0.02, 0.1
 # In the place of a key: none is called so.
 _EVERYTHING = "*"
 
@@ -108,11 +111,12 @@ class Loop:
         self._log = logging.getLogger(f"manager.loops.{rule.name}")
         self._dirty: dict[str, None] = {}
         self._alarms = Alarms()
+        self._keys_at_once = min(_FIRST_KEYS, rule.limit)
 
     async def run(self) -> None:
         """Decide everything once, which redoes what an earlier manager missed, then follow the changes."""
         with self._store.watch() as changes:
-            self._mark_all()
+            self._dirty[_EVERYTHING] = None
             while True:
                 await self._settle()
                 await self._hear(changes)
@@ -133,7 +137,7 @@ class Loop:
         except Lagged:
             self._watch.fell_behind(self._rule.name)
             self._log.warning("%s fell behind the changes: deciding everything again", self._rule.name)
-            self._mark_all()
+            self._dirty[_EVERYTHING] = None
             return
         for change_set in batch:
             for change in change_set.changes:
@@ -151,13 +155,14 @@ class Loop:
             self._alarms.set({_EVERYTHING: self._clock.now() + PAUSE_SECONDS})
 
     async def _settle(self) -> None:
-        """Decide what is dirty, at most `limit` keys a transaction, until nothing is."""
+        """Decide what is dirty, some keys a transaction, until nothing is."""
         while self._dirty:
             if _EVERYTHING in self._dirty:
-                self._mark_all()
+                async with self._store.turn():
+                    self._mark_all()
                 del self._dirty[_EVERYTHING]
                 continue
-            keys = [key for key, _ in zip(self._dirty, range(self._rule.limit), strict=False)]
+            keys = [key for key, _ in zip(self._dirty, range(self._keys_at_once), strict=False)]
             for key in keys:
                 del self._dirty[key]
             try:
@@ -170,12 +175,14 @@ class Loop:
 
     async def _decide(self, keys: Collection[str]) -> None:
         now = self._clock.now()
+        loop = asyncio.get_running_loop()
 
         def step(tx: Transaction) -> Decision:
-            began = time.perf_counter()
+            began, began_of_loop = time.perf_counter(), loop.time()
             decision = self._rule.decide(tx, keys, now, self._rng)
             tx.apply(decision)
             self._watch.decided(self._rule.name, time.perf_counter() - began)
+            self._pace(loop.time() - began_of_loop)
             return decision
 
         decision = await self._store.update(step)
@@ -183,6 +190,13 @@ class Loop:
             self._log.info("%s", reason)
         self._alarms.set(decision.wake_at)
         self._dirty.update(dict.fromkeys(self._alarms.take(now)))
+
+    def _pace(self, seconds: float) -> None:
+        """Decide fewer keys at once, or more, after a decision that took so long."""
+        if seconds > _LONG_SECONDS:
+            self._keys_at_once = max(1, self._keys_at_once // 2)
+        elif seconds < _QUICK_SECONDS:
+            self._keys_at_once = min(self._rule.limit, self._keys_at_once * 2)
 
     async def _isolate(self, keys: Collection[str]) -> None:
         """Let a decider's bug hold up only the keys that show it: those are logged and tried again later."""

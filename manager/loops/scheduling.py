@@ -61,7 +61,8 @@ class Scheduling:
     async def run(self) -> None:
         """Place what waits and what comes to wait; try again what found no node when that may have changed."""
         with self._store.watch() as changes:
-            self._start_over()
+            async with self._store.turn():
+                self._start_over()
             while True:
                 if self._todo:
                     await self._decide()
@@ -86,7 +87,8 @@ class Scheduling:
                         self._take_in(change)
         except Lagged:
             _log.warning("scheduling fell behind the changes: deciding everything again")
-            self._start_over()
+            async with self._store.turn():
+                self._start_over()
         except TimeoutError:
             pass  # what is due is taken below
         self._take_due(self._clock.now())

@@ -170,6 +170,12 @@ class SharedStore(Store):
             self._writer.finish(lambda: NotLeader(None))
             await asyncio.wait([self._writing])
 
+    async def _breathe(self) -> None:
+        """Let the others hear that this manager leads, where the writer has not come to that for a while."""
+        await asyncio.sleep(0)
+        if self.shown_at is not None and self._elapsed() - self.shown_at > BEAT_SECONDS:
+            await self._shared.send_sign()
+
     def _refusal(self) -> Unavailable:
         return super()._refusal() if self._closed or self._following is None else NotLeader(self.leader)
 
@@ -337,10 +343,10 @@ class _Confirming:
         async with asyncio.TaskGroup() as group:
             while True:
                 await asyncio.sleep(delay)
-                group.create_task(self._send_sign())
+                group.create_task(self.send_sign())
                 delay = BEAT_SECONDS
 
-    async def _send_sign(self) -> None:
+    async def send_sign(self) -> None:
         sent_at = self._elapsed()
         with contextlib.suppress(Unavailable):  # what becomes of the commit says who leads
             await self._backend.show_life()

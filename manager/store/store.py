@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -56,6 +56,7 @@ class Store:
         self._awaited: list[tuple[int, asyncio.Future[None]]] = []
         self._writer: Writer | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._turns = asyncio.Lock()
         self._closed = False
 
     @property
@@ -150,6 +151,16 @@ class Store:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._awaited.append((index, future))
             await future
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Do a long piece of work, without an await: one at a time, and what else is due is done between two."""
+        async with self._turns:
+            await self._breathe()
+            yield
+
+    async def _breathe(self) -> None:
+        await asyncio.sleep(0)
 
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
         """Subscribe to all changes from now on; `capacity` bounds the changes that may wait unread."""

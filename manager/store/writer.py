@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -52,7 +53,7 @@ class _Job:
 class Writer:
     """Takes updates from when it is made until it is closed; `run` stores them, and `publish` hears what was stored.
 
-    `beat` is called after every `beat_seconds` without a commit.
+    `beat` is called after every `beat_seconds` without a commit, also where updates that change nothing keep it busy.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Writer:
         self._room = asyncio.Semaphore(_MAX_WAITING)
         self._refusal: Callable[[], Unavailable] | None = None
         self._finished = False
+        self._shown_at = 0.0
 
     async def update(self, fn: Callable[[Transaction], R], by: str) -> R:
         """Run `fn` in a transaction; see `Store.update`."""
@@ -105,12 +107,16 @@ class Writer:
             LeadershipLost: by the backend, which others share. What was being stored then has its answer.
 
         """
+        self._shown_at = self._now()
         while not self._finished:
+            due = math.inf if self._beat_seconds is None else self._shown_at + self._beat_seconds
+            if due <= self._now():
+                await self._show_life()
+                continue
             try:
-                async with asyncio.timeout(self._beat_seconds):
+                async with asyncio.timeout_at(None if due == math.inf else due):
                     first = await self._jobs.get()
             except TimeoutError:
-                await self._show_life()
                 continue
             if first is None:
                 return
@@ -128,6 +134,7 @@ class Writer:
 
     async def _show_life(self) -> None:
         assert self._beat is not None
+        self._shown_at = self._now()
         try:
             await self._beat()
         except LeadershipLost:
@@ -137,11 +144,12 @@ class Writer:
 
     async def _commit(self, jobs: list[_Job]) -> None:
         """Run the first job and those that wait behind it as one backend commit."""
+        began = self._now()
         batch = Transaction(self._tables, self._clock.now())
         change_sets: list[ChangeSet] = []
         done = self._run(jobs[0], batch, change_sets)
         share = sum(map(self._backend.share_of_commit, change_sets))
-        while not self._jobs.empty() and share < 1:
+        while not self._jobs.empty() and share < 1 and not self._is_long_since(began):
             job = self._jobs.get_nowait()
             if job is None:
                 self._finished = True
@@ -150,6 +158,8 @@ class Writer:
             seen = len(change_sets)
             done += self._run(job, batch, change_sets)
             share += sum(map(self._backend.share_of_commit, change_sets[seen:]))
+        if change_sets:
+            self._shown_at = self._now()
         if change_sets and (error := await self._write_down(change_sets)):
             for job in done:
                 job.fail(error)
@@ -161,6 +171,14 @@ class Writer:
         self._publish(change_sets)
         for job in done:
             job.succeed()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _is_long_since(self, began: float) -> bool:
+        """Whether so long was decided that the others are to hear of this manager before more is."""
+        return self._beat_seconds is not None and self._now() - began >= self._beat_seconds
 
     async def _write_down(self, change_sets: Sequence[ChangeSet]) -> Unavailable | None:
         """Make changes durable; return why they are not."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 
 import msgspec
@@ -112,6 +114,7 @@ def test_keys_hidden_by_a_bug_are_visited_later_others_at_once(
             recorder = Recorder()
             recorder.unclear = "bad"
             task = await run_with(store, recorder)
+            await asyncio.sleep(1)
             await put(store, "bad", "a")
             await asyncio.sleep(1)
             assert marked(store) == {"a"}
@@ -135,6 +138,34 @@ async def test_no_more_keys_than_the_limit_are_decided_at_once(store: Store) -> 
     await until(store, lambda: len(marked(store)) == 7)
     assert max(len(keys) for keys in recorder.asked) == 3
     await stop(task)
+
+
+async def test_decisions_that_take_long_are_of_fewer_keys(store: Store) -> None:
+    await put(store, *(f"s{n:02}" for n in range(24)))
+    recorder = Recorder()
+
+    def decide(view: View, keys: Collection[str], now: float, rng: random.Random) -> Decision:
+        time.sleep(0.02 * len(keys))
+        return recorder.decide(view, keys, now, rng)
+
+    rule = dataclasses.replace(recorder.rule(), decide=decide)
+    task = asyncio.create_task(Loop(rule, store, LoopClock(), random.Random(1)).run())
+    await until(store, lambda: len(marked(store)) == 24)
+    assert [len(keys) for keys in recorder.asked[:3]] == [10, 5, 2]
+    await stop(task)
+
+
+async def test_what_takes_long_is_done_one_at_a_time(store: Store) -> None:
+    """Between two others have their turn: a leader that decides everything anew is heard of all the while."""
+    order: list[str] = []
+
+    async def work(name: str) -> None:
+        async with store.turn():
+            order.append(name)
+            asyncio.get_running_loop().call_soon(order.append, f"after {name}")
+
+    await asyncio.gather(work("one"), work("two"))
+    assert order[:3] == ["one", "after one", "two"]
 
 
 async def test_an_alarm_brings_its_key_back(store: Store) -> None:

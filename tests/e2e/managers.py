@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -16,6 +17,10 @@ from tests.lab.process import Result
 # Where a manager that was promoted serves its API, on its own host.
 SOCKET_PATH = "/run/swarm-manager/docker.sock"
 SOCKET = f"unix://{SOCKET_PATH}"
+DATA = "/var/lib/swarm-manager"
+# etcd keeps 64 MB for the next part of its log beside the one that it writes.
+_DISK_MEGABYTES = 384
+_FILLING = f"{DATA}/filling"
 # What managers, and each one's etcd, listen on.
 _MANAGER_PORT, _ETCD_PORT = 2377, 2380
 
@@ -32,14 +37,24 @@ def read_statuses(printed: str) -> dict[str, str]:
 class Managers(Cluster):
     """Every host runs a worker and an engine, the first `managers` of them (None: all) a manager, too.
 
-    `docker` asks the manager of a host.
+    `docker` asks the manager of a host. With `small_disks` each data directory is on a disk of its own (in memory),
+    which can be filled.
     """
 
     listen = (SOCKET,)
     options = ("--store", "etcd")
 
-    def __init__(self, name: str, hosts: int = 3, managers: int | None = None, **lab_options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        hosts: int = 3,
+        managers: int | None = None,
+        *,
+        small_disks: bool = False,
+        **lab_options: Any,
+    ) -> None:
         super().__init__(name, hosts, **lab_options)
+        self._small_disks = small_disks
         self._count = managers or hosts
         self._started: dict[str, Process] = {}
 
@@ -49,6 +64,9 @@ class Managers(Cluster):
         return self.hosts[: self._count]
 
     async def begin(self) -> None:
+        if self._small_disks:
+            mount = f"mkdir -p {DATA} && mount -t tmpfs -o size={_DISK_MEGABYTES}m,mode=700 tmpfs {DATA}"
+            await asyncio.gather(*(host.run("sh", "-c", mount) for host in self.managed))
         await super().begin()
         if others := [host.name for host in self.managed[1:]]:
             await self.docker(self.boss, "node", "promote", *others)
@@ -90,6 +108,15 @@ class Managers(Cluster):
         found = re.search(r"pid=(\d+)", (await host.run("ss", "-Hltnp", f"sport = :{port}")).stdout)
         assert found or not check, f"nothing listens on port {port} of {host.name}"
         return int(found[1]) if found else 0
+
+    async def fill_disk(self, host: Host) -> None:
+        """Leave no room on the disk of a host's manager."""
+        assert self._small_disks, "its disk is the machine's"
+        filled = await host.run("dd", "if=/dev/zero", f"of={_FILLING}", "bs=64k", check=False)
+        assert "No space left" in filled.stderr, filled.stderr
+
+    async def free_disk(self, host: Host) -> None:
+        await host.run("rm", _FILLING)
 
     async def docker(self, host: Host, *arguments: str, check: bool = True, timeout: float = 60) -> Result:
         """Run docker's command line on a host, against the manager there."""

@@ -6,6 +6,8 @@ import pytest
 
 from tests.e2e import ci
 from tests.e2e.cluster import Cluster
+from tests.e2e.managers import DATA, Managers
+from tests.lab import Host
 
 pytestmark = ci.long
 
@@ -47,3 +49,37 @@ async def test_another_root_and_a_lock_touch_no_task(cluster: Cluster) -> None:
     assert await containers(cluster) == before
     await cluster.swarm("service", "scale", "web=6")
     await cluster.running("web", 6)
+
+
+async def roots(host: Host) -> str:
+    """Return what a host's manager believes, and its etcd."""
+    files = [f"{DATA}/{each}" for each in ("certificates/root.crt", "etcd/root.crt")]
+    believed = {(await host.run("cat", file)).stdout for file in files}
+    assert len(believed) == 1, "its etcd believes other roots than it does"
+    return believed.pop()
+
+
+@pytest.mark.timeout(600)
+async def test_several_managers_get_another_root_and_no_task_does() -> None:
+    async with Managers("roots", hosts=4, managers=3, client=False) as cluster:
+        await cluster.swarm("service", "create", "--name", "web", "--replicas", "4", "busybox:lab", "sleep", "1000")
+        before, (root, *_) = await containers(cluster), [await roots(host) for host in cluster.managed]
+        said = (await cluster.swarm("ca", "--rotate", timeout=300)).stdout
+        assert "The root is sha256:" in said
+
+        await cluster.all_reachable()
+        after = {await roots(host) for host in cluster.managed}
+        assert (len(after), root in after, after.pop().count("BEGIN CERTIFICATE")) == (1, False, 1)
+        for host in cluster.hosts:
+            await cluster.node_is(host, "ready")
+        assert await containers(cluster) == before
+
+        # All that was signed by the root before is gone: what is made from now on holds by the new one alone.
+        led = await cluster.leader(cluster.boss)
+        await cluster.restart_manager(led)
+        await cluster.all_reachable()
+        for host in cluster.hosts:
+            await cluster.node_is(host, "ready")
+        await cluster.swarm("service", "scale", "web=6")
+        tasks = await cluster.running("web", 6)
+        assert before < {each["Status"]["ContainerStatus"]["ContainerID"] for each in tasks}

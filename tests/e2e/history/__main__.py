@@ -29,7 +29,7 @@ async def run(minutes: float, seed: int, kept: Path, only: Sequence[str]) -> int
     def told(what: str) -> None:
         print(f"{time.monotonic() - began:7.1f}  {what}", flush=True)
 
-    async with Managers("history", 3) as cluster:
+    async with Managers("history", 3, small_disks=True) as cluster:
         life = Life(cluster, seed, told)
         await life.begin()
         while time.monotonic() < until:

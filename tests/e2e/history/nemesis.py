@@ -48,6 +48,7 @@ class Nemesis:
             self._cut_pair: 3,
             self._roll: 2,
             self._demote_and_promote: 3,
+            self._fill_disk: 3,
             self._skew: 2,
             self._lose_majority: 2,
         }
@@ -125,6 +126,16 @@ class Nemesis:
         async with self._fault("etcd killed", host):
             await self._cluster.signal_manager(host, signal.SIGKILL, etcd=True)
             await self._hold()
+
+    async def _fill_disk(self) -> None:
+        """Leave etcd no room: it ends, and comes back when there is some."""
+        host = await self._leader() if self._rng.random() < 0.6 else self._any()[0]
+        async with self._fault("disk full", host):
+            await self._cluster.fill_disk(host)
+            try:
+                await self._hold()
+            finally:
+                await self._cluster.free_disk(host)
 
     async def _cut_off(self) -> None:
         host = await self._leader() if self._rng.random() < 0.6 else self._any()[0]

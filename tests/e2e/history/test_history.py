@@ -13,7 +13,7 @@ from tests.e2e.managers import Managers
 @pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_no_fault_of_managers_is_seen_in_what_clients_see() -> None:
-    async with Managers("history", 3) as cluster:
+    async with Managers("history", 3, small_disks=True) as cluster:
         life = Life(cluster, seed=3, told=print)
         await life.begin()
         history = await life.under_faults(30)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from common.aio.first import first_of
 from common.aio.steady import Backoff
 from common.clock import Clock
 from common.errors import PermissionDenied, ProtocolError, SwarmError, Unavailable, leaves
@@ -227,6 +228,8 @@ class Links:
         await channel.send(_introduced(LinkWelcome, self._own, self._answers), request_id)
         settle()
         _log.info("linked by manager %s, release %s", identity.node_id, printable(opening.release, 64))
+        if (link := self._links.get(identity.node_id)) is not None:
+            link.hurry()
         try:
             async with asyncio.TaskGroup() as group:
                 await self._hear(channel, identity, group)
@@ -271,6 +274,7 @@ class _Outbound:
         self._asked: dict[int, asyncio.Future[AnyMessage]] = {}
         self._numbers = itertools.count(1)
         self._task: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
 
     @property
     def is_up(self) -> bool:
@@ -282,6 +286,11 @@ class _Outbound:
     def end(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    def hurry(self) -> None:
+        """Hear that the other manager is there: it is dialled at once, where that was to be later."""
+        self._backoff.reset()
+        self._hurried.set()
 
     async def redial(self) -> None:
         self._backoff.reset()
@@ -316,6 +325,7 @@ class _Outbound:
     async def _run(self) -> None:
         said = ""
         while True:
+            self._hurried.clear()
             try:
                 await self._keep()
             except (SwarmError, OSError) as error:
@@ -324,7 +334,7 @@ class _Outbound:
                     said = str(error)
             finally:
                 self._lose()
-            await asyncio.sleep(self._backoff.next())
+            await first_of(self._hurried.wait(), within=self._backoff.next())
 
     async def _keep(self) -> None:
         channel = await dial(*split_address(self.address), self._own.context(), wait=DIAL_SECONDS)

@@ -1,6 +1,7 @@
 """Links between managers over real TLS: whose certificate gets one, and what it is good for."""
 
 import asyncio
+import contextlib
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -21,12 +22,14 @@ from common.wire.handshake import LedElsewhere, check_link, check_taken
 from common.wire.manager_messages import CallerRecord, Elsewhere, Forwarded, Link, ReadAt, ReadIndex, WireEpoch
 from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello
 from common.wire.server import Server, dial, serve
+from manager.daemon.leading import running
 from manager.dispatch.links import Answer, Links, Own, Question, member_manager
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from tests.fakes.certificates import Pki
+from tests.fakes.real_managers import free_address
 
 LINK = Link(protocol=PROTOCOL_VERSION, release="1", clock=0.0, levels=(1, 1), epoch=(0, 1))
 FORWARDED = Forwarded(caller=CallerRecord(name="uid 0", origin="unix"))
@@ -167,6 +170,31 @@ async def test_a_link_says_that_the_other_lives_and_asks_it(world: World) -> Non
         world.fellow.led = Elsewhere(leader="c:2377")
         with pytest.raises(SwarmError, match="no longer leads"):
             await links.ask("m1", ReadIndex())
+
+
+async def test_who_is_back_is_dialled_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who dials is there: without that the others would know it again only after the longest of their pauses."""
+    monkeypatch.setattr("manager.dispatch.links._RETRY_FIRST", 600.0)
+    monkeypatch.setattr("manager.dispatch.links._RETRY_LIMIT", 600.0)
+    with contextlib.ExitStack() as held:
+        away = free_address(held)
+    await world.change("m2", manager_status=ManagerStatus(addr=away))
+    clock, context, back = SystemClock(), world.context("m1", ROLE_MANAGER), Fellow()
+    known = KnownManagers(world.store, "127.0.0.1:1")
+    own = world.fellow.links = Links(
+        Own("m1", lambda: context, clock), known, world.store.view, world.fellow, random.Random(1)
+    )
+    back.links = Links(Own("m2", lambda: context, clock), known, world.store.view, back, random.Random(1))
+    reception = Reception(world.pki.authority, clock, lambda: None, back)
+    async with running(own.run()), asyncio.timeout(10):
+        while "no link to the manager" not in caplog.text:
+            await asyncio.sleep(0.005)
+        port = int(away.rpartition(":")[2])
+        async with await serve("127.0.0.1", port, world.pki.server(), reception.handle), world.linked():
+            while not own.reachable("m2"):
+                await asyncio.sleep(0.005)
 
 
 async def test_a_demoted_managers_link_is_worth_nothing_at_once(world: World, caplog: pytest.LogCaptureFixture) -> None:

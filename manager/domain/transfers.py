@@ -84,7 +84,7 @@ def _check_group(transfer: Transfer, view: View) -> None:
     """Refuse to part what belongs together since a slot came that has these volumes and others."""
     if set(moved_together(transfer.source, transfer.name, view)) != set(transfer.volumes):
         names = ", ".join(transfer.volumes)
-        raise FailedPrecondition(f"there are tasks by now that share {names} and other volumes: move them again")
+        raise FailedPrecondition(f"other tasks share {names} now, and have further volumes: begin the move again")
 
 
 def _check_volume(transfer: Transfer, name: str, view: View) -> None:
@@ -98,7 +98,8 @@ def _check_others(transfer: Transfer, name: str, view: View) -> None:
         written = {mount.source for mount in named_mounts(task) if not snapshot_of(mount)}
         if task.placed and name in written - {each.name for each in slot_volumes(task)}:
             raise FailedPrecondition(
-                f"task {task.name} has volume {name}, too, and does not stop for a {transfer.operation} of it"
+                f"task {task.name} writes to volume {name}, too, and is not stopped by a {transfer.operation}: "
+                "stop it first"
             )
 
 
@@ -118,11 +119,15 @@ def _check_source(transfer: Transfer, name: str, view: View) -> Volume:
         where = node_name(transfer.source, view)
         raise FailedPrecondition(f"volume {name} on {where} has no mark that identifies its data: does it still exist?")
     if not copy.generation:
-        raise FailedPrecondition(f"volume {name} is not whole: what was to make it has not come to its end")
+        raise FailedPrecondition(f"volume {name} is incomplete: the copy or restore that was making it did not finish")
     if copy.generation >= MOST_GENERATIONS:
-        raise FailedPrecondition(f"volume {name} says that it was moved {copy.generation} times, which cannot be")
+        raise FailedPrecondition(
+            f"volume {name} claims to have been moved {copy.generation} times, which is impossible"
+        )
     if copy.shared or copy.driver != "local" or copy.options:
-        raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: it cannot be copied")
+        raise FailedPrecondition(
+            f"volume {name} cannot be copied: only volumes of the driver local without options can"
+        )
     for other in view.transfers:
         same = other.active and other.id != transfer.id and name in other.volumes
         if same and "move" in (other.operation, transfer.operation):
@@ -134,15 +139,15 @@ def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
     name, where = copy.name, node_name(transfer.target, view)
     there = view.volumes.get(volume_id(transfer.target, name))
     if there is not None and there.data_id != copy.data_id:
-        raise FailedPrecondition(f"node {where} has another volume {name}: remove it first")
+        raise FailedPrecondition(f"node {where} has a different volume {name}: remove that first")
     marked = transfer.phase == "last" and there is not None and there.generation == copy.generation + 1
     if there is not None and there.generation > copy.generation and not there.missing_since and not marked:
         raise FailedPrecondition(
-            f"node {where} has a newer copy of volume {name}, as a move came close to its end or the manager was "
-            f"restored from before one: 'volume rm {where}/{name}', or 'volume claim' it"
+            f"node {where} has a newer copy of volume {name}: a move was almost finished, or the manager was restored "
+            f"from an earlier backup: remove that copy with 'volume rm {where}/{name}', or use it with 'volume claim'"
         )
     for claim in claims_on(transfer.target, name, view):
-        raise FailedPrecondition(f"{claim.holder} gets a volume {name} of its own on node {where}")
+        raise FailedPrecondition(f"node {where} is to have the volume {name} of {claim.holder}: choose another node")
 
 
 def stays_behind(task: Task, view: View) -> str:
@@ -159,8 +164,8 @@ def stays_behind(task: Task, view: View) -> str:
         return ""
     name = node.name or node.id
     return (
-        f"node {name} is drained, but volume {last.name} cannot be moved off it: {last.error}. That is tried again "
-        f"every minute: make room on another node, or {name} active"
+        f"node {name} is drained, but volume {last.name} cannot be moved off it: {last.error}. The move is tried "
+        f"again every minute: make room on another node, or make {name} active"
     )
 
 

@@ -193,7 +193,7 @@ async def test_a_volume_is_backed_up_and_restored(swarm: Cluster, tmp_path: Path
     half = tmp_path / "half.tar"
     half.write_bytes((tmp_path / "again.tar").read_bytes()[:-1024])
     broken = await swarm.swarm("volume", "restore", half, "h1/third", check=False)
-    assert "this is not a whole tar archive" in broken.stderr
+    assert "this is not a complete tar archive" in broken.stderr
     with pytest.raises(LabError):
         await swarm.hosts[0].docker("volume", "inspect", "third")
     await swarm.swarm("volume", "rm", "h1/again")

@@ -33,7 +33,7 @@ async def existing(engine: Engine, name: str) -> EngineVolume:
     if volume is None:
         raise NotFound(f"volume {name} is not on this host")
     if folder_of(volume) is None or volume.options:
-        raise FailedPrecondition(f"volume {name} is not a plain volume of the engine's own: back up what it leads to")
+        raise FailedPrecondition(f"volume {name} is of another driver, or has options: back up what it leads to")
     return volume
 
 

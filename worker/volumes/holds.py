@@ -123,7 +123,7 @@ class Holds:
                 start_new_session=True,
             )
         except OSError as error:
-            raise Unavailable(f"no program to pause containers with can be started: {error.strerror}") from error
+            raise Unavailable(f"cannot start the program that pauses containers: {error.strerror}") from error
 
 
 async def held_pass(process: CopyProcess, holds: Holds, volume: str) -> tuple[Passed, float]:
@@ -147,6 +147,6 @@ async def held_pass(process: CopyProcess, holds: Holds, volume: str) -> tuple[Pa
         process.tell("pass")
         await process.wait_for(Passed)
     raise FailedPrecondition(
-        f"its last pass takes longer than the {PAUSE_SECONDS:g} s that containers may be paused, {MOST_PAUSES} times: "
-        "have the tasks stopped for it instead"
+        f"the last pass took longer than the {PAUSE_SECONDS:g} s that containers may be paused, {MOST_PAUSES} times: "
+        "stop the tasks for it (--hold stop)"
     )

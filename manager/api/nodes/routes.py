@@ -85,7 +85,7 @@ async def update_node(context: Context, call: Call) -> Reply:
             refuse_stateful(tx, node)
         stopped = stateful(tx, node) if spec.availability == "drain" != node.spec.availability else ""
         tx.put(_with_spec(tx, without_manager(node) if spec.role == "worker" else node, spec))
-        return f"{stopped} stop, and wait until the node is active again: their data is there" if stopped else ""
+        return f"stopped until the node is active again, as their data is there: {stopped}" if stopped else ""
 
     return Answer(headers=warning(await context.store.update(update)))
 

@@ -73,9 +73,9 @@ async def write_archive(context: Context, call: Call) -> Reply:
     reference = call.params["name"]
     node_id, name = split(context, reference)
     if not node_id:
-        raise invalid(f"{reference} does not say on which node the volume is to be: write NODE/VOLUME")
+        raise invalid(f"{reference} does not name the node for the volume: write NODE/{name}")
     if VOLUME_NAME.fullmatch(name) is None:
-        raise invalid(f"{name[:200]!r} is not a name that a volume can have")
+        raise invalid(f"{name[:200]!r} is not a valid volume name")
 
     async def run(exchange: Exchange) -> None:
         data_id = new_lineage(context.rng)
@@ -141,7 +141,7 @@ async def _pass_on(exchange: Exchange, writer: asyncio.StreamWriter) -> int:
             raise Unavailable(f"the connection to the worker broke: {error}") from error
         sent += len(piece)
     if not sent:
-        raise InvalidArgument("this is not a whole tar archive: nothing was sent")
+        raise InvalidArgument("this is not a complete tar archive: it is empty, or ends too early")
     writer.write_eof()
     return sent
 

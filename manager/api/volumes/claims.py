@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from common.errors import FailedPrecondition, NotFound
-from common.model import VolumeClaim
+from common.model import Volume, VolumeClaim
 from common.model.client import Role
 from common.model.naming import Model
 from common.model.volume import claim_id, volume_id
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.errors import invalid
+from manager.api.errors import EngineError, invalid
 from manager.api.lookup import find_node
 from manager.api.router import Route
 from manager.domain.volume_claims import holds
 from manager.domain.volumes import node_name
 from manager.store.transaction import Transaction
+from manager.store.view import View
 
 _SLOT = re.compile(r"(?P<service>[^/]+)\.(?P<slot>[1-9][0-9]{0,8})")
 
@@ -58,21 +60,20 @@ async def claim_volume(context: Context, call: Call) -> Reply:
     def step(tx: Transaction) -> VolumeClaim:
         node_id, name = split_reference(tx, call.params["name"])
         copies = [each for each in tx.volumes.named(name) if node_id in ("", each.node_id) and not each.missing_since]
-        if len(copies) != 1:
-            raise NotFound(f"no node, or more than one, has volume {call.params['name']}: write NODE/VOLUME")
+        copy = only_copy(tx, call.params["name"], copies)
         service, slot = match["service"], int(match["slot"])
         old = tx.volume_claims.get(claim_id(service, slot, name))
-        _refuse_while_used(tx, old, copies[0].node_id)
+        _refuse_while_used(tx, old, copy.node_id)
         claim = VolumeClaim(
             id=claim_id(service, slot, name),
             service=service,
             slot=slot,
             volume=name,
-            node_id=copies[0].node_id,
+            node_id=copy.node_id,
             bound=True,
         )
         tx.put(claim)
-        tx.put(replace(copies[0], role=""))
+        tx.put(replace(copy, role=""))
         return claim
 
     claim = await context.store.update(step)
@@ -99,6 +100,22 @@ def split_reference(tx: Transaction, reference: str) -> tuple[str, str]:
     if any(each.node_id == node for each in tx.volume_claims.named(name)):
         return node, name
     return find_node(tx, node).id, name
+
+
+def only_copy(view: View, reference: str, copies: Sequence[Volume]) -> Volume:
+    """Return the one copy of a volume that a reference means.
+
+    Raises:
+        NotFound: there is none.
+        EngineError: 409, there are several; it names them.
+
+    """
+    if not copies:
+        raise NotFound(f"no such volume: {reference}")
+    if len(copies) > 1:
+        each = ", ".join(sorted(f"{node_name(copy.node_id, view)}/{copy.name}" for copy in copies))
+        raise EngineError(409, f"several nodes have a volume {reference}: name one of {each}")
+    return copies[0]
 
 
 ROUTES = (

@@ -24,7 +24,7 @@ from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.lookup import find_node
 from manager.api.router import Route
-from manager.api.volumes.claims import split_reference
+from manager.api.volumes.claims import only_copy, split_reference
 from manager.domain.transfers import check, lineage_of_copy, moved_together
 from manager.domain.volumes import node_name
 from manager.schedule.evacuation import choose_target, groups_on
@@ -123,9 +123,7 @@ def _source(tx: Transaction, call: Call, *, elsewhere_than: str, old: bool = Fal
     copies = [each for each in tx.volumes.named(name) if node_id in ("", each.node_id)]
     copies = [each for each in copies if each.eligible or (old and node_id)]
     copies = [each for each in copies if node_id or each.node_id != elsewhere_than] or copies
-    if len(copies) != 1:
-        raise NotFound(f"no node, or more than one, has volume {reference}: write NODE/VOLUME")
-    return copies[0]
+    return only_copy(tx, reference, copies)
 
 
 def _name(wanted: str, source: Volume, target: str, tx: Transaction) -> str:
@@ -134,7 +132,7 @@ def _name(wanted: str, source: Volume, target: str, tx: Transaction) -> str:
         wanted = f"{source.name}.{re.sub(r'[^0-9]', '', rfc3339(tx.now)[:19])}"
     name = wanted or source.name
     if VOLUME_NAME.fullmatch(name) is None:
-        raise invalid(f"{name[:200]!r} is not a name that a volume can have")
+        raise invalid(f"{name[:200]!r} is not a valid volume name")
     return name
 
 
@@ -160,10 +158,10 @@ async def end_transfer(context: Context, call: Call) -> Reply:
     def step(tx: Transaction) -> None:
         found = tx.transfers.get(call.params["id"])
         if found is None:
-            raise NotFound(f"no move or copy {call.params['id']}")
+            raise NotFound(f"no such move or copy: {call.params['id']}")
         if not found.active:
-            raise FailedPrecondition(f"the {found.operation} of volume {found.name} has ended: {found.phase}")
-        tx.put(replace(found, phase="failed", error="ended on request"))
+            raise FailedPrecondition(f"the {found.operation} of volume {found.name} has already ended ({found.phase})")
+        tx.put(replace(found, phase="failed", error="cancelled"))
 
     await context.store.update(step)
     return Answer(204)

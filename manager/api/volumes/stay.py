@@ -61,8 +61,8 @@ def refuse_stateful(view: View, node: Node) -> None:
     """
     if found := stateful(view, node):
         raise FailedPrecondition(
-            f"node {node.name} has the data of {found}: with --move-volumes "
-            "that moves to other nodes, with --stop-stateful these stop and wait until it is active again"
+            f"node {node.name} has the data of {found}: --move-volumes moves it to other nodes, --stop-stateful stops "
+            "these tasks until the node is active again"
         )
 
 

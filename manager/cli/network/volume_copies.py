@@ -119,7 +119,7 @@ async def copy(
     dry_run: bool,
     detach: bool,
 ) -> None:
-    """Make a volume of another, on any node; the first one stays with its tasks.
+    """Copy a volume to a new one, on any node; its tasks keep the original.
 
     It is copied while they run. For the last changes whatever writes to it is paused, so the copy is of one instant.
     """
@@ -190,7 +190,7 @@ async def follow(client: Client, transfer_id: str) -> None:
         (transfer,) = [each for each in await client.get("/swarm/transfers") if each["ID"] == transfer_id]
         done = _DONE[transfer["Kind"]]
         if transfer["Phase"] == "failed":
-            raise CommandFailed(f"not {done}: {transfer['Error']}; its tasks run on {transfer['From']}")
+            raise CommandFailed(f"not {done}: {transfer['Error']}; its tasks go on running on {transfer['From']}")
         if transfer["Phase"] == "done":
             echo(f"{done}; {_downtime(transfer)}")
             if transfer["Note"]:
@@ -239,9 +239,9 @@ def path_of(reference: str) -> str:
 @click.argument("file", metavar="FILE|-")
 @with_client
 async def backup(client: Client, /, name: str, file: str) -> None:
-    """Write what is in a volume as a tar archive; `-` is standard output.
+    """Write the content of a volume to a tar archive; `-` is standard output.
 
-    Tasks run meanwhile, and are not held: of files that change, an archive may have some from before and some after.
+    Tasks are not paused: of files that change meanwhile, the archive may have some from before and some from after.
     """
     await write_to("" if file == STREAM else file, client, f"/swarm{path_of(name)}/archive", [])
 
@@ -258,12 +258,12 @@ async def backup(client: Client, /, name: str, file: str) -> None:
 @click.argument("name", metavar="NODE/VOLUME")
 @with_client
 async def restore(client: Client, /, file: str, name: str) -> None:
-    """Make a new volume on a node of a tar archive; `-` is standard input.
+    """Create a volume on a node from a tar archive; `-` is standard input.
 
-    A volume that is there already is not touched: remove it first, or restore under another name.
+    A volume that exists is not touched: remove it first, or restore under another name.
     """
     if "/" not in name:
-        raise InvalidArgument(f"{name} does not say on which node the volume is to be: write NODE/VOLUME")
+        raise InvalidArgument(f"{name} does not name the node for the volume: write NODE/{name}")
     path = f"/swarm{path_of(name)}/archive"
     with await open_archive("" if file == STREAM else file) as archive:
         async with client.upload(path, pieces(archive.fileno()), [], headers=TAR, method="PUT") as answer:

@@ -280,7 +280,7 @@ class Trouble:
         def step(tx: Transaction) -> None:
             found = tx.transfers.get(move.id)
             if found is not None and found.active:
-                tx.put(replace(found, phase="failed", error="ended on request"))
+                tx.put(replace(found, phase="failed", error="cancelled"))
 
         await self.cluster.update(step)
 

@@ -207,7 +207,7 @@ def restore(root: int, base: int, read: Read) -> int:
         for path in sorted(folders, reverse=True):
             target.set_metadata(path, target.folder(path), folders[path])
     except tarfile.TarError as error:
-        raise InvalidArgument(f"this is not a whole tar archive: {error}") from error
+        raise InvalidArgument(f"this is not a complete tar archive: {error}") from error
     except (ProtocolError, ArithmeticError, LookupError, ValueError, RecursionError, MemoryError) as error:
         # What tarfile does not look at before it takes it for numbers is among them.
         raise InvalidArgument(f"the archive contradicts itself at {show(path)}, or after it") from error
@@ -276,7 +276,7 @@ def _restore_one(
         target.make_folder(path)
         folders[path] = record
     elif not path:
-        raise InvalidArgument("the archive's root is not a folder")
+        raise InvalidArgument("the archive's root is not a directory")
     elif record.kind == HARD_LINK:
         target.make_link(path, record.target)
     elif record.kind == FILE:
@@ -329,12 +329,12 @@ def _restore_file(
 
 def _path_of(name: str) -> bytes:
     if name.startswith("/"):
-        raise InvalidArgument(f"the archive leads out of the folder: {show(_bytes(name))}")
+        raise InvalidArgument(f"the archive has a path that leads out of the volume: {show(_bytes(name))}")
     names = [each for each in _bytes(name).split(b"/") if each not in (b"", b".")]
     try:
         return parse_path(SEPARATOR.join(names))
     except ProtocolError:
-        raise InvalidArgument(f"the archive leads out of the folder: {show(_bytes(name))}") from None
+        raise InvalidArgument(f"the archive has a path that leads out of the volume: {show(_bytes(name))}") from None
 
 
 def _record_of(info: tarfile.TarInfo) -> Record:
@@ -342,7 +342,7 @@ def _record_of(info: tarfile.TarInfo) -> Record:
     kind = _KINDS.get(info.type)
     shown = show(_bytes(info.name))
     if kind is None:
-        raise InvalidArgument(f"the archive has {shown} of a type that is not known: {info.type!r}")
+        raise InvalidArgument(f"the archive has {shown} of an unknown type: {info.type!r}")
     try:
         time = int(Decimal(info.pax_headers.get("mtime") or info.mtime) * NANO)
         is_device = kind in (CHARACTER_DEVICE, BLOCK_DEVICE)
@@ -362,7 +362,7 @@ def _record_of(info: tarfile.TarInfo) -> Record:
             encode_record(msgspec.structs.replace(record, block=BLOCK, root=ZEROS) if kind == FILE else record)
         )
     except (ArithmeticError, ValueError, OverflowError, msgspec.MsgspecError, ProtocolError) as error:
-        raise InvalidArgument(f"the archive has {shown} with metadata that no file can have: {error}") from error
+        raise InvalidArgument(f"the archive has {shown} with impossible metadata: {error}") from error
     return record
 
 

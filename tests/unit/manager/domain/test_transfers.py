@@ -65,18 +65,27 @@ def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClai
     [
         ((), "volume data on a has no mark that identifies its data: does it still exist?"),
         ((copy("a", "data", missing_since=5.0),), "volume data on a has no mark"),
-        ((copy("a", "data", options={"type": "tmpfs"}),), "it cannot be copied"),
-        ((copy("a", "data", generation=MOST_GENERATIONS),), "was moved 2147483648 times, which cannot be"),
-        ((copy("a", "data"), copy("b", "data", "e" * 32)), "node b has another volume data: remove it first"),
+        (
+            (copy("a", "data", options={"type": "tmpfs"}),),
+            "volume data cannot be copied: only volumes of the driver local",
+        ),
+        (
+            (copy("a", "data", generation=MOST_GENERATIONS),),
+            "claims to have been moved 2147483648 times, which is impossible",
+        ),
+        ((copy("a", "data"), copy("b", "data", "e" * 32)), "node b has a different volume data: remove that first"),
         ((copy("a", "data"), able("b", state="down")), "node b is not ready, or its worker is too old"),
         ((copy("a", "data"), node("b")), "node b is not ready, or its worker is too old"),
         ((copy("a", "data"), replace(MOVE, id="other")), "volume data is being moved already"),
         ((copy("a", "data"), copy("b", "data", generation=2)), "node b has a newer copy of volume data"),
-        ((copy("a", "data"), claim("db.2", "data", "b")), "db.2 gets a volume data of its own on node b"),
-        ((copy("a", "data"), running(EVERYWHERE, "a", slot=0)), "has volume data, too, and does not stop"),
+        (
+            (copy("a", "data"), claim("db.2", "data", "b")),
+            "node b is to have the volume data of db.2: choose another node",
+        ),
+        ((copy("a", "data"), running(EVERYWHERE, "a", slot=0)), "writes to volume data, too, and is not stopped"),
         (
             (copy("a", "data"), claim("db.1", "data", "a"), claim("db.1", "files", "a")),
-            "there are tasks by now that share data and other volumes: move them again",
+            "other tasks share data now, and have further volumes: begin the move again",
         ),
     ],
 )
@@ -137,7 +146,7 @@ def test_a_slot_that_came_meanwhile_is_not_parted_from_its_data() -> None:
     commit(MOVE, view, 5.0)
     view.of(VolumeClaim).put(claim("app.1", "data", "a"))
     view.of(VolumeClaim).put(claim("app.1", "files", "a"))
-    with pytest.raises(FailedPrecondition, match="share data and other volumes"):
+    with pytest.raises(FailedPrecondition, match="other tasks share data now"):
         commit(MOVE, view, 5.0)
 
 
@@ -159,7 +168,9 @@ def test_no_copy_stops_tasks_while_others_write(hold: str) -> None:
     if hold == "pause":
         check(wanted, view)
         return
-    with pytest.raises(FailedPrecondition, match="has volume data, too, and does not stop for a copy of it"):
+    with pytest.raises(
+        FailedPrecondition, match="writes to volume data, too, and is not stopped by a copy: stop it first"
+    ):
         check(wanted, view)
 
 
@@ -170,8 +181,8 @@ def test_a_task_says_why_its_data_stays_on_a_drained_node() -> None:
     failed = Transfer(id="f", volumes=("data",), source="a", phase="failed", error="no other node", updated_at=5.0)
     view = world(left, db, there, claim("db.1", "data", "a"), failed)
     assert stays_behind(there, view) == (
-        "node a is drained, but volume data cannot be moved off it: no other node. That is tried again every minute: "
-        "make room on another node, or a active"
+        "node a is drained, but volume data cannot be moved off it: no other node. The move is tried again "
+        "every minute: make room on another node, or make a active"
     )
     view.transfers.put(replace(failed, id="g", phase="copying", updated_at=4.0))  # type: ignore[attr-defined]
     assert not stays_behind(there, view), "it is being moved"

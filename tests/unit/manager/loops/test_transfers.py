@@ -378,7 +378,7 @@ async def test_a_move_that_is_ended_on_request_is_over() -> None:
         await asyncio.wait_for(begun.wait(), 20)
         known = store.view.transfers.get("m")
         assert known is not None
-        await put(store, replace(known, phase="failed", error="ended on request"))
+        await put(store, replace(known, phase="failed", error="cancelled"))
         await put(store, replace(MOVE, id="again"))
         workers.says["send"] = usual
         await until(store, lambda: place(store) == "b")

@@ -99,7 +99,7 @@ async def test_half_an_archive_leaves_no_volume(tmp_path: Path, cut: int) -> Non
         data.writer.write(archive[:cut])
         data.writer.write_eof()
         found = await control.event("failed")
-    assert (found.code, found.message[:31]) == ("InvalidArgument", "this is not a whole tar archive")
+    assert (found.code, found.message[:34]) == ("InvalidArgument", "this is not a complete tar archive")
     assert await other.volume("data") is None
 
 

@@ -146,6 +146,6 @@ async def test_one_that_never_fits_into_a_pause_is_given_up(
 ) -> None:
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.05)
     sender = Sender(engine, late=module.MOST_PAUSES)
-    with pytest.raises(FailedPrecondition, match="have the tasks stopped for it instead"):
+    with pytest.raises(FailedPrecondition, match="stop the tasks for it"):
         await held_pass(sender, holds, "data")  # type: ignore[arg-type]
     assert not any(engine.paused.values())

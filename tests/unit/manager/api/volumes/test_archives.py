@@ -127,8 +127,8 @@ async def test_a_slot_goes_on_with_what_was_restored(cluster: ApiCluster, worker
 @pytest.mark.parametrize(
     ("pieces", "why"),
     [
-        ((b"",), "nothing was sent"),
-        ((b"no archive" * 1000,), "this is not a whole tar archive"),
+        ((b"",), "it is empty, or ends too early"),
+        ((b"no archive" * 1000,), "this is not a complete tar archive"),
         ((b"\0" * 100, Unavailable("the client is gone")), "the client is gone"),
     ],
 )
@@ -153,8 +153,8 @@ async def test_a_worker_that_is_lost_makes_no_volume(cluster: ApiCluster, worker
     [
         ("GET", "none", 404, "no such volume"),
         ("GET", "w9/data", 404, "there is no node w9"),
-        ("PUT", "data", 400, "write NODE/VOLUME"),
-        ("PUT", "w1/da%20ta", 400, "not a name that a volume can have"),
+        ("PUT", "data", 400, "write NODE/data"),
+        ("PUT", "w1/da%20ta", 400, "not a valid volume name"),
     ],
 )
 async def test_what_cannot_be_is_refused(

@@ -184,7 +184,12 @@ async def test_a_missing_volumes_record_goes_with_its_release(
 
 async def test_claim_says_where_a_slots_data_is(cluster: ApiCluster, client: Client, engines: Engines) -> None:
     await put(cluster, DB, copy(WORKER1, "data"), copy(WORKER2, "data", role="left"))
-    assert (await client.error("POST", "/swarm/volumes/data/claim", {"Slot": "db.1"}))[0] == 404
+    assert await client.error("POST", "/swarm/volumes/data/claim", {"Slot": "db.1"}) == (
+        409,
+        "several nodes have a volume data: name one of w1/data, w2/data",
+    )
+    status, message = await client.error("POST", "/swarm/volumes/gone/claim", {"Slot": "db.1"})
+    assert (status, message.endswith("no such volume: gone")) == (404, True)
     assert (await client.error("POST", "/swarm/volumes/w2/data/claim", {"Slot": "db"}))[0] == 400
     assert await client.ask("POST", "/swarm/volumes/w2/data/claim", {"Slot": "db.1"}) == (
         200,
@@ -228,8 +233,8 @@ async def test_a_drain_names_what_would_stop(cluster: ApiCluster, client: Client
     status, message = await client.error("POST", f"{path}&stateful=refuse", body)
     assert status == 400
     assert message.partition(" desc = ")[2] == (
-        "node w1 has the data of db.1 (data): with --move-volumes that moves to other nodes, with --stop-stateful "
-        "these stop and wait until it is active again"
+        "node w1 has the data of db.1 (data): --move-volumes moves it to other nodes, --stop-stateful stops "
+        "these tasks until the node is active again"
     )
     assert (await client.ask("POST", path, body))[0] == 200
 
@@ -303,7 +308,7 @@ async def test_a_drain_warns_of_what_it_stops(cluster: ApiCluster, client: Clien
     query, headers = {"version": str(node["Version"]["Index"])}, {"content-type": "application/json"}
     reply = await cluster.api.answer(Call("POST", "/nodes/w1/update", {}, query, headers, body, caller=ADMIN))
     assert isinstance(reply, Answer)
-    assert reply.headers["Warning"].startswith('199 swarm-manager "db.1 (data) stop, and wait until')
+    assert reply.headers["Warning"].startswith('199 swarm-manager "stopped until the node is active again, as')
 
 
 async def test_a_node_with_an_only_copy_goes_by_force(cluster: ApiCluster, client: Client, engines: Engines) -> None:

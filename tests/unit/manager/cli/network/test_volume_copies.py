@@ -52,7 +52,7 @@ async def test_what_is_to_be_noted_is_no_output(capsys: pytest.CaptureFixture[st
 
 
 async def test_a_failure_is_one_of_the_command() -> None:
-    with pytest.raises(CommandFailed, match="not copied: it is full; its tasks run on h1"):
+    with pytest.raises(CommandFailed, match="not copied: it is full; its tasks go on running on h1"):
         await follow(Followed({"Phase": "failed", "Error": "it is full"}), "t")  # type: ignore[arg-type]
 
 

@@ -185,7 +185,7 @@ async def test_a_broken_archive_is_not_taken_for_a_whole_one(place: Path) -> Non
     async with copying("import", place / "target", far) as reader:
         near.sendall(b"not a tar archive" * 100)
         near.close()
-        with pytest.raises(InvalidArgument, match="not a whole tar archive"):
+        with pytest.raises(InvalidArgument, match="not a complete tar archive"):
             await reader.wait_for(Archived)
 
 

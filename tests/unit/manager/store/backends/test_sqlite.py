@@ -48,7 +48,7 @@ async def test_a_second_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(Service(id="s1")))
-        with pytest.raises(Unavailable, match="does its daemon run already"):
+        with pytest.raises(Unavailable, match="is in use: another process has it open"):
             await Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()).load()
 
 

@@ -15,6 +15,11 @@ function perRow({ width, size }) {
   return Math.max(1, Math.floor((width / scale + GAP) / STEP));
 }
 
+/** How high so many boxes are, in pixels. @param {number} count @param {Room} room */
+export function heightOf(count, room) {
+  return Math.ceil(((Math.max(1, Math.ceil(count / perRow(room))) * STEP - GAP) * room.size) / SIZE);
+}
+
 /** Which box is at a point; -1 for none. @param {number} x @param {number} y @param {number} count @param {Room} room */
 export function boxAt(x, y, count, room) {
   const [columns, step] = [perRow(room), (STEP * room.size) / SIZE];
@@ -29,11 +34,10 @@ export function boxAt(x, y, count, room) {
  */
 export function draw(canvas, boxes, room, { colour, surface }) {
   const columns = perRow(room);
-  const height = Math.ceil(((Math.max(1, Math.ceil(boxes.length / columns)) * STEP - GAP) * room.size) / SIZE);
+  const height = heightOf(boxes.length, room);
   const scale = devicePixelRatio || 1;
   canvas.width = Math.round(room.width * scale);
   canvas.height = Math.round(height * scale);
-  canvas.style.height = `${height}px`;
   const context = canvas.getContext("2d");
   if (!context) return;
   context.scale((scale * room.size) / SIZE, (scale * room.size) / SIZE);

@@ -1,4 +1,5 @@
 // The bar on top: where one can go, search, who looks, light and dark.
+import { useEffect, useRef } from "preact/hooks";
 import { html } from "../html.js";
 import { showsHelp } from "../keys.js";
 import { may, me } from "../me.js";
@@ -21,9 +22,11 @@ const ADMINS = /** @type {[string, string][]} */ ([["/access", "Access"]]);
 /** @param {{path: string}} props */
 export function Bar({ path }) {
   theme.value; // drawn anew when it changes
+  const screens = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => showCurrent(screens.current), [path]);
   return html`<header class="bar">
     <a class="brand" href=${href("/")} aria-label="swarm, overview"><${Logo} /><span>swarm</span></a>
-    <nav aria-label="Screens">
+    <nav aria-label="Screens" ref=${screens}>
       ${[...PLACES, ...(may("admin") ? ADMINS : [])].map(([to, name]) => html`<a key=${to} href=${href(to)} aria-current=${isAt(path, to) ? "page" : undefined}>${name}</a>`)}
     </nav>
     <${Search} />
@@ -33,6 +36,12 @@ export function Bar({ path }) {
       <button type="button" class="quiet icon" onClick=${() => (showsHelp.value = true)} aria-label="Keyboard" title="Keyboard (?)">?</button>
     </div>
   </header>`;
+}
+
+/** Where there is not room for all, the one that is open is in sight. @param {HTMLElement | null} screens */
+function showCurrent(screens) {
+  const current = /** @type {HTMLElement | null} */ (screens?.querySelector("[aria-current]") ?? null);
+  if (screens && current) screens.scrollLeft = current.offsetLeft - screens.offsetLeft - (screens.clientWidth - current.clientWidth) / 2;
 }
 
 /** @param {string} path @param {string} to */

@@ -85,7 +85,7 @@ function Asked({ question }) {
 function Keyboard() {
   return html`<${Dialog} title="Keyboard" close=${() => (showsHelp.value = false)}>
     <dl class="keys">${HELP.map(([keys, what]) => html`<div key=${keys}><dt>${keys.split(" ").map((each) => html`<kbd key=${each}>${each}</kbd> `)}</dt><dd>${what}</dd></div>`)}</dl>
-    <label class="check"><input type="checkbox" checked=${enabled.value} onChange=${(/** @type {any} */ event) => setEnabled(event.currentTarget.checked)} /> single keys do these things</label>
+    <label class="check"><input type="checkbox" checked=${enabled.value} onChange=${(/** @type {any} */ event) => setEnabled(event.currentTarget.checked)} /> Single-key shortcuts are on</label>
     <form method="dialog" class="dialog-buttons"><button type="submit" class="primary">Close</button></form>
   <//>`;
 }

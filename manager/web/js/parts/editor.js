@@ -72,14 +72,14 @@ export function Editor({ draft, change }) {
     ${problem && html`<p class="bad" role="alert">${problem}</p>`}
     <div class="file-head">
       <label class="field">Path<input type="text" value=${file.path} required spellcheck=${false} autocomplete="off" onInput=${rename} /></label>
-      <label class="check"><input type="checkbox" checked=${file.isCompose} onChange=${(/** @type {any} */ event) => put({ isCompose: event.currentTarget.checked })} /> a compose file</label>
+      <label class="check"><input type="checkbox" checked=${file.isCompose} onChange=${(/** @type {any} */ event) => put({ isCompose: event.currentTarget.checked })} /> Compose file</label>
       ${files.length > 1 && html`<button type="button" onClick=${() => change({ ...draft, files: files.filter((each) => each !== file) })}>Leave it out</button>`}
     </div>
     <textarea id="file-text" class="mono" rows="22" aria-label=${`Text of ${file.path}`} spellcheck=${false} autocomplete="off" autocapitalize="off" wrap="off" placeholder=${EXAMPLE}
       value=${file.text} onInput=${(/** @type {any} */ event) => put({ text: event.currentTarget.value })}></textarea>
     <p class=${size > MOST_BYTES ? "bad" : "muted"}>${bytes(size)} of at most ${bytes(MOST_BYTES)}. Files that a compose file names are added too, under the path that it gives; <code>.env</code> has its variables.</p>
-    <label class="check"><input type="checkbox" checked=${draft.prune} onChange=${(/** @type {any} */ event) => change({ ...draft, prune: event.currentTarget.checked })} /> remove services that are no longer in the files</label>
-    <label class="check">ask registries for digests <select value=${draft.resolve} onChange=${(/** @type {any} */ event) => change({ ...draft, resolve: event.currentTarget.value })}>
+    <label class="check"><input type="checkbox" checked=${draft.prune} onChange=${(/** @type {any} */ event) => change({ ...draft, prune: event.currentTarget.checked })} /> Remove services that are no longer in the files</label>
+    <label class="check">Ask registries for digests <select value=${draft.resolve} onChange=${(/** @type {any} */ event) => change({ ...draft, resolve: event.currentTarget.value })}>
       ${["always", "changed", "never"].map((word) => html`<option key=${word} value=${word} selected=${word === draft.resolve}>${word}</option>`)}</select></label>
   </div>`;
 }

@@ -74,7 +74,7 @@ export function Search() {
           <span>${each.name}</span><span class="muted">${each.kind}</span>
         </li>`,
       )}
-      ${found && !found.length && html`<li class="muted" role="option" aria-selected="false" aria-disabled="true">nothing is called so</li>`}
+      ${found && !found.length && html`<li class="muted" role="option" aria-selected="false" aria-disabled="true">nothing matches</li>`}
     </ul>
   </div>`;
 }

@@ -1,7 +1,7 @@
 // A tile: a node or a service with its tasks, as numbers, as boxes or as names.
 import { useEffect, useRef } from "preact/hooks";
 import { boxesOf, nameOf, names, refresh } from "../boxes.js";
-import { boxAt, colourOf, draw } from "../draw/boxes.js";
+import { boxAt, colourOf, draw, heightOf } from "../draw/boxes.js";
 import { pageColours } from "../draw/colours.js";
 import { ago, bytes, cores, hostOf } from "../format.js";
 import { html } from "../html.js";
@@ -89,7 +89,7 @@ function Boxes({ boxKey, how, inView, said }) {
     if (box) go(`/tasks/${box.id}`);
   };
   return html`<div class="boxes">
-    <canvas ref=${canvas} role="img" aria-label=${said} hidden=${!boxes?.length} onMouseMove=${hover} onClick=${open} style=${{ width: `${width}px` }}></canvas>
+    <canvas ref=${canvas} role="img" aria-label=${said} hidden=${!boxes?.length} onMouseMove=${hover} onClick=${open} style=${{ width: `${width}px`, height: `${heightOf(boxes?.length ?? 0, { width, size: how.size })}px` }}></canvas>
     ${boxes && !boxes.length && html`<span class="muted">no tasks</span>`}
   </div>`;
 }

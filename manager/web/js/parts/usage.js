@@ -33,7 +33,7 @@ export function NodeUsage({ id }) {
   if (!value || !isKnown(value.Columns)) return null;
   const columns = value.Columns;
   const now = value.Now ?? {};
-  return html`<${Section} title="The last hour">
+  return html`<${Section} title="Last hour">
     <div class="sparks">
       <${Sparkline} name="CPU" values=${columns.CPU} say=${share} most=${1} />
       <${Sparkline} name="Memory" values=${columns.Memory} say=${bytes} most=${now.Memory ?? 0} />
@@ -52,7 +52,7 @@ export function ServiceUsage({ id }) {
   const value = useUsage(`/services/${id}/usage`);
   if (!value || !isKnown(value.Columns)) return null;
   const limit = (/** @type {number | undefined} */ one) => (one ?? 0) * (value.Tasks?.length ?? 0);
-  return html`<${Section} title="The last hour, of all its tasks">
+  return html`<${Section} title="Last hour, all tasks together">
     <div class="sparks">
       <${Sparkline} name="CPU" values=${value.Columns.CPU} say=${(/** @type {number} */ used) => `${cores(used)} cores`} limit=${limit(value.CPULimit)} />
       <${Sparkline} name="Memory" values=${value.Columns.Memory} say=${bytes} limit=${limit(value.MemoryLimit)} />

@@ -36,7 +36,7 @@ export function FilesView() {
 function Files({ kind, files, users: by }) {
   const columns = [
     { name: "name", title: "Name", cell: (/** @type {any} */ file) => html`<a href=${objectHref(kind, file.Spec.Name)}>${file.Spec.Name}</a>` },
-    { name: "used", title: "Used by", class: "says", cell: (/** @type {any} */ file) => (by.get(file.ID) ?? []).map((name) => html`<a key=${name} href=${objectHref("service", name)}>${name}</a> `) },
+    { name: "used", title: "Used by", class: "says", cell: (/** @type {any} */ file) => by.get(file.ID)?.map((name) => html`<a key=${name} href=${objectHref("service", name)}>${name}</a> `) ?? "no service" },
     { name: "created", title: "Created", class: "number", cell: (/** @type {any} */ file) => clock(instant(file.CreatedAt)) },
     { name: "updated", title: "Changed", class: "number", cell: (/** @type {any} */ file) => clock(instant(file.UpdatedAt)) },
   ];
@@ -63,5 +63,5 @@ export function FileView({ reference, kind }) {
       ["ID", html`<code>${file.ID}</code>`],
     ]} />
     <p class="spaced"><${Command} text=${shell("swarm-manager", kind, "inspect", file.Spec.Name)} /></p>
-    <h2>What happened</h2><${Happened} object=${file.ID} />`;
+    <h2>Timeline</h2><${Happened} object=${file.ID} />`;
 }

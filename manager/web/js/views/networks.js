@@ -27,7 +27,7 @@ export function NetworksView() {
     { name: "name", title: "Network", cell: (/** @type {any} */ each) => html`<a href=${objectHref("network", each.Name)}>${each.Name}</a>` },
     { name: "driver", title: "Driver", cell: (/** @type {any} */ each) => each.Driver },
     { name: "subnets", title: "Subnets", class: "mono", cell: (/** @type {any} */ each) => subnets(each).join(" ") },
-    { name: "is", title: "Is", cell: (/** @type {any} */ each) => html`<${Traits} network=${each} />` },
+    { name: "is", title: "Options", cell: (/** @type {any} */ each) => html`<${Traits} network=${each} />` },
     { name: "created", title: "Created", class: "number", cell: (/** @type {any} */ each) => clock(instant(each.Created)) },
   ];
   return html`<header class="screen-head"><h1>Networks</h1></header>

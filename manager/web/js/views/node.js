@@ -41,7 +41,7 @@ export function NodeView({ reference }) {
         ${tile.Since ? html`<span class="muted number">${node.Status.State} for ${ago(tile.Since)}</span>` : null}</p>
       <${Buttons} actions=${nodeActions(node, live.length)} /></header>
     ${node.Status.Message && html`<p class=${isDown ? "task-error" : "muted"}>${node.Status.Message}</p>`}
-    <${Section} title="Room">
+    <${Section} title="Reserved">
       <div class="room">
         <${Meter} part=${tile.ReservedCores ?? 0} whole=${tile.Cores ?? 0} short="cores" text=${`${cores(tile.ReservedCores ?? 0)} of ${cores(tile.Cores ?? 0)} cores reserved`} />
         <span class="muted number">${cores(tile.ReservedCores ?? 0)} of ${cores(tile.Cores ?? 0)} cores reserved</span>
@@ -53,7 +53,7 @@ export function NodeView({ reference }) {
     <${Section} title=${`Tasks (${live.length})`}><${Tasks} tasks=${live} services=${services} isLost=${isDown} empty="No task runs here." /><//>
     ${ended.length > 0 && html`<details><summary>${ended.length} that have ended</summary><${Tasks} tasks=${ended} services=${services} isLost=${false} /></details>`}
     <${About} node=${node} />
-    <${Section} title="What happened"><${Happened} object=${node.ID} /><//>`;
+    <${Section} title="Timeline"><${Happened} object=${node.ID} /><//>`;
 }
 
 /** @param {{tasks: any[], services: Map<string, any>, isLost: boolean, empty?: string}} props */
@@ -63,7 +63,7 @@ function Tasks({ tasks, services, isLost, empty }) {
     { name: "task", title: "Task", cell: (/** @type {any} */ task) => html`<a href=${href(`/tasks/${task.ID}`)}>${name(task)}</a>` },
     { name: "state", title: "State", cell: (/** @type {any} */ task) => html`<${State} task=${task} isLost=${isLost} />` },
     { name: "since", title: "Since", class: "number", cell: (/** @type {any} */ task) => ago(instant(task.Status.Timestamp)) },
-    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ task) => said(task.Status.Err) },
+    { name: "says", title: "Message", class: "says", cell: (/** @type {any} */ task) => said(task.Status.Err) },
   ];
   const rows = tasks.sort((a, b) => byName(name(a), name(b)));
   return html`<${Table} label="Tasks" columns=${columns} rows=${rows} id=${(/** @type {any} */ task) => task.ID} empty=${empty} />`;
@@ -73,7 +73,7 @@ function Tasks({ tasks, services, isLost, empty }) {
 function About({ node }) {
   const { Description: description = {}, Spec: spec, Status: status } = node;
   const labels = Object.entries(spec.Labels ?? {}).map(([name, value]) => `${name}=${value}`);
-  return html`<${Section} title="What it is">
+  return html`<${Section} title="Details">
     <${Facts} pairs=${[
       ["Address", status.Addr],
       ["Role", spec.Role],

@@ -23,7 +23,7 @@ export function NodesView() {
     { name: "availability", title: "Availability", cell: (/** @type {any} */ tile) => tile.Availability ?? "active" },
     { name: "role", title: "Role", cell: (/** @type {any} */ tile) => (tile.Manager ? "manager" : "worker") },
     { name: "tasks", title: "Tasks", cell: (/** @type {any} */ tile) => html`<${Counts} counts=${tile.Tasks} />` },
-    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ tile) => said(tile.Message) },
+    { name: "says", title: "Message", class: "says", cell: (/** @type {any} */ tile) => said(tile.Message) },
     { name: "cores", title: "Cores reserved", class: "number right", cell: (/** @type {any} */ tile) => `${cores(tile.ReservedCores ?? 0)} / ${cores(tile.Cores ?? 0)}` },
     { name: "memory", title: "Memory reserved", class: "number right", cell: (/** @type {any} */ tile) => `${bytes(tile.ReservedMemory ?? 0)} / ${bytes(tile.Memory ?? 0)}` },
     { name: "failures", title: "Failed in 1 h", class: "number right", cell: (/** @type {any} */ tile) => tile.Failures || "" },
@@ -31,5 +31,5 @@ export function NodesView() {
   return html`<header class="screen-head"><h1>Nodes</h1><span class="muted number">${rows.length} of ${all.length}</span>
       <input type="search" placeholder="Filter by name or state" aria-label="Filter nodes" value=${filter} spellcheck=${false}
         onInput=${(/** @type {any} */ event) => choose({ filter: event.currentTarget.value })} /></header>
-    <${Table} label="Nodes" columns=${columns} rows=${rows} id=${(/** @type {any} */ tile) => tile.ID} empty="No node is called so." />`;
+    <${Table} label="Nodes" columns=${columns} rows=${rows} id=${(/** @type {any} */ tile) => tile.ID} empty="No node matches." />`;
 }

@@ -60,7 +60,8 @@ function Trouble({ trouble }) {
     <span class="trouble-sign" aria-hidden="true">!</span>
     <div class="trouble-text">
       <p><a href=${namedHref(object)}>${text}</a></p>
-      <p class="muted">${hint} ${command && html`<${Command} text=${command} />`}</p>
+      ${hint && html`<p class="muted hint">${hint}</p>`}
+      ${command && html`<p class="muted"><${Command} text=${command} /></p>`}
     </div>
     <span class="muted number" aria-hidden="true">${since ? ago(since) : ""}</span>
   </li>`;

@@ -13,7 +13,7 @@ import { Missing, useAnswer } from "../parts/state.js";
 import { Facts, Section, Table, said } from "../parts/table.js";
 import { Tabs } from "../parts/tabs.js";
 import { ServiceUsage } from "../parts/usage.js";
-import { nodeOf, slotName, slotsOf } from "../tasks.js";
+import { markOf, nodeOf, slotName, slotsOf } from "../tasks.js";
 import { running } from "./services.js";
 import { Happened } from "./timeline.js";
 
@@ -41,7 +41,7 @@ export function ServiceView({ reference }) {
   if (!value) return html`<${Missing} error=${error} what="service of this name" />`;
   const { service, row, tasks, nodes, networks } = value;
   const tab = place.value.query.get("tab") ?? "tasks";
-  return html`<header class="screen-head"><h1>${service.Spec.Name}</h1><${Standing} service=${service} row=${row} /><${Buttons} actions=${serviceActions(service)} /></header>
+  return html`<header class="screen-head"><h1>${service.Spec.Name}</h1><${Standing} service=${service} row=${row} tasks=${tasks} nodes=${nodes} /><${Buttons} actions=${serviceActions(service)} /></header>
     <${Update} service=${service} tasks=${tasks} nodes=${nodes} />
     <${Tabs} at=${tab} tabs=${[["tasks", "Tasks"], ["logs", "Logs"], ["revisions", "Revisions"], ["timeline", "Timeline"], ["spec", "Specification"]]} choose=${(/** @type {string} */ name) => choose({ tab: name })} />
     ${tab === "tasks" && html`<${Slots} tasks=${tasks} nodes=${nodes} /><${ServiceUsage} id=${service.ID} /><${About} service=${service} networks=${networks} />`}
@@ -51,10 +51,11 @@ export function ServiceView({ reference }) {
     ${tab === "spec" && html`<pre class="spec" tabindex="0">${JSON.stringify(service.Spec, null, 2)}</pre>`}`;
 }
 
-/** @param {{service: any, row: any}} props */
-function Standing({ service, row }) {
+/** @param {{service: any, row: any, tasks: any[], nodes: Map<string, any>}} props */
+function Standing({ service, row, tasks, nodes }) {
   if (!row) return null;
-  return html`<p class="number" data-standing>${running(row)} ${row.Mode?.endsWith("job") ? "completed" : "running"} <${Badge} word=${row.State} />
+  const lost = slotsOf(tasks).filter(({ newest }) => markOf(newest, nodeOf(newest, nodes)?.State === "down") === "lost").length;
+  return html`<p class="number" data-standing>${running(row)} ${row.Mode?.endsWith("job") ? "completed" : "running"} ${lost > 0 && html`<span class="bad">${lost} of them lost</span> `}<${Badge} word=${row.State} />
     ${service.AutoscaleStatus ? html` <${Badge} word="autoscaled" tone="plain" />` : null}</p>`;
 }
 
@@ -93,7 +94,7 @@ function Slots({ tasks, nodes }) {
     { name: "state", title: "State", cell: (/** @type {any} */ { newest }) => html`<${State} task=${newest} isLost=${isLost(newest)} />` },
     { name: "since", title: "Since", class: "number", cell: (/** @type {any} */ { newest }) => ago(instant(newest.Status.Timestamp)) },
     { name: "node", title: "Node", cell: (/** @type {any} */ { newest }) => (newest.NodeID ? html`<a href=${objectHref("node", nodeName(newest))}>${nodeName(newest)}</a>` : html`<a href=${href(`/tasks/${newest.ID}`)} data-key="why">why not?</a>`) },
-    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ { newest, earlier }) => said(says(newest) || says(earlier[0])) },
+    { name: "says", title: "Message", class: "says", cell: (/** @type {any} */ { newest, earlier }) => said(says(newest) || says(earlier[0])) },
     { name: "image", title: "Image", class: "mono wide", cell: (/** @type {any} */ { newest }) => image(newest.Spec.ContainerSpec?.Image) },
     { name: "earlier", title: "Earlier", class: "number right", cell: (/** @type {any} */ { earlier }) => (earlier.length ? html`<a href=${href(`/tasks/${earlier[0].ID}`)} aria-label="${earlier.length} earlier tasks of this slot">${earlier.length}</a>` : "") },
   ];
@@ -139,7 +140,7 @@ function About({ service, networks }) {
   const stack = spec.Labels?.["com.docker.stack.namespace"];
   const files = (/** @type {string} */ kind, /** @type {any[]} */ list) => list.map((each) => html`<a key=${each.SecretName ?? each.ConfigName} href=${objectHref(kind, each.SecretName ?? each.ConfigName)}>${each.SecretName ?? each.ConfigName}</a> `);
   const { Limits: limits = {}, Reservations: reserved = {} } = template.Resources ?? {};
-  return html`<${Section} title="What it is">
+  return html`<${Section} title="Details">
     <${Facts} pairs=${[
       ["Image", html`<span class="mono">${image(container.Image)}</span>`],
       ["Mode", Object.keys(spec.Mode ?? { Replicated: 1 }).join(" ").toLowerCase()],

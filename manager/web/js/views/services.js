@@ -27,7 +27,7 @@ export function ServiceTable({ rows, withStack = true, empty }) {
     { name: "state", title: "State", cell: (/** @type {any} */ row) => html`<${Badge} word=${row.State} />` },
     { name: "running", title: "Tasks", class: "number", cell: (/** @type {any} */ row) => html`${running(row)} <span class="muted">${row.Mode && row.Mode !== "replicated" ? row.Mode : ""}</span>` },
     { name: "marks", title: "Slots", cell: (/** @type {any} */ row) => html`<${Counts} counts=${row.Tasks} />` },
-    { name: "error", title: "Says", class: "says", cell: (/** @type {any} */ row) => said(row.Error) },
+    { name: "error", title: "Message", class: "says", cell: (/** @type {any} */ row) => said(row.Error) },
     { name: "image", title: "Image", class: "mono wide", cell: (/** @type {any} */ row) => row.Image ?? "" },
     ...(withStack ? [{ name: "stack", title: "Stack", cell: (/** @type {any} */ row) => (row.Stack ? html`<a href=${objectHref("stack", row.Stack)}>${row.Stack}</a>` : "") }] : []),
     { name: "changed", title: "Changed", class: "number", cell: (/** @type {any} */ row) => (row.ChangedAt ? clock(row.ChangedAt) : "") },
@@ -44,5 +44,5 @@ export function ServicesView() {
   return html`<header class="screen-head"><h1>Services</h1><span class="muted number">${rows.length} of ${all.length}</span>
       <input type="search" placeholder="Filter by name, image or state" aria-label="Filter services" value=${filter} spellcheck=${false}
         onInput=${(/** @type {any} */ event) => choose({ filter: event.currentTarget.value })} /></header>
-    <${ServiceTable} rows=${rows} empty=${html`No service${filter ? " is called so" : " yet"}. <a href=${href("/")}>The overview says how to begin.</a>`} />`;
+    <${ServiceTable} rows=${rows} empty=${html`${filter ? "No service matches." : html`No service yet. <a href=${href("/")}>The overview says how to begin.</a>`}`} />`;
 }

@@ -51,5 +51,5 @@ export function StackView({ name }) {
       <${Buttons} actions=${[{ name: "Plan and deploy", needs: "operator", run: () => go(`/stacks/${encodeURIComponent(name)}/plan`) }]} /></header>
     <${ServiceTable} rows=${rows} withStack=${false} />
     <p class="spaced"><${Command} text=${shell("swarm-manager", "stack", "ps", name)} /></p>
-    <h2>What happened</h2><${Happened} object=${name} />`;
+    <h2>Timeline</h2><${Happened} object=${name} />`;
 }

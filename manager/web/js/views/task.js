@@ -76,7 +76,7 @@ function Way({ task, mark }) {
   const at = STEPS.indexOf(state);
   const steps = at < 0 ? [...STEPS, state] : STEPS;
   const reached = at < 0 ? steps.length - 1 : at;
-  return html`<ol class="way" aria-label="Its way">
+  return html`<ol class="way" aria-label="Progress">
     ${steps.map((step, n) => html`<li key=${step} class=${n < reached ? "passed" : n === reached ? `present mark-${mark}` : ""} aria-current=${n === reached ? "step" : undefined}>
       ${n === reached && html`<${Mark} mark=${mark} /> `}${step}${n === reached && html` <span class="muted number">${ago(instant(task.Status.Timestamp))}</span>`}
     </li>`)}
@@ -92,7 +92,7 @@ function Why({ task }) {
     <div class="why" data-why>
       ${value.Invalid && html`<p class="bad">${value.Invalid}</p>`}
       ${value.Waits && html`<p>${value.Waits}</p>`}
-      ${value.LookedAt > 0 && html`<p class="muted">${value.LookedAt} nodes looked at</p>`}
+      ${value.LookedAt > 0 && html`<p class="muted">${value.LookedAt} nodes checked</p>`}
       <ul>${refusing.map((/** @type {any} */ each) => html`<li key=${each.Reason}><strong>${each.Reason}</strong>
         ${each.Lacking?.length ? html`<p class="muted">${each.Lacking.join(" · ")}</p>` : null}
         <p class="muted">${(each.Nodes ?? []).toSorted(byName).map((/** @type {string} */ node) => html`<a key=${node} href=${objectHref("node", node)}>${node}</a> `)}</p></li>`)}</ul>
@@ -116,10 +116,10 @@ function Attempts({ attempts, at }) {
 function About({ task }) {
   const status = task.Status.ContainerStatus ?? {};
   const addresses = (task.NetworksAttachments ?? []).flatMap((/** @type {any} */ each) => (each.Addresses ?? []).map((/** @type {string} */ address) => `${address} in ${each.Network?.Spec?.Name ?? ""}`));
-  return html`<${Section} title="What it is">
+  return html`<${Section} title="Details">
     <${Facts} pairs=${[
       ["State", `${task.Status.State}, wanted ${task.DesiredState}`],
-      ["Says", task.Status.Message],
+      ["Message", task.Status.Message],
       ["Image", html`<span class="mono">${image(task.Spec.ContainerSpec?.Image)}</span>`],
       ["Exit code", status.ExitCode || ""],
       ["Container", status.ContainerID && html`<code>${short(status.ContainerID)}</code>`],

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { hints } from "../feed.js";
-import { clock, day } from "../format.js";
+import { day, timeOfDay } from "../format.js";
 import { html } from "../html.js";
 import { choose, place } from "../router.js";
 import { Command, shell } from "../parts/command.js";
@@ -17,7 +17,7 @@ export function TimelineView() {
   const [topic, object] = [query.get("topic") ?? "all", query.get("object") ?? ""];
   return html`<header class="screen-head"><h1>Timeline</h1>
       <${Choice} name="topic" label="Show" value=${topic} options=${["all", "tasks", "nodes", "services", "objects", "people"]} />
-      <input type="search" placeholder="Of an object: name or id" aria-label="Of an object" value=${object} spellcheck=${false}
+      <input type="search" placeholder="Filter by name or id" aria-label="Filter by the name or id of an object" value=${object} spellcheck=${false}
         onInput=${(/** @type {any} */ event) => choose({ object: event.currentTarget.value.trim() })} /></header>
     <${Happened} key=${topic} topic=${topic === "all" ? "" : topic} object=${object} withCommand=${true} />`;
 }
@@ -50,7 +50,7 @@ export function Happened({ topic = "", object = "", withCommand = false }) {
   return html`${[...days].map(([name, entries]) => html`<section key=${name} class="day" aria-label=${name}><h2>${name}</h2><${Entries} entries=${entries} withDay=${false} /></section>`)}
     ${!page.Entries?.length && html`<p class="empty muted">Nothing has happened yet${object ? " of this name or id" : ""}.</p>`}
     ${page.Next > 0 && html`<p><button type="button" onClick=${more}>Earlier entries</button></p>`}
-    <p class="muted small">The last 5,000 entries. Of the time before the manager's start (${day(page.Began)}, ${clock(page.Began)}) it has what the store and its audit log still told. ${withCommand && html`<${Command} text=${shell("swarm-manager", "timeline", ...(object ? [object] : []))} />`}</p>`;
+    <p class="muted small">The last 5,000 entries are kept. The manager started on ${day(page.Began)} at ${timeOfDay(page.Began)}; earlier entries are what the store and the audit log still tell. ${withCommand && html`<${Command} text=${shell("swarm-manager", "timeline", ...(object ? [object] : []))} />`}</p>`;
 }
 
 /** Put two pages together, of which the second is the older. @param {any} newer @param {any} older */

@@ -9,6 +9,7 @@ from common.model.node import NodeSpec, NodeStatus
 from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from common.model.update import Action, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
+from manager.overview.marks import Mark
 from manager.overview.rows import service_row
 from manager.overview.trouble import Ailment, Level, Trouble, summarize, troubles
 from manager.store.changes import Change
@@ -95,6 +96,17 @@ def test_many_nodes_that_are_down_are_one_trouble():
     assert (down.kind, down.since, down.command) == (Ailment.NODE_DOWN, NOW + 1, "swarm-manager node ls")
     world.put(Node(id="w4", spec=NodeSpec(name="w4"), status=NodeStatus(state="ready")), at=NOW + 7)
     assert [each.object.name for each in world.wrong(NOW + 10)] == ["w1", "w2", "w3"]
+
+
+def test_tasks_on_a_node_that_is_down_are_lost_and_do_not_run():
+    world = World()
+    for name, state in (("w1", "ready"), ("w2", "down")):
+        world.put(Node(id=name, spec=NodeSpec(name=name), status=NodeStatus(state=state)))
+    one, two, three = running("web", 3)
+    world.put(service("web", 3), replace(one, node_id="w1"), replace(two, node_id="w2"), replace(three, node_id="w2"))
+    assert summarize(world.counters, world.tables, (), NOW).totals.tasks == {Mark.RUNNING: 1, Mark.LOST: 2}
+    world.put(Node(id="w2", spec=NodeSpec(name="w2"), status=NodeStatus(state="ready")), at=NOW + 1)
+    assert summarize(world.counters, world.tables, (), NOW).totals.tasks == {Mark.RUNNING: 3}
 
 
 def test_many_failures_in_ten_minutes_are_a_loop():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
@@ -72,6 +72,7 @@ class Agent:
         advertise_addr: str = "",
         image_port: int = 0,
         fetch: Fetch | None = None,
+        image_bytes: Callable[[], int] = lambda: 0,
         read_host: ReadHost = read_host,
         volumes: VolumeParts = NO_VOLUMES,
     ) -> None:
@@ -82,6 +83,7 @@ class Agent:
         self._advertise_addr = advertise_addr
         self._image_port = image_port
         self._images = Images(engine, clock, fetch)
+        self._image_bytes = image_bytes
         self._volume_parts = volumes
         self.volumes = (
             Inventory(engine, volumes.marks, volumes.rng, lambda: self._set.tasks, volumes.measure)
@@ -239,7 +241,7 @@ class Agent:
         """Write what this host's tasks use, for Prometheus."""
         tasks, statuses = list(self._set.tasks.values()), dict(self.supervisor.tasks)
         running = await read_tasks(tasks, statuses, self._context.engine.usage)
-        return await asyncio.to_thread(write_page, running, self._context.node_id)
+        return await asyncio.to_thread(write_page, running, self._context.node_id, self._image_bytes())
 
     def lost(self) -> None:
         self._meter.order(Measure())

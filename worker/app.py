@@ -128,6 +128,7 @@ class _Daemon:
             advertise_addr=config.advertise_addr,
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
+            image_bytes=lambda: fetcher.received,
             volumes=VolumeParts(
                 marks=marks,
                 measure=allocated,

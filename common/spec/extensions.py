@@ -73,6 +73,7 @@ class ClusterExtensions:
     strategy: str = "spread"
     transfer_limit: int = 0
     dashboard_terminal: str = "on"
+    usage: str = "asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ CLUSTER: tuple[Extension, ...] = (
     Extension("strategy", _one_of("spread", "binpack"), "how tasks are placed unless their service says otherwise"),
     Extension("transfer-limit", _rate, "how many bytes a second each copying of a volume sends at most"),
     Extension("dashboard-terminal", _one_of("on", "off"), "whether the dashboard opens terminals in containers"),
+    Extension("usage", _one_of("asked", "services"), "of which services it is measured what their tasks use"),
 )
 # Labels of containers: being part of the template, they are what tasks are made from.
 CONTAINER: tuple[Extension, ...] = (

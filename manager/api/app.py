@@ -217,10 +217,14 @@ class Api:
         self._instruments.streams("events", context.events.listeners)
         self._instruments.streams("overview", context.feed.followers)
         leads, version = context.standing.leads, context.identity.version
-        hosts = {node.id: self._usages.host(node.id, context.clock.now()) for node in context.store.view.nodes}
-        view = context.store.view
+        view, now = context.store.view, context.clock.now()
+        hosts = {node.id: self._usages.host(node.id, now) for node in view.nodes}
+
+        def used(service_id: str) -> tuple[float | None, ...]:
+            return self._usages.service(service_id, now)
+
         contacts = self._contacts.of(view.nodes, asyncio.get_running_loop().time())
-        return await gather(context.overview.counters, view, hosts, version, leads=leads, contacts=contacts)
+        return await gather(context.overview.counters, view, hosts, used, version, leads=leads, contacts=contacts)
 
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""

@@ -81,6 +81,7 @@ class Leading:
             usages=ground.usages,
             refusals=ground.refusals,
             contacts=ground.contacts,
+            relayed=ground.instruments.relayed,
             epoch=epoch,
         )
         moves = Transfers(ground.store, ground.clock, dispatcher.open_stream, ground.transfers)

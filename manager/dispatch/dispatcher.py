@@ -81,7 +81,8 @@ class Dispatcher:
 
     `manager_id` is this manager's own node, `managers` are those that workers are to use, `rng` is the source of ids:
     `random.SystemRandom` in production, as stream ids must not be guessed. `measurements`, `usages`, `refusals` and
-    `contacts` are there before and after it. `epoch` is this leadership's, (0, 0) where one manager is all.
+    `contacts` are there before and after it; `relayed` hears of images' bytes. `epoch` is this leadership's, (0, 0)
+    where one manager is all.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Dispatcher:
         usages: Usages | None = None,
         refusals: Refusals | None = None,
         contacts: Contacts | None = None,
+        relayed: Callable[[int], None] = lambda _: None,
         epoch: WireEpoch = (0, 0),
     ) -> None:
         self._store = store
@@ -111,7 +113,7 @@ class Dispatcher:
         self._sessions: dict[str, Session] = {}
         self._quotas: dict[str, Quota] = {}
         self._streams = Streams(rng)
-        self.images = ImageBroker(store, rng, self._sessions, self._streams)
+        self.images = ImageBroker(store, rng, self._sessions, self._streams, relayed)
         self.measurements = measurements or Measurements(store.view, clock)
         self.usages = usages or Usages(store.view)
         self._contacts = contacts or Contacts()

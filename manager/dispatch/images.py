@@ -88,9 +88,17 @@ class _Ticket:
 
 
 class ImageBroker:
-    """Finds images on connected nodes. `sessions` are the dispatcher's, by node id."""
+    """Finds images on nodes. `sessions` are the dispatcher's, by node id; `relayed` hears of what it carries."""
 
-    def __init__(self, store: Store, rng: random.Random, sessions: Mapping[str, Peer], streams: Streams) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rng: random.Random,
+        sessions: Mapping[str, Peer],
+        streams: Streams,
+        relayed: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._relayed = relayed
         self._store = store
         self._rng = rng
         self._sessions = sessions
@@ -191,10 +199,13 @@ class ImageBroker:
                 raise
             for _, writer in (near, far):
                 keep_alive(writer.transport)
-            await splice(near, far)
+            await splice(near, far, self._count)
         finally:
             self._relays[identity.node_id] -= 1
             self._relays += Counter()  # forgets what is at zero
+
+    async def _count(self, data: bytes) -> None:
+        self._relayed(len(data))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from common.aio.steady import PAUSE_SECONDS
 from common.clock import Clock
 from common.errors import PermissionDenied, Unavailable
-from common.model import Node, RootKey, StoredObject
+from common.model import Cluster, Node, RootKey, StoredObject
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
@@ -107,6 +107,8 @@ class Notices:
             elif isinstance(change.new, RootKey) or _manages(change.new):
                 for session in self._sessions.values():
                     session.expect_renewal()
+            if isinstance(change.new, Cluster):
+                self._usages.told()  # it may say of which services use is measured
             if _frees(change):
                 self._to_reconsider.set()
         try:

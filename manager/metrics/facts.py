@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 from common.aio.steady import in_pieces
-from common.model import Node, TaskState
+from common.model import Node, Service, TaskState
 from common.model.service import Reservations
 from common.spec import autoscale
 from manager.domain.update_status import state_of
@@ -54,7 +54,8 @@ class NodeFacts:
 class ServiceFacts:
     """A service. `reserved_cores` and `reserved_memory` (bytes) are what all its tasks that run reserve.
 
-    `limits` are an autoscaled one's least and most tasks; `job` is there for jobs.
+    `cpu` (cores) and `memory` (bytes) are what those tasks used last that are measured. `limits` are an
+    autoscaled one's least and most tasks; `job` is there for jobs.
     """
 
     name: str
@@ -66,6 +67,8 @@ class ServiceFacts:
     update: str
     reserved_cores: float = 0.0
     reserved_memory: int = 0
+    cpu: float | None = None
+    memory: float | None = None
     limits: tuple[int, int] | None = None
     job: JobFacts | None = None
 
@@ -97,6 +100,7 @@ async def gather(
     counters: Counters,
     view: View,
     hosts: Mapping[str, HostSample | None],
+    used: Callable[[str], tuple[float | None, ...]],
     version: str,
     *,
     leads: bool,
@@ -104,11 +108,11 @@ async def gather(
 ) -> Facts:
     """Take the facts; `hosts` has what nodes' hosts used last, `contacts` when workers were heard, both by nodes' ids.
 
-    `leads`: whether this manager does.
+    `used` says what a service's tasks used last, by `SERVICE_COLUMNS`; `leads`: whether this manager does.
     """
     cluster = next(iter(view.clusters), None)
     services = [
-        _service(tally, tally.service.name)
+        _service(tally, tally.service, used(tally.service.id))
         async for tally in in_pieces(list(counters.services.values()), _AT_ONCE)
         if tally.service is not None and not tally.leaves
     ]
@@ -158,9 +162,7 @@ def _node(tally: NodeTally, node: Node, host: HostSample | None, contact: Contac
     )
 
 
-def _service(tally: ServiceTally, name: str) -> ServiceFacts:
-    service = tally.service
-    assert service is not None
+def _service(tally: ServiceTally, service: Service, used: tuple[float | None, ...]) -> ServiceFacts:
     policy = autoscale.of(service.spec)
     resources = service.spec.task_template.resources
     reserved = (resources.reservations if resources is not None else None) or Reservations()
@@ -169,7 +171,7 @@ def _service(tally: ServiceTally, name: str) -> ServiceFacts:
         due = service.schedule_status.next_at if service.schedule_status is not None else 0.0
         job = JobFacts(tally.marks.get(Mark.COMPLETED, 0), tally.completed_at, tally.failures.last_at, due)
     return ServiceFacts(
-        name=name,
+        name=service.name,
         stack=stack_of(service),
         desired=tally.desired,
         running=tally.running,
@@ -178,6 +180,8 @@ def _service(tally: ServiceTally, name: str) -> ServiceFacts:
         update=state_of(service),
         reserved_cores=tally.running * reserved.nano_cpus / _CPU,
         reserved_memory=tally.running * reserved.memory_bytes,
+        cpu=used[0],
+        memory=used[1],
         limits=(policy.minimum, policy.maximum) if policy is not None else None,
         job=job,
     )

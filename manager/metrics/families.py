@@ -94,6 +94,10 @@ def _of_services(services: Sequence[ServiceFacts]) -> Iterator[Metric]:
     reserved_memory = each(lambda service: service.reserved_memory)
     yield gauge("swarm_service_reserved_cpu_cores", "Cores that running tasks reserve.", labels, reserved_cores)
     yield gauge("swarm_service_reserved_memory_bytes", "Memory that running tasks reserve.", labels, reserved_memory)
+    cores = [((each.name, each.stack), each.cpu) for each in services if each.cpu is not None]
+    memory = [((each.name, each.stack), each.memory) for each in services if each.memory is not None]
+    yield gauge("swarm_service_cpu_cores", "Cores that a service's measured tasks use.", labels, cores)
+    yield gauge("swarm_service_memory_bytes", "Memory that a service's measured tasks use.", labels, memory)
     failures = CounterMetricFamily(
         "swarm_service_task_failures", "Tasks of a service that failed or were rejected.", labels=labels
     )

@@ -38,6 +38,7 @@ class Instruments:
         self._decide_failures = self._counter("swarm_decide_failures", "Decisions that met a bug.", "rule")
         self._lagged = self._counter("swarm_watch_lagged", "Times that a watcher lost changes.", "watcher")
         self._audit_failures = self._counter("swarm_audit_failures", "Entries that the audit log's file lacks.")
+        self._image_bytes = self._counter("swarm_image_bytes", "Bytes of images that went through this manager.")
         self._requests = self._counter("swarm_api_requests", "Requests that were answered.", "method", "route", "code")
         self._request_seconds = self._histogram(
             "swarm_api_request_seconds", "From a request's body until its answer begins.", SECONDS, "kind"
@@ -82,6 +83,10 @@ class Instruments:
     def unwritten(self, entries: int) -> None:
         """Count entries that the audit log's file lacks."""
         self._audit_failures.inc(entries)
+
+    def relayed(self, size: int) -> None:
+        """Count bytes of an image on their way between workers that do not reach each other."""
+        self._image_bytes.inc(size)
 
     def answered(self, method: str, route: str, code: str, seconds: float) -> None:
         """Count a request; `route` is a pattern, so that there are as many series as there are routes."""

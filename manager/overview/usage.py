@@ -1,6 +1,7 @@
 """What hosts and tasks use, over the last hour: numbers in rings of a fixed size, in memory only. Pure.
 
-They are for people and for Prometheus; nothing decides on them. A task is measured while its service is asked for.
+They are for people and for Prometheus; nothing decides on them. A task is measured while its service is asked for, or
+always where the cluster says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from common.model.service import EXTENSION_PREFIX
 from common.wire.usage_messages import HostUsage, TaskUsage
 from manager.store.view import View
 
@@ -20,10 +22,14 @@ ASKED_SECONDS = 30.0
 # What was measured longer ago says nothing of now.
 FRESH_SECONDS = 3 * STEP_SECONDS
 
+# Where the cluster says whether all services are measured.
+USAGE_LABEL = f"{EXTENSION_PREFIX}usage"
+
 _MISSING = math.nan
 
 HOST_COLUMNS = ("CPU", "Memory", "Disk", "Received", "Sent", "PressureCPU", "PressureMemory", "PressureIO")
 SERVICE_COLUMNS = ("CPU", "Memory", "Tasks")
+NOT_MEASURED = (None,) * len(SERVICE_COLUMNS)
 
 
 class Ring:
@@ -84,13 +90,20 @@ class TaskSample:
 
 
 class _Tasks:
-    """A service's tasks and their hour."""
+    """A service's tasks and their hour.
 
-    __slots__ = ("ring", "samples")
+    `heard_at` (Unix seconds) is when something was last heard of them; `totals` is what they used together when they
+    were last summed up, and `has_news` whether something was heard since.
+    """
+
+    __slots__ = ("has_news", "heard_at", "ring", "samples", "totals")
 
     def __init__(self) -> None:
         self.ring = Ring(len(SERVICE_COLUMNS))
         self.samples: dict[str, TaskSample] = {}
+        self.heard_at = 0.0
+        self.totals: tuple[float | None, ...] | None = None
+        self.has_news = False
 
 
 class Usages:
@@ -150,23 +163,41 @@ class Usages:
         """Return the services whose tasks are to be measured; forget the others."""
         for service_id in [each for each in self._asked if not self.is_asked(each, now)]:
             del self._asked[service_id]
+        if any(each.spec.labels.get(USAGE_LABEL) == "services" for each in self._view.clusters):
+            return frozenset(service.id for service in self._view.services)
         return frozenset(self._asked)
 
     def take_tasks(self, node_id: str, usages: Iterable[TaskUsage], now: float) -> None:
         """Take what a node says of its own tasks."""
-        touched: dict[str, None] = {}
         for usage in usages:
             task = self._view.tasks.get(usage.task_id)
             if task is None or task.node_id != node_id or task.service_id not in self._view.services:
                 continue
-            tasks = self._services.setdefault(task.service_id, _Tasks())
+            tasks = self._services.get(task.service_id)
+            if tasks is None:
+                tasks = self._services[task.service_id] = _Tasks()
+            elif now // STEP_SECONDS != tasks.heard_at // STEP_SECONDS:
+                self._sum(task.service_id, tasks)
             tasks.samples[task.id] = TaskSample(now, usage.cpu, usage.memory)
-            touched[task.service_id] = None
-        for service_id in touched:
-            tasks = self._services[service_id]
-            tasks.ring.put(now, _totals(self.tasks(service_id, now)))
-        for gone in [each for each in self._services if each not in self._view.services]:
-            del self._services[gone]
+            tasks.heard_at, tasks.has_news = now, True
+        if len(self._services) > len(self._view.services):
+            self._services = {each: known for each, known in self._services.items() if each in self._view.services}
+
+    def _sum(self, service_id: str, tasks: _Tasks) -> None:
+        """Note what a service's tasks used together when they were last heard of: once a step, or when that is read."""
+        if tasks.has_news:
+            tasks.has_news = False
+            tasks.totals = _totals(self.tasks(service_id, tasks.heard_at))
+            tasks.ring.put(tasks.heard_at, tasks.totals)
+
+    def service(self, service_id: str, now: float) -> tuple[float | None, ...]:
+        """Return what a service's tasks used last, by `SERVICE_COLUMNS`; nothing where that is out of date."""
+        tasks = self._services.get(service_id)
+        if tasks is None or now - tasks.heard_at > FRESH_SECONDS:
+            return NOT_MEASURED
+        if tasks.totals is None:
+            self._sum(service_id, tasks)
+        return tasks.totals or NOT_MEASURED
 
     def tasks(self, service_id: str, now: float) -> Mapping[str, TaskSample]:
         """Return the last sample of each of a service's tasks; those that are out of date are forgotten."""
@@ -180,6 +211,8 @@ class Usages:
     def service_columns(self, service_id: str, now: float) -> Mapping[str, list[float | None]]:
         """Return a service's last hour, by `SERVICE_COLUMNS`: cores and bytes of all its tasks that were measured."""
         tasks = self._services.get(service_id)
+        if tasks is not None:
+            self._sum(service_id, tasks)
         ring = tasks.ring if tasks is not None else Ring(len(SERVICE_COLUMNS))
         return dict(zip(SERVICE_COLUMNS, ring.columns(now), strict=True))
 

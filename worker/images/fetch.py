@@ -67,6 +67,8 @@ class ImageFetcher:
         self._rng = rng
         self._fetched = fetched
         self._slots = asyncio.Semaphore(MAX_FETCHES)
+        # Bytes of images that have come, those of fetches that failed among them.
+        self.received = 0
         # When a node last failed to give an image (loop time).
         self._failed_at: dict[str, float] = {}
 
@@ -179,6 +181,7 @@ class ImageFetcher:
                 raise archive.failure from None
             raise
         finally:
+            self.received += archive.received
             writer.transport.abort()
 
 

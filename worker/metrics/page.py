@@ -73,8 +73,8 @@ async def read_tasks(
     return found
 
 
-def write_page(running: Iterable[Running], node_id: str) -> bytes:
-    """Write the page."""
+def write_page(running: Iterable[Running], node_id: str, image_bytes: int = 0) -> bytes:
+    """Write the page; `image_bytes` have come from other workers."""
     # Loaded with the first page: most workers never write one.
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
@@ -91,6 +91,9 @@ def write_page(running: Iterable[Running], node_id: str) -> bytes:
                     if (value := number(numbers)) is not None:
                         family.add_metric(labels, value)
                 yield family
+            images = CounterMetricFamily("swarm_worker_image_bytes", "Bytes of images that came from other workers.")
+            images.add_metric((), image_bytes)
+            yield images
 
     registry = CollectorRegistry()
     registry.register(Containers())

@@ -73,6 +73,11 @@ def cluster() -> None:
     type=click.Choice(["on", "off"]),
     help="Whether the dashboard opens terminals in containers (default on).",
 )
+@flag(
+    "--usage",
+    type=click.Choice(["asked", "services"]),
+    help="Measure what the tasks of services use that somebody looks at, or of all services (default asked).",
+)
 @flag("--task-history-limit", type=UINT, help="How many ended tasks of a slot are kept (default 5).")
 @flag("--cert-expiry", type=DURATION, help="How long nodes' certificates are valid, from 1h on (default 2160h).")
 @flag("--dispatcher-heartbeat", type=DURATION, help="How often workers show that they live (default 1s).")

@@ -9,8 +9,8 @@ from tests.unit.manager.metrics.test_families import page
 from worker.metrics.page import write_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "monitoring.md"
-_NAME = re.compile(r"`(swarm_[a-z_]+)`")
-_CONTAINERS = re.compile(r"`(container_[a-z_]+)`")
+_NAME = re.compile(r"`(swarm_(?!worker_)[a-z_]+)`")
+_CONTAINERS = re.compile(r"`((?:container|swarm_worker)_[a-z_]+)`")
 
 
 def test_each_family_is_described():

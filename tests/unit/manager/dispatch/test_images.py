@@ -265,6 +265,31 @@ async def test_a_relay_without_its_fetcher_closes_the_source(manager: Manager, m
     assert far[1].is_closing()
 
 
+async def test_bytes_that_go_through_the_manager_are_counted(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    await manager.session("source")
+    await manager.node("fetcher")
+    broker, counted = manager.dispatcher.images, list[int]()
+    broker._tickets["t"] = images._Ticket("source", "fetcher", IMAGE, math.inf)
+    (ours, source), (near, fetching) = socket.socketpair(), socket.socketpair()
+    far, near_streams = await asyncio.open_connection(sock=ours), await asyncio.open_connection(sock=near)
+
+    async def opened(*_: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return far
+
+    monkeypatch.setattr(broker._streams, "open", opened)
+    monkeypatch.setattr(images, "open_raw", lambda _: near_streams)
+    monkeypatch.setattr(broker, "_relayed", counted.append)
+    _, fetcher = memory_channel_pair(client=PeerInfo(Identity("fetcher", ROLE_WORKER, CLUSTER, "7")))
+    source.sendall(b"image" * 100)
+    fetching.sendall(b"want")
+    for end in (source, fetching):
+        end.shutdown(socket.SHUT_WR)
+    await broker.relay(fetcher, RelayHello(ticket="t"), lambda: None)
+    with source, fetching:
+        assert fetching.recv(1000) == b"image" * 100
+    assert sum(counted) == 504
+
+
 async def test_answers_find_their_questions_in_any_order() -> None:
     near, far = memory_channel_pair()
     questions = ImageQuestions("n1", near)

@@ -8,6 +8,7 @@ from common.model.service import Replicated, ServiceMode, ServiceSpec
 from common.spec import autoscale
 from common.wire.messages import Heartbeat, HeartbeatAck
 from common.wire.usage_messages import Gauge, HostUsage, Measure, MeasureHost, Scrape, TaskUsage, Usage
+from manager.overview.usage import USAGE_LABEL
 from tests.fakes.dispatching import Manager
 from tests.fakes.world import replace
 
@@ -57,6 +58,18 @@ async def test_a_service_is_measured_while_it_is_looked_at(manager: Manager) -> 
     assert {task_id: sample.cpu for task_id, sample in usages.tasks("s1", manager.clock.now()).items()} == {"t1": 0.5}
     await other.say(Heartbeat(), 9)
     await other.expect(HeartbeatAck, 9)
+
+
+async def test_all_services_are_measured_while_the_cluster_says_so(manager: Manager) -> None:
+    worker = await manager.session("n1")
+    await manager.put(service(), task("t1", "n1"))
+    cluster = manager.store.view.cluster
+    labelled = replace(cluster, spec=replace(cluster.spec, labels={USAGE_LABEL: "services"}))
+    await manager.put(labelled)
+    gauge = Gauge(service_id="s1", interval=10.0, cpu=True, memory=True)
+    assert await worker.expect(Measure) == Measure(gauges=(gauge,))
+    await manager.put(replace(labelled, spec=replace(cluster.spec, labels={})))
+    assert await worker.expect(Measure) == Measure()
 
 
 async def test_a_host_is_measured_by_workers_that_can(manager: Manager) -> None:

@@ -27,7 +27,7 @@ from manager.metrics.facts import Facts, Validity, Vitals, gather
 from manager.metrics.families import Page, Pages, make_page
 from manager.metrics.instruments import Instruments
 from manager.overview.counters import Counters
-from manager.overview.usage import HostSample
+from manager.overview.usage import NOT_MEASURED, HostSample
 from manager.store.changes import Change
 from manager.store.transaction import Tables, Transaction
 
@@ -85,6 +85,11 @@ def a_cluster() -> tuple[Counters, Tables]:
     return counters, tables
 
 
+def used(service_id: str) -> tuple[float | None, ...]:
+    """What the tasks of the one service that is measured use."""
+    return (1.5, 3e6, 2.0) if service_id == "s1" else NOT_MEASURED
+
+
 def page() -> Page:
     counters, tables = a_cluster()
     instruments = Instruments()
@@ -92,12 +97,13 @@ def page() -> Page:
     instruments.assigned(0.02)
     instruments.decided("services", 0.001)
     instruments.decide_failed("services")
+    instruments.relayed(4096)
     instruments.answered("GET", "/services/{id}", "200", 0.01)
     instruments.fell_behind("overview")
     instruments.streams("events", 2)
     vitals = Vitals({"root": Validity(20.0, 200.0), "manager": Validity(10.0, 150.0)}, 4096, 50.0)
     contacts = {"w" * 25: Contact(41.5, 3)}
-    facts = asyncio.run(gather(counters, tables, HOSTS, "1.2", leads=True, contacts=contacts))
+    facts = asyncio.run(gather(counters, tables, HOSTS, used, "1.2", leads=True, contacts=contacts))
     return make_page(facts, instruments, lambda: vitals)
 
 
@@ -134,6 +140,11 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_node_connects_total", node="w1") == 3
     assert value(made, "swarm_service_reserved_cpu_cores", **web) == 0.5
     assert value(made, "swarm_service_reserved_memory_bytes", **web) == 1 << 20
+    measured = {
+        labels["service"]: number for name, labels, number in samples(made) if name == "swarm_service_cpu_cores"
+    }
+    assert measured == {"web": 1.5}  # of the job nothing is known
+    assert value(made, "swarm_service_memory_bytes", **web) == 3e6
     assert value(made, "swarm_node_cpu_usage_ratio", node="w1") == 0.25
     assert value(made, "swarm_node_disk_available_bytes", node="w1") == 7
     assert value(made, "swarm_node_pressure_ratio", node="w1", resource="io") == 0.125
@@ -141,6 +152,7 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_certificate_not_before_timestamp_seconds", of="manager") == 10.0
     assert value(made, "swarm_certificate_not_after_timestamp_seconds", of="root") == 200.0
     assert value(made, "swarm_dispatcher_scheduling_delay_seconds_count") == 1
+    assert value(made, "swarm_image_bytes_total") == 4096
     assert value(made, "swarm_api_requests_total", method="GET", route="/services/{id}", code="200") == 1
 
 
@@ -148,7 +160,7 @@ async def test_a_manager_that_does_not_lead_speaks_of_itself_alone():
     """Where all managers are read, each number of the cluster is there once."""
     counters, tables = a_cluster()
     vitals = Vitals({"manager": Validity(10.0, 150.0)}, 4096)
-    made = make_page(await gather(counters, tables, HOSTS, "1.2", leads=False), Instruments(), lambda: vitals)
+    made = make_page(await gather(counters, tables, HOSTS, used, "1.2", leads=False), Instruments(), lambda: vitals)
     assert value(made, "swarm_manager_leader") == 0
     assert value(made, "swarm_certificate_not_after_timestamp_seconds", of="manager") == 150.0
     names = {name for name, _, _ in samples(made)}
@@ -193,7 +205,7 @@ async def test_all_who_ask_within_a_second_get_one_page():
     gathered: list[Facts] = []
 
     async def take() -> Facts:
-        gathered.append(await gather(counters, tables, HOSTS, "1.2", leads=True))
+        gathered.append(await gather(counters, tables, HOSTS, used, "1.2", leads=True))
         return gathered[-1]
 
     pages = Pages(take, Instruments(), Vitals)

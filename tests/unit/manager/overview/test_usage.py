@@ -1,8 +1,9 @@
 """Rings of an hour, and who is measured for how long."""
 
-from common.model import Node, Service, Task
+from common.model import Cluster, Node, Service, Task
+from common.model.cluster import ClusterSpec
 from common.wire.usage_messages import HostUsage, TaskUsage
-from manager.overview.usage import HOST_COLUMNS, SERVICE_COLUMNS, STEP_SECONDS, STEPS, Ring, Usages
+from manager.overview.usage import HOST_COLUMNS, NOT_MEASURED, SERVICE_COLUMNS, STEP_SECONDS, STEPS, Ring, Usages
 from manager.store.transaction import Tables, Transaction
 
 
@@ -57,6 +58,34 @@ def test_what_a_node_says_of_others_tasks_does_not_count():
     assert tuple(columns) == SERVICE_COLUMNS
     assert [column[-1] for column in columns.values()] == [0.75, 100.0, 2.0]
     assert usages.tasks("s", 131.0) == {}
+
+
+def test_all_tasks_of_a_service_are_summed_up():
+    usages = Usages(a_view())
+    assert usages.service("s", 100.0) == NOT_MEASURED
+    usages.take_tasks("n", [TaskUsage(task_id="a", cpu=0.5, memory=100.0)], 100.0)
+    assert usages.service("s", 100.0) == (0.5, 100.0, 1.0)
+    usages.take_tasks("n", [TaskUsage(task_id="b", cpu=0.25, memory=10.0)], 100.0)
+    assert [column[-1] for column in usages.service_columns("s", 100.0).values()] == [0.75, 110.0, 2.0]
+    usages.take_tasks("n", [TaskUsage(task_id="a", cpu=0.75)], 105.0)
+    usages.take_tasks("n", [TaskUsage(task_id="b", cpu=0.5)], 111.0)  # the step before has ended
+    assert usages.service("s", 112.0) == (1.0, 10.0, 2.0)
+    assert [column[-2:] for column in usages.service_columns("s", 112.0).values()] == [
+        [1.0, 1.25],
+        [10.0, None],
+        [2, 2],
+    ]
+    assert usages.service("s", 142.0) == NOT_MEASURED
+
+
+def test_all_services_are_measured_where_the_cluster_says_so():
+    tables = a_view()
+    usages = Usages(tables)
+    for said, measured in (("services", {"s"}), ("asked", set[str]())):
+        tx = Transaction(tables, 2.0)
+        tx.put(Cluster(id="c", spec=ClusterSpec(labels={"swarm.x.usage": said})))
+        tx.merge()
+        assert usages.asked(100.0) == measured
 
 
 def test_a_service_is_asked_for_until_nobody_asks():

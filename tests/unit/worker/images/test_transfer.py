@@ -137,6 +137,7 @@ async def test_an_image_comes_whole_and_the_manager_hears_of_it(world: World, ar
     assert await here.fetch(archive)
     assert here.engine.loaded == [archive.tar()[: len(here.engine.loaded[0])]]
     assert here.said == ["fetching image from host-a (293KiB)"]
+    assert len(here.engine.loaded[0]) <= here.fetcher.received <= len(archive.tar())
     await asyncio.sleep(0)
     assert [held.image_id for held in here.held] == [archive.image_id]  # type: ignore[attr-defined]
 

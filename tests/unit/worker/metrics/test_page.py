@@ -108,7 +108,7 @@ def a_task() -> Task:
 
 
 def test_a_page_has_cadvisors_names():
-    text = write_page([Running(a_task(), ContainerNumbers(cpu=2.5, working_set=800))], "n1")
+    text = write_page([Running(a_task(), ContainerNumbers(cpu=2.5, working_set=800))], "n1", 4096)
     families = {each.name: each for each in text_string_to_metric_families(text.decode())}
     (cpu,) = families["container_cpu_usage_seconds"].samples
     assert (cpu.name, cpu.value) == ("container_cpu_usage_seconds_total", 2.5)
@@ -122,6 +122,7 @@ def test_a_page_has_cadvisors_names():
     }
     assert families["container_spec_memory_limit_bytes"].samples[0].value == 0
     assert families["container_oom_events"].samples == []
+    assert [(each.labels, each.value) for each in families["swarm_worker_image_bytes"].samples] == [({}, 4096)]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian's prometheus)")

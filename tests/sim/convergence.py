@@ -81,11 +81,12 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
             and not paused
             and not _placement_only(service, task, node)
             and not _serves_on(view, service, task)
+            and not (service.spec.mode.global_ is not None and _may_return(view, service, task))
         ):
             yield f"{service.name}: is out of date: {story(task)}"
         if not task.live:
             continue
-        if node is not None and node.status.state == "down":
+        if node is not None and node.status.state == "down" and not _may_return(view, service, task):
             yield f"{service.name}: is wanted on a node that is down: {story(task)}"
         bounded = stuck and LABEL in service.spec.labels  # too many are missing as it is
         if node is not None and node.spec.availability == "drain" and not bounded:
@@ -124,6 +125,7 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
         wanted = {node.id for node in view.nodes if _eligible(service, node)}
         wanted -= {task.node_id for task in _given_up(view, service)}
         allowed = {node.id for node in view.nodes if _keeps(service, node)}
+        allowed |= {task.node_id for task in live if _may_return(view, service, task)}
         there = Counter(task.node_id for task in live)
         if (
             not wanted <= there.keys()
@@ -140,6 +142,16 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
     for slot, count in slots.items():
         if count > (2 if slot in waiting else 1):
             yield f"{service.name}: {count} tasks in slot {slot}"
+
+
+def _may_return(view: View, service: Service, task: Task) -> bool:
+    """Whether a task is rightly wanted on a node that is down: none has taken its place, or could."""
+    node = view.nodes.get(task.node_id)
+    if node is None or node.status.state != "down" or node.spec.availability == "drain" or not task.serves:
+        return False
+    if service.spec.mode.global_ is not None:
+        return _fits(service, node)
+    return any(other.live and not other.node_id for other in view.tasks.in_slot(service.id, task.slot))
 
 
 def _serves_on(view: View, service: Service, task: Task) -> bool:

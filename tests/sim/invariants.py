@@ -200,7 +200,7 @@ class CheckedBackend:
         elif len(live) == 2 and any(self._came_alive(task, before) for task in live):
             newest = max(live, key=lambda task: task.created_at)
             older = next(task for task in live if task is not newest)
-            if not self._may_overlap(older):
+            if not self._may_overlap(older) and not self._may_return(older, newest):
                 self._say("two live tasks in one slot, outside of drain and start-first", tasks)
         for task in live:
             if task.desired_state is TaskState.RUNNING and self._was_started(task, before):
@@ -221,6 +221,10 @@ class CheckedBackend:
             return True
         service = self.mirror.services.get(older.service_id)
         return service is not None and _starts_first(service)
+
+    def _may_return(self, older: Task, newest: Task) -> bool:
+        """A lost task is not given up while its replacement has no node."""
+        return self._standing(older) is NodeAvailability.LOST and older.serves and not newest.node_id
 
     def _started(self, task: Task, tasks: Iterable[Task]) -> None:
         """A task is started only when the ones before it have stopped, had a minute for it, or cannot be heard of."""

@@ -116,21 +116,25 @@ def grow(context: ServiceContext, used: Collection[int], left: Mapping[int, Slot
 def decide_global(context: ServiceContext) -> None:
     """Fill, look after or empty the slot of each node (swarmkit `global/global.go`).
 
-    Drained or down: the task stops, and its node gets a new one when it is back. Paused: what runs stays, and nothing
-    is started. Not meeting the constraints, or gone: the slot is given up.
+    Drained: the task stops, and its node gets a new one when it is back. Down: nothing is known of the task, and none
+    can take its place, so it goes on if its node comes back. Paused: what runs stays, and nothing is started. Not
+    meeting the constraints, or gone: the slot is given up.
     """
     slots = by_node(context.view.tasks.of_service(context.service.id))
     phases: list[tuple[Slot, Phase]] = []
+    away: list[tuple[Slot, Phase]] = []
     for node in context.view.nodes:
         if context.draft.full:
             context.continue_at_once()
             return
         slot = slots.pop(node.id, None)
         phases += _global_mode_look_after(context, node, slot)
+        if slot is not None and standing(node) is NodeAvailability.LOST and canary.has_begun(context, slot):
+            away.append((slot, Phase.SETTLED))
     for slot in slots.values():
         context.give_up(slot)
     context.spare = drain.spare(context, len(phases))
-    rolling.roll(context, phases)
+    rolling.roll(context, [*phases, *away])
 
 
 def _global_mode_look_after(context: ServiceContext, node: Node, slot: Slot | None) -> list[tuple[Slot, Phase]]:
@@ -139,7 +143,8 @@ def _global_mode_look_after(context: ServiceContext, node: Node, slot: Slot | No
         context.give_up(slot)
     elif stands in (NodeAvailability.DRAINED, NodeAvailability.LOST):
         for task in slot.tasks if slot is not None else ():
-            context.stop(task)
+            if node.spec.availability == "drain" or not task.serves:
+                context.stop(task)
     elif slot is None or not slot.tasks:
         if stands is NodeAvailability.OPEN:
             _fill(context, node, slot)

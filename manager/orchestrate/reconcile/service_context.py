@@ -319,6 +319,17 @@ class ServiceContext:
         """Whether nothing is known of a task's node any more."""
         return self.standings.lost(task)
 
+    def may_return(self, task: Task) -> bool:
+        """Whether a task is lost that served, and may go on when its node is heard of again.
+
+        Where the slot has data, the next task waits for the end of this one, which so has to be told to stop. A job
+        counts what is under way.
+        """
+        if not task.serves or not self.lost(task) or self.keeps_data or task.job_iteration is not None:
+            return False
+        node = self.view.nodes.get(task.node_id)
+        return node is not None and node.spec.availability != "drain"
+
 
 def recipe(service: Service) -> TaskSpec:
     """Return what tasks are made from: the template, with the service's own networks when it names none itself."""

@@ -41,7 +41,7 @@ def settle(context: ServiceContext, slot: Slot) -> Phase:
         if task.status.state.terminal:
             context.stop(task)  # it is history now, which the reaper may take
     if len(live) > 1:
-        return _choose(context, slot, live)
+        return _choose(context, slot)
     if live:
         return _keep(context, slot, live[0])
     return _restart(context, slot)
@@ -127,10 +127,16 @@ def _leave_or_stay(context: ServiceContext, slot: Slot, task: Task) -> Phase:
 
 
 def _move(context: ServiceContext, slot: Slot, task: Task) -> None:
-    """Replace a task at once that is lost with its node, or has not begun on one that is drained."""
+    """Replace a task at once that is lost with its node, or has not begun on one that is drained.
+
+    One that served is told to stop only when its replacement has found a node (`_choose`): until then it may come back.
+    """
     if restart.movable(task):
         context.reason(f"task {task.name} leaves node {task.node_id}, which is {context.standings.of(task).value}")
-        context.replace(slot, task, _record_elsewhere(context, slot, task))
+        record = _record_elsewhere(context, slot, task)
+        if not context.may_return(task):
+            context.stop(task)
+        context.succeed(slot, record)
     else:
         context.reason(f"task {task.name} ends with its node {task.node_id}: its restart condition is none")
         context.stop(task)
@@ -160,36 +166,46 @@ def _promote(context: ServiceContext, slot: Slot, task: Task) -> None:
         context.wake(due)
 
 
-def _choose(context: ServiceContext, slot: Slot, live: list[Task]) -> Phase:
-    """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
+def _choose(context: ServiceContext, slot: Slot) -> Phase:
+    """Bring a slot with several tasks to one, or to an incumbent and its challenger.
+
+    A lost task goes on waiting for its node while its challenger has none, but where the next step of a canary may
+    be to change the slot.
+    """
+    live = slot.live
     left_out = canary.leaves_out(context, slot)
     fitting = [task for task in live if (left_out or context.clean(task)) and not task.moving_to]
     good = [task for task in fitting if context.standings.of(task) in STANDS_WELL]
     serving = next((task for task in good if task.serves), None)
     if serving is not None:
-        _keep_only(context, live, serving)
+        _keep_only(context, slot, serving)
         return Phase.SETTLED
     incumbent = next((task for task in live if task.serves and not context.lost(task)), None)
     if not good:
         kept = incumbent or live[-1]
-        _keep_only(context, live, kept)
+        _keep_only(context, slot, kept)
         return _keep(context, slot, kept)
     challenger = good[-1]
+    awaited = None if left_out or challenger.node_id else next(filter(context.may_return, fitting), None)
+    if incumbent is None and awaited is not None:
+        _keep_only(context, slot, challenger, awaited)
+        return _keep(context, slot, challenger)
     if incumbent is not None and incumbent.moving_to and challenger.finds_no_node:
-        _keep_only(context, live, incumbent)
+        _keep_only(context, slot, incumbent)
         return _keep(context, slot, incumbent)
     if incumbent is not None and _yields(context, incumbent, challenger):
         incumbent = None
-    _keep_only(context, live, challenger, incumbent)
+    _keep_only(context, slot, challenger, incumbent)
     if challenger.desired_state is TaskState.READY:
         _promote(context, slot, challenger)
     return Phase.MOVING
 
 
-def _keep_only(context: ServiceContext, live: list[Task], *kept: Task | None) -> None:
-    for task in live:
+def _keep_only(context: ServiceContext, slot: Slot, *kept: Task | None) -> None:
+    for task in slot.live:
         if task not in kept:
             context.stop(task)
+    slot.live = [task for task in slot.live if task in kept]
 
 
 def _yields(context: ServiceContext, incumbent: Task, challenger: Task) -> bool:

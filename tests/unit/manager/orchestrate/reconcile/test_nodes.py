@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.model import Node, TaskState
+from common.model import Node, Task, TaskState
 from manager.orchestrate.reconcile import services
 from manager.orchestrate.reconcile.drain import MOVES_AT_ONCE
 from manager.orchestrate.reconcile.slot_reconciler import DRAIN_PATIENCE
@@ -32,9 +32,59 @@ def test_a_lost_nodes_tasks_are_replaced_at_once() -> None:
     world = running(2)
     world.node("n1", state="down")
     world.decide()
-    assert [task.desired_state for task in world.live] == [TaskState.RUNNING, TaskState.RUNNING]
-    assert on(world, "n1") == 0
-    assert {task.desired_state for task in world.tasks if task.node_id == "n1"} == {TaskState.SHUTDOWN}
+    following = [task for task in world.live if task.node_id != "n1"]
+    assert [task.desired_state for task in following] == [TaskState.RUNNING, TaskState.RUNNING]
+
+
+def lost_one() -> tuple[World, Task, Task]:
+    """A world with a slot whose task is lost with its node, and whose next task has no node yet."""
+    world = running(1)
+    world.node("n1", state="down")
+    world.decide()
+    lost, following = world.live
+    assert (lost.node_id, following.node_id) == ("n1", "")
+    return world, lost, following
+
+
+def test_a_lost_task_goes_on_if_its_node_is_back_first() -> None:
+    """A worker that is restarted too slowly on the only node must not cost its containers."""
+    world, lost, _following = lost_one()
+    assert not world.decide()
+    world.node("n1")
+    world.decide()
+    assert [task.id for task in world.live] == [lost.id]
+
+
+def test_it_goes_on_also_where_the_next_was_just_assigned() -> None:
+    world, lost, following = lost_one()
+    world.node("n1")
+    world.see(following, TaskState.ASSIGNED, "n1")
+    world.decide()
+    assert [task.id for task in world.live] == [lost.id]
+
+
+def test_a_lost_task_stops_when_the_next_has_a_node() -> None:
+    world, lost, following = lost_one()
+    world.see(following, TaskState.ASSIGNED, "n2")
+    world.decide()
+    assert [task.id for task in world.live] == [following.id]
+    found = world.tables.tasks.get(lost.id)
+    assert found is not None
+    assert found.desired_state is TaskState.SHUTDOWN
+
+
+def test_a_lost_task_of_before_an_update_is_not_kept() -> None:
+    world, lost, _following = lost_one()
+    world.change(template("web:2"))
+    world.settle()
+    assert lost.id not in {task.id for task in world.live}
+
+
+def test_lost_tasks_are_not_kept_beyond_a_scale_down() -> None:
+    world, _lost, _following = lost_one()
+    world.scale(0)
+    world.settle()
+    assert not world.live
 
 
 def test_failed_replacements_of_a_lost_task_count_for_the_next() -> None:

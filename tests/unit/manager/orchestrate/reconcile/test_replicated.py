@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from common.model import Node, RegistryLogin, TaskState
+from common.model.update import UpdateState
+from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile.service_context import MAX_CHANGES
 from tests.fakes.world import World, replace, template, update_config
 from tests.unit.manager.orchestrate.reconcile.test_nodes import drain
@@ -217,13 +217,55 @@ def test_a_manager_without_a_worker_gets_none() -> None:
     assert where(world) == ["n1", "n2", "n3"]
 
 
-@pytest.mark.parametrize("how", ["drain", "down"])
-def test_drain_and_down_stop_it_and_it_comes_back(how: str) -> None:
+def test_a_lost_nodes_task_goes_on_when_that_is_back() -> None:
+    """None can take its place elsewhere, so there is nothing to be gained by giving it up."""
     world = running()
-    if how == "drain":
-        drain(world, "n2")
-    else:
-        world.node("n2", state="down")
+    before = {task.id for task in world.live}
+    world.node("n2", state="down")
+    assert not world.decide()
+    world.node("n2")
+    assert not world.decide()
+    assert {task.id for task in world.live} == before
+
+
+def test_what_had_not_begun_on_a_lost_node_is_made_anew() -> None:
+    world = running()
+    world.node("n4")
+    world.decide()
+    world.node("n4", state="down")
+    world.decide()
+    assert where(world) == ["n1", "n2", "n3"]
+    world.node("n4")
+    world.decide()
+    assert where(world) == ["n1", "n2", "n3", "n4"]
+
+
+def _go_on(world: World) -> None:
+    """Let an update come to its end, as far as nodes report."""
+    for _ in range(4):
+        world.settle()
+        world.stopped()
+        world.settle()
+        world.run()
+        world.pass_time(6)
+    world.settle()
+
+
+def test_a_lost_nodes_task_is_updated_when_that_is_back() -> None:
+    world = running()
+    world.node("n2", state="down")
+    world.change(template("web:2"))
+    _go_on(world)
+    assert state_of(world.service) is UpdateState.COMPLETED
+    assert {task.node_id for task in world.live if task.spec_version < world.service.spec_version} == {"n2"}
+    world.node("n2")
+    _go_on(world)
+    assert {task.spec_version for task in world.live} == {world.service.spec_version}
+
+
+def test_drain_stops_it_and_it_comes_back() -> None:
+    world = running()
+    drain(world, "n2")
     world.decide()
     assert where(world) == ["n1", "n3"]
     assert {task.desired_state for task in world.tasks if task.node_id == "n2"} == {TaskState.SHUTDOWN}

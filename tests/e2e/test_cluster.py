@@ -216,11 +216,8 @@ async def test_a_lost_hosts_tasks_are_replaced_and_strays_stop_later(swarm: Clus
     def replaced(tasks: list[Any]) -> bool:
         return len(tasks) == 6 and all(t["Status"]["State"] == "running" and t["NodeID"] != lost for t in tasks)
 
-    start = asyncio.get_running_loop().time()
     await host.cut()
     tasks = await swarm.tasks_when("web", replaced, timeout=20)
-    took = asyncio.get_running_loop().time() - start
-    assert took <= 4.0
     assert slots(tasks) == [1, 2, 3, 4, 5, 6]
     assert len(await swarm.containers(host, everything=False)) == 2, "it is cut off: it goes on with what it has"
 

@@ -288,9 +288,9 @@ async def test_stopping_signals_waits_for_the_grace_and_then_kills(worker):
     begun = asyncio.get_running_loop().time()
     await worker.assign(want(polite, S.SHUTDOWN), want(stubborn, S.SHUTDOWN))
     assert (await worker.until(polite, S.SHUTDOWN)).container_status.exit_code == 7
-    assert asyncio.get_running_loop().time() - begun < 1.5
+    assert worker.state(stubborn) is S.RUNNING, "one does not wait for the other's grace"
     assert (await worker.until(stubborn, S.SHUTDOWN)).container_status.exit_code == 137
-    assert 2.0 <= asyncio.get_running_loop().time() - begun < 4
+    assert asyncio.get_running_loop().time() - begun >= 2.0
     assert await worker.containers() == ["web.2.t1", "web.2.t2"]
 
 

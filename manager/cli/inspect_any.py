@@ -9,9 +9,10 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_anything
 from manager.cli.failures import ApiError
-from manager.cli.format.inspection import collect, finish, show
+from manager.cli.format.inspection import show
 from manager.cli.format.tables import format_flag
 from manager.cli.session import with_client
+from manager.cli.several import collect, finish
 
 # In docker's order.
 _PATHS = {

@@ -26,10 +26,9 @@ from common.text.terminal import echo
 from common.tls import browsers_file, certificate_request, new_key
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup, flag, invalid
-from manager.cli.failures import ApiError
-from manager.cli.format.inspection import finish
 from manager.cli.format.tables import Row, Table, format_flag, natural, quiet_flag, short_id
 from manager.cli.session import with_client
+from manager.cli.several import print_each
 
 CREATE = "create"
 # Named as docker wants them.
@@ -287,14 +286,12 @@ def status_of(each: Any, now: float) -> str:
 @with_client
 async def revoke(client: Client, /, references: tuple[str, ...]) -> None:
     """Make certificates worthless, at once: all of a name, or the one with a serial number."""
-    problems = []
-    for reference in references:
-        try:
-            for each in await client.delete(f"/swarm/client-certificates/{reference}"):
-                echo(f"{short_id(each['ID'])} {each['Name']}")
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
+
+    async def one(reference: str) -> list[str]:
+        revoked = await client.delete(f"/swarm/client-certificates/{reference}")
+        return [f"{short_id(each['ID'])} {each['Name']}" for each in revoked]
+
+    await print_each(references, one)
 
 
 _LOOK_SECONDS = 0.5

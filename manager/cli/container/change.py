@@ -16,10 +16,9 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import Complete, complete_containers, complete_paused, complete_running
 from manager.cli.container.exec import join, lent_terminal
 from manager.cli.container.streams import open_stream
-from manager.cli.failures import ApiError
-from manager.cli.format.inspection import each, finish
 from manager.cli.image.transfer import parse_name, write_to
 from manager.cli.session import with_client
+from manager.cli.several import each, print_each
 
 
 def container_argument(complete: Complete = complete_containers) -> Callable[[Any], Any]:
@@ -60,13 +59,11 @@ async def unpause(client: Client, /, containers: tuple[str, ...]) -> None:
 @with_client
 async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
     """Wait until one or more containers stop, then print their exit codes."""
-    problems = []
-    for name in containers:
-        try:
-            echo(str((await client.post(f"/containers/{name}/wait"))["StatusCode"]))
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
+
+    async def one(name: str) -> list[str]:
+        return [str((await client.post(f"/containers/{name}/wait"))["StatusCode"])]
+
+    await print_each(containers, one)
 
 
 @click.command("export", cls=SwarmCommand, examples="swarm-manager container export -o web.tar web")

@@ -15,10 +15,10 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_running
 from manager.cli.container.stats import STATS, row, unknown
 from manager.cli.failures import ApiError, CommandFailed
-from manager.cli.format.inspection import finish
 from manager.cli.format.tables import Row, format_flag, repaint
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
+from manager.cli.several import finish
 
 # How often a table that changes is shown anew, and the list of containers looked at when no event says so.
 _SHOW_SECONDS = 0.5

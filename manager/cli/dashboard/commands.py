@@ -24,10 +24,9 @@ from manager.cli.client import Client
 from manager.cli.cluster.client_cert import LifetimeType, forbid_flag, status_of
 from manager.cli.command import SwarmCommand, SwarmGroup, connection_flags, flag
 from manager.cli.dashboard.gate import TOKEN_SECONDS, open_gate
-from manager.cli.failures import ApiError
-from manager.cli.format.inspection import finish
 from manager.cli.format.tables import Row, Table, format_flag, natural, quiet_flag
 from manager.cli.session import with_client
+from manager.cli.several import print_each
 
 _HOURS = 8
 _ROLES = ("viewer", "operator", "admin")
@@ -212,11 +211,9 @@ def _short(token_id: str) -> str:
 @with_client
 async def remove(client: Client, /, references: tuple[str, ...]) -> None:
     """Make tokens worthless, at once: all of a name, or the one with an id."""
-    problems = []
-    for reference in references:
-        try:
-            for each in await client.delete(f"/swarm/dashboard-tokens/{reference}"):
-                echo(f"{_short(each['ID'])} {each['Name']}")
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
+
+    async def one(reference: str) -> list[str]:
+        revoked = await client.delete(f"/swarm/dashboard-tokens/{reference}")
+        return [f"{_short(each['ID'])} {each['Name']}" for each in revoked]
+
+    await print_each(references, one)

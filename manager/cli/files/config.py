@@ -15,10 +15,11 @@ from manager.cli.completion import complete_configs
 from manager.cli.files import stored_files
 from manager.cli.files.stored_files import content, rows
 from manager.cli.flags.types import LABEL
-from manager.cli.format.inspection import each, inspect
+from manager.cli.format.inspection import inspect
 from manager.cli.format.tables import Table, capitalize, go_time, group_filters, inspecting, listing
 from manager.cli.node.rows import labels
 from manager.cli.session import with_client
+from manager.cli.several import each
 
 CONFIGS = Table(
     columns=("{{.ID}}", "{{.Name}}", "{{.CreatedAt}}", "{{.UpdatedAt}}"),

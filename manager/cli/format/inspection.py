@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from common.errors import InvalidArgument, NotFound
+from common.errors import InvalidArgument
 from common.text.terminal import echo, one_line
-from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.several import collect, finish
 
 # A certificate is shown in the lines that it is made of, and can say nothing else in them.
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]+\n)+-----END CERTIFICATE-----\n?")
 
 Fetch = Callable[[str], Awaitable[str]]
 Page = Callable[[Any], Awaitable[str]]
-
-
-async def collect(references: Sequence[str], fetch: Fetch) -> tuple[list[str], list[str]]:
-    """Fetch each object's JSON text; what is missing becomes an error message, and the others go on."""
-    texts, problems = [], []
-    for reference in references:
-        try:
-            texts.append(await fetch(reference))
-        except (ApiError, NotFound) as error:
-            problems.append(error.message)
-    return texts, problems
 
 
 async def inspect(
@@ -68,29 +57,6 @@ def show(objects: Sequence[tuple[str, str]], layout: str) -> None:
         return
     for text, kind in objects:
         echo(_through(layout, json.loads(text), kind))
-
-
-async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
-    """Do the same with several objects; each that it was done with is printed, the problems are said at the end.
-
-    Raises:
-        CommandFailed: with one or more it could not be done.
-
-    """
-    problems = []
-    for reference in references:
-        try:
-            await act(reference)
-            echo(reference)
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
-
-
-def finish(problems: Sequence[str]) -> None:
-    """End a command on several objects: every problem is said, and any makes it fail."""
-    if problems:
-        raise CommandFailed("\n".join(problems))
 
 
 def _on_one_line(value: Any) -> Any:

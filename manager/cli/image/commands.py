@@ -17,15 +17,15 @@ from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, address, flag
 from manager.cli.completion import complete_images, complete_nodes
-from manager.cli.failures import ApiError
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import LABEL, VARIABLE
-from manager.cli.format.inspection import finish, inspect
+from manager.cli.format.inspection import inspect
 from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing
 from manager.cli.image import transfer
 from manager.cli.image.build_context import BuildOptions, build, open_context
 from manager.cli.node.commands import resolve
 from manager.cli.session import with_client
+from manager.cli.several import finish, print_each
 
 # `swarm-manager image adopt`: what one node's engine alone knows by a name becomes the cluster's.
 
@@ -179,14 +179,12 @@ async def list_images(
 async def remove_images(client: Client, /, names: tuple[str, ...], *, force: bool, no_prune: bool) -> None:
     """Remove images from all nodes."""
     query = {**({"force": "1"} if force else {}), **({"noprune": "1"} if no_prune else {})}
-    problems = []
-    for name in names:
-        try:
-            for done in await client.delete(f"/images/{name}", query):
-                echo("\n".join(f"{what}: {which}" for what, which in done.items()))
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
+
+    async def one(name: str) -> list[str]:
+        removed = await client.delete(f"/images/{name}", query)
+        return [f"{what}: {which}" for done in removed for what, which in done.items()]
+
+    await print_each(names, one)
 
 
 @image.command("inspect", cls=SwarmCommand, examples="swarm-manager image inspect -f '{{.Os}}/{{.Architecture}}' web:1")

@@ -16,9 +16,10 @@ from manager.cli.completion import complete_containers, complete_networks
 from manager.cli.failures import ApiError
 from manager.cli.files.pruning import prune_command
 from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
-from manager.cli.format.inspection import finish, inspect
+from manager.cli.format.inspection import inspect
 from manager.cli.format.tables import Row, Table, format_flag, go_time, group_filters, listing, natural, pairs, short_id
 from manager.cli.session import with_client
+from manager.cli.several import print_each
 
 NETWORKS = Table(
     columns=("{{.ID}}", "{{.Name}}", "{{.Driver}}", "{{.Scope}}"),
@@ -150,15 +151,17 @@ async def rotate_keys(client: Client, /) -> None:
 @with_client
 async def remove(client: Client, /, networks: tuple[str, ...], *, force: bool) -> None:
     """Remove one or more networks that no service uses."""
-    problems = []
-    for name in networks:
+
+    async def one(name: str) -> list[str]:
         try:
             await client.delete(f"/networks/{name}")
-            echo(name)
         except ApiError as error:
-            if not (force and error.not_found):
-                problems.append(error.message)
-    finish(problems)
+            if force and error.not_found:
+                return []
+            raise
+        return [name]
+
+    await print_each(networks, one)
 
 
 @network.command("connect", cls=SwarmCommand, examples="swarm-manager network connect --alias store backend db")

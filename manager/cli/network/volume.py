@@ -12,11 +12,12 @@ from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_volumes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import KEY_VALUE, LABEL
-from manager.cli.format.inspection import each, inspect
+from manager.cli.format.inspection import inspect
 from manager.cli.format.tables import format_flag, group_filters, listing
 from manager.cli.network.volume_copies import backup, copy, move, path_of, restore, snapshot
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.session import with_client
+from manager.cli.several import each
 
 _VOLUMES: dict[str, Any] = {
     "nargs": -1,

@@ -13,14 +13,15 @@ from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_nodes
-from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.failures import CommandFailed
 from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL
-from manager.cli.format.inspection import each, finish, inspect
+from manager.cli.format.inspection import inspect
 from manager.cli.format.tables import group_filters, inspecting, listing, task_listing
 from manager.cli.node.rows import NODES, notes, page, rows
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
+from manager.cli.several import collect, each, finish
 
 _NODE: dict[str, Any] = {"metavar": "NODE", "shell_complete": complete_nodes}
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
@@ -100,13 +101,13 @@ async def list_node_tasks(
     client: Client, /, nodes: tuple[str, ...], filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
 ) -> None:
     """List the tasks on one or more nodes, by default on the one that answers."""
-    tasks, problems = [], []
-    for reference in nodes or ("self",):
-        try:
-            found = await client.get(f"/nodes/{await resolve(client, reference)}")
-            tasks += await fetch(client, group_filters(filters, node=[found["ID"]]))
-        except ApiError as error:
-            problems.append(error.message)
+
+    async def one(reference: str) -> list[Any]:
+        found = await client.get(f"/nodes/{await resolve(client, reference)}")
+        return await fetch(client, group_filters(filters, node=[found["ID"]]))
+
+    lists, problems = await collect(nodes or ("self",), one)
+    tasks = [task for each in lists for task in each]
     if tasks or not problems:
         echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
     finish(problems)

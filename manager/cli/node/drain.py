@@ -16,12 +16,12 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_nodes
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION
-from manager.cli.format.inspection import each
 from manager.cli.network.volume_copies import follow
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.service.task_rows import fetch
 from manager.cli.session import with_client
+from manager.cli.several import each
 
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
 _NAMED_AT_MOST = 10

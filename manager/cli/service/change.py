@@ -28,11 +28,11 @@ from manager.cli.flags import spec_create, spec_update
 from manager.cli.flags.references import with_config_ids, with_secret_ids
 from manager.cli.flags.service_options import SECTIONS, create_flags, section_of, update_flags
 from manager.cli.flags.types import DETACH, TIMEOUT
-from manager.cli.format.inspection import finish
 from manager.cli.image import pins
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import Wish
 from manager.cli.session import with_client
+from manager.cli.several import finish
 
 _SERVICE: dict[str, Any] = {"metavar": "SERVICE", "shell_complete": complete_services}
 # Flags of `service update` that say how to go about it, not what the service is to be.

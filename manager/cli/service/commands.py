@@ -17,7 +17,7 @@ from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError
-from manager.cli.format.inspection import each, finish, inspect
+from manager.cli.format.inspection import inspect
 from manager.cli.format.tables import (
     Row,
     Table,
@@ -32,6 +32,7 @@ from manager.cli.format.tables import (
 from manager.cli.service.rows import SERVICES, rows, waiting
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
+from manager.cli.several import each, finish
 
 _SERVICES: dict[str, Any] = {
     "nargs": -1,

@@ -21,11 +21,11 @@ from manager.cli.completion import complete_stacks
 from manager.cli.compose import Build, ComposeFile, Config, Stack, builds, convert, load, render
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DETACH, TIMEOUT
-from manager.cli.format.inspection import finish
 from manager.cli.image.build_context import BuildContext, BuildOptions, build, open_context
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import Wish
 from manager.cli.session import with_client
+from manager.cli.several import collect, finish
 from manager.cli.stack.deploy import RESOLVE, Manners, line_of, rehearse, services_that_run
 from manager.cli.stack.deploy import deploy as deploy_stack
 from manager.cli.stack.plan import show_plan
@@ -154,12 +154,11 @@ def config(files: tuple[str, ...], *, skip_interpolation: bool) -> None:
 @with_client
 async def remove(client: Client, /, names: tuple[str, ...], *, detach: bool | None, timeout: int) -> None:  # noqa: ASYNC109  # a flag
     """Remove stacks and wait until their tasks, containers and networks are gone."""
-    problems = []
-    for name in names:
-        try:
-            await remove_stack(client, name, wait=not detach, patience=seconds(timeout))
-        except CommandFailed as error:
-            problems.append(error.message)
+
+    async def one(name: str) -> None:
+        await remove_stack(client, name, wait=not detach, patience=seconds(timeout))
+
+    _, problems = await collect(names, one)
     finish(problems)
 
 

@@ -41,17 +41,13 @@ from manager.daemon.shared_dashboard import serve_dashboard
 from manager.daemon.tending import Tending, read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
-from manager.domain.refusals import Refusals
-from manager.domain.transfers import TransferProgress
 from manager.etcd import Etcd, etcd_of
 from manager.loops.leadership import Candidate, Leadership
-from manager.metrics.contacts import Contacts
 from manager.metrics.instruments import Instruments, measure_lag
-from manager.overview.usage import Usages
+from manager.metrics.soft_state import SoftState
 from manager.store.backends.etcd.members import Members
 from manager.store.backends.etcd.process import RemovedMember
 from manager.store.backends.sqlite import SqliteBackend
-from manager.store.measurements import Measurements
 from manager.store.shared import SharedStore
 from manager.store.store import Store
 
@@ -214,12 +210,8 @@ class Manager:
             rng=self._rng,
             node_id=self._config.node_id,
             managers=KnownManagers(store, self._config.advertise_addr),
-            measurements=Measurements(store.view, self._clock),
-            usages=Usages(store.view),
-            refusals=Refusals(),
-            transfers=TransferProgress(),
+            soft=SoftState.new(store.view, self._clock, self._instruments.assigned),
             instruments=self._instruments,
-            contacts=Contacts(self._instruments.assigned),
         )
 
     def _certificate(self, ground: Ground) -> OwnCertificate:
@@ -271,12 +263,8 @@ class Manager:
             audit=self._audit.record,
             read_audit=self._audit.read,
             leave=self._leave,
-            measurements=ground.measurements,
-            usages=ground.usages,
-            refusals=ground.refusals,
-            transfers=ground.transfers,
+            soft=ground.soft,
             instruments=ground.instruments,
-            contacts=ground.contacts,
             vitals=lambda: read_vitals(self._data, certificate.identity(), ground.authority),
             keys=self._keys,
             standing=standing,

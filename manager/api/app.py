@@ -61,16 +61,12 @@ from manager.api.volumes import claims as volume_claims
 from manager.api.volumes import moves as volume_moves
 from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
-from manager.domain.refusals import Refusals
-from manager.domain.transfers import TransferProgress
-from manager.metrics.contacts import Contacts
 from manager.metrics.facts import Facts, ReadVitals, Vitals, gather
 from manager.metrics.families import Pages
 from manager.metrics.instruments import Instruments
+from manager.metrics.soft_state import SoftState
 from manager.overview.timeline import KEPT
-from manager.overview.usage import Usages
 from manager.store.backend import LeadershipLost, NotLeader, Unknown
-from manager.store.measurements import Measurements
 from manager.store.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -128,10 +124,8 @@ class Api:
     """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
 
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
-    change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `usages` what hosts and
-    tasks use, `refusals` what they said that was not believed. `instruments` measure the manager,
-    `contacts` are what workers' connections do, `vitals` reads what its files say. `standing` is its place among other
-    managers; without it there are none.
+    change; it must not wait. `instruments` measure the manager, `vitals` reads what its files say. `standing` is its
+    place among other managers; without it there are none.
     """
 
     def __init__(
@@ -145,12 +139,8 @@ class Api:
         *,
         audit: Callable[[Entry], None],
         leave: Callable[[], Awaitable[None]],
-        measurements: Measurements | None = None,
-        usages: Usages | None = None,
-        refusals: Refusals | None = None,
-        transfers: TransferProgress | None = None,
+        soft: SoftState | None = None,
         instruments: Instruments | None = None,
-        contacts: Contacts | None = None,
         vitals: ReadVitals = Vitals,
         read_audit: Callable[[str, int], Sequence[Entry]] = lambda _, __: (),
         keys: Keys | None = None,
@@ -163,8 +153,7 @@ class Api:
         self._memory = AnswerMemory()
         self._instruments = instruments or Instruments()
         observer = Observer(store, clock, self._instruments, lambda: granted(read_audit("", KEPT)))
-        self._contacts = contacts or Contacts()
-        self._usages = usages or Usages(store.view)
+        soft = soft or SoftState.new(store.view, clock)
         self.context = Context(
             store=store,
             clock=clock,
@@ -179,12 +168,9 @@ class Api:
             cache=JsonCache(),
             presence=Presence(),
             containers=ContainerIndex(),
-            measurements=measurements or Measurements(store.view, clock),
-            usages=self._usages,
-            refusals=refusals or Refusals(),
-            transfers=transfers or TransferProgress(),
+            soft=soft,
             overview=observer,
-            feed=Feed(observer, self._usages, store, clock),
+            feed=Feed(observer, soft.usages, store, clock),
             pages=Pages(self._facts, self._instruments, vitals),
             read_audit=read_audit,
             answers=self._memory.lease(),
@@ -218,12 +204,12 @@ class Api:
         self._instruments.streams("overview", context.feed.followers)
         leads, version = context.standing.leads, context.identity.version
         view, now = context.store.view, context.clock.now()
-        hosts = {node.id: self._usages.host(node.id, now) for node in view.nodes}
+        hosts = {node.id: context.soft.usages.host(node.id, now) for node in view.nodes}
 
         def used(service_id: str) -> tuple[float | None, ...]:
-            return self._usages.service(service_id, now)
+            return context.soft.usages.service(service_id, now)
 
-        contacts = self._contacts.of(view.nodes, asyncio.get_running_loop().time())
+        contacts = context.soft.contacts.of(view.nodes, asyncio.get_running_loop().time())
         return await gather(context.overview.counters, view, hosts, used, version, leads=leads, contacts=contacts)
 
     def end_streams(self) -> None:

@@ -24,11 +24,8 @@ from manager.api.overview.feed import Feed
 from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
 from manager.ca.authority import Authority
-from manager.domain.refusals import Refusals
-from manager.domain.transfers import TransferProgress
 from manager.metrics.families import Pages
-from manager.overview.usage import Usages
-from manager.store.measurements import Measurements
+from manager.metrics.soft_state import SoftState
 from manager.store.store import Records
 
 
@@ -104,10 +101,7 @@ class Context:
     cache: JsonCache
     presence: Presence
     containers: ContainerIndex
-    measurements: Measurements
-    usages: Usages
-    refusals: Refusals
-    transfers: TransferProgress
+    soft: SoftState
     overview: Observer
     feed: Feed
     pages: Pages

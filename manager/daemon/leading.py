@@ -22,8 +22,6 @@ from manager.api.engine.connections import Duplex
 from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.managers import KnownManagers
-from manager.domain.refusals import Refusals
-from manager.domain.transfers import TransferProgress
 from manager.loops.allocation import allocation_rule, attachment_rule, tunnel_keys_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
@@ -31,10 +29,8 @@ from manager.loops.orchestration import orchestration_rules
 from manager.loops.root_rotation import root_rotation_rule
 from manager.loops.scheduling import Scheduling
 from manager.loops.transfers import Transfers
-from manager.metrics.contacts import Contacts
 from manager.metrics.instruments import Instruments
-from manager.overview.usage import Usages
-from manager.store.measurements import Measurements
+from manager.metrics.soft_state import SoftState
 from manager.store.store import Store
 
 
@@ -48,12 +44,8 @@ class Ground:
     rng: random.Random
     node_id: str
     managers: KnownManagers
-    measurements: Measurements
-    usages: Usages
-    refusals: Refusals
-    transfers: TransferProgress
+    soft: SoftState
     instruments: Instruments
-    contacts: Contacts
 
 
 class Leading:
@@ -77,14 +69,11 @@ class Leading:
             ground.rng,
             manager_id=ground.node_id,
             managers=ground.managers,
-            measurements=ground.measurements,
-            usages=ground.usages,
-            refusals=ground.refusals,
-            contacts=ground.contacts,
+            soft=ground.soft,
             relayed=ground.instruments.relayed,
             epoch=epoch,
         )
-        moves = Transfers(ground.store, ground.clock, dispatcher.open_stream, ground.transfers)
+        moves = Transfers(ground.store, ground.clock, dispatcher.open_stream, ground.soft.transfers)
         async with running(*self._loops(), keep_going("moves of volumes", moves.run), dispatcher.run()):
             self.dispatcher = dispatcher
             try:
@@ -99,7 +88,7 @@ class Leading:
         return [
             *(keep_going(rule.name, Loop(rule, store, clock, rng, watch).run) for rule in rules),
             keep_going("scheduling", Scheduling(store, clock).run),
-            keep_going("autoscaling", Autoscaling(store, self._ground.measurements, clock).run),
+            keep_going("autoscaling", Autoscaling(store, self._ground.soft.measurements, clock).run),
         ]
 
 

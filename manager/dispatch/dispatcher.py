@@ -56,10 +56,7 @@ from manager.dispatch.reception import WorkersOpening, is_same_host
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
 from manager.dispatch.volumes import apply_inventories
-from manager.domain.refusals import Refusals
-from manager.metrics.contacts import Contacts
-from manager.overview.usage import Usages
-from manager.store.measurements import Measurements
+from manager.metrics.soft_state import SoftState
 from manager.store.store import Store
 
 T = TypeVar("T")
@@ -80,9 +77,8 @@ class Dispatcher:
     """Serves the workers of a cluster.
 
     `manager_id` is this manager's own node, `managers` are those that workers are to use, `rng` is the source of ids:
-    `random.SystemRandom` in production, as stream ids must not be guessed. `measurements`, `usages`, `refusals` and
-    `contacts` are there before and after it; `relayed` hears of images' bytes. `epoch` is this leadership's, (0, 0)
-    where one manager is all.
+    `random.SystemRandom` in production, as stream ids must not be guessed. `soft` is there before and after it;
+    `relayed` hears of images' bytes. `epoch` is this leadership's, (0, 0) where one manager is all.
     """
 
     def __init__(
@@ -94,13 +90,11 @@ class Dispatcher:
         *,
         manager_id: str,
         managers: KnownManagers,
-        measurements: Measurements | None = None,
-        usages: Usages | None = None,
-        refusals: Refusals | None = None,
-        contacts: Contacts | None = None,
+        soft: SoftState | None = None,
         relayed: Callable[[int], None] = lambda _: None,
         epoch: WireEpoch = (0, 0),
     ) -> None:
+        self.soft = soft or SoftState.new(store.view, clock)
         self._store = store
         self._clock = clock
         self._rng = rng
@@ -108,15 +102,12 @@ class Dispatcher:
         self._manager_id = manager_id
         self._managers = managers
         self._epoch = epoch
-        self._door = Door(store.view, clock, lambda: managers.addresses, refusals)
+        self._door = Door(store.view, clock, lambda: managers.addresses, self.soft.refusals)
         self._membership = Membership(store, authority, clock, rng, self._door)
         self._sessions: dict[str, Session] = {}
         self._quotas: dict[str, Quota] = {}
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams, relayed)
-        self.measurements = measurements or Measurements(store.view, clock)
-        self.usages = usages or Usages(store.view)
-        self._contacts = contacts or Contacts()
         self._liveness = Liveness(self._lose)
         self._parts = SessionParts(
             store=store,
@@ -128,29 +119,12 @@ class Dispatcher:
             volumes=WriteBatch(store, apply_inventories),
             renew=self._membership.renew,
             images=self.images,
-            measurements=self.measurements,
-            usages=self.usages,
+            soft=self.soft,
             barrier=Barrier(self._sessions),
             managers=managers,
-            delay=self._contacts.delay,
         )
         self._losses = Losses(store, self._parts.nodes, self._sessions)
-        self._notices = Notices(
-            store,
-            clock,
-            self._sessions,
-            self._parts.directory,
-            self._door,
-            self._parts.nodes,
-            self.usages,
-            managers,
-            self._forget,
-        )
-
-    @property
-    def refusals(self) -> Refusals:
-        """What workers said that was not believed."""
-        return self._door.refusals
+        self._notices = Notices(self._parts, self._sessions, self._forget)
 
     @property
     def connected(self) -> Collection[str]:
@@ -383,7 +357,7 @@ class Dispatcher:
         self._sessions[session.node_id] = session
         self._losses.back(session.node_id)
         self._liveness.watch(session.node_id, lambda: session.channel.last_received, session.grace)
-        self._contacts.begun(session.node_id, lambda: session.channel.last_received)
+        self.soft.contacts.begun(session.node_id, lambda: session.channel.last_received)
 
     def _exit(self, session: Session) -> None:
         session.gone()
@@ -391,7 +365,7 @@ class Dispatcher:
             return
         del self._sessions[session.node_id]
         self._door.left(session.node_id)
-        self._contacts.ended(session.node_id, session.channel.last_received)
+        self.soft.contacts.ended(session.node_id, session.channel.last_received)
         if session.over or session.node_id not in self._store.view.nodes:
             self._liveness.forget(session.node_id)
             self._parts.barrier.back(session.node_id)

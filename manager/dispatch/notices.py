@@ -8,18 +8,12 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 from common.aio.steady import PAUSE_SECONDS
-from common.clock import Clock
 from common.errors import PermissionDenied, Unavailable
 from common.model import Cluster, Node, RootKey, StoredObject
-from manager.dispatch.batch import WriteBatch
-from manager.dispatch.directory import Directory
-from manager.dispatch.door import Door
-from manager.dispatch.managers import KnownManagers
-from manager.dispatch.nodes import Described, NodeWrite
-from manager.dispatch.session import Session
-from manager.overview.usage import ASKED_SECONDS, Usages
+from manager.dispatch.nodes import Described
+from manager.dispatch.session import Session, SessionParts
+from manager.overview.usage import ASKED_SECONDS
 from manager.store.changes import Change, ChangeSet
-from manager.store.store import Store
 from manager.store.watch import Lagged
 
 _log = logging.getLogger(__name__)
@@ -31,26 +25,10 @@ class Notices:
     Each of its coroutines runs until cancelled.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        sessions: Mapping[str, Session],
-        directory: Directory,
-        door: Door,
-        nodes: WriteBatch[NodeWrite],
-        usages: Usages,
-        managers: KnownManagers,
-        forget: Callable[[str], None],
-    ) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, parts: SessionParts, sessions: Mapping[str, Session], forget: Callable[[str], None]) -> None:
+        self._parts = parts
+        self._store = parts.store
         self._sessions = sessions
-        self._directory = directory
-        self._door = door
-        self._nodes = nodes
-        self._usages = usages
-        self._managers = managers
         self._forget = forget
         self._doubt_ends: float | None = None
         self._to_reconsider = asyncio.Event()
@@ -58,14 +36,14 @@ class Notices:
     async def measure_asked(self) -> None:
         """Tell workers when somebody begins to look at what tasks of theirs use, or has looked away."""
         changed = asyncio.Event()
-        self._usages.told = changed.set
+        self._parts.soft.usages.told = changed.set
         before: Collection[str] = frozenset()
         while True:
             with contextlib.suppress(TimeoutError):  # then some may have looked away
                 async with asyncio.timeout(ASKED_SECONDS if before else None):
                     await changed.wait()
             changed.clear()
-            asked = self._usages.asked(self._clock.now())
+            asked = self._parts.soft.usages.asked(self._store.clock.now())
             concerned = {
                 task.node_id
                 for service_id in frozenset(asked) ^ frozenset(before)
@@ -97,7 +75,7 @@ class Notices:
         """Send every node a complete set of assignments, and end the sessions of those that are no longer nodes."""
         self._doubt_ends = None
         self._end_removed()
-        self._directory.rebuild()
+        self._parts.directory.rebuild()
 
     def _hear(self, change_set: ChangeSet) -> None:
         """Tell the nodes of changes. After some that meet a bug nodes may lack something: soon all start over."""
@@ -112,7 +90,7 @@ class Notices:
             if _frees(change):
                 self._to_reconsider.set()
         try:
-            self._directory.hear(change_set.changes)
+            self._parts.directory.hear(change_set.changes)
         except Exception:  # noqa: BLE001 - the nodes of all other changes must hear of theirs
             if self._doubt_ends is None:
                 _log.exception("cannot tell which nodes changes concern: every node starts over in %g s", PAUSE_SECONDS)
@@ -121,13 +99,13 @@ class Notices:
     def _hear_removal(self, change: Change) -> None:
         self._forget(change.current.id)
         if isinstance(change.current, Node):
-            self._door.forget(change.current.id)
+            self._parts.door.forget(change.current.id)
             self._end_removed()
 
     async def tell_managers(self) -> None:
         """Let workers know where managers are, whenever that changes."""
         while True:
-            await self._managers.moved()
+            await self._parts.managers.moved()
             for session in self._sessions.values():
                 session.managers_moved()
 
@@ -136,11 +114,11 @@ class Notices:
         while True:
             await self._to_reconsider.wait()
             self._to_reconsider.clear()
-            for node_id in self._door.doubted:
-                description = self._door.again(node_id)
+            for node_id in self._parts.door.doubted:
+                description = self._parts.door.again(node_id)
                 if description is not None:
                     with contextlib.suppress(Unavailable):  # it is said anew when the worker comes again
-                        await self._nodes.submit(Described(node_id, description))
+                        await self._parts.nodes.submit(Described(node_id, description))
 
     def _end_removed(self) -> None:
         """End the sessions of nodes that are no longer in the store."""

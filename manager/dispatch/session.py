@@ -59,8 +59,7 @@ from manager.dispatch.quota import Offence, Quota
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory
 from manager.metrics.contacts import Deliveries
-from manager.overview.usage import Usages
-from manager.store.measurements import Measurements
+from manager.metrics.soft_state import SoftState
 from manager.store.store import Store
 
 MAX_OPEN_FETCHES = 8
@@ -89,11 +88,9 @@ class SessionParts:
     volumes: WriteBatch[Inventory]
     renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
     images: ImageBroker
-    measurements: Measurements
-    usages: Usages
+    soft: SoftState
     barrier: Barrier
     managers: KnownManagers
-    delay: Callable[[float], None]
 
 
 class Session:
@@ -130,9 +127,9 @@ class Session:
             channel,
             parts.store,
             parts.directory,
-            parts.usages,
+            parts.soft.usages,
             parts.managers,
-            Deliveries(parts.delay),
+            Deliveries(parts.soft.contacts.delay),
             protocol=protocol,
         )
         self._questions = ImageQuestions(identity.node_id, channel)
@@ -340,10 +337,10 @@ class Session:
             case AttachmentReport(attachments=states):
                 await self._attachments.put(states, _nothing_more)
             case Usage(tasks=usages):
-                self._parts.measurements.take(self.node_id, usages)
-                self._parts.usages.take_tasks(self.node_id, usages, self._parts.store.clock.now())
+                self._parts.soft.measurements.take(self.node_id, usages)
+                self._parts.soft.usages.take_tasks(self.node_id, usages, self._parts.store.clock.now())
             case HostUsage() as usage:
-                self._parts.usages.take_host(self.node_id, usage, self._parts.store.clock.now())
+                self._parts.soft.usages.take_host(self.node_id, usage, self._parts.store.clock.now())
             case VolumeReport() as report:
                 inventory = self._volumes.take(report)
                 if inventory is not None:

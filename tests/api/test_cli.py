@@ -292,7 +292,7 @@ async def test_a_nodes_name_and_what_is_not_believed_of_it(cluster: ApiCluster, 
     taken = await swarm.run("node", "update", "--hostname", "W2", "web-3")
     assert (taken.code, "is called w2 already" in taken.err) == (1, True)
     says = Refusal("NodeDescription.hostname", "it says that it is called 'evil'")
-    cluster.api.context.refusals.add(WORKER1, [says, says], 1_700_000_000.0)
+    cluster.api.context.soft.refusals.add(WORKER1, [says, says], 1_700_000_000.0)
     shown = await swarm.run("node", "ls")
     assert shown.err == f"web-3 ({WORKER1}): it says that it is called 'evil'\n"
     page = await swarm.ok("node", "inspect", "--pretty", "web-3")

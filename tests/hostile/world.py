@@ -383,5 +383,5 @@ def _api(world: World) -> Api:
         world.authority,
         audit=lambda _: None,
         leave=never,
-        measurements=dispatcher.measurements,
+        soft=dispatcher.soft,
     )

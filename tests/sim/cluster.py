@@ -79,7 +79,7 @@ class Leading:
             manager_id="manager",
             managers=KnownManagers(self.store, "manager:2377"),
         )
-        autoscaling = Autoscaling(self.store, dispatcher.measurements, self._clock)
+        autoscaling = Autoscaling(self.store, dispatcher.soft.measurements, self._clock)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = []

@@ -226,7 +226,7 @@ class Scene:
 
     def measure(self, service: str) -> None:
         """Let the nodes have said for an hour what their hosts use, and for ten minutes what a service's tasks do."""
-        usages, rng = self.cluster.api.context.usages, random.Random(service)
+        usages, rng = self.cluster.api.context.soft.usages, random.Random(service)
         usages.ask(self.service(service).id, self.now)
         for step in range(360, -1, -1):
             for node in self.store.view.nodes:

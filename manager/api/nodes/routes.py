@@ -166,7 +166,7 @@ def node_view(context: Context, node: Node, tls_info: dict[str, str]) -> dict[st
         result["ManagerStatus"] = render(status)
         for ours in ("CertificateStep", "Awaited"):
             result["ManagerStatus"].pop(ours, None)
-    if refused := context.refusals.of(node.id):
+    if refused := context.soft.refusals.of(node.id):
         result["Refused"] = [
             {"Field": each.field, "Reason": each.reason, "Count": each.count, "At": rfc3339(each.at)}
             for each in refused

@@ -68,7 +68,7 @@ class NodeTiles(Model):
 async def nodes(context: Context, _: Call) -> Reply:
     await context.overview.ready()
     now, index = context.clock.now(), context.store.view.index
-    tallies, usages = context.overview.counters.nodes, context.usages
+    tallies, usages = context.overview.counters.nodes, context.soft.usages
     pieces = in_pieces(list(tallies.items()), _ROWS_AT_ONCE)
     found = [node_tile(tally, now, usages.host(node_id, now)) async for node_id, tally in pieces]
     tiles = tuple(tile for tile in found if tile is not None)

@@ -50,7 +50,7 @@ class NodeUsage(Model):
 
 async def node_usage(context: Context, call: Call) -> Reply:
     node, now = find_node(context.store.view, call.params["id"]), context.clock.now()
-    sample = context.usages.host(node.id, now)
+    sample = context.soft.usages.host(node.id, now)
     return shaped(
         NodeUsage(
             id=node.id,
@@ -58,7 +58,7 @@ async def node_usage(context: Context, call: Call) -> Reply:
             step=STEP_SECONDS,
             until=_step(now),
             now=_host_now(sample) if sample is not None else None,
-            columns=dict(context.usages.host_columns(node.id, now)),
+            columns=dict(context.soft.usages.host_columns(node.id, now)),
         )
     )
 
@@ -115,10 +115,12 @@ async def service_usage(context: Context, call: Call) -> Reply:
     """Answer what is known, and have the service's tasks measured for the next half minute."""
     view, now = context.store.view, context.clock.now()
     service = find_service(view, call.params["id"])
-    context.usages.ask(service.id, now)
+    context.soft.usages.ask(service.id, now)
     resources = service.spec.task_template.resources
     limits = resources.limits if resources is not None else None
-    found = [(view.tasks.get(task_id), sample) for task_id, sample in context.usages.tasks(service.id, now).items()]
+    found = [
+        (view.tasks.get(task_id), sample) for task_id, sample in context.soft.usages.tasks(service.id, now).items()
+    ]
     return shaped(
         ServiceUsage(
             id=service.id,
@@ -139,7 +141,7 @@ async def service_usage(context: Context, call: Call) -> Reply:
                 for task, sample in found
                 if task is not None
             ),
-            columns=dict(context.usages.service_columns(service.id, now)),
+            columns=dict(context.soft.usages.service_columns(service.id, now)),
         )
     )
 

@@ -297,7 +297,7 @@ def autoscaling_view(context: Context, service: Service) -> dict[str, Any]:
     if policy is None:
         return {}
     now = context.clock.now()
-    samples = context.measurements.fresh(service.id, policy.interval)
+    samples = context.soft.measurements.fresh(service.id, policy.interval)
     tasks = context.store.view.tasks.of_service(service.id)
     reading = autoscaling.describe_load(service, policy, autoscaling.measure(service, policy, tasks, samples, now), now)
     result: dict[str, Any] = {"Reading": reading}

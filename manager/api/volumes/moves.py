@@ -170,7 +170,7 @@ async def end_transfer(context: Context, call: Call) -> Reply:
 def transfer_view(context: Context, transfer: Transfer) -> dict[str, Any]:
     """Render a move or a copy. `Size`: bytes of what is copied, as far as is known."""
     view: View = context.store.view
-    gauge = context.transfers.gauges.get(transfer.id)
+    gauge = context.soft.transfers.gauges.get(transfer.id)
     far = {} if gauge is None else {"Done": gauge.done, "Left": gauge.left, "Seconds": gauge.seconds}
     copies = [view.volumes.get(volume_id(transfer.source, name)) for name in transfer.volumes]
     sizes = [copy.size for copy in copies if copy is not None and copy.size >= 0]

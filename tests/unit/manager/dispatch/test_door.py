@@ -50,7 +50,7 @@ def record(manager: Manager, node_id: str = "evil") -> Node:
 
 
 def refused(manager: Manager, node_id: str = "evil") -> dict[str, str]:
-    return {each.field: each.reason for each in manager.dispatcher.refusals.of(node_id)}
+    return {each.field: each.reason for each in manager.dispatcher.soft.refusals.of(node_id)}
 
 
 async def member(manager: Manager, node_id: str, number: int = 1, **fields: object) -> Node:
@@ -305,7 +305,7 @@ async def test_what_is_refused_is_in_the_log_once_and_counted(
     with caplog.at_level(logging.WARNING):
         for number in range(20):
             await report(worker, addresses={"net": f"10.1.17.{number + 5}"})
-    (entry,) = tasked.dispatcher.refusals.of("evil")
+    (entry,) = tasked.dispatcher.soft.refusals.of("evil")
     assert (entry.field, entry.count) == ("TaskStatus.addresses", 20)
     assert "10.1.17.24" in entry.reason
     assert len([line for line in caplog.messages if "evil" in line]) == 1

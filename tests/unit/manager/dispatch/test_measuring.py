@@ -48,7 +48,7 @@ async def test_a_node_is_told_when_what_it_is_to_measure_changes(manager: Manage
 async def test_a_service_is_measured_while_it_is_looked_at(manager: Manager) -> None:
     worker, other = await manager.session("n1"), await manager.session("n2")
     await manager.put(service(), task("t1", "n1"))
-    usages = manager.dispatcher.usages
+    usages = manager.dispatcher.soft.usages
     usages.ask("s1", manager.clock.now())
     gauge = Gauge(service_id="s1", interval=10.0, cpu=True, memory=True)
     assert await worker.expect(Measure) == Measure(gauges=(gauge,))
@@ -80,7 +80,7 @@ async def test_a_host_is_measured_by_workers_that_can(manager: Manager) -> None:
     await worker.say(HostUsage(cpu=0.5, memory_total=8, memory_available=2, disk_total=-1))
     await worker.say(Heartbeat(), 5)
     await worker.expect(HeartbeatAck, 5)
-    sample = manager.dispatcher.usages.host("n1", manager.clock.now())
+    sample = manager.dispatcher.soft.usages.host("n1", manager.clock.now())
     assert sample is not None
     assert (sample.usage.cpu, sample.usage.memory_available, sample.usage.disk_total) == (0.5, 2, 0)
 
@@ -99,7 +99,7 @@ async def test_a_new_session_is_told_again_and_other_nodes_nothing(manager: Mana
 async def test_measurements_of_its_own_tasks_are_kept_until_old(manager: Manager) -> None:
     await manager.put(service(METRIC), task("t1", "n1"), task("t2", "n2"))
     worker = await manager.session("n1")
-    measurements = manager.dispatcher.measurements
+    measurements = manager.dispatcher.soft.measurements
     await worker.say(Usage(tasks=(TaskUsage(task_id="t1", metric=3.0), TaskUsage(task_id="t2", metric=9.0))))
     assert list(await measurements.heard()) == ["s1"]
     assert {i: s.usage.metric for i, s in measurements.fresh("s1", 2.0).items()} == {"t1": 3.0}

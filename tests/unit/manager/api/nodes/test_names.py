@@ -85,7 +85,7 @@ async def test_a_service_bound_to_an_ambiguous_name_gets_a_warning(client: Clien
 
 
 async def test_what_was_not_believed_of_a_worker_is_shown(client: Client, cluster: ApiCluster) -> None:
-    refusals = cluster.api.context.refusals
+    refusals = cluster.api.context.soft.refusals
     refusals.add(WORKER1, [Refusal("TaskStatus.addresses", "task x: 1.2.3.4 is not …")] * 3, 1_700_000_000.0)
     node = await client.get("/nodes/w1")
     entry = {

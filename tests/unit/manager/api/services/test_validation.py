@@ -171,7 +171,7 @@ async def test_the_last_change_and_the_measurements_are_shown(client: Client, cl
     while len(cluster.store.view.tasks) < 5:
         await update(client, scaled_spec())
     for task in cluster.store.view.tasks:
-        cluster.api.context.measurements.take(task.node_id, [TaskUsage(task_id=task.id, cpu=0.1)])
+        cluster.api.context.soft.measurements.take(task.node_id, [TaskUsage(task_id=task.id, cpu=0.1)])
     shown = (await client.get("/services?status=true"))[0]["AutoscaleStatus"]
     assert shown == {
         "Reading": "cpu at 20% (target 50%); 2 would do",
@@ -202,7 +202,7 @@ async def test_what_a_node_says_of_others_tasks_is_ignored(client: Client, clust
     cluster.resume()
     while not len(cluster.store.view.tasks):
         await update(client, scaled_spec())
-    measurements = cluster.api.context.measurements
+    measurements = cluster.api.context.soft.measurements
     task = next(iter(cluster.store.view.tasks))
     measurements.take("another", [TaskUsage(task_id=task.id, cpu=9.0)])
     measurements.take(task.node_id, [TaskUsage(task_id="unknown", cpu=9.0)])

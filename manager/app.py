@@ -20,7 +20,7 @@ from common.process.daemon import Notifier
 from common.process.private_files import lock_folder
 from common.version import version
 from common.wire.server import serve as serve_cluster
-from manager.api.access.audit import AuditFile
+from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
 from manager.api.context import Identity
 from manager.api.front import Front

@@ -16,7 +16,7 @@ from common.clock import Clock
 from common.errors import SwarmError
 from common.model.node import NodeDescription
 from common.model.task import Task, TaskState, TaskStatus
-from common.wire.admission import LONGEST_ERROR
+from common.wire.allowances import LONGEST_ERROR
 from common.wire.image_messages import BringImage, Brought
 from common.wire.membership_messages import Applied
 from common.wire.messages import (

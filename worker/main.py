@@ -6,7 +6,7 @@ import click
 
 from common.process.deferred import Deferred, DeferredGroup
 from common.process.launch import refuse_others_writing
-from common.text import help as help_text
+from common.text import shell_completion
 from common.text.help import as_epilog
 from common.text.terminal import echo
 from common.version import version
@@ -55,10 +55,10 @@ def main() -> None:
         """
     ),
 )
-@click.argument("shell", type=click.Choice(help_text.SHELLS))
+@click.argument("shell", type=click.Choice(shell_completion.SHELLS))
 def completion_command(shell: str) -> None:
     """Print the completion script for a shell."""
-    echo(help_text.script(main, "swarm-worker", shell))
+    echo(shell_completion.script(main, "swarm-worker", shell))
 
 
 if __name__ == "__main__":

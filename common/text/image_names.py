@@ -2,16 +2,19 @@
 
 A service's image that came from no registry is named by the id that it had when it was chosen, in the place of a
 registry's digest: `web:1@sha256:ID`. So it stays the same image when the tag moves, as with a registry's.
-
-
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
+HUB = "docker.io"
+_OFFICIAL = "library/"
+_TAG = re.compile(r"\w[\w.-]{0,127}")
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
+_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 _ID_PREFIX = re.compile(r"(sha256:)?[0-9a-f]{2,64}")
 _DOMAINS = ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/", "library/")
@@ -81,37 +84,6 @@ def split_tag(name: str) -> tuple[str, str]:
     head, slash, last = name.rpartition("/")
     repo, _, tag = last.partition(":")
     return head + slash + repo, tag
-
-
-# What the cluster's networks are called on the engines, as managers and workers must agree on.
-
-
-# Docker gives the network whose name sorts first the default route, so this one's must sort before all of ours.
-GATEWAY_NETWORK = "00-orc-gw"
-# What every engine has of itself: nothing is allocated for it, and a service names it as its target by this name.
-PREDEFINED_NETWORKS = ("bridge", "host", "none")
-
-
-class Named(Protocol):
-    """A network of the cluster."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-
-def engine_network(network: Named) -> str:
-    """Return the Docker network's name: two networks of one name may overlap in time, the old one's end and the new."""
-    return f"orc-{network.name}-{network.id[:5]}"
-
-
-HUB = "docker.io"
-_OFFICIAL = "library/"
-_TAG = re.compile(r"\w[\w.-]{0,127}")
-_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
-_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from common.errors import NotFound, ResourceExhausted, SwarmError
 from common.model import Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig
 from common.net.addressing import layout
-from common.text.image_names import PREDEFINED_NETWORKS
-from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER, is_in, lease, release
+from common.net.engine_networks import PREDEFINED_NETWORKS
+from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER, is_in
 from manager.allocate.endpoints import AddressesInUse, PortsInUse, choose_ports, choose_vips, targets
+from manager.allocate.leases import lease, release
 from manager.allocate.subnets import allocate_among, is_allocated, is_overlay
 from manager.store.changes import Decision
 from manager.store.view import View

@@ -12,7 +12,7 @@ from common.errors import ResourceExhausted
 from common.model import Network, Service
 from common.model.service import PortConfig, VirtualIP
 from common.net.addressing import vip_range
-from common.text.image_names import PREDEFINED_NETWORKS
+from common.net.engine_networks import PREDEFINED_NETWORKS
 from manager.domain.network_parts import address_range
 from manager.domain.port_conflicts import ports_of
 

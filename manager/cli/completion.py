@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from common.errors import SwarmError
 from common.model.service import STACK_LABEL
-from common.text import help as help_text
+from common.text import shell_completion
 from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand
@@ -34,11 +34,11 @@ _SECONDS = 2.0  # a key press does not wait longer
     swarm-manager completion fish > ~/.config/fish/completions/swarm-manager.fish
     """,
 )
-@click.argument("shell", type=click.Choice(help_text.SHELLS))
+@click.argument("shell", type=click.Choice(shell_completion.SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script for a shell."""
-    echo(help_text.script(ctx.find_root().command, "swarm-manager", shell))
+    echo(shell_completion.script(ctx.find_root().command, "swarm-manager", shell))
 
 
 @dataclass(frozen=True, slots=True)

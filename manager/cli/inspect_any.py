@@ -10,7 +10,7 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_anything
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import show
-from manager.cli.format.tables import format_flag
+from manager.cli.format.listing import format_flag
 from manager.cli.session import with_client
 from manager.cli.several import collect, finish
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+import common.text.shell_completion  # noqa: F401  # click completes for the shells that it registers
 from common.process.deferred import Deferred
 from common.text.help import as_epilog
 from common.text.terminal import echo
@@ -30,7 +31,7 @@ swarm-manager ps           # docker's names without a noun: container ls; logs, 
 
 _COMMANDS = {
     "ca": Deferred(
-        "manager.cli.cluster.client_cert:ca",
+        "manager.cli.cluster.ca:ca",
         "Print the root certificate that the cluster's members trust, or replace it without losing any of them.",
     ),
     "client-cert": Deferred(

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from common.clock import Clock
 from common.errors import Unavailable
-from manager.api.access.audit import AuditFile
+from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
 from manager.api.context import Identity
 from manager.api.front import Front

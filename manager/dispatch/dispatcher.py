@@ -24,7 +24,7 @@ from common.ids import new_id
 from common.model import Node
 from common.model.node import ANY_CERTIFICATE
 from common.tls import Identity
-from common.wire.admission import SIZES
+from common.wire.allowances import SIZES
 from common.wire.channel import Channel, PeerInfo, open_raw
 from common.wire.handshake import OtherProtocol, identity_of
 from common.wire.image_messages import RelayHello
@@ -49,10 +49,11 @@ from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness, Losses
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.membership import Membership, member
-from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writes, apply_reports
+from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writes
 from manager.dispatch.notices import Notices
 from manager.dispatch.quota import KeptOut, Offence, Quota
 from manager.dispatch.reception import WorkersOpening, is_same_host
+from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
 from manager.dispatch.volumes import apply_inventories

@@ -32,7 +32,7 @@ from common.wire.messages import (
     StreamHello,
 )
 from manager.ca.authority import Authority
-from manager.dispatch.quota import Visitors
+from manager.dispatch.visitors import Visitors
 
 FIRST_FRAME_TIMEOUT = 10.0
 

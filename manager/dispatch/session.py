@@ -43,7 +43,6 @@ from common.wire.messages import (
 )
 from common.wire.usage_messages import HostUsage, Usage
 from common.wire.volume_copy import VolumeReport
-from manager.dispatch.assignments import SlicedWrites
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.attachments import retells as attachments_retell
 from manager.dispatch.barrier import Barrier
@@ -52,10 +51,11 @@ from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker, ImageQuestions
 from manager.dispatch.managers import KnownManagers
-from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite, Renewed
-from manager.dispatch.nodes import retells as reports_retell
+from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite, Renewed
 from manager.dispatch.outbox import Outbox
 from manager.dispatch.quota import Offence, Quota
+from manager.dispatch.reports import NodeReports, SlicedWrites
+from manager.dispatch.reports import retells as reports_retell
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory
 from manager.metrics.contacts import Deliveries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.wire.admission import fitting, size_of
+from common.wire.allowances import fitting, size_of
 from common.wire.volume_copy import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.domain.volume_inventory import Inventory, decide
 from manager.store.transaction import Transaction

@@ -15,7 +15,7 @@ from common.errors import FailedPrecondition, InvalidArgument, NotFound
 from common.model import Config, Secret
 from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
 from common.model.service import EXTENSION_PREFIX, NetworkAttachmentConfig, ServiceSpec
-from common.text.image_names import PREDEFINED_NETWORKS
+from common.net.engine_networks import PREDEFINED_NETWORKS
 from manager.store.view import NamedTableView, View
 
 

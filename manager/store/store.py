@@ -17,7 +17,8 @@ from common.clock import Clock
 from common.errors import Unavailable
 from manager.store.backend import Backend, LeaderRecord
 from manager.store.changes import ChangeSet
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 from manager.store.view import View
 from manager.store.watch import DEFAULT_CAPACITY, Subscription
 from manager.store.writer import SharedSpecs, Writer

@@ -21,7 +21,8 @@ from common.model import Service, StoredObject, Task
 from common.model.service import TaskSpec
 from manager.store.backend import Backend, LeadershipLost, Unknown
 from manager.store.changes import ChangeSet
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 R = TypeVar("R")
 

@@ -34,7 +34,7 @@ from common.model.container import ContainerSpec
 from common.model.network import IpamConfig, Network, NetworkSpec
 from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMode, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
-from manager.api.access.audit import AuditFile
+from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
 from manager.api.context import Identity
 from manager.api.http.server import serve

@@ -19,8 +19,9 @@ from common.wire.codec import decode, encode
 from common.wire.messages import MESH, MESH6, StatusReport, TaskReport
 from manager.dispatch.intake.form import Hearing
 from manager.dispatch.intake.messages import believe
-from manager.dispatch.nodes import NodeReports, apply_reports
-from manager.store.transaction import Tables, Transaction
+from manager.dispatch.reports import NodeReports, apply_reports
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 from tests.bench.table import print_table
 from tests.fakes import hearings
 

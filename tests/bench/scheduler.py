@@ -31,7 +31,7 @@ from common.model.volume import claim_id, volume_id
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import TASKS_A_DECISION, schedule
 from manager.store.changes import Change, ChangeSet
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.bench.table import print_table
 
 SWARMKIT_SECONDS = {(1000, 1000): 0.19, (1000, 10_000): 1.7, (1000, 100_000): 20.8}

@@ -14,7 +14,8 @@ from common.net.addressing import cluster_pools, gateway_range, mesh_prefix, wit
 from common.wire.message import Message
 from manager.dispatch.intake.form import Hearing
 from manager.dispatch.intake.messages import believe
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 NOW = 1_700_000_000.0
 POOL = "10.0.0.0/8"

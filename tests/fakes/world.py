@@ -31,7 +31,8 @@ from manager.domain.update_status import after_change
 from manager.orchestrate.reconcile import services
 from manager.store.changes import Change, ChangeSet, Decision
 from manager.store.observation import check, observe
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 from manager.store.view import View
 
 Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Decision]

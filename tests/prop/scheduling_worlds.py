@@ -24,7 +24,7 @@ from common.model.service import (
     TaskSpec,
 )
 from manager.domain.reservations import requested_kinds
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from manager.domain.network_parts import address_range
 from manager.domain.port_conflicts import check_ports
 from manager.loops.allocation import all_keys, keys_of
 from manager.store.changes import Change
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 POOL = "10.9.0.0/22"
 SUBNETS = ["", "", "10.9.1.0/24", "10.9.1.128/25", "192.168.0.0/27", "192.168.0.0/24"]

@@ -12,7 +12,7 @@ from manager.schedule.balance import Balancer, Move, next_moves, plan
 from manager.schedule.filters import pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.regions import label_value, levels_of
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.prop.scheduling_worlds import NOW, nodes, specs
 
 replace = msgspec.structs.replace

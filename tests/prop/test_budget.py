@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.model.service import PortConfig
 from common.model.task import TaskStatus
-from common.wire.admission import ALLOWANCES, SIZES, fitting
+from common.wire.allowances import ALLOWANCES, SIZES, fitting
 from common.wire.codec import MESSAGE_TYPES, encode
 from common.wire.image_messages import FetchImage, SpareImages
 from common.wire.message import Message

@@ -40,7 +40,8 @@ from manager.dispatch.assignments import (
 from manager.dispatch.directory import Directory
 from manager.dispatch.feed import Feed
 from manager.store.changes import ChangeSet
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 from manager.store.view import View
 
 NODES = ["n1", "n2", "n3"]

@@ -10,7 +10,7 @@ from manager.api.images.names import Naming, merge
 from manager.api.images.own import NO_NAMES, engine_name, own_name, parse_own
 from manager.api.images.progress import Progress
 from manager.api.services.container_validation import is_image
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.api_cluster import make_node
 
 IDS = [f"sha256:{digit * 64}" for digit in "123"]

@@ -13,7 +13,7 @@ from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
 from manager.schedule.regions import Division, Region
 from manager.store.changes import Change
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.prop.scheduling_worlds import mostly, networks, nodes, old_tasks
 
 NODES = ["node0", "node1", "node2"]

@@ -16,7 +16,8 @@ from common.model.service import Replicated, Reservations, Resources, ServiceMod
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.rows import node_tile, service_row
 from manager.store.changes import ChangeSet
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 NODES, SERVICES, SLOTS = ["n1", "n2"], ["s1", "s2"], [0, 1, 2]
 SPECS = (TaskSpec(), TaskSpec(resources=Resources(reservations=Reservations(nano_cpus=2, memory_bytes=3))))

@@ -12,7 +12,7 @@ from common.model.service import Reservations
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import Round, schedule
 from manager.store.changes import Change
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.prop.scheduling_worlds import NOW, PARTS, worlds
 
 # The reference: everything counted anew from the tasks, each time.

@@ -16,7 +16,7 @@ from manager.store.backends.etcd.backend import EtcdBackend
 from manager.store.backends.etcd.layout import Layout
 from manager.store.backends.sealed import Unsealed
 from manager.store.changes import ChangeSet
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.etcd import FakeClient, FakeEtcd
 from tests.sim.invariants import CheckedBackend
 

@@ -21,7 +21,7 @@ from manager.store.backend import Loaded
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, ChangeSet
 from manager.store.observation import InvalidTransition, check, story
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.sim.availability import gaps, paced
 from tests.sim.backoff import Backoff
 from tests.sim.duetimes import DueTimes, beside

@@ -13,7 +13,8 @@ from manager.loops.leadership import Candidate, Leadership
 from manager.store.backend import NotLeader
 from manager.store.levels import NEWEST_LEVEL, OLDEST_LEVEL, common_level
 from manager.store.shared import SharedStore
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 from manager.store.view import View
 from tests.fakes.etcd import FakeEtcd
 from tests.fakes.world import replace

@@ -42,7 +42,10 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/stack/remove.py",
     ),
     "prop/test_api_specs.py": ("common/model/cluster.py",),
-    "prop/test_feed.py": ("manager/dispatch/directory.py",),
+    "prop/test_feed.py": (
+        "manager/dispatch/assignments.py",
+        "manager/dispatch/directory.py",
+    ),
     "prop/test_image_names.py": ("common/model/image.py",),
     "prop/test_neighbours.py": ("worker/net/plan/neighbours.py",),
     "prop/test_overview.py": ("manager/overview/counters.py",),
@@ -57,6 +60,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/manager/api/http/test_server.py": (
         "manager/api/front.py",
         "manager/api/http/connection.py",
+        "manager/api/http/exchange.py",
     ),
     "unit/manager/api/http/test_tls.py": ("manager/api/access/revocation.py",),
     "unit/manager/api/leader/test_forward.py": ("manager/api/leader/standing.py",),

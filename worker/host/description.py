@@ -16,7 +16,7 @@ from typing import Any
 from common.errors import SwarmError
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
-from common.wire.admission import ENTRIES_BYTES, fitting
+from common.wire.allowances import ENTRIES_BYTES, fitting
 from worker.engine.presence import EnginePresence
 from worker.interfaces import (
     JSON,

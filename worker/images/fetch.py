@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from common.errors import NotFound, ProtocolError, SwarmError, Unavailable
 from common.text.quantities import human_size
-from common.wire.admission import fitting
+from common.wire.allowances import fitting
 from common.wire.channel import Channel, open_raw
 from common.wire.handshake import error_of_refusal
 from common.wire.image_messages import FetchImage, ImageOffer, ImageRequest, ImageSource, ImageWant

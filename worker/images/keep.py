@@ -16,7 +16,7 @@ import msgspec
 from common.clock import Clock
 from common.errors import SwarmError
 from common.process.private_files import write_private
-from common.wire.admission import fitting
+from common.wire.allowances import fitting
 from common.wire.image_messages import SpareImages
 from worker.interfaces import Engine
 from worker.link.requests import Requests

@@ -10,7 +10,7 @@ from common.errors import InvalidArgument
 from common.model import network as model
 from common.model.node import TunnelKey
 from common.net.addressing import SMALLEST_LEASE, SMALLEST_SUBNET, Layout, layout, mesh_prefix, vip_range
-from common.text import image_names
+from common.net.engine_networks import engine_network
 from common.wire import messages as wire
 from worker.assignments import AssignmentSet
 from worker.intake.addresses import LAST_PORT, host4, host6, range4, range6
@@ -62,7 +62,7 @@ def read_network(own: Id, sent: model.Network, refuse: Refuse) -> Network:
     found = Network(
         id=identifier(sent.id),
         name=dns_name(sent.name),
-        docker=image_names.engine_network(sent),
+        docker=engine_network(sent),
         internal=sent.spec.internal,
         encrypted=sent.spec.encrypted,
         labels=sent.spec.labels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from common.aio.rate_limit import Rate, TokenBucket
-from common.wire.admission import BYTES, MESSAGES, size_of, weight
+from common.wire.allowances import BYTES, MESSAGES, size_of, weight
 from common.wire.channel import Channel
 from common.wire.messages import AnyMessage
 

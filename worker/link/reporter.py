@@ -14,7 +14,7 @@ from msgspec import structs
 
 from common.clock import Clock
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
-from common.wire.admission import ENTRIES_BYTES, LONGEST_ERROR, LONGEST_MESSAGE, fitting, size_of
+from common.wire.allowances import ENTRIES_BYTES, LONGEST_ERROR, LONGEST_MESSAGE, fitting, size_of
 from common.wire.messages import TaskReport
 from worker.interfaces import Attachment, Container, Phase
 from worker.tasks.plan.machine import Situation, Step

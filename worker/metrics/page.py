@@ -16,7 +16,7 @@ from common.errors import SwarmError
 from common.model.service import STACK_LABEL
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
 from worker.interfaces import ContainerUsage
-from worker.metrics.meter import controllers, read_usage
+from worker.metrics.cgroups import controllers, read_usage
 
 _AT_ONCE = 16
 # The manager waits ten seconds for the whole page.

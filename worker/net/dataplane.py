@@ -15,7 +15,7 @@ from common.clock import Clock
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
 from common.net.addressing import with_ipv4
-from common.text.image_names import PREDEFINED_NETWORKS
+from common.net.engine_networks import GATEWAY_NETWORK, PREDEFINED_NETWORKS
 from common.wire.messages import MESH, MESH6
 from worker.config import DataDir, WorkerConfig
 from worker.intake.addresses import IPAddress, address, address6
@@ -36,12 +36,11 @@ from worker.net.apply.netlink import Kernel
 from worker.net.attachments import Attachments, addresses_of
 from worker.net.dns.service import ClusterDns
 from worker.net.local_networks import LocalNetworks
-from worker.net.plan.names import GATEWAY_NETWORK
 from worker.net.plan.topology import NodeTopology
 from worker.net.reconciler import NetworkReconciler
-from worker.net.watch import connections
 from worker.net.watch import facts as host_facts
 from worker.net.watch.capabilities import NO_ENCRYPTION, Encryption, encryption, lacking
+from worker.net.watch.listening import listening
 
 ATTACH_SECONDS = 30.0
 SURVEY_RETRY_SECONDS = 1.0
@@ -140,7 +139,7 @@ class DataPlane:
         if not wanted:
             return ()
         try:
-            heard = await connections.listening(container.pid)
+            heard = await listening(container.pid)
         except OSError as error:
             _log.debug("task %s: cannot see where its program listens: %s", task.name, error.strerror)
             return ()

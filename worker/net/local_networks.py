@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from common.errors import SwarmError
 from common.model.service import NetworkAttachmentConfig
 from common.model.task import Task
-from common.text.image_names import PREDEFINED_NETWORKS
+from common.net.engine_networks import PREDEFINED_NETWORKS
 from worker.intake.words import container_name
 from worker.intake.world import Network, NetworkWorld
 from worker.interfaces import JSON, LABEL_AGENT, Attachment, Container, Engine, NetworkEndpoint

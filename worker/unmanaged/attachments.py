@@ -20,7 +20,7 @@ from common.model.attachment import ATTACHMENT_LABEL, AttachedEnd, AttachmentSta
 from common.model.container import ContainerSpec
 from common.model.service import NetworkAttachmentConfig, PortConfig, TaskSpec
 from common.model.task import Task
-from common.wire.admission import LONGEST_ERROR, fitting
+from common.wire.allowances import LONGEST_ERROR, fitting
 from common.wire.messages import AttachmentReport, AttachmentState
 from worker.interfaces import (
     LABEL_LINKS,

@@ -21,7 +21,7 @@ from common.model.task import Task
 from common.model.volume import TaskVolume, new_lineage
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import is_anonymous
-from common.wire.admission import ENTRIES_BYTES, fitting, size_of
+from common.wire.allowances import ENTRIES_BYTES, fitting, size_of
 from common.wire.volume_copy import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from worker.interfaces import Engine, EngineVolume, Mark, Marks
 from worker.volumes.marks import folder_of

@@ -22,7 +22,8 @@ from manager.api.engine.types import ImageInspect, Progress
 from manager.api.errors import EngineError
 from manager.api.http.bounded_json import WrongJson
 from manager.api.images.find import complete_id, describe, find_held, holders
-from manager.api.images.own import image_on, parse_own
+from manager.api.images.on_node import image_on
+from manager.api.images.own import parse_own
 from manager.api.logs.stream import TASK_LABEL
 from manager.domain.image_use import image_record, of_the_cluster
 from manager.store.view import View

@@ -17,7 +17,8 @@ from common.model import Network, NetworkAttachment
 from common.model.attachment import ATTACHMENT_LABEL, AttachedEnd, AttachedNetwork
 from common.model.naming import Model
 from common.net.addressing import ipv4_in, prefix_of, with_ipv4
-from manager.allocate.attachments import check_address, holder_of, lease_around, requestable_range
+from manager.allocate.attachments import check_address, requestable_range
+from manager.allocate.leases import holder_of, lease_around
 from manager.api.engine.presence import node_name
 from manager.api.errors import EngineError, invalid
 from manager.api.http.body import convert, normal

@@ -14,7 +14,8 @@ from manager.api.context import Context
 from manager.api.engine.presence import is_ready
 from manager.api.errors import EngineError, invalid
 from manager.api.images.find import describe
-from manager.api.images.own import NO_NAMES, image_on, images_on, refuse_own
+from manager.api.images.on_node import image_on, images_on
+from manager.api.images.own import NO_NAMES, refuse_own
 from manager.api.images.record import NameChange, name_for
 from manager.api.lookup import find_node
 from manager.api.router import Route

@@ -15,7 +15,8 @@ from common.text.image_names import begins_with, full_name, is_id, is_id_prefix,
 from manager.api.context import Context
 from manager.api.engine.proxy import ask_every
 from manager.api.errors import EngineError
-from manager.api.images.own import domains, engine_name, image_path, images_on, node_of, own_name, parse_own
+from manager.api.images.on_node import image_path, images_on
+from manager.api.images.own import domains, engine_name, node_of, own_name, parse_own
 from manager.api.services.container_validation import is_image
 from manager.domain.image_use import image_record
 

@@ -16,7 +16,8 @@ from manager.api.context import Context
 from manager.api.engine.proxy import EngineReply, ask, ask_all, raw_query, read_every
 from manager.api.engine.types import Image, Removed
 from manager.api.images.names import Naming, filter_by_name, merge, unheld
-from manager.api.images.own import NO_NAMES, image_path
+from manager.api.images.on_node import image_path
+from manager.api.images.own import NO_NAMES
 from manager.api.images.record import unname
 from manager.api.lookup import labels_match
 from manager.api.router import Route

@@ -1,4 +1,8 @@
-"""What one node's engine says of an image."""
+"""Names that only one node's engine knows an image by, as no client of the cluster has given them.
+
+Such a name is shown, and may be asked for, below a domain that stands for its node: `HOSTNAME.node/NAME`. No
+registry is ever asked for a name in that domain, and no client can give one. Pure.
+"""
 
 from __future__ import annotations
 
@@ -6,64 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http import HTTPStatus
-from urllib.parse import quote
 
-from common.errors import Unavailable
 from common.model import Node
-from common.text.image_names import is_id, with_tag
-from manager.api.context import Context
-from manager.api.engine.proxy import ASK_SECONDS, EngineReply, ask
-from manager.api.engine.types import Image, ImageInspect
+from common.text.image_names import with_tag
+from manager.api.engine.types import Image
 from manager.api.errors import EngineError, invalid
 from manager.api.services.container_validation import is_image
 from manager.store.view import View
-
-
-def image_path(name: str, what: str = "") -> str:
-    path = f"/images/{quote(name, safe='/:@')}"
-    return f"{path}/{what}" if what else path
-
-
-async def image_on(
-    context: Context, node_id: str, reference: str, *, seconds: float = ASK_SECONDS
-) -> ImageInspect | None:
-    """Return what a node's engine has by a reference of any kind; None if nothing.
-
-    Raises:
-        Unavailable: the node cannot be reached, its answer is not one of an engine, or does not come in time.
-
-    """
-    reply = await ask(context, node_id, "GET", image_path(reference, "json"), seconds=seconds)
-    if reply.status == HTTPStatus.NOT_FOUND:
-        return None
-    image = _add_owner(reply).read(ImageInspect)
-    if not is_id(image["Id"]):
-        raise reply.wrong(f"image {reference} has the id {image['Id']}")
-    return None if is_id(reference) and image["Id"] != reference else image
-
-
-async def images_on(context: Context, node_id: str, *, seconds: float) -> list[Image]:
-    """Return all images of a node's engine.
-
-    Raises:
-        Unavailable: as `image_on`, or it does not answer in time.
-
-    """
-    return await _add_owner(await ask(context, node_id, "GET", "/images/json", seconds=seconds)).listed(Image)
-
-
-def _add_owner(reply: EngineReply) -> EngineReply:
-    if not reply.ok:
-        raise Unavailable(f"the engine of node {reply.node} does not tell what images it has: {reply.message}")
-    return reply
-
-
-# Names that only one node's engine knows an image by, as no client of the cluster has given them.
-#
-# Such a name is shown, and may be asked for, below a domain that stands for its node: `HOSTNAME.node/NAME`. No
-# registry is ever asked for a name in that domain, and no client can give one.
-
 
 DOMAIN = ".node"
 # What engines up to API 1.42 say in place of no name and no digest.

@@ -23,7 +23,8 @@ from manager.api.call import Call, Reply
 from manager.api.context import Context
 from manager.api.engine.proxy import forward
 from manager.api.engine.types import ImageInspect
-from manager.api.images.own import image_on, parse_own, refuse_own
+from manager.api.images.on_node import image_on
+from manager.api.images.own import parse_own, refuse_own
 from manager.api.images.progress import Listener, Progress
 from manager.api.images.registry import builder, for_engine
 from manager.api.router import Route

@@ -14,7 +14,7 @@ from manager.api.engine.proxy import EngineReply, ask_all
 from manager.api.engine.types import ImageInspect, Removed
 from manager.api.errors import EngineError
 from manager.api.images.find import Located, find_image, holders
-from manager.api.images.own import image_on, image_path
+from manager.api.images.on_node import image_on, image_path
 from manager.api.images.record import unname
 from manager.api.images.routes import ASK_SECONDS, best, on_nodes
 from manager.api.router import Route

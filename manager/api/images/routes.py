@@ -18,7 +18,8 @@ from manager.api.engine.types import ImageInspect
 from manager.api.errors import EngineError, invalid
 from manager.api.images.find import Located, find_held, own_first
 from manager.api.images.names import Naming
-from manager.api.images.own import image_on, image_path, refuse_own
+from manager.api.images.on_node import image_on, image_path
+from manager.api.images.own import refuse_own
 from manager.api.images.progress import Listener, Progress
 from manager.api.images.record import NameChange, name_for, put, tagged_name, with_name
 from manager.api.images.registry import builder, for_engine, has_credentials, own_engine

@@ -13,7 +13,7 @@ from common.model.attachment import AttachedNetwork
 from common.model.client import Role
 from common.model.container import DnsConfig
 from common.model.naming import Model
-from common.text.image_names import GATEWAY_NETWORK, engine_network
+from common.net.engine_networks import GATEWAY_NETWORK, engine_network
 from common.wire.messages import MESH
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers.attachments import attachment_of, join_network, runs, wait_until_noticed, without

@@ -20,7 +20,7 @@ from common.model import Network, NetworkAttachment, Task, TaskState
 from common.model.network import IpamConfig
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
 from common.net.addressing import beside_ipv4, layout, prefix_of
-from common.text.image_names import GATEWAY_NETWORK, engine_network
+from common.net.engine_networks import GATEWAY_NETWORK, engine_network
 from common.wire.messages import MESH
 from manager.api.errors import invalid
 from manager.api.logs.stream import TASK_LABEL

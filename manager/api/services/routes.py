@@ -22,12 +22,13 @@ from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.http.json_list import json_list
 from manager.api.images.find import LOOK_SECONDS, describe, holders
-from manager.api.images.own import image_on, parse_own
+from manager.api.images.on_node import image_on
+from manager.api.images.own import parse_own
 from manager.api.lookup import any_prefix, find_service, labels_match, passes, random_name
 from manager.api.networks.view import resolve_networks
 from manager.api.router import Place, Route
-from manager.api.services.validation import autoscaling_view, check_service
-from manager.api.services.view import service_view, status_view
+from manager.api.services.validation import check_service
+from manager.api.services.view import autoscaling_view, service_view, status_view
 from manager.api.volumes.scopes import unmounted, unscoped
 from manager.api.volumes.stay import staying
 from manager.domain import hostnames

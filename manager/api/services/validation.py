@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import math
 from ipaddress import ip_address
-from typing import Any
 
-from common.clock import rfc3339
 from common.errors import InvalidArgument
-from common.model import Service, Task
+from common.model import Task
 from common.model.service import (
     EndpointSpec,
     GenericResource,
@@ -33,12 +31,10 @@ from common.spec.constraints import parse
 from common.spec.slot_volumes import named_mounts, stopped_sources
 from common.spec.task_templates import check_templates
 from common.spec.volumes import snapshot_of
-from manager.api.context import Context
 from manager.api.errors import Unimplemented, invalid
 from manager.api.lookup import check_dns_name
 from manager.api.services.container_validation import check_container, check_engine_options
 from manager.domain.reservations import by_name
-from manager.orchestrate import autoscaling
 
 _RUNTIMES = ("", "container")
 _CONDITIONS = ("", "none", "on-failure", "any")
@@ -289,25 +285,3 @@ def check_autoscaling(spec: ServiceSpec) -> None:
         raise invalid(f"label {LABEL}: expected a replicated service: others have no number of tasks to choose")
     for name in autoscale.lacking(policy, spec):
         raise invalid(f"label {LABEL}: {name} is a share of what a task reserves: set {_RESERVATION[name]}")
-
-
-def autoscaling_view(context: Context, service: Service) -> dict[str, Any]:
-    """Render the last change of the number, and how the measurements stand; nothing of a service without a policy."""
-    policy = autoscale.of(service.spec)
-    if policy is None:
-        return {}
-    now = context.clock.now()
-    samples = context.soft.measurements.fresh(service.id, policy.interval)
-    tasks = context.store.view.tasks.of_service(service.id)
-    reading = autoscaling.describe_load(service, policy, autoscaling.measure(service, policy, tasks, samples, now), now)
-    result: dict[str, Any] = {"Reading": reading}
-    status = service.autoscale_status
-    if status is not None and status.scaled_at:
-        result |= {
-            "ScaledAt": rfc3339(status.scaled_at),
-            "Previous": status.previous,
-            "Replicas": status.replicas,
-            "ByHand": status.by_hand,
-            "Message": status.message,
-        }
-    return {"AutoscaleStatus": result}

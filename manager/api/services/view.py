@@ -10,12 +10,20 @@ import msgspec
 from common.clock import SECOND, rfc3339
 from common.model import Service, TaskState
 from common.model.container import DEFAULT_STOP_GRACE
-from common.model.service import Endpoint, JobStatus, ServiceSpec, UpdateConfig
+from common.model.service import (
+    Endpoint,
+    JobStatus,
+    ServiceSpec,
+    UpdateConfig,
+)
 from common.model.update import ACTIVE, HALTED, AwaitsServices, UpdateProgress, UpdateState, UpdateStatus
+from common.spec import autoscale
+from manager.api.context import Context
 from manager.api.networks.view import with_prefix
 from manager.api.render import JsonCache, head, render
 from manager.domain import revisions
 from manager.domain.update_status import message
+from manager.orchestrate import autoscaling
 from manager.orchestrate.update.progress import report
 from manager.store.view import View
 
@@ -154,3 +162,25 @@ def _job_status_view(status: JobStatus) -> dict[str, Any]:
     if status.last_execution:
         result["LastExecution"] = rfc3339(status.last_execution)
     return result
+
+
+def autoscaling_view(context: Context, service: Service) -> dict[str, Any]:
+    """Render the last change of the number, and how the measurements stand; nothing of a service without a policy."""
+    policy = autoscale.of(service.spec)
+    if policy is None:
+        return {}
+    now = context.clock.now()
+    samples = context.soft.measurements.fresh(service.id, policy.interval)
+    tasks = context.store.view.tasks.of_service(service.id)
+    reading = autoscaling.describe_load(service, policy, autoscaling.measure(service, policy, tasks, samples, now), now)
+    result: dict[str, Any] = {"Reading": reading}
+    status = service.autoscale_status
+    if status is not None and status.scaled_at:
+        result |= {
+            "ScaledAt": rfc3339(status.scaled_at),
+            "Previous": status.previous,
+            "Replicas": status.replicas,
+            "ByHand": status.by_hand,
+            "Message": status.message,
+        }
+    return {"AutoscaleStatus": result}

@@ -1,12 +1,8 @@
-"""What the cluster's authority gives and is: `swarm-manager client-cert` and `ca`.
-
-Client certificates are those with which docker's command line reaches the API over TCP.
-"""
+"""`swarm-manager client-cert`: certificates with which docker's command line reaches the API over TCP."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 import time
@@ -26,7 +22,8 @@ from common.text.terminal import echo
 from common.tls import browsers_file, certificate_request, new_key
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup, flag, invalid
-from manager.cli.format.tables import Row, Table, format_flag, natural, quiet_flag, short_id
+from manager.cli.format.listing import format_flag, quiet_flag
+from manager.cli.format.tables import Row, Table, natural, short_id
 from manager.cli.session import with_client
 from manager.cli.several import print_each
 
@@ -292,67 +289,3 @@ async def revoke(client: Client, /, references: tuple[str, ...]) -> None:
         return [f"{short_id(each['ID'])} {each['Name']}" for each in revoked]
 
     await print_each(references, one)
-
-
-_LOOK_SECONDS = 0.5
-# Whom the manager names where certificates of clients ended with the root.
-_REVOKER = "the root's rotation"
-
-
-@click.command(
-    "ca",
-    cls=SwarmCommand,
-    examples="""
-    swarm-manager ca
-    swarm-manager ca --rotate
-    """,
-)
-@flag("--rotate", is_flag=True, default=False, help="Replace the root; every node gets a certificate of the new one.")
-@flag("-d", "--detach", is_flag=True, default=False, help="Do not wait until all nodes have it.")
-@with_client
-async def ca(client: Client, /, *, rotate: bool, detach: bool) -> None:
-    """Print the root certificate that the cluster's members trust, or replace it without losing any of them."""
-    swarm = await client.get("/swarm")
-    if not rotate:
-        echo(swarm["TLSInfo"]["TrustRoot"], nl=False)
-        return
-    spec = dict(swarm["Spec"])
-    authority = dict(spec.get("CAConfig") or {})
-    spec["CAConfig"] = {**authority, "ForceRotate": authority.get("ForceRotate", 0) + 1}
-    await client.post("/swarm/update", spec, {"version": str(swarm["Version"]["Index"])})
-    began = (await client.get("/swarm"))["UpdatedAt"]
-    if detach:
-        return
-    await _wait(client)
-    swarm = await client.get("/swarm")
-    echo(f"The root is {_digest(swarm)} now. Join tokens are new: 'swarm-manager join-token worker' shows the command.")
-    found = await client.get("/swarm/client-certificates")
-    ended = {str(each["Name"]) for each in found if each["RevokedBy"] == _REVOKER and each["RevokedAt"] >= began}
-    if ended:
-        how = "'swarm-manager client-cert NAME --replace'"
-        echo(f"These clients need new certificates ({how}): {', '.join(sorted(ended))}")
-
-
-async def _wait(client: Client) -> None:
-    """Say how far it is, as that changes, until it is over."""
-    said = ""
-    while (swarm := await client.get("/swarm"))["RootRotationInProgress"]:
-        words = _progress(swarm["TLSInfo"], await client.get("/nodes"))
-        if words != said:
-            echo(words)
-            said = words
-        await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _progress(wanted: dict[str, str], nodes: Sequence[dict[str, Any]]) -> str:
-    """Count the nodes that believe the new root, and that have a certificate of it; name those that are waited for."""
-    found = [(node["Description"]["Hostname"], node["Description"]["TLSInfo"]) for node in nodes]
-    trusting = [name for name, tls in found if tls["TrustRoot"] == wanted["TrustRoot"]]
-    signed = [name for name, tls in found if tls["CertIssuerPublicKey"] == wanted["CertIssuerPublicKey"]]
-    late = [name for name, tls in found if name not in (signed if len(trusting) == len(found) else trusting)]
-    waits = f"; waiting for {', '.join(late[:5])}{', …' if len(late) > 5 else ''}" if late else ""
-    return f"new root: believed by {len(trusting)}/{len(found)} nodes, {len(signed)} have its certificates{waits}"
-
-
-def _digest(swarm: dict[str, Any]) -> str:
-    return f"sha256:{hashlib.sha256(swarm['TLSInfo']['TrustRoot'].encode()).hexdigest()}"

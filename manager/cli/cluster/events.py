@@ -18,7 +18,8 @@ from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_services
-from manager.cli.format.tables import Row, Table, filter_flag, format_flag, group_filters
+from manager.cli.format.listing import filter_flag, format_flag, group_filters
+from manager.cli.format.tables import Row, Table
 from manager.cli.session import with_client
 
 _NANO = 1_000_000_000

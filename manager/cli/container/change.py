@@ -14,8 +14,9 @@ from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import Complete, complete_containers, complete_paused, complete_running
-from manager.cli.container.exec import join, lent_terminal
+from manager.cli.container.exec import lent_terminal
 from manager.cli.container.streams import open_stream
+from manager.cli.container.terminal import join
 from manager.cli.image.transfer import parse_name, write_to
 from manager.cli.session import with_client
 from manager.cli.several import each, print_each

@@ -25,7 +25,8 @@ from manager.cli.container.streams import STDERR, frames
 from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import prune_command
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import align, format_flag, group_filters, listing
+from manager.cli.format.listing import format_flag, group_filters, listing
+from manager.cli.format.tables import align
 from manager.cli.session import with_client
 from manager.cli.several import each
 

@@ -15,7 +15,8 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_running
 from manager.cli.container.stats import STATS, row, unknown
 from manager.cli.failures import ApiError, CommandFailed
-from manager.cli.format.tables import Row, format_flag, repaint
+from manager.cli.format.listing import format_flag
+from manager.cli.format.tables import Row, repaint
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
 from manager.cli.several import finish

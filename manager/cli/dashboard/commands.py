@@ -24,7 +24,8 @@ from manager.cli.client import Client
 from manager.cli.cluster.client_cert import LifetimeType, forbid_flag, status_of
 from manager.cli.command import SwarmCommand, SwarmGroup, connection_flags, flag
 from manager.cli.dashboard.gate import TOKEN_SECONDS, open_gate
-from manager.cli.format.tables import Row, Table, format_flag, natural, quiet_flag
+from manager.cli.format.listing import format_flag, quiet_flag
+from manager.cli.format.tables import Row, Table, natural
 from manager.cli.session import with_client
 from manager.cli.several import print_each
 

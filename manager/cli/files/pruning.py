@@ -11,7 +11,7 @@ from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.container.stats import in_thousands
-from manager.cli.format.tables import FilterType, group_filters
+from manager.cli.format.listing import FilterType, group_filters
 from manager.cli.session import with_client
 
 filters_flag = flag(

@@ -16,7 +16,8 @@ from manager.cli.files import digest, stored_files
 from manager.cli.files.stored_files import content, rows
 from manager.cli.flags.types import LABEL
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import Table, capitalize, go_time, group_filters, inspecting, listing
+from manager.cli.format.listing import group_filters, inspecting, listing
+from manager.cli.format.tables import Table, capitalize, go_time
 from manager.cli.node.rows import labels
 from manager.cli.session import with_client
 from manager.cli.several import each

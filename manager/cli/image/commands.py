@@ -20,7 +20,8 @@ from manager.cli.completion import complete_images, complete_nodes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import LABEL, VARIABLE
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing
+from manager.cli.format.listing import format_flag, group_filters, listing
+from manager.cli.format.tables import Row, Table
 from manager.cli.image import transfer
 from manager.cli.image.build_context import BuildOptions, build, open_context
 from manager.cli.node.commands import resolve

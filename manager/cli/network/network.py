@@ -17,7 +17,8 @@ from manager.cli.failures import ApiError
 from manager.cli.files.pruning import prune_command
 from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import Row, Table, format_flag, go_time, group_filters, listing, natural, pairs, short_id
+from manager.cli.format.listing import format_flag, group_filters, listing
+from manager.cli.format.tables import Row, Table, go_time, natural, pairs, short_id
 from manager.cli.session import with_client
 from manager.cli.several import print_each
 

@@ -13,7 +13,7 @@ from manager.cli.completion import complete_volumes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import KEY_VALUE, LABEL
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import format_flag, group_filters, listing
+from manager.cli.format.listing import format_flag, group_filters, listing
 from manager.cli.network.volume_copies import backup, copy, move, path_of, restore, snapshot
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.session import with_client

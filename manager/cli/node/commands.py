@@ -17,7 +17,7 @@ from manager.cli.failures import CommandFailed
 from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import group_filters, inspecting, listing, task_listing
+from manager.cli.format.listing import group_filters, inspecting, listing, task_listing
 from manager.cli.node.rows import NODES, notes, page, rows
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client

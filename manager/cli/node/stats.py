@@ -15,7 +15,8 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_nodes
 from manager.cli.failures import CommandFailed
-from manager.cli.format.tables import SHOW_SECONDS, UNKNOWN, Row, Table, format_flag, natural, repaint
+from manager.cli.format.listing import format_flag
+from manager.cli.format.tables import SHOW_SECONDS, UNKNOWN, Row, Table, natural, repaint
 from manager.cli.session import with_client
 
 STATS = Table(

@@ -18,17 +18,8 @@ from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import (
-    Row,
-    Table,
-    ago,
-    format_flag,
-    group_filters,
-    inspecting,
-    listing,
-    quiet_flag,
-    task_listing,
-)
+from manager.cli.format.listing import format_flag, group_filters, inspecting, listing, quiet_flag, task_listing
+from manager.cli.format.tables import Row, Table, ago
 from manager.cli.service.rows import SERVICES, rows, waiting
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client

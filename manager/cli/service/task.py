@@ -11,7 +11,7 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_tasks
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import format_flag, group_filters, task_listing
+from manager.cli.format.listing import format_flag, group_filters, task_listing
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
 

@@ -1,13 +1,9 @@
-"""`swarm-manager stack`: the commands that read compose files, as `-c` names them, or remove stacks."""
+"""`swarm-manager stack`: deploy stacks of compose files, show what that would change, and remove them."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,16 +14,16 @@ from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_stacks
-from manager.cli.compose import Build, ComposeFile, Config, Stack, builds, convert, load, render
-from manager.cli.failures import CommandFailed
+from manager.cli.compose import Config, Stack, builds, convert, render
 from manager.cli.flags.types import DETACH, TIMEOUT
-from manager.cli.image.build_context import BuildContext, BuildOptions, build, open_context
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import Wish
 from manager.cli.session import with_client
 from manager.cli.several import collect, finish
+from manager.cli.stack.build import build_stack
 from manager.cli.stack.deploy import RESOLVE, Manners, line_of, rehearse, services_that_run
 from manager.cli.stack.deploy import deploy as deploy_stack
+from manager.cli.stack.files import load_files, project_directory, read_bytes
 from manager.cli.stack.plan import show_plan
 from manager.cli.stack.remove import remove as remove_stack
 
@@ -160,115 +156,3 @@ async def remove(client: Client, /, names: tuple[str, ...], *, detach: bool | No
 
     _, problems = await collect(names, one)
     finish(problems)
-
-
-# The images of a stack that are built when it is deployed.
-
-
-async def build_stack(client: Client, config: Config, wanted: Sequence[Build], *, quiet: bool) -> None:
-    """Build the images, on the cluster; services that share an image name build it once.
-
-    A file may come without what it was built from: then a service that names an image uses that, and a warning says so.
-
-    Raises:
-        CommandFailed: a build failed.
-        ComposeError: there is nothing to build from, and no image is named.
-
-    """
-    done: dict[tuple[str, str], None] = {}
-    for each in wanted:
-        if (each.image, each.context) not in done:
-            done[each.image, each.context] = None
-            context = _context(config, each)
-            if context is not None:
-                await _build(client, context, each, quiet=quiet)
-
-
-def _context(config: Config, each: Build) -> BuildContext | None:
-    """Look at what to build from; None when it is not here and the image's name is enough."""
-    try:
-        return open_context(each.context, each.dockerfile, relative_to_context=True)
-    except InvalidArgument as error:
-        if each.required:
-            raise config.error(each.at, error.message) from error
-        echo(f"service {each.service} is not built, {each.image} is used as it is: {error.message}", err=True)
-        return None
-
-
-async def _build(client: Client, context: BuildContext, each: Build, *, quiet: bool) -> None:
-    echo(f"Building image {each.image}")
-    options = BuildOptions(
-        tags=(each.image,),
-        args=each.args,
-        labels=each.labels,
-        target=each.target,
-        network=each.network,
-        cache_from=each.cache_from,
-        extra_hosts=each.extra_hosts,
-    )
-    try:
-        await build(client, context, options, quiet=quiet)
-    except CommandFailed as error:
-        raise CommandFailed(f"failed to build service {each.service}: {error.message}") from error
-
-
-STDIN = "-"
-
-
-def read_files(names: Sequence[str]) -> tuple[tuple[ComposeFile, ...], str]:
-    """Read the files (`a,b` is two, `-` is standard input) and name the project's directory.
-
-    Raises:
-        InvalidArgument: none is given, one cannot be read, or standard input is given twice.
-
-    """
-    paths = [path for name in names for path in name.split(",") if path]
-    if not paths:
-        raise InvalidArgument("Please specify a Compose file (with --compose-file)")
-    if paths.count(STDIN) > 1:
-        raise InvalidArgument("standard input can be given only once as a Compose file")
-    return tuple(ComposeFile(path, _text(path)) for path in paths), project_directory(paths)
-
-
-def _text(path: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidArgument(f"open {path}: {(error.strerror or str(error)).lower()}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidArgument(f"{path}: this is not UTF-8 text (byte {error.start})") from error
-
-
-def read_bytes(path: str) -> bytes:
-    """Give a compose file the content of a file that it names.
-
-    Raises:
-        OSError: it cannot be read.
-
-    """
-    try:
-        return Path(path).read_bytes()
-    except ValueError as error:  # a NUL is in it
-        raise OSError(errno.EINVAL, str(error)) from error
-
-
-def project_directory(names: Sequence[str]) -> str:
-    """Name the directory that a stack's relative paths start from: the first file's."""
-    first = next(path for name in names for path in name.split(",") if path)
-    return os.path.realpath(os.curdir if first == STDIN else Path(first).parent)
-
-
-def load_files(names: Sequence[str], *, filled_in: bool = True) -> Config:
-    """Load the files, fill in their variables (unless not `filled_in`) and merge them; warnings go to standard error.
-
-    Raises:
-        ComposeError: something in them is wrong; the message says where.
-
-    """
-    files, directory = read_files(names)
-    config = load(files, os.environ, read_bytes, directory, filled_in=filled_in)
-    for warning in config.warnings:
-        echo(warning, err=True)
-    return config

@@ -15,7 +15,8 @@ from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_stacks
 from manager.cli.failures import CommandFailed
-from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing, natural, task_listing
+from manager.cli.format.listing import format_flag, group_filters, listing, task_listing
+from manager.cli.format.tables import Row, Table, natural
 from manager.cli.service.rows import SERVICES
 from manager.cli.service.rows import rows as service_rows
 from manager.cli.service.task_rows import fetch, print_tasks

@@ -10,9 +10,9 @@ from common.model import NetworkAttachment
 from common.model.attachment import AttachedEnd, AttachmentStatus
 from common.model.container import Mount
 from common.net.addressing import fold
-from common.text.image_names import GATEWAY_NETWORK, engine_network
+from common.net.engine_networks import GATEWAY_NETWORK, engine_network
 from common.text.terminal import quote
-from common.wire.admission import LONGEST_ERROR
+from common.wire.allowances import LONGEST_ERROR
 from common.wire.messages import MESH, AttachmentReport, AttachmentState
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries, part
 from manager.dispatch.intake.scalars import FLAG, NOTHING, choice, several, text

@@ -11,7 +11,7 @@ from common.clock import rfc3339
 from common.errors import ProtocolError
 from common.spec.volumes import is_anonymous
 from common.text.terminal import quote
-from common.wire.admission import LONGEST_ERROR, LONGEST_MESSAGE
+from common.wire.allowances import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.image_messages import Brought, FetchImage, ImageHeld, ImageSeen, RelayHello, SpareImages
 from common.wire.membership_messages import Applied, AwaitApplied, Goodbye, Unfit, Withdraw
 from common.wire.message import Message

@@ -17,7 +17,7 @@ from common.net.addressing import is_address
 from common.spec import task_templates
 from common.spec.gotemplate import TemplateError
 from common.text.terminal import printable, quote
-from common.wire.admission import LONGEST_ERROR, LONGEST_MESSAGE
+from common.wire.allowances import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.handshake import MAX_CLOCK_SKEW
 from common.wire.messages import StatusReport, TaskReport
 from common.wire.usage_messages import HostUsage, TaskUsage, Usage

@@ -8,7 +8,7 @@ tasks made anew.
 from __future__ import annotations
 
 from common.model import Service, Task
-from common.text.image_names import PREDEFINED_NETWORKS
+from common.net.engine_networks import PREDEFINED_NETWORKS
 from manager.domain.revisions import is_reachable_from_outside
 from manager.store.view import View
 

@@ -17,7 +17,7 @@ from common.model import NetworkAttachment, TaskState
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus
 from common.model.node import EngineDescription, NodeResources
 from common.model.task import ContainerStatus
-from common.text.image_names import engine_network
+from common.net.engine_networks import engine_network
 from common.tls import certificate_request, new_key
 from common.wire.codec import encode
 from common.wire.image_messages import FetchImage, ImageHeld, ImageSeen, ImageSources, RelayHello, SeekImage

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from common.net.engine_networks import GATEWAY_NETWORK
 from worker.intake.addresses import text_of
 from worker.intake.words import InterfaceName
 from worker.interfaces import JSON, LABEL_AGENT
 from worker.net.local_networks import LABEL_NETWORK
 from worker.net.plan.kernel import Bridge
-from worker.net.plan.names import GATEWAY_BRIDGE, GATEWAY_NETWORK, LABEL_LEASE, TUNNEL, WIREGUARD_LINKS
+from worker.net.plan.names import GATEWAY_BRIDGE, LABEL_LEASE, TUNNEL, WIREGUARD_LINKS
 from worker.net.plan.topology import NodeTopology, Segment, Segment6, ipv6
 
 BRIDGE_OPTION = "com.docker.network.bridge.name"

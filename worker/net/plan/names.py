@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from common.net import addressing
 from common.net import addressing as addressing6
-from common.text import image_names
 from worker.intake.addresses import address4, address6
 from worker.intake.words import AddressText, Id, InterfaceName
 
@@ -39,8 +38,6 @@ MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000
 # On packets of ours that are not part of a connection (worker.net.apply.conntrack).
 CHALLENGE_MARK = 1 << 28
-
-GATEWAY_NETWORK = image_names.GATEWAY_NETWORK
 
 
 def bridge_name(network_id: Id) -> InterfaceName:

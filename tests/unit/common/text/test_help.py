@@ -4,7 +4,7 @@ import click
 import pytest
 from click.shell_completion import get_completion_class
 
-from common.text.help import SHELLS, as_epilog, script
+from common.text.help import as_epilog
 
 
 @click.command()
@@ -34,10 +34,3 @@ def test_a_value_behind_an_equals_sign_is_a_whole_word(monkeypatch: pytest.Monke
 
 def test_files_are_left_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(monkeypatch, "program --file=a") == [("file", "a")]
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_each_shell_has_a_script_that_asks_the_program(shell: str) -> None:
-    text = script(command, "swarm-manager", shell)
-    assert "_SWARM_MANAGER_COMPLETE" in text
-    assert "swarm-manager" in text

@@ -13,7 +13,7 @@ from common.model.node import NodeSpec, NodeStatus
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from manager.allocate.allocator import RETRY_SECONDS, allocate
 from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 NOW = 1000.0
 

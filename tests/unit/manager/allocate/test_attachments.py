@@ -10,7 +10,8 @@ from common.model import Network, NetworkAttachment
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus
 from common.model.network import IpamConfig, NetworkSpec
 from manager.allocate.allocator import allocate
-from manager.allocate.attachments import LEASE_LINGER, UNBOUND_SECONDS, check_address, decide, holder_of, lease_around
+from manager.allocate.attachments import LEASE_LINGER, UNBOUND_SECONDS, check_address, decide
+from manager.allocate.leases import holder_of, lease_around
 from tests.unit.manager.allocate.test_allocator import NOW, node, world
 
 NET = Network(

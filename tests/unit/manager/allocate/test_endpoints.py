@@ -10,7 +10,7 @@ from common.model.node import ManagerStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig, ServiceSpec
 from manager.allocate.endpoints import FIRST_DYNAMIC, LAST_DYNAMIC, PortsInUse, choose_ports
 from manager.domain.port_conflicts import check_ports
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 
 def port(published: int, mode: str = "ingress", **more: str) -> PortConfig:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.model import Network
 from common.model.network import IpamConfig
 from common.net.addressing import vip_range
-from manager.allocate.attachments import lease, release
+from manager.allocate.leases import lease, release
 from manager.domain.network_parts import parts_left
 
 

@@ -12,7 +12,7 @@ from common.model.container import DriverConfig
 from common.model.network import IpamConfig, IpamOptions, NetworkSpec
 from common.model.service import NetworkAttachmentConfig, TaskSpec
 from manager.allocate.subnets import FIRST_VNI, allocate_network, subnet_size
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 
 def view_with(*networks: Network, pool: str = "10.0.0.0/8") -> Tables:

@@ -14,7 +14,7 @@ from common.model.network import NetworkSpec
 from common.model.node import NodeStatus
 from manager.allocate.tunnel_keys import KEY, LONGEST_OVERLAP, OVERLAP_SECONDS, ROTATE_SECONDS, keep_keys, rotate
 from manager.store.changes import Decision
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 NOW = 1_000_000.0
 

@@ -11,7 +11,7 @@ from common.model.client import Role
 from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, certificate_request, identity_of, new_key
 from manager.ca import clients
 from manager.ca.authority import Authority, create_root
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 NOW = 1_700_000_000.0
 

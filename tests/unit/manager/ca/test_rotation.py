@@ -30,7 +30,8 @@ from manager.ca.rotation import (
 )
 from manager.ca.tokens import new_tokens
 from manager.store.levels import ROOT_OF_MANAGERS
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 NOW = 1_700_000_000.0
 OLD, NEW = create_root("c1", NOW), create_root("c1", NOW)

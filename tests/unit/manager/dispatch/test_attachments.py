@@ -8,7 +8,8 @@ from common.model import NetworkAttachment
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus
 from common.wire.messages import AttachmentState
 from manager.dispatch.attachments import AttachmentReports, apply_attachment_reports, endpoint_of
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 ENDS = (AttachedEnd(network_id="net", address="10.5.16.9"), AttachedEnd(network_id="mesh", address="10.240.1.9"))
 RUNNING = AttachmentStatus(container_id="c" * 64, name="box", running=True, ends=ENDS)

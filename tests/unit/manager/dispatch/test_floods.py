@@ -32,7 +32,8 @@ from common.wire.messages import (
     TaskReport,
     Welcome,
 )
-from manager.dispatch.quota import EXCESS_SECONDS, KEPT_OUT_FIRST, RETOLD, SESSIONS, VAIN_OF_NODE
+from manager.dispatch.quota import EXCESS_SECONDS, KEPT_OUT_FIRST, RETOLD, SESSIONS
+from manager.dispatch.visitors import VAIN_OF_NODE
 from tests.fakes.dispatching import Manager, Worker
 from tests.fakes.hearings import IN_OWN, NET, attachment, network, task
 from tests.fakes.virtual_loop import run_virtual

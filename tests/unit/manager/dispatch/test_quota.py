@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from common.errors import ResourceExhausted
 from common.model.node import NodeDescription
 from common.model.task import TaskStatus
-from common.wire.admission import BYTES, MESSAGES
+from common.wire.allowances import BYTES, MESSAGES
 from common.wire.messages import Heartbeat, NodeReport, Resync, StatusReport, TaskReport
 from manager.dispatch.quota import (
     EXCESS_SECONDS,

@@ -14,7 +14,7 @@ from common.wire.volume_copy import MOST_GENERATIONS
 from manager.domain.transfers import check, commit, ended_moves, is_stopped, moved_together, stays_behind, users
 from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Nowhere, Only, places
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.volumes import claim, copy, running, service, task
 from tests.unit.manager.schedule.worlds import node
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from common.model import StoredObject
-from common.wire.admission import size_of
+from common.wire.allowances import size_of
 from common.wire.volume_copy import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory, decide
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.volumes import claim, copy, service, task
 from tests.unit.manager.schedule.worlds import node
 

@@ -12,7 +12,7 @@ from common.model.node import NodeSpec
 from common.model.service import Global, Placement, ServiceMode
 from manager.domain.volume_claims import Claims, data_node, has_one_writer, holders
 from manager.domain.volumes import Anywhere, Nowhere, Only, Places, places, settle, waits_for
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.volumes import claim, copy, mount, running, service, task
 from tests.unit.manager.schedule.worlds import node
 

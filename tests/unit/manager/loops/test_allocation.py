@@ -30,7 +30,7 @@ from manager.loops.scheduling import Scheduling
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change
 from manager.store.store import Store
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.world import World
 

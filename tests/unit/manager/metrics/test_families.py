@@ -29,7 +29,8 @@ from manager.metrics.instruments import Instruments
 from manager.overview.counters import Counters
 from manager.overview.usage import NOT_MEASURED, HostSample
 from manager.store.changes import Change
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 # Docker's names have a suffix that promtool keeps for counters.
 DOCKERS = tuple(f"swarm_manager_{kind}_total" for kind in ("configs", "networks", "secrets", "services", "tasks"))

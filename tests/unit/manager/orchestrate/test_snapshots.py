@@ -11,7 +11,7 @@ from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Nowhere, Only, places
 from manager.orchestrate.snapshots import LOOK_AGAIN, RETRY_SECONDS, concerned_tasks, decide, waiting_tasks
 from manager.store.changes import Change, Decision
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.volumes import claim, copy, mount, service, task
 from tests.unit.manager.schedule.worlds import node
 

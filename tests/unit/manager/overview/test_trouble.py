@@ -13,7 +13,8 @@ from manager.overview.marks import Mark
 from manager.overview.rows import service_row
 from manager.overview.trouble import Ailment, Level, Trouble, summarize, troubles
 from manager.store.changes import Change
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 NOW = 1000.0
 

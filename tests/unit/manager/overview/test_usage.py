@@ -4,7 +4,8 @@ from common.model import Cluster, Node, Service, Task
 from common.model.cluster import ClusterSpec
 from common.wire.usage_messages import HostUsage, TaskUsage
 from manager.overview.usage import HOST_COLUMNS, NOT_MEASURED, SERVICE_COLUMNS, STEP_SECONDS, STEPS, Ring, Usages
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 
 def a_view() -> Tables:

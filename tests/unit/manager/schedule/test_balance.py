@@ -27,7 +27,7 @@ from common.model.service import (
 from common.model.update import UpdateState, UpdateStatus
 from manager.schedule.balance import Balancer, plan, reason_to_stay
 from manager.schedule.load import ClusterLoad
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 NOW = 1000.0
 REPLICATED = ServiceMode(replicated=Replicated(replicas=1))

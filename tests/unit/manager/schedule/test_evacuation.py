@@ -12,7 +12,7 @@ from common.model.service import Placement
 from manager.orchestrate.reconcile import services
 from manager.schedule.evacuation import RETRY_SECONDS, concerned_nodes, decide, drained_nodes
 from manager.store.changes import Change, Decision
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.volumes import claim, copy, running, service
 from tests.unit.manager.schedule.worlds import node
 

@@ -15,7 +15,7 @@ from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
 from manager.schedule.rank import Biased, Binpack, Demand, Spread, Strategy
 from manager.schedule.scheduler import schedule
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 
 def loads(*totals: int) -> list[NodeLoad]:

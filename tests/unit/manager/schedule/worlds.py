@@ -29,7 +29,7 @@ from common.model.service import (
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import Round, schedule
 from manager.store.changes import Change
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 NOW = 1000.0
 

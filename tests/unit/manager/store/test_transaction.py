@@ -1,16 +1,15 @@
 """Layers of a state: what a transaction has changed is seen in it, and below it only when it is merged."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from common.errors import AlreadyExists, Unavailable
-from common.model import Cluster, Network, Node, Service, Task
+from common.errors import AlreadyExists
+from common.model import Network, Node, Service
 from common.model.network import NetworkSpec
 from common.model.node import NodeDescription
 from common.model.service import ServiceSpec
 from manager.store.changes import Decision
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 
 
 def service(object_id: str, name: str, **other: object) -> Service:
@@ -85,37 +84,3 @@ def test_a_decision_is_applied_as_it_stands() -> None:
     tx.put(service("a", "a"))
     tx.apply(Decision(put=(service("b", "b"),), remove=(service("a", "a"),)))
     assert [change.current.id for change in tx.change_set().changes] == ["b"]
-
-
-def test_there_is_one_cluster_or_none_yet() -> None:
-    tx = Transaction(Tables(), 1.0)
-    with pytest.raises(Unavailable, match="swarm-manager init"):
-        _ = tx.cluster
-    tx.put(Cluster(id="c"))
-    assert tx.cluster.id == "c"
-
-
-STEP = st.tuples(st.sampled_from("abc"), st.sampled_from(["s1", "s2"]), st.sampled_from(["", "n1"]), st.booleans())
-
-
-@given(st.lists(st.lists(STEP, max_size=8), max_size=3))
-def test_indexes_find_what_a_search_finds(layers: list[list[tuple[str, str, str, bool]]]) -> None:
-    tables = Tables()
-    for steps in layers:
-        tx = Transaction(tables, 1.0)
-        for name, service_id, node_id, removed in steps:
-            task = Task(id=f"{name}-{service_id}-{node_id}", service_id=service_id, node_id=node_id, slot=1)
-            if removed and task.id in tx.tasks:
-                tx.remove(task)
-            elif not removed:
-                tx.put(task)
-            for state in (tx, tables):
-                assert_found(state)
-        tx.merge()
-
-
-def assert_found(state: Tables) -> None:
-    for each in ("s1", "s2"):
-        assert {t.id for t in state.tasks.of_service(each)} == {t.id for t in state.tasks if t.service_id == each}
-    for each in ("", "n1"):
-        assert {t.id for t in state.tasks.on_node(each)} == {t.id for t in state.tasks if t.node_id == each}

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from common.wire.admission import MESSAGES, weight
+from common.wire.allowances import MESSAGES, weight
 from common.wire.memory import memory_channel_pair
 from common.wire.messages import Heartbeat, Resync
 from tests.fakes.virtual_loop import run_virtual

@@ -7,7 +7,7 @@ import pytest
 from common.clock import LoopClock
 from common.model.service import PortConfig
 from common.model.task import Task, TaskState, TaskStatus
-from common.wire.admission import SIZES
+from common.wire.allowances import SIZES
 from common.wire.codec import encode
 from common.wire.messages import StatusReport
 from worker.link import reporter as reporter_module

@@ -1,7 +1,6 @@
 """Measuring tasks: what a round brings, on fakes and in virtual time; and the files and pages that it is read from."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +11,8 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.engine.api import read_usage as read_engine_usage
 from worker.interfaces import ContainerUsage, EngineDown
-from worker.metrics.meter import Meter, controllers, read_usage
+from worker.metrics.meter import Meter
 
-ID = "c0ffee" * 10
 CPU = Gauge(service_id="s", interval=5.0, cpu=True)
 
 
@@ -183,48 +181,6 @@ def test_what_hangs_does_not_keep_the_others_nor_the_next_round() -> None:
 
 
 # --- the kernel's files ---
-
-
-def write(folder: Path, **files: str) -> None:
-    folder.mkdir(parents=True)
-    for name, text in files.items():
-        (folder / name.replace("__", ".")).write_text(text)
-
-
-def test_version_2_is_read(tmp_path: Path) -> None:
-    write(tmp_path / "proc/7", cgroup=f"0::/system.slice/docker-{ID}.scope\n")
-    write(
-        tmp_path / f"sys/system.slice/docker-{ID}.scope",
-        cpu__stat="usage_usec 2500000\nuser_usec 1\n",
-        memory__current="1000\n",
-        memory__stat="anon 600\ninactive_file 300\n",
-    )
-    assert read_usage(7, ID, tmp_path / "proc", tmp_path / "sys") == ContainerUsage(2.5, 700)
-
-
-def test_version_1_is_read_also_where_both_are(tmp_path: Path) -> None:
-    text = f"9:memory:/docker/{ID}\n4:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/\n"
-    write(tmp_path / "proc/7", cgroup=text)
-    write(tmp_path / f"sys/cpu,cpuacct/docker/{ID}", cpuacct__usage="1500000000\n")
-    write(
-        tmp_path / f"sys/memory/docker/{ID}",
-        memory__usage_in_bytes="1000\n",
-        memory__stat="cache 1\ntotal_inactive_file 1200\n",
-    )
-    assert read_usage(7, ID, tmp_path / "proc", tmp_path / "sys") == ContainerUsage(1.5, 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("0::/system.slice/ssh.service\n", "its name"),
-        (f"3:pids:/docker/{ID}\n", "neither processor nor memory"),
-        (f"0::/../../x/{ID}\n", "below this process's own"),
-    ],
-)
-def test_another_process_of_the_number_is_not_measured(text: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        controllers(text, ID)
 
 
 def test_the_engines_own_answer_is_read() -> None:

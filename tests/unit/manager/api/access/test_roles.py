@@ -27,7 +27,7 @@ from manager.api.http.answer_memory import MAX_OF_NODE, AnswerMemory
 from manager.api.http.json_list import CHUNK
 from manager.api.router import Route, Router
 from manager.ca.clients import check_client
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from manager.api.images.build import MAX_CALLS, PREFACE, Frames, Malformed, Solves, names_of
+from manager.api.images.buildkit import MAX_CALLS, PREFACE, Frames, Malformed, Solves, names_of
 
 DATA, HEADERS, RESET, SETTINGS = 0, 1, 3, 4
 END, PADDED = 1, 8

@@ -9,7 +9,7 @@ from manager.api.errors import EngineError
 from manager.api.images.names import Naming, filter_by_name, merge, unheld
 from manager.api.images.own import domains, engine_name, own_name, parse_own
 from manager.api.services.container_validation import is_image
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from tests.fakes.api_cluster import make_node
 
 ONE, TWO, THREE = (f"sha256:{digit * 64}" for digit in "123")

@@ -13,7 +13,8 @@ from manager.api.render import JsonCache
 from manager.api.services.tasks import task_view
 from manager.cli import codec
 from manager.cli.service.task_rows import back_off
-from manager.store.transaction import Tables, Transaction
+from manager.store.tables import Tables
+from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.volumes import mount, running, service, task

@@ -11,7 +11,7 @@ from common.model import Service
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus
 from common.model.container import BindOptions, Mount
 from common.model.service import NetworkAttachmentConfig, ServiceSpec, TaskSpec
-from common.text.image_names import GATEWAY_NETWORK
+from common.net.engine_networks import GATEWAY_NETWORK
 from common.wire.messages import MESH, AttachmentReport, AttachmentState
 from tests.fakes.hearings import (
     CONTAINER,

@@ -19,7 +19,7 @@ from manager.dispatch.intake.scalars import (
     whole,
     word,
 )
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 
 
 def hearing() -> Hearing:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Unavailable
-from manager.dispatch.assignments import MAX_WAITING, PAUSE_SECONDS, SLICE, SlicedWrites
+from manager.dispatch.reports import MAX_WAITING, PAUSE_SECONDS, SLICE, SlicedWrites
 from tests.fakes.virtual_loop import run_virtual
 
 

@@ -1,0 +1,124 @@
+"""What workers report of their tasks, on its way to the store: states only go forward.
+
+What one node reports is written a little at a time: however much that is, the writes of all others go on between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+
+from common.model import Task, TaskStatus
+from common.wire.messages import TaskReport
+from manager.dispatch.assignments import roles_of
+from manager.store.observation import observe
+from manager.store.transaction import Transaction
+from manager.store.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReports:
+    """What may be believed of one `StatusReport` (`manager.dispatch.intake`), and the node that said it."""
+
+    node_id: str
+    tasks: tuple[TaskReport, ...]
+
+
+def retells(view: View, reports: Iterable[TaskReport]) -> bool:
+    """Whether any of these changes what other nodes know of a task that goes on as it was."""
+    return any(_retells(view.tasks.get(report.task_id), report.status) for report in reports)
+
+
+def _retells(task: Task | None, status: TaskStatus) -> bool:
+    if task is None or status.state is not task.status.state:
+        return False
+    told = roles_of(task)
+    return any(told) and told != roles_of(msgspec.structs.replace(task, status=status))
+
+
+def apply_reports(tx: Transaction, batch: Sequence[NodeReports]) -> None:
+    """Write the reports that are news."""
+    for reports in batch:
+        for report in reports.tasks:
+            task = tx.tasks.get(report.task_id)
+            if task is None or task.node_id != reports.node_id:
+                continue  # its record went while the report was on its way
+            changed = observe(task, report.status, tx.now)
+            if changed is not None:
+                tx.put(changed)
+
+
+T = TypeVar("T")
+
+# Entries of a node in one transaction, and how long there is none for it then.
+SLICE = 100
+PAUSE_SECONDS = 0.020
+MAX_WAITING = 8
+
+
+@dataclass(slots=True)
+class _Report(Generic[T]):
+    """What of a report is not yet written, and what is done when all is."""
+
+    entries: Sequence[T]
+    done: Callable[[], Awaitable[None]]
+
+
+class SlicedWrites(Generic[T]):
+    """Writes one node's reports in order. `write` returns when the entries are durable."""
+
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+        self._write = write
+        self._waiting: deque[_Report[T]] = deque()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    async def put(self, entries: Sequence[T], done: Callable[[], Awaitable[None]]) -> None:
+        """Hand in a report; wait while too many are before it."""
+        while len(self._waiting) >= MAX_WAITING:
+            self._changed.clear()
+            await self._changed.wait()
+        self._waiting.append(_Report(entries, done))
+        self._changed.set()
+
+    def close(self) -> None:
+        """Have `run` end when what was handed in is written."""
+        self._closed = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write until closed; errors as `write` and `done`."""
+        while True:
+            while not self._waiting:
+                if self._closed:
+                    return
+                self._changed.clear()
+                await self._changed.wait()
+            entries, finished = self._next()
+            if entries:
+                await self._write(entries)
+            for report in finished:
+                await report.done()
+            if entries:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    def _next(self) -> tuple[list[T], list[_Report[T]]]:
+        """Take a slice off the front, and the reports that end with it."""
+        entries: list[T] = []
+        finished = []
+        while self._waiting and len(entries) + len(self._waiting[0].entries) <= SLICE:
+            report = self._waiting.popleft()
+            entries += report.entries
+            finished.append(report)
+        if self._waiting and len(entries) < SLICE:
+            first = self._waiting[0]
+            room = SLICE - len(entries)
+            entries += first.entries[:room]
+            first.entries = first.entries[room:]
+        self._changed.set()
+        return entries, finished

@@ -1,6 +1,7 @@
 """What keeps a bug where it is met: loops that begin anew, and work for one that ends nobody else's.
 
-One piece of work serves many who ask for it at about the same time; long work leaves others their turn.
+`Backoff` says how long to wait before trying again, `Rounds` is one piece of work for many who ask at about one time,
+and `in_pieces` lets long work leave others their turn.
 """
 
 from __future__ import annotations
@@ -39,9 +40,6 @@ async def contain_errors(work: Awaitable[None], what: str) -> None:
         await work
     except Exception:  # noqa: BLE001 - all others, and the task group that it is in, must not pay for it
         _log.exception("a bug ended %s", what)
-
-
-# How long to wait before trying again.
 
 
 class Backoff:

@@ -10,7 +10,20 @@
       nodes              the rest, a lease each (`Network.leases`), at most 256 addresses: 10.1.16.0/24, …
 
 A smaller pool has smaller gateway ranges and fewer node numbers: 10.20.0.0/16 has room for 63 nodes with 64 addresses
-each. Everything is IPv4; node numbers begin at 1.
+each. Node numbers begin at 1.
+
+IPv6 addresses follow from these:
+
+    pool fdxx:xxxx:xxxx::/48     the first IPv6 pool of `--default-addr-pool`, else one made from the cluster's id
+      networks                   from the front, a /64 each (a /96 in a pool smaller than /56)
+      tunnels and gateways       the last /96
+
+    a dual-stack network         fd00:1::/64 beside 10.1.0.0/16
+      a task's address           the prefix, the task's IPv4 address at its end: fd00:1::10.1.16.2, fd00:1::a01:1002
+      a service's address, a node's part, a gateway: likewise
+
+So nobody leases, stores or sends a second address: whoever has the network and the IPv4 address has both. A subnet
+must have room for that, so the smallest is a /96. Addresses that a pool is made of are local (RFC 4193).
 
 Hosts' names, as nodes of the cluster have them, are checked here, too.
 """
@@ -39,6 +52,16 @@ _NUMBER_BITS = 12
 _GATEWAY_HOST_BITS = 8
 _VIP_SHARE_BITS = 4
 _VIP_SMALLEST = 27
+
+# What a port that is published at ::1 alone is published at for IPv4, where a node's worker carries it to.
+LOOPBACK6_AS_IPV4 = "127.0.0.6"
+SMALLEST_SUBNET = 96
+SMALLEST_POOL6 = 95
+_USUAL_SUBNET = 64
+_ROOM_FOR_USUAL = 56
+_LOCAL_PREFIX = 0xFD
+_GLOBAL_ID_BYTES = 5
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
 
 
 def is_address(text: str) -> bool:
@@ -182,28 +205,7 @@ def vip_range(network: IPv4Network) -> IPv4Network:
     return IPv4Network((int(network.network_address), min(prefix, 32)))
 
 
-# IPv6 addresses that follow from IPv4 ones.
-#
-#     pool fdxx:xxxx:xxxx::/48     the first IPv6 pool of `--default-addr-pool`, else one made from the cluster's id
-#       networks                   from the front, a /64 each (a /96 in a pool smaller than /56)
-#       tunnels and gateways       the last /96
-#
-#     a dual-stack network         fd00:1::/64 beside 10.1.0.0/16
-#       a task's address           the prefix, the task's IPv4 address at its end: fd00:1::10.1.16.2, fd00:1::a01:1002
-#       a service's address, a node's part, a gateway: likewise
-#
-# So nobody leases, stores or sends a second address: whoever has the network and the IPv4 address has both. A subnet
-# must have room for that, so the smallest is a /96. Addresses that a pool is made of are local (RFC 4193).
-
-
-# What a port that is published at ::1 alone is published at for IPv4, where a node's worker carries it to.
-LOOPBACK6_AS_IPV4 = "127.0.0.6"
-SMALLEST_SUBNET = 96
-SMALLEST_POOL6 = 95
-_USUAL_SUBNET = 64
-_ROOM_FOR_USUAL = 56
-_LOCAL_PREFIX = 0xFD
-_GLOBAL_ID_BYTES = 5
+# --- IPv6 ---
 
 
 def prefix_of(subnets: Iterable[str]) -> IPv6Network | None:
@@ -286,9 +288,6 @@ def mesh_prefix(pools: Sequence[str]) -> IPv6Network | None:
 def subnet_size(pool: IPv6Network) -> int:
     """Return the prefix length of the subnets that a pool is divided into."""
     return _USUAL_SUBNET if pool.prefixlen <= _ROOM_FOR_USUAL else SMALLEST_SUBNET
-
-
-_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
 
 
 def is_hostname(text: str) -> bool:

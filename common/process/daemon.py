@@ -1,4 +1,8 @@
-"""Starting a daemon: through systemd where it runs and has the unit, else detached with a pid file and a log."""
+"""Starting a daemon: through systemd where it runs and has the unit, else detached with a pid file and a log.
+
+Both ends of sd_notify(3) are here: who starts a daemon waits until it is ready, and the daemon says so, that it is
+alive, and that it stops, to whoever started it.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ STOP_SECONDS = 15.0
 # As in the units.
 OPEN_FILES = 1 << 20
 SYSTEMD_MARK = Path("/run/systemd/system")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +187,7 @@ class _ReadySocket:
             os.close(watch)
 
 
-# Tell systemd that the service is ready, alive, or stopping (sd_notify(3)); silent where systemd did not start us.
-
-
-_log = logging.getLogger(__name__)
+# --- the daemon's end ---
 
 
 class Notifier:

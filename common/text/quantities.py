@@ -1,4 +1,8 @@
-"""Durations, sizes and CPUs as Docker's command line reads them (Go's `time.ParseDuration`, `units.RAMInBytes`)."""
+"""Durations, sizes and CPUs in the words of Docker's command line.
+
+Read as it reads them (Go's `time.ParseDuration`, `units.RAMInBytes`), and written for people as it writes them
+(github.com/docker/go-units).
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,22 @@ _DURATION = re.compile(
 _SIZE = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+) ?(?P<unit>[kKmMgGtTpP]?)(?:[iI]?[bB])?")
 _MAX_INT64 = 2**63 - 1
 _NANO = 1_000_000_000
+
+_SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+_DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+_DAY_HOURS = 24
+_WEEK_HOURS = 7 * _DAY_HOURS
+_MONTH_HOURS = 30 * _DAY_HOURS
+_YEAR_HOURS = 365 * _DAY_HOURS
+# Below this many hours a duration is told in the smaller unit; its last one is for everything longer.
+_LONG_UNITS = (
+    (2 * _DAY_HOURS, 1, "hours"),
+    (2 * _WEEK_HOURS, _DAY_HOURS, "days"),
+    (2 * _MONTH_HOURS, _WEEK_HOURS, "weeks"),
+    (2 * _YEAR_HOURS, _MONTH_HOURS, "months"),
+)
 
 
 def parse_duration(text: str) -> int:
@@ -91,24 +111,7 @@ def parse_cpus(text: str) -> int:
     return int(value)
 
 
-# Durations and sizes as people read them, in the Docker command line's words (github.com/docker/go-units).
-
-
-_SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
-_DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_MINUTE = 60
-_HOUR = 60 * _MINUTE
-_DAY_HOURS = 24
-_WEEK_HOURS = 7 * _DAY_HOURS
-_MONTH_HOURS = 30 * _DAY_HOURS
-_YEAR_HOURS = 365 * _DAY_HOURS
-# Below this many hours a duration is told in the smaller unit; its last one is for everything longer.
-_LONG_UNITS = (
-    (2 * _DAY_HOURS, 1, "hours"),
-    (2 * _WEEK_HOURS, _DAY_HOURS, "days"),
-    (2 * _MONTH_HOURS, _WEEK_HOURS, "weeks"),
-    (2 * _YEAR_HOURS, _MONTH_HOURS, "months"),
-)
+# --- for people ---
 
 
 def human_duration(seconds: float) -> str:

@@ -18,6 +18,10 @@ _ACTING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u20
 _IN_TEXT = re.compile(f"[{_ACTING}]")
 _IN_LINE = re.compile(f"[{_ACTING}\t\n]")
 
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+CUT = "…"
+_QUOTED = 80
+
 
 def visible(text: str) -> str:
     """Return the text with what would act on a terminal shown; ends of lines and tabs stay."""
@@ -49,12 +53,7 @@ def _escape(found: re.Match[str]) -> str:
     return _SHORT.get(character) or f"\\u{ord(character):04x}"
 
 
-# Text of others, made safe to store, to log and to show. Pure.
-
-
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-CUT = "…"
-_QUOTED = 80
+# --- text of others, made safe to store, to log and to show ---
 
 
 def printable(text: str, longest: int) -> str:

@@ -1,4 +1,7 @@
-"""Two connections joined: bytes carried both ways."""
+"""What both ends see of a connection, whatever carries it: TLS in production, memory in tests and the simulation.
+
+And two of them joined: bytes carried both ways (`splice`).
+"""
 
 from __future__ import annotations
 
@@ -15,50 +18,6 @@ from common.wire.messages import AnyMessage
 
 CHUNK = 64 * 1024
 _CLOSE_SECONDS = 3.0
-
-
-async def splice(
-    near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    hear: Callable[[bytes], Awaitable[None]] | None = None,
-) -> None:
-    """Carry bytes both ways until both ends have said all, or one breaks; then close both. `hear` is as for `carry`.
-
-    An end that is done writing (half-close) is passed on where the other's transport can say that; TLS cannot, so there
-    it closes the connection.
-    """
-    ways = [asyncio.ensure_future(carry(one[0], other[1], hear)) for one, other in ((near, far), (far, near))]
-    try:
-        # An end that breaks (OSError) is told to the other by closing it, below: there is no other way.
-        await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for _, writer in (near, far):
-            writer.close()
-        for _, writer in (near, far):
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await writer.wait_closed()
-
-
-async def carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear: Callable[[bytes], Awaitable[None]] | None = None
-) -> None:
-    """Carry bytes one way until they end, and say there that they have. `hear` is awaited for bytes before they go."""
-    while data := await reader.read(CHUNK):
-        if hear is not None:
-            await hear(data)
-        writer.write(data)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
-    else:
-        writer.close()
-
-
-# What both ends see of a connection, whatever carries it: TLS in production, memory in tests and the simulation.
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +101,44 @@ def open_raw(channel: Channel) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport = channel.detach(protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def splice(
+    near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    hear: Callable[[bytes], Awaitable[None]] | None = None,
+) -> None:
+    """Carry bytes both ways until both ends have said all, or one breaks; then close both. `hear` is as for `carry`.
+
+    An end that is done writing (half-close) is passed on where the other's transport can say that; TLS cannot, so there
+    it closes the connection.
+    """
+    ways = [asyncio.ensure_future(carry(one[0], other[1], hear)) for one, other in ((near, far), (far, near))]
+    try:
+        # An end that breaks (OSError) is told to the other by closing it, below: there is no other way.
+        await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for _, writer in (near, far):
+            writer.close()
+        for _, writer in (near, far):
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await writer.wait_closed()
+
+
+async def carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear: Callable[[bytes], Awaitable[None]] | None = None
+) -> None:
+    """Carry bytes one way until they end, and say there that they have. `hear` is awaited for bytes before they go."""
+    while data := await reader.read(CHUNK):
+        if hear is not None:
+            await hear(data)
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+    else:
+        writer.close()

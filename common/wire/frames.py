@@ -24,6 +24,12 @@ _SCAN_BUFFER = 4096
 LAST = (StreamHello, RelayHello, ImageOffer, Forwarded, Taken)
 _LAST_KINDS = frozenset(kind.KIND for kind in LAST)
 
+_LENGTH_BYTES = 4
+_END = bytes(_LENGTH_BYTES)
+# Up to here copying a chunk is cheaper than a TLS record for its length alone.
+_JOIN_BYTES = 8192
+_MAX_CHUNK = 2**31
+
 
 class FrameDecoder:
     """Takes received bytes and cuts them into frames. After an error it gives nothing more: the connection is to end.
@@ -118,13 +124,6 @@ class FrameDecoder:
 #
 # A peer that does not take the stream answers with a frame (`Refused`), whose first byte no length begins with: such
 # an answer is passed on as it is.
-
-
-_LENGTH_BYTES = 4
-_END = bytes(_LENGTH_BYTES)
-# Up to here copying a chunk is cheaper than a TLS record for its length alone.
-_JOIN_BYTES = 8192
-_MAX_CHUNK = 2**31
 
 
 class ChunkTransport(Layer):

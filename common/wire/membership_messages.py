@@ -1,5 +1,7 @@
 """How a worker goes: for a moment, with its host, without an engine, or because its join failed.
 
+And, so that nobody sends anything to what is about to go, when every node has taken in what it was sent.
+
 `Leave`, for good, is in `messages`.
 """
 
@@ -46,7 +48,7 @@ class Unfit(Message):
     reason: str
 
 
-# Messages about when every node has taken in what it was sent.
+# --- when every node has taken in what it was sent ---
 
 
 class Applied(Message):

@@ -1,4 +1,4 @@
-"""What every protocol has that stands between a connection and another protocol: it passes flow control through."""
+"""What a connection has besides its bytes: flow control through layers of protocols, and a peer whose host is there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import asyncio
 import socket
 from collections.abc import Iterable
 from typing import Any
+
+IDLE_SECONDS = 5
+INTERVAL_SECONDS = 2
+PROBES = 3
 
 
 class Layer(asyncio.Transport, asyncio.Protocol):
@@ -78,14 +82,6 @@ class Layer(asyncio.Transport, asyncio.Protocol):
     def resume_writing(self) -> None:
         if self._upper is not None:
             self._upper.resume_writing()
-
-
-# Notice that a peer's host is gone although this end only reads.
-
-
-IDLE_SECONDS = 5
-INTERVAL_SECONDS = 2
-PROBES = 3
 
 
 def keep_alive(transport: asyncio.BaseTransport) -> None:

@@ -1,4 +1,10 @@
-"""Published ports that services leave open: each gets a free one. Pure."""
+"""What a service is reached by: published ports that it left open, and virtual addresses. Pure.
+
+Each port gets a free one. There is an address for each service and network, unless the service wants its tasks' own
+(`dnsrr`). A service with a port in the routing mesh has one in the `ingress` network, too. Nothing answers there: the
+mesh answers at the nodes' own addresses. Clients look for it, as every engine gives one: Prometheus makes its targets
+of them.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +26,10 @@ PortKey: TypeAlias = tuple[str, int]
 
 FIRST_DYNAMIC = 30000
 LAST_DYNAMIC = 32767
+
+# The search for a free address goes once round a network's in this time, or in less where they are few.
+_ROUND_SECONDS = 30.0
+_PLACES_A_SECOND = 16
 
 
 class PortsInUse:
@@ -80,16 +90,7 @@ def _assign_port(service_id: str, port: PortConfig, earlier: list[PortConfig], u
     return msgspec.structs.replace(port, published_port=used.choose(service_id, port.protocol))
 
 
-# Virtual addresses: one for each service and network, unless the service wants its tasks' own (`dnsrr`).
-#
-# A service with a port in the routing mesh has one in the `ingress` network, too. Nothing answers there: the mesh
-# answers at the nodes' own addresses. Clients look for it, as every engine gives one: Prometheus makes its targets of
-# them.
-
-
-# The search for a free address goes once round a network's in this time, or in less where they are few.
-_ROUND_SECONDS = 30.0
-_PLACES_A_SECOND = 16
+# --- virtual addresses ---
 
 
 class AddressesInUse:

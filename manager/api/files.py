@@ -1,4 +1,7 @@
-"""/secrets and /configs: create, list, inspect, change labels or content, remove. A secret's data never comes out."""
+"""/secrets and /configs: create, list, inspect, change labels or content, remove.
+
+A secret's data is in no answer, ever.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,6 @@ from manager.orchestrate.update import canary
 from manager.orchestrate.update.rotation import rotate
 from manager.store.transaction import Transaction
 from manager.store.view import NamedTableView, View
-
-# What the API's secrets and configs have in common.
-
 
 FileT = TypeVar("FileT", Secret, Config)
 SpecT = TypeVar("SpecT", SecretSpec, ConfigSpec)
@@ -103,7 +103,7 @@ def _uses(service: Service, value: Secret | Config, view: View) -> bool:
     return any(value.id in container_references(spec.container_spec) for spec in (service.spec.task_template, *kept))
 
 
-# Secrets and configs as the engine's API shows them. The data of a secret is in no answer, ever.
+# --- as the engine's API shows them ---
 
 
 def secret_view(secret: Secret) -> dict[str, Any]:

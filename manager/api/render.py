@@ -1,4 +1,7 @@
-"""Model structs as the engine writes them: Docker's keys, and Go's rules for what is left out."""
+"""Model structs as the engine writes them: Docker's keys, and Go's rules for what is left out.
+
+Rendered parts are kept while the immutable values that they came from are in use (`JsonCache`).
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,10 @@ _ALWAYS: Mapping[type[msgspec.Struct], tuple[str, ...]] = {
 }
 _ZERO_OF_NONE = {"max_attempts": 0}
 
+_PLAIN = frozenset({str, int, bool, float})
+T = TypeVar("T", bound=msgspec.Struct)
+DEFAULT_CAPACITY = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class _Field:
@@ -63,9 +70,6 @@ def render(value: msgspec.Struct) -> dict[str, Any]:
     return result
 
 
-_PLAIN = frozenset({str, int, bool, float})
-
-
 def _render_any(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return render(value)
@@ -84,14 +88,6 @@ def head(value: Object) -> dict[str, Any]:
         "CreatedAt": rfc3339(value.created_at),
         "UpdatedAt": rfc3339(value.updated_at),
     }
-
-
-# Rendered parts, kept while the immutable values that they came from are in use.
-
-
-T = TypeVar("T", bound=msgspec.Struct)
-
-DEFAULT_CAPACITY = 4096
 
 
 class JsonCache:

@@ -180,18 +180,7 @@ async def unlock(context: Context, call: Call) -> Reply:
     return Answer()
 
 
-ROUTES = (
-    Route("GET", "/swarm", inspect_swarm, needs=Role.VIEWER, place=Place.STORE),
-    Route("POST", "/swarm/init", init_swarm, needs=Role.ADMIN),
-    Route("POST", "/swarm/join", join_swarm, needs=Role.ADMIN),
-    Route("POST", "/swarm/leave", leave_swarm, needs=Role.ADMIN, place=Place.HERE),
-    Route("POST", "/swarm/update", update_swarm, needs=Role.ADMIN),
-    Route("GET", "/swarm/unlockkey", unlock_key, needs=Role.ADMIN),
-    Route("POST", "/swarm/unlock", unlock, needs=Role.ADMIN),
-)
-
-
-# The cluster itself as the engine's API shows it.
+# --- as the engine's API shows it ---
 
 
 @lru_cache(maxsize=4)
@@ -243,3 +232,14 @@ def cluster_spec_view(spec: ClusterSpec) -> dict[str, Any]:
     result.setdefault("TaskDefaults", {})
     result.get("CAConfig", {}).pop("SigningCAKey", None)
     return result
+
+
+ROUTES = (
+    Route("GET", "/swarm", inspect_swarm, needs=Role.VIEWER, place=Place.STORE),
+    Route("POST", "/swarm/init", init_swarm, needs=Role.ADMIN),
+    Route("POST", "/swarm/join", join_swarm, needs=Role.ADMIN),
+    Route("POST", "/swarm/leave", leave_swarm, needs=Role.ADMIN, place=Place.HERE),
+    Route("POST", "/swarm/update", update_swarm, needs=Role.ADMIN),
+    Route("GET", "/swarm/unlockkey", unlock_key, needs=Role.ADMIN),
+    Route("POST", "/swarm/unlock", unlock, needs=Role.ADMIN),
+)

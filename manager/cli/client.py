@@ -1,4 +1,7 @@
-"""A client of the manager's Docker Engine API: JSON over a unix socket or TCP."""
+"""A client of the manager's Docker Engine API: JSON over a unix socket or TCP.
+
+A command waits for as long as the manager lives: an answer may take its time, a ping may not.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,10 @@ Filters: TypeAlias = Mapping[str, list[str]]
 _WARNING = re.compile(r'199 swarm-manager "(?P<text>[^"]+)"')
 _IGNORED = str.maketrans("", "", "\t\r\n")
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+# After so long without an answer the manager is pinged beside it, and has so long to answer that.
+SILENT_SECONDS = 10.0
+PING_SECONDS = 10.0
 
 
 class Client:
@@ -225,12 +232,7 @@ def filter_query(filters: Filters | None) -> dict[str, str]:
     return {"filters": json.dumps(filters)} if filters else {}
 
 
-# How long a command waits: for as long as the manager lives. An answer may take its time, a ping may not.
-
-
-# After so long without an answer the manager is pinged beside it, and has so long to answer that.
-SILENT_SECONDS = 10.0
-PING_SECONDS = 10.0
+# --- how long a command waits ---
 
 
 class Watch:

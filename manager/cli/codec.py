@@ -1,4 +1,8 @@
-"""The manager's JSON as the project's model: services, tasks and nodes that the command line judges or prints."""
+"""The manager's JSON as the project's model, and specifications as its JSON.
+
+Services, tasks and nodes are read as the command line judges or prints them. A specification is written with every
+value that an engine would otherwise take as Go's zero.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,7 @@ def _value(key: str, value: Any) -> Any:
     return value
 
 
-# Specifications as JSON for the API, with every value that an engine would otherwise take as Go's zero.
+# --- specifications ---
 
 
 def to_json(value: Any) -> Any:

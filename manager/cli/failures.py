@@ -1,4 +1,7 @@
-"""What is printed, and the exit code, when a command fails. Docker's: 125 for a bad flag, 1 for everything else."""
+"""The ways in which a command fails: each with the words that its user reads, and the exit code.
+
+Docker's codes: 125 for a bad flag, 1 for everything else.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ def _count(command: click.Command) -> str:
     return f"requires exactly {least} argument{'' if least == 1 else 's'}"
 
 
-# The ways in which a command fails, each with the words that its user reads.
+# --- errors ---
 
 
 class ApiError(SwarmError):

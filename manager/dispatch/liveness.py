@@ -3,6 +3,8 @@
 The manager's own stalls never count against a node. When the watcher wakes late, the loop was busy or the process was
 stopped, and what a node said meanwhile may still lie unread in a socket: so that lateness is added to the grace of
 every node that was last heard before it.
+
+Of a node that is lost its record says so, and why, as far as that is known (`Losses`).
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ TICK = 0.25
 TOLERANCE = 0.01
 # More stalls than fit into any grace period are not remembered.
 _MAX_STALLS = 64
+
+# How long to wait when the store did not take a write.
+RETRY_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +109,7 @@ class Liveness:
         return heard + watch.grace + sum(length for ended, length in self._stalls if ended > heard)
 
 
-# Nodes that did not come in time: what is written of each, and why it did not, as far as that is known.
-
-
-# How long to wait when the store did not take a write.
-RETRY_SECONDS = 1.0
-
-_log = logging.getLogger(__name__)
+# --- lost nodes ---
 
 
 class Losses:

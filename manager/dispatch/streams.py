@@ -1,4 +1,7 @@
-"""Bulk connections to workers: asked for over the session, dialled by the worker, told apart by a secret number."""
+"""Bulk connections to workers: asked for over the session, dialled by the worker, told apart by a secret number.
+
+HTTP to a node's engine goes over them: an aiohttp connector opens one for each of its connections.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,10 @@ T = TypeVar("T")
 
 STREAM_TIMEOUT = 10.0
 MAX_PENDING = 1_000
+
+# aiohttp gives these to `_create_connection`; they have no public names.
+_Request = Any
+_Traces = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +94,6 @@ class Streams:
             return
         pending.channel.set_result(channel)
         await pending.over.wait()
-
-
-# HTTP to a node's engine, through the cluster: an aiohttp connector whose connections are streams to that worker.
-
-
-# aiohttp gives these to `_create_connection`; they have no public names.
-_Request = Any
-_Traces = Any
 
 
 class EngineConnector(aiohttp.BaseConnector):

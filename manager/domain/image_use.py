@@ -1,4 +1,7 @@
-"""Which images the cluster's services need: what is never cleared away. Pure."""
+"""Which images the cluster's services need: what is never cleared away. Pure.
+
+A name means what the cluster's clients made of it, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +62,6 @@ def _of_tasks(view: View) -> Iterable[str]:
 def _image(spec: ServiceSpec) -> str:
     container = spec.task_template.container_spec
     return container.image if container is not None else ""
-
-
-# What names of images mean: what the cluster's clients made of them, and nothing else. Pure.
 
 
 def image_record(view: View, reference: str) -> ImageName | None:

@@ -1,4 +1,7 @@
-"""How a network is divided into parts for its nodes (`Network.leases`), and how many it has left. Pure."""
+"""How a network is divided into parts for its nodes (`Network.leases`), and how many it has left. Pure.
+
+Ranges are pairs of integers here: the first address, and the one after the last.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from common.net.addressing import LARGEST_LEASE, SMALLEST_LEASE, container_addre
 LARGEST_PART = 1 << (32 - LARGEST_LEASE)
 SMALLEST_PART = 1 << (32 - SMALLEST_LEASE)
 """Addresses in a part. All that parts come from is made of blocks of the smallest size."""
+
+Range: TypeAlias = tuple[int, int]
 
 
 def address_range(network: Network) -> IPv4Network:
@@ -52,12 +57,6 @@ def addresses_in(part: str, subnet: str) -> range:
 def containers_in(part: str, subnet: str) -> int:
     """Return how many containers have room in a node's part of a network with that subnet (both CIDR)."""
     return len(addresses_in(part, subnet))
-
-
-# Ranges of addresses as pairs of integers: the first address, and the one after the last.
-
-
-Range: TypeAlias = tuple[int, int]
 
 
 def range_of(network: IPv4Network | IPv6Network) -> Range:

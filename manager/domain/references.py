@@ -1,6 +1,8 @@
 """What a specification refers to by id must exist, and must go together. Pure.
 
-A specification that names secrets and configs gets their ids filled in.
+A specification that names secrets and configs gets their ids filled in. A secret's content never changes. New content
+is a new object that takes over the name; the object before it is kept as `NAME.vN` while something needs it
+(`manager.orchestrate.update.rotation`): so references are renamed here, and brought to the newest.
 """
 
 from __future__ import annotations
@@ -17,6 +19,13 @@ from common.model.container import ConfigReference, ContainerSpec, CredentialSpe
 from common.model.service import EXTENSION_PREFIX, NetworkAttachmentConfig, ServiceSpec
 from common.net.engine_networks import PREDEFINED_NETWORKS
 from manager.store.view import NamedTableView, View
+
+VERSION = f"{EXTENSION_PREFIX}version"
+VERSION_OF = f"{EXTENSION_PREFIX}version-of"
+# Labels of secrets and configs that are the manager's own.
+MANAGED = (VERSION, VERSION_OF)
+File: TypeAlias = Secret | Config
+Rename: TypeAlias = Callable[[str], str]
 
 
 def check_references(spec: ServiceSpec, view: View) -> None:
@@ -56,19 +65,7 @@ def _check_predefined(attachments: Collection[NetworkAttachmentConfig], spec: Se
             )
 
 
-# Secrets and configs in specifications: which a service names, and with other versions in their place. Pure.
-#
-# A secret's content never changes. New content is a new object that takes over the name; the object before it is kept
-# as `NAME.vN` while something needs it (`manager.orchestrate.update.rotation`).
-
-
-VERSION = f"{EXTENSION_PREFIX}version"
-VERSION_OF = f"{EXTENSION_PREFIX}version-of"
-# Labels of secrets and configs that are the manager's own.
-MANAGED = (VERSION, VERSION_OF)
-
-File: TypeAlias = Secret | Config
-Rename: TypeAlias = Callable[[str], str]
+# --- secrets and configs ---
 
 
 def is_old(file: File) -> bool:

@@ -3,6 +3,9 @@
 The rules are SwarmKit's (`orchestrator/jobs`). An iteration is one execution of the job; the API begins another when
 the job is changed or forced, and a schedule when it is due. Tasks carry the iteration they belong to. What is left of
 an earlier one stops, unless executions may run beside each other, and its records are history.
+
+Each due time of a schedule begins one execution, or is passed over; what was decided last is in the store. A due time
+that was missed, as the manager was away, is made up for if its start deadline allows; of several the last.
 """
 
 from __future__ import annotations
@@ -196,10 +199,7 @@ def _begin(context: ServiceContext, number: int, node_id: str, earlier: Slot | N
         context.succeed(earlier, RestartRecord())
 
 
-# Scheduled jobs: each due time begins one execution, or is passed over; what was decided last is in the store.
-#
-# A due time that was missed, as the manager was away, is made up for if its start deadline allows; of several the
-# last.
+# --- schedules ---
 
 
 def fire(context: ServiceContext) -> bool:

@@ -17,6 +17,10 @@ from manager.schedule.node_load import NodeLoad
 PathOf: TypeAlias = Callable[[NodeLoad], tuple[str, ...] | None]
 """Where a node belongs, by its record alone: the region's name at each level; None where it takes no part."""
 
+Levels: TypeAlias = tuple[str, ...]
+_NODE_LABEL = "node.labels."
+_ENGINE_LABEL = "engine.labels."
+
 
 class Region:
     """Some nodes, and the `parts` that they are divided into by name: none at the lowest level.
@@ -148,7 +152,7 @@ class Division:
             above = region
 
 
-# Nodes ordered by how many tasks they have: the queue from which the scheduler takes the emptiest.
+# --- nodes by how many tasks they have: the queue from which the scheduler takes the emptiest ---
 
 
 class Order:
@@ -189,12 +193,6 @@ class Order:
             self._lowest += 1
         for number in range(self._lowest, len(buckets)):
             yield from buckets[number]
-
-
-Levels: TypeAlias = tuple[str, ...]
-
-_NODE_LABEL = "node.labels."
-_ENGINE_LABEL = "engine.labels."
 
 
 def levels_of(placement: Placement | None) -> Levels:

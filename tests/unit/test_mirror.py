@@ -39,6 +39,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "api/test_stack_life.py": (
         "manager/cli/stack/group.py",
+        "manager/cli/stack/plan.py",
         "manager/cli/stack/remove.py",
     ),
     "prop/test_api_specs.py": ("common/model/cluster.py",),

@@ -1,4 +1,7 @@
-"""Fetching an image from workers that have it, as the manager names them; one that fails is followed by the next."""
+"""Fetching an image from workers that have it, as the manager names them; one that fails is followed by the next.
+
+The other end must be fast enough: one that only trickles holds a place that others wait for.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,9 @@ RETRY_SECONDS = (0.5, 1.5)
 _TOLD = 10
 
 _log = logging.getLogger(__name__)
+
+# Bytes a second. The slowest line that an image is worth sending over takes nine hours for a gibibyte.
+SLOWEST_PEER = 32 * 1024
 
 
 class Busy(Unavailable):
@@ -257,11 +263,7 @@ async def _request_offer(channel: Channel, request: ImageRequest) -> ImageOffer:
     return answer
 
 
-# How fast the other end of a transfer must be: one that only trickles holds a place that others wait for.
-
-
-# Bytes a second. The slowest line that an image is worth sending over takes nine hours for a gibibyte.
-SLOWEST_PEER = 32 * 1024
+# --- pace ---
 
 
 class TooSlow(Unavailable):

@@ -218,9 +218,6 @@ class TlsDialler:
             raise Unavailable(f"cannot reach {address}: {problem}") from problem
 
 
-# A bare connection to the engine, for what a manager sends it byte for byte.
-
-
 async def open_engine(host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to the engine at a Docker host.
 

@@ -1,4 +1,7 @@
-"""Fetching what a container exposes over HTTP, from inside of its network: whatever that is, and unpublished."""
+"""Fetching what a container exposes over HTTP, from inside of its network: whatever that is, and unpublished.
+
+Prometheus' text format is read as far as one number needs it.
+"""
 
 from __future__ import annotations
 
@@ -73,9 +76,6 @@ def _body(data: bytes) -> str:
     if response.status != HTTPStatus.OK:
         raise ValueError(f"HTTP status {response.status}")
     return body.decode(errors="replace")
-
-
-# Prometheus' text format, as far as one number needs it. Pure.
 
 
 def total(text: str, name: str) -> float:

@@ -1,4 +1,9 @@
-"""The tasks of this host and the addresses that they have."""
+"""The tasks of this host and the addresses that they have.
+
+A task gets the next address of this host's part of a network, and none that was in use a moment ago. Docker's own
+choice hands a freed address out at once, while other hosts may still send it what was meant for the task before. So
+addresses go round in turn, and one that was given back rests.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,8 @@ from worker.intake.addresses import IPAddress, address4
 from worker.intake.words import Unusable
 from worker.interfaces import Container
 from worker.net.plan.topology import NodeTopology
+
+REST_SECONDS = 10.0
 
 
 class Attachments:
@@ -129,13 +136,7 @@ def addresses_of(container: Container, docker_names: Mapping[str, str]) -> Itera
                 yield docker_names[name], address4(text)
 
 
-# Which address a task gets: the next one of this host's part of a network, and none that was in use a moment ago.
-#
-# Docker's own choice hands a freed address out at once, while other hosts may still send it what was meant for the
-# task before. So addresses go round in turn, and one that was given back rests. Pure but for what it remembers.
-
-
-REST_SECONDS = 10.0
+# --- which address a task gets ---
 
 
 class AddressPool:

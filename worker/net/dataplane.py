@@ -1,4 +1,7 @@
-"""The data plane: a `Networks` (worker.interfaces) that spans the cluster's hosts. This part serves single tasks."""
+"""The data plane: a `Networks` (worker.interfaces) that spans the cluster's hosts. This part serves single tasks.
+
+A host that lacks something for it has plain bridges instead: `choose_networks`.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,10 @@ UNDRAINED_SECONDS = 5.0
 GATHER_SECONDS = 0.005
 
 _log = logging.getLogger(__name__)
+
+_NOT_ALONE = (
+    "another worker of this host programs its network: networks do not span hosts, and no port is published in the mesh"
+)
 
 
 class DataPlane:
@@ -339,12 +346,7 @@ def _is_there(topology: NodeTopology, network_id: str) -> bool:
     return segment is not None and (not segment.encrypted or topology.keys is None or bool(topology.keys))
 
 
-# Which networks this host can have: the data plane, or plain bridges where it lacks something for that.
-
-
-_NOT_ALONE = (
-    "another worker of this host programs its network: networks do not span hosts, and no port is published in the mesh"
-)
+# --- what this host can have ---
 
 
 async def choose_networks(

@@ -1,7 +1,9 @@
 """Plain containers of this host in the cluster's networks: addresses for them, and what becomes of them.
 
-The manager has the container made, its user starts, stops and removes it: here nothing is ever done to it, but that one
-which was connected later is told the cluster's name server.
+The manager has the container made, its user starts, stops and removes it: here nothing is ever done to it, but that
+one which was connected later is told the cluster's name server. It cannot be given a file of ours any more, but the
+engine's own file for it can be written. The engine leaves one alone that is not as it wrote it, until the container
+starts again.
 """
 
 from __future__ import annotations
@@ -259,10 +261,7 @@ def _end(end: NetworkEndpoint) -> AttachedEnd:
     )
 
 
-# The resolv.conf of a container that was connected to a network of the cluster after it was made.
-#
-# It cannot be given a file of ours any more, but the engine's own file for it can be written. The engine leaves one
-# alone that is not as it wrote it, until the container starts again.
+# --- resolv.conf ---
 
 
 class ResolvFile:

@@ -1,6 +1,10 @@
 """Whoever is not shown environments sees no likely secret, whatever the answer is (`hide` says what is one).
 
 Every answer to such a caller passes here, so that a handler cannot forget it.
+
+Environment variables are what people know to carry passwords; they are also in what an image was made by, beside
+the arguments of its build. Options of drivers carry them as well: a volume's `o=username=…,password=…`, a log
+driver's token. Names are shown, values never.
 """
 
 from __future__ import annotations
@@ -27,6 +31,16 @@ Room: TypeAlias = Callable[[int], bool]
 # A line that is shorter is kept in any case.
 _FREE = 256 * 1024
 _MAX_LINE = 16 * 1024 * 1024
+
+HIDDEN = "<hidden>"
+# Fields that have an instruction of a Dockerfile, or the words of a command that may be one.
+_INSTRUCTIONS = frozenset({"CreatedBy", "Command"})
+_COMMANDS = frozenset({"Cmd", "Args", "Entrypoint", "OnBuild"})
+# `ENV A=b`, `ARG A=b`, as builders write them into an image's history, the classic one behind `/bin/sh -c #(nop)`.
+_SETTING = re.compile(r"^(?P<before>(?:.*#\(nop\)\s*)?(?:ENV|ARG)\s+[^\s=]+)[\s=].*$", re.DOTALL)
+# `RUN |2 A=b C=d /bin/sh -c …`: a command with that many arguments of the build before it, which nothing ends.
+_WITH_ARGUMENTS = re.compile(r"^(?P<before>(?:.*\s)?\|[1-9]\d* [^\s=]+)=.*$", re.DOTALL)
+_COUNT = re.compile(r"\|([1-9]\d{0,3})")
 
 
 def redact_reply(caller: Caller, reply: Reply, lease: Lease) -> Reply:
@@ -154,22 +168,7 @@ class _HidingExchange:
         return await self._exchange.take_over(head)
 
 
-# What in an answer is a secret's likely place, and how it reads to those who are not shown it. Pure.
-#
-# Environment variables are what people know to carry passwords; they are also in what an image was made by, beside
-# the arguments of its build. Options of drivers carry them as well: a volume's `o=username=…,password=…`, a log
-# driver's token. Names are shown, values never.
-
-
-HIDDEN = "<hidden>"
-# Fields that have an instruction of a Dockerfile, or the words of a command that may be one.
-_INSTRUCTIONS = frozenset({"CreatedBy", "Command"})
-_COMMANDS = frozenset({"Cmd", "Args", "Entrypoint", "OnBuild"})
-# `ENV A=b`, `ARG A=b`, as builders write them into an image's history, the classic one behind `/bin/sh -c #(nop)`.
-_SETTING = re.compile(r"^(?P<before>(?:.*#\(nop\)\s*)?(?:ENV|ARG)\s+[^\s=]+)[\s=].*$", re.DOTALL)
-# `RUN |2 A=b C=d /bin/sh -c …`: a command with that many arguments of the build before it, which nothing ends.
-_WITH_ARGUMENTS = re.compile(r"^(?P<before>(?:.*\s)?\|[1-9]\d* [^\s=]+)=.*$", re.DOTALL)
-_COUNT = re.compile(r"\|([1-9]\d{0,3})")
+# --- what is a likely secret, and how it reads instead; pure ---
 
 
 def hide(value: Any) -> Any:

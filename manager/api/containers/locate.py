@@ -1,6 +1,8 @@
 """Which node has a container: by the tasks in the store, by what was seen before, else by asking all nodes at once.
 
-Names are given once in the whole cluster.
+Names are given once in the whole cluster. An id is one container's, on one node, though several may say they have it:
+that which made it through this API, or was the first to be seen with it, as long as it still says so; else the node of
+the task that has it.
 """
 
 from __future__ import annotations
@@ -201,10 +203,7 @@ def choose(reference: str, said: NodeAnswers, view: View) -> Found:
     return matches[0]
 
 
-# Whose a container is that several nodes say they have. Pure but for what the index learns.
-#
-# An id is one container's, on one node: that which made it through this API, or was the first to be seen with it, as
-# long as it still says so; else the node of the task that has it.
+# --- whose a container is that several nodes say they have ---
 
 
 def task_nodes(view: View) -> dict[str, str]:

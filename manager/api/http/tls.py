@@ -1,5 +1,6 @@
-"""TLS with half-close: a client's end of input is heard, and it is still written to; asyncio's own TLS ends with it.
+"""TLS of the API's TCP port: connections are the API's only when their certificate is verified, and strangers are few.
 
+It has half-close: a client's end of input is heard, and it is still written to, where asyncio's own TLS ends with it.
 `docker run -i` over TCP says so when its input is done, by TLS's close_notify, and waits for the output.
 """
 
@@ -21,6 +22,13 @@ from common.wire.transports import Layer
 from manager.api.http.connection import Limits
 
 _CHUNK = 64 * 1024
+
+_LOG = logging.getLogger(__name__)
+_SHUTDOWN_SECONDS = 1.0
+# After an accept that failed for want of descriptors or memory; as asyncio's own servers wait.
+_PAUSE_SECONDS = 1.0
+# Failed handshakes of one address that are logged.
+_LOGGED = Rate(burst=5, per_second=1 / 30)
 
 
 class TlsTransport(Layer):
@@ -178,16 +186,7 @@ class TlsTransport(Layer):
             self._below.write(data)
 
 
-# The API's TCP port: connections are the API's only when their certificate is verified, and strangers are few.
-
-
-_LOG = logging.getLogger(__name__)
-
-_SHUTDOWN_SECONDS = 1.0
-# After an accept that failed for want of descriptors or memory; as asyncio's own servers wait.
-_PAUSE_SECONDS = 1.0
-# Failed handshakes of one address that are logged.
-_LOGGED = Rate(burst=5, per_second=1 / 30)
+# --- the port ---
 
 
 class TlsListener:

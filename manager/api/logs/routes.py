@@ -54,6 +54,9 @@ _MAX_REASON = 4096
 _RETRY_FIRST, _RETRY_LIMIT = 0.5, 10.0
 _ENDLESS = aiohttp.ClientTimeout(total=None)
 
+# As engines write it before each message that they give with timestamps: always UTC, always nine digits.
+_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z")
+
 
 class _Tasks:
     """Which tasks' logs are asked for: one task, or all of a service, those to come included."""
@@ -240,17 +243,7 @@ async def _reason(response: aiohttp.ClientResponse) -> str:
         return f"the engine answered with status {response.status}"
 
 
-ROUTES = (
-    Route("GET", "/services/{id}/logs", service_logs, needs=Role.VIEWER),
-    Route("GET", "/tasks/{id}/logs", task_logs, needs=Role.VIEWER),
-)
-
-
-# How far a log that is followed was passed on, and what of it is new when it is read again. Pure.
-
-
-# As engines write it before each message that they give with timestamps: always UTC, always nine digits.
-_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z")
+# --- how far a log was passed on, and what of it is new when it is read again ---
 
 
 class Bookmark:
@@ -293,3 +286,9 @@ class Bookmark:
 def without_stamp(payload: bytes) -> bytes:
     """Return a message without the timestamp before it."""
     return payload.partition(b" ")[2]
+
+
+ROUTES = (
+    Route("GET", "/services/{id}/logs", service_logs, needs=Role.VIEWER),
+    Route("GET", "/tasks/{id}/logs", task_logs, needs=Role.VIEWER),
+)

@@ -1,4 +1,4 @@
-"""/nodes: list, inspect, update, remove."""
+"""/nodes: list, inspect, update, remove; and nodes as the engine's API shows them."""
 
 from __future__ import annotations
 
@@ -135,15 +135,7 @@ async def remove_node(context: Context, call: Call) -> Reply:
     return Answer()
 
 
-ROUTES = (
-    Route("GET", "/nodes", list_nodes, needs=Role.VIEWER, place=Place.STORE),
-    Route("GET", "/nodes/{id}", inspect_node, needs=Role.VIEWER, place=Place.STORE),
-    Route("DELETE", "/nodes/{id}", remove_node, needs=Role.ADMIN),
-    Route("POST", "/nodes/{id}/update", update_node, needs=Role.OPERATOR),
-)
-
-
-# Nodes as the engine's API shows them.
+# --- as the engine's API shows them ---
 
 
 def node_tls_info(view: View, node: Node, root: RootKey | None) -> dict[str, str]:
@@ -190,3 +182,11 @@ def _description_view(node: Node, tls_info: dict[str, str]) -> dict[str, Any]:
         "Engine": render(description.engine),
         "TLSInfo": tls_info,
     }
+
+
+ROUTES = (
+    Route("GET", "/nodes", list_nodes, needs=Role.VIEWER, place=Place.STORE),
+    Route("GET", "/nodes/{id}", inspect_node, needs=Role.VIEWER, place=Place.STORE),
+    Route("DELETE", "/nodes/{id}", remove_node, needs=Role.ADMIN),
+    Route("POST", "/nodes/{id}/update", update_node, needs=Role.OPERATOR),
+)

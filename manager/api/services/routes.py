@@ -1,4 +1,7 @@
-"""/services: create, list, inspect, update, delete."""
+"""/services: create, list, inspect, update, delete.
+
+A service that names an image of the cluster's own is pinned to its id, as others are to a registry's digest.
+"""
 
 from __future__ import annotations
 
@@ -213,16 +216,7 @@ def registry_auth(header: str) -> str:
     return text if isinstance(credentials, dict) and any(credentials.values()) else ""
 
 
-ROUTES = (
-    Route("GET", "/services", list_services, needs=Role.VIEWER, place=Place.STORE),
-    Route("POST", "/services/create", create_service, needs=Role.OPERATOR),
-    Route("GET", "/services/{id}", inspect_service, needs=Role.VIEWER, place=Place.STORE),
-    Route("DELETE", "/services/{id}", delete_service, needs=Role.OPERATOR),
-    Route("POST", "/services/{id}/update", update_service, needs=Role.OPERATOR),
-)
-
-
-# A service that names an image of the cluster's own is pinned to its id, as others are to a registry's digest.
+# --- images of the cluster's own ---
 
 
 def pin_image(view: View, spec: ServiceSpec) -> ServiceSpec:
@@ -283,3 +277,12 @@ async def _unmounted(context: Context, spec: ServiceSpec, node_id: str, referenc
 def _image(spec: ServiceSpec) -> str:
     container = spec.task_template.container_spec
     return container.image if container is not None else ""
+
+
+ROUTES = (
+    Route("GET", "/services", list_services, needs=Role.VIEWER, place=Place.STORE),
+    Route("POST", "/services/create", create_service, needs=Role.OPERATOR),
+    Route("GET", "/services/{id}", inspect_service, needs=Role.VIEWER, place=Place.STORE),
+    Route("DELETE", "/services/{id}", delete_service, needs=Role.OPERATOR),
+    Route("POST", "/services/{id}/update", update_service, needs=Role.OPERATOR),
+)

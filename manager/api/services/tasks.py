@@ -1,4 +1,4 @@
-"""/tasks: list and inspect."""
+"""/tasks: list and inspect; and tasks as the engine's API shows them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ from manager.store.view import View
 _FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})
 _STATES = {state.name.lower() for state in TaskState}
 _DESIRED_STATES = {"running", "shutdown", "accepted"}
+
+# From so many failures in a row on, without a run of a minute between them, a slot is said to be in a crash loop.
+CRASH_LOOP = 3
 
 
 async def list_tasks(context: Context, call: Call) -> Reply:
@@ -108,17 +111,7 @@ async def inspect_task(context: Context, call: Call) -> Reply:
     return Answer(value=task_view(find_task(view, call.params["id"]), view, context.cache))
 
 
-ROUTES = (
-    Route("GET", "/tasks", list_tasks, needs=Role.VIEWER, place=Place.STORE),
-    Route("GET", "/tasks/{id}", inspect_task, needs=Role.VIEWER, place=Place.STORE),
-)
-
-
-# Tasks as the engine's API shows them.
-
-
-# From so many failures in a row on, without a run of a minute between them, a slot is said to be in a crash loop.
-CRASH_LOOP = 3
+# --- as the engine's API shows them ---
 
 
 def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
@@ -255,3 +248,9 @@ def _view_predefined_attachment(known: Predefined) -> dict[str, Any]:
         "DriverState": {"Name": known.driver},
         "IPAMOptions": {"Driver": {}},
     }
+
+
+ROUTES = (
+    Route("GET", "/tasks", list_tasks, needs=Role.VIEWER, place=Place.STORE),
+    Route("GET", "/tasks/{id}", inspect_task, needs=Role.VIEWER, place=Place.STORE),
+)

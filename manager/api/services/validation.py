@@ -1,7 +1,4 @@
-"""What a service's spec must fulfil on its own, before anything is looked up. Pure; in the engine's words.
-
-Of autoscaled services it is here, too, what clients are told of the measurements.
-"""
+"""What a service's spec must fulfil on its own, before anything is looked up. Pure; in the engine's words."""
 
 from __future__ import annotations
 
@@ -46,6 +43,13 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 _PUBLISH_MODES = ("ingress", "host")
 _MAX_PORT = 65535
 _MAX_CONSTRAINT = 1024
+
+MIN_NANO_CPUS = 1_000_000
+MIN_MEMORY_BYTES = 4 * 1024 * 1024
+_RESERVATION = {
+    "cpu": "TaskTemplate.Resources.Reservations.NanoCPUs (--reserve-cpu, deploy.resources.reservations.cpus)",
+    "memory": "TaskTemplate.Resources.Reservations.MemoryBytes (--reserve-memory, …reservations.memory)",
+}
 
 
 def check_service(spec: ServiceSpec) -> None:
@@ -219,11 +223,7 @@ def _check_port_conflicts(endpoint: EndpointSpec) -> None:
         raise InvalidArgument("EndpointSpec: duplicate published ports provided")
 
 
-# Which resources a task may ask for.
-
-
-MIN_NANO_CPUS = 1_000_000
-MIN_MEMORY_BYTES = 4 * 1024 * 1024
+# --- resources ---
 
 
 def check_resources(resources: Resources | None) -> None:
@@ -263,12 +263,6 @@ def _check_generic(resources: tuple[GenericResource, ...]) -> None:
                 "Reservations.GenericResources: expected {'DiscreteResourceSpec': {'Kind': K, 'Value': N}}, or "
                 "{'NamedResourceSpec': {'Kind': K, 'Value': NAME}}"
             )
-
-
-_RESERVATION = {
-    "cpu": "TaskTemplate.Resources.Reservations.NanoCPUs (--reserve-cpu, deploy.resources.reservations.cpus)",
-    "memory": "TaskTemplate.Resources.Reservations.MemoryBytes (--reserve-memory, …reservations.memory)",
-}
 
 
 def check_autoscaling(spec: ServiceSpec) -> None:

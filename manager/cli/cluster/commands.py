@@ -24,6 +24,11 @@ from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
 
+ROLES = ("worker", "manager")
+ANSWER_SECONDS = 10.0
+_DRY = flag("--dry-run", is_flag=True, default=False, help="Print which tasks would move, and move none.")
+_DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Return at once instead of waiting for the moves.")
+
 
 @click.group(
     cls=SwarmGroup,
@@ -123,10 +128,7 @@ def changed_settings(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[
     return changed
 
 
-# `swarm-manager join-token` and `swarm-manager leave`.
-
-
-ROLES = ("worker", "manager")
+# --- join-token, leave ---
 
 
 @click.command(
@@ -194,9 +196,6 @@ async def leave(client: Client, /, *, force: bool) -> None:
     echo("Node left the swarm.")
 
 
-ANSWER_SECONDS = 10.0
-
-
 @click.command(
     cls=SwarmCommand,
     examples="""
@@ -244,10 +243,6 @@ def _standing(node: Any) -> str:
     status = node["ManagerStatus"]
     name = str(node.get("Description", {}).get("Hostname") or node.get("ID", ""))
     return f"{name} ({'leader' if status.get('Leader') else status.get('Reachability', 'unknown')})"
-
-
-_DRY = flag("--dry-run", is_flag=True, default=False, help="Print which tasks would move, and move none.")
-_DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Return at once instead of waiting for the moves.")
 
 
 @click.command(

@@ -1,4 +1,7 @@
-"""One service of a configuration as a `ServiceSpec`."""
+"""One service of a configuration as a `ServiceSpec`.
+
+What a file asks of the engine beyond `ContainerSpec` (`privileged`, `devices`, …) becomes `EngineOptions`.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,27 @@ from manager.cli.compose.references import DEFAULT_NETWORK, IMAGE_LABEL, Scope, 
 from manager.cli.compose.short_syntax import parse_device
 
 _ALL_CAPABILITIES = "ALL"
+
+# The keys whose values are the engine's own, by the field that they set.
+_PLAIN = {
+    "privileged": "privileged",
+    "pid": "pid_mode",
+    "ipc": "ipc_mode",
+    "uts": "uts_mode",
+    "userns_mode": "userns_mode",
+    "cgroup_parent": "cgroup_parent",
+    "oom_kill_disable": "oom_kill_disable",
+    "cpuset": "cpuset_cpus",
+    "cpu_shares": "cpu_shares",
+    "memswap_limit": "memory_swap",
+    "mem_swappiness": "memory_swappiness",
+    "storage_opt": "storage_opt",
+    "runtime": "runtime",
+    "domainname": "domainname",
+    "mac_address": "mac_address",
+}
+_RATES = ("device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
+_GPU = ("gpu",)
 
 
 def convert_service(scope: Scope, name: str, service: Tree) -> ServiceSpec:
@@ -246,29 +270,7 @@ def _endpoint(service: Tree) -> EndpointSpec:
     return EndpointSpec(mode=endpoint_mode, ports=tuple(sorted(ports, key=lambda port: port.published_port)))
 
 
-# What a file asks of the engine beyond `ContainerSpec` (`privileged`, `devices`, …), as `EngineOptions`.
-
-
-# The keys whose values are the engine's own, by the field that they set.
-_PLAIN = {
-    "privileged": "privileged",
-    "pid": "pid_mode",
-    "ipc": "ipc_mode",
-    "uts": "uts_mode",
-    "userns_mode": "userns_mode",
-    "cgroup_parent": "cgroup_parent",
-    "oom_kill_disable": "oom_kill_disable",
-    "cpuset": "cpuset_cpus",
-    "cpu_shares": "cpu_shares",
-    "memswap_limit": "memory_swap",
-    "mem_swappiness": "memory_swappiness",
-    "storage_opt": "storage_opt",
-    "runtime": "runtime",
-    "domainname": "domainname",
-    "mac_address": "mac_address",
-}
-_RATES = ("device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
-_GPU = ("gpu",)
+# --- options for the engine ---
 
 
 def engine_options(scope: Scope, at: KeyPath, service: Tree) -> EngineOptions:

@@ -1,4 +1,7 @@
-"""From the text of compose files to one normalised `Config`."""
+"""From the text of compose files to one normalised `Config`.
+
+What a file takes from outside is filled in: variables, env files, paths below the project's directory, old spellings.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from manager.cli.compose.yaml_loader import Document, load_yaml
 
 _UNSET = "the variable {} is not set and counts as empty"
 _VERSION = re.compile(r"3\.(?P<minor>[0-9]{1,2})")
+
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_NAMED_SINCE = {"networks": 5, "volumes": 4, "secrets": 5, "configs": 5}
 
 
 def load(
@@ -127,11 +133,7 @@ def _ignored_keys(tree: Tree) -> list[str]:
     return [f"Ignoring options that have no meaning in a stack: {', '.join(names)}"] if names else []
 
 
-# What one file's normalised tree takes from outside: variables, env files, the project directory, old spellings.
-
-
-_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-_NAMED_SINCE = {"networks": 5, "volumes": 4, "secrets": 5, "configs": 5}
+# --- what comes from outside ---
 
 
 def resolve(tree: Tree, root: Cursor, env: Mapping[str, str], read: Reader, directory: str) -> Tree:

@@ -1,4 +1,7 @@
-"""The keys of a service's `deploy` section, and the kinds of key that the whole schema uses."""
+"""Keys of a service that are schemas of their own: its `deploy` section, what gives it devices, options for the engine.
+
+Of the last Docker's own schema has none, or only a word.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from manager.cli.compose.rules import CPUS, DURATION, SIZE, Boolean, Cursor, Num
 from manager.cli.compose.shapes import Items, Options, Pairs
 from manager.cli.compose.short_syntax import parse_count
 
-# The keys that give devices to a service: `devices`, `gpus`, and `devices` of deploy.resources.reservations.
+# --- devices ---
 
 
 _TEXT = Key(Text())
@@ -127,7 +130,7 @@ DEPLOY = Object(
 )
 
 
-# The keys of a service that become options for the engine, where Docker's own schema has none or only a word.
+# --- options for the engine ---
 
 
 _WHOLE = Number(lowest=0)

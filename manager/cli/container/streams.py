@@ -1,4 +1,7 @@
-"""A connection to a program in a container: a request that becomes a stream, over the same endpoint as all others."""
+"""A connection to a program in a container: a request that becomes a stream, over the same endpoint as all others.
+
+Of a container without a terminal it carries pieces of standard output and error, in frames.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from common.errors import SwarmError
 from manager.cli.client import Client
 from manager.cli.connection import connect
 from manager.cli.failures import ApiError, cannot_connect, reason_in
+
+STDERR = 2
+_HEADER = 8
 
 
 async def open_stream(client: Client, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -50,13 +56,6 @@ async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
     sizes = [line.partition(":")[2].strip() for line in lines if line.startswith("content-length:")]
     text = (await reader.readexactly(int(sizes[0]))).decode(errors="replace") if sizes else ""
     return reason_in(text, lines[0])
-
-
-# What a container without a terminal says: pieces of standard output and error in one stream.
-
-
-STDERR = 2
-_HEADER = 8
 
 
 class Source(Protocol):

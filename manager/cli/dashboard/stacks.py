@@ -23,8 +23,9 @@ from manager.cli.client import Client
 from manager.cli.compose import ComposeError, ComposeFile, Config, Problem, Reader, Stack, builds, convert, load
 from manager.cli.compose.config import locate
 from manager.cli.compose.errors import KeyPath, format_path
+from manager.cli.stack.compare import Step
 from manager.cli.stack.deploy import Manners, deploy, line_of
-from manager.cli.stack.plan import Step, plan, summary
+from manager.cli.stack.plan import plan, summary
 
 MAX_SENT_BYTES = 1024 * 1024
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]|\\\\")

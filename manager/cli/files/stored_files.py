@@ -1,4 +1,7 @@
-"""What secrets and configs have in common: reading the content, lists."""
+"""What secrets and configs have in common: reading the content, lists, and updates.
+
+`secret update` and `config update` give new content, which is rolled out to the services that use it.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def rows(objects: Iterable[Any], now: float) -> list[Row]:
     ]
 
 
-# `swarm-manager secret update`, `swarm-manager config update`: new content, rolled out to the services that use it.
+# --- update ---
 
 
 def command(kind: str, complete: Any) -> click.Command:

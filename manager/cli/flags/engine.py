@@ -1,4 +1,7 @@
-"""The flags that set the options for the engine (`common.model.engine_options`), named as those of `docker run`."""
+"""The flags that set the options for the engine (`common.model.engine_options`), named as those of `docker run`.
+
+`service create` and `service update` have them beyond Docker's.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,7 @@ def _pairs(present: dict[str, str], given: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in changed.items() if name not in removed}
 
 
-# The flags of `service create` and `service update` beyond Docker's: what the engine can do for a container.
+# --- flags ---
 
 
 _DEVICE = Parsed("device", parse_device)

@@ -1,4 +1,7 @@
-"""Labels, environment, hosts, sysctls, log options: lists of `key=value`."""
+"""Labels, environment, hosts, sysctls, log options: lists of `key=value`.
+
+And `key=value,key=value`, the syntax that --mount, --publish, --secret, --config and --network share.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 _HOST_GATEWAY = "host-gateway"
+
+_TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"0", "f", "false"})
 
 
 def parse_pair(text: str) -> tuple[str, str]:
@@ -135,11 +141,7 @@ def _without_name(line: str, name: str, address: str) -> str:
     return " ".join([first, *rest]) if rest else ""
 
 
-# The `key=value,key=value` syntax that --mount, --publish, --secret, --config and --network share.
-
-
-_TRUE = frozenset({"1", "t", "true"})
-_FALSE = frozenset({"0", "f", "false"})
+# --- fields ---
 
 
 def fields(text: str, *, bare: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:

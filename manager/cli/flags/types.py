@@ -19,7 +19,7 @@ from manager.cli.flags.keyvalue import boolean, fields, parse_host, parse_label,
 from manager.cli.flags.limits import capability, parse_generic, parse_ulimit
 from manager.cli.flags.references import parse_config, parse_secret
 
-# `--mount type=volume,source=data,target=/data,readonly,…`.
+# --- --mount type=volume,source=data,target=/data,readonly,… ---
 
 
 TYPES = ("bind", "volume", "tmpfs", "npipe", "cluster")
@@ -160,7 +160,7 @@ def _volume(given: dict[str, Any]) -> VolumeOptions | None:
     return VolumeOptions(**given, driver_config=config)
 
 
-# `--network name=net,alias=web,driver-opt=k=v`, `--placement-pref spread=node.labels.zone`, `--credential-spec`.
+# --- --network name=net,alias=web, --placement-pref spread=node.labels.zone, --credential-spec ---
 
 
 def parse_network(text: str) -> NetworkAttachmentConfig:

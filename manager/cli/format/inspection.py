@@ -1,4 +1,7 @@
-"""`inspect` of any object: JSON, a template's text, or a page for people."""
+"""`inspect` of any object: JSON, a template's text, or a page for people.
+
+JSON is the manager's own text, indented, nothing else changed (Go's json.Indent).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,10 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]+\n)+-----END CE
 
 Fetch = Callable[[str], Awaitable[str]]
 Page = Callable[[Any], Awaitable[str]]
+
+_SPACE = " \t\r\n"
+_OPEN = "{["
+_CLOSE = "}]"
 
 
 async def inspect(
@@ -83,12 +90,7 @@ def _through(layout: str, data: dict[str, Any], kind: str) -> str:
         raise InvalidArgument(f"template parsing error: {error.message}") from error
 
 
-# JSON as `inspect` prints it: the manager's own text, indented, nothing else changed (Go's json.Indent).
-
-
-_SPACE = " \t\r\n"
-_OPEN = "{["
-_CLOSE = "}]"
+# --- indentation ---
 
 
 def indent(text: str, step: str = "    ") -> str:

@@ -1,7 +1,8 @@
 """What `ls` and `ps` print: rows of named values, as a table, as JSON lines or through the user's Go template.
 
-A table that changes is shown in its own place on a terminal, elsewhere again and again. What several tables write alike
-is here, too: short ids, times ago, natural order.
+Columns are aligned as Go's text/tabwriter does it with the settings of Docker's command line. A table that changes is
+shown in its own place on a terminal, elsewhere again and again. What several tables write alike is here, too: short
+ids, times ago, natural order.
 """
 
 from __future__ import annotations
@@ -32,6 +33,15 @@ _HEADING_FUNCTIONS = {
     name: (lambda *arguments: arguments[0])
     for name in ("json", "join", "split", "title", "lower", "upper", "pad", "truncate")
 }
+
+MIN_WIDTH = 10
+PADDING = 3
+# How often what services and nodes use is asked for anew, and what stands for a number that is not known.
+SHOW_SECONDS = 2.0
+UNKNOWN = "--"
+_HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
+_SHORT = 12
+_DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +132,7 @@ def _each(template: Template, rows: Sequence[Row]) -> str:
     return "".join(_render(template, dict(sorted(row.items()))) + "\n" for row in rows)
 
 
-# Columns as Go's text/tabwriter aligns them, with the settings of the Docker command line.
-
-
-MIN_WIDTH = 10
-PADDING = 3
+# --- columns ---
 
 
 def align(text: str, min_width: int = MIN_WIDTH, padding: int = PADDING) -> str:
@@ -151,13 +157,6 @@ def _line(cells: list[str], widths: list[int]) -> str:
     return "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + cells[-1]
 
 
-# How often what services and nodes use is asked for anew, and what stands for a number that is not known.
-SHOW_SECONDS = 2.0
-UNKNOWN = "--"
-
-_HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
-
-
 def repaint(text: str) -> None:
     """Show a table in place of the one before."""
     if sys.stdout.isatty():
@@ -165,10 +164,6 @@ def repaint(text: str) -> None:
         pass_on(f"{_HOME}{lines}{_REST}")
     else:
         echo(text, nl=False)
-
-
-_SHORT = 12
-_DIGITS = re.compile(r"(\d+)")
 
 
 def short_id(text: str) -> str:

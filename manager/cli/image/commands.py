@@ -28,7 +28,26 @@ from manager.cli.node.commands import resolve
 from manager.cli.session import with_client
 from manager.cli.several import finish, print_each
 
-# `swarm-manager image adopt`: what one node's engine alone knows by a name becomes the cluster's.
+_NONE = "<none>"
+_UNKNOWN = "N/A"
+IMAGES = Table(
+    columns=("{{.Repository}}", "{{.Tag}}", "{{.ID}}", "{{.CreatedSince}}", "{{.Size}}"),
+    headings={
+        "Repository": "REPOSITORY",
+        "Tag": "TAG",
+        "Digest": "DIGEST",
+        "ID": "IMAGE ID",
+        "CreatedSince": "CREATED",
+        "CreatedAt": "CREATED AT",
+        "Size": "SIZE",
+        "Containers": "CONTAINERS",
+        "SharedSize": "SHARED SIZE",
+        "UniqueSize": "UNIQUE SIZE",
+        "VirtualSize": "SIZE",
+    },
+    key="ID",
+)
+WITH_DIGESTS = replace(IMAGES, columns=(*IMAGES.columns[:2], "{{.Digest}}", *IMAGES.columns[2:]))
 
 
 @click.command(
@@ -225,31 +244,7 @@ for command in (adopt, transfer.load, transfer.pull, transfer.push, transfer.sav
     image.add_command(command)
 
 
-# Images as rows: one a name, as `docker image ls` shows them.
-
-
-_NONE = "<none>"
-
-_UNKNOWN = "N/A"
-
-IMAGES = Table(
-    columns=("{{.Repository}}", "{{.Tag}}", "{{.ID}}", "{{.CreatedSince}}", "{{.Size}}"),
-    headings={
-        "Repository": "REPOSITORY",
-        "Tag": "TAG",
-        "Digest": "DIGEST",
-        "ID": "IMAGE ID",
-        "CreatedSince": "CREATED",
-        "CreatedAt": "CREATED AT",
-        "Size": "SIZE",
-        "Containers": "CONTAINERS",
-        "SharedSize": "SHARED SIZE",
-        "UniqueSize": "UNIQUE SIZE",
-        "VirtualSize": "SIZE",
-    },
-    key="ID",
-)
-WITH_DIGESTS = replace(IMAGES, columns=(*IMAGES.columns[:2], "{{.Digest}}", *IMAGES.columns[2:]))
+# --- rows ---
 
 
 def rows(images: Iterable[Any], now: float, *, full: bool = False, digests: bool = False) -> list[Row]:

@@ -37,6 +37,8 @@ NETWORKS = Table(
     raw={"network_id": "ID", "name": "Name", "driver": "Driver", "scope": "Scope"},
 )
 
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 @click.group(cls=SwarmGroup)
 def network() -> None:
@@ -197,10 +199,7 @@ network.add_command(
 )
 
 
-# `network create --subnet --ip-range --gateway --aux-address`: address ranges of a network.
-
-
-IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+# --- address ranges ---
 
 
 def ipam_configs(

@@ -1,7 +1,8 @@
-"""The store in one SQLite file, by one writer thread.
+"""The store in one SQLite file, by one writer thread: WAL, `synchronous=FULL`.
 
 What was secret and is removed or replaced is overwritten, in the file and in its log, before the commit's caller hears
-of it. A store that is not whole is refused and left as it is (`contents`).
+of it. A store that is not whole is refused and left as it is (`contents`). One manager at a time has it, by a lock on
+its directory; SQLite's own locks let others read it meanwhile (`snapshot`).
 """
 
 from __future__ import annotations
@@ -52,6 +53,19 @@ R = TypeVar("R")
 _ERASE_AGAIN_SECONDS = 1.0
 _CHANGES_OF_COMMIT = 20_000
 
+_NOW = schema_of(len(MIGRATIONS))
+_BUSY_MILLISECONDS = 1000
+# By table; all of its statements are ours.
+_DIGESTS, _PUT, _REMOVE = (
+    {table: statement.format(table) for table in _NOW.tables}
+    for statement in (
+        "SELECT digest FROM {} WHERE kind = ? AND id IN (SELECT value FROM json_each(?))",
+        "INSERT OR REPLACE INTO {} VALUES (?, ?, ?, ?)",
+        "DELETE FROM {} WHERE kind = ? AND id = ?",
+    )
+)
+_log = logging.getLogger(__name__)
+
 
 class SqliteBackend:
     """The file at `path`; one process at a time may have it open. `fresh`: as `StoreFile` has it."""
@@ -97,25 +111,7 @@ class SqliteBackend:
             return await asyncio.shield(loop.run_in_executor(self._thread, work))
 
 
-# The store's SQLite file, open for writing: WAL, `synchronous=FULL`. Used from one thread at a time.
-#
-# One manager at a time has it, by a lock on its directory; SQLite's own locks let others read it meanwhile
-# (`snapshot`).
-
-
-_NOW = schema_of(len(MIGRATIONS))
-_BUSY_MILLISECONDS = 1000
-# By table; all of its statements are ours.
-_DIGESTS, _PUT, _REMOVE = (
-    {table: statement.format(table) for table in _NOW.tables}
-    for statement in (
-        "SELECT digest FROM {} WHERE kind = ? AND id IN (SELECT value FROM json_each(?))",
-        "INSERT OR REPLACE INTO {} VALUES (?, ?, ?, ?)",
-        "DELETE FROM {} WHERE kind = ? AND id = ?",
-    )
-)
-
-_log = logging.getLogger(__name__)
+# --- the file, used from one thread at a time ---
 
 
 class StoreFile:

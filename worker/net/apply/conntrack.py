@@ -1,4 +1,11 @@
-"""Cut connections that go to nobody any more, so that their clients hear of it at once instead of waiting."""
+"""Cut connections that go to nobody any more, so that their clients hear of it at once instead of waiting.
+
+Those too that wait without sending anything. A reset counts only with the very sequence number that its receiver waits
+for (RFC 5961, section 3), and nobody here knows it. But a SYN in an open connection is answered by an ACK that has it,
+whatever number the SYN has (section 4). So the client is sent a SYN from the address that it is connected to; its ACK
+goes the way of all that it sends now: it is balanced anew, and whoever gets it resets it. What is already closed at the
+client answers nothing, or a reset.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +34,17 @@ _FAMILIES = ("ipv4", "ipv6")
 _LED_TO = re.compile(r"^.*? src=.*? src=(\S+) ", re.MULTILINE)
 
 _log = logging.getLogger(__name__)
+
+# One line of conntrack's; the second sender is who answers. In other states the client is not there yet, or no more: a
+# SYN that crosses its own would open a connection.
+_REDIRECTED = re.compile(
+    r"^tcp +6 +\d+ (?:ESTABLISHED|FIN_WAIT|CLOSE_WAIT) src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) .*?src=(?!\2 )",
+    re.MULTILINE,
+)
+_TCP_HEADER = struct.Struct("!HHIIBBHHH")
+_DATA_OFFSET = (_TCP_HEADER.size // 4) << 4
+_SYN = 0x02
+_HOPS = 64
 
 
 async def cut(purge: Purge) -> None:
@@ -97,25 +115,7 @@ async def _delete(*which: str) -> str:
     return output.text
 
 
-# Let clients hear that their connection was cut, those too that wait without sending anything.
-#
-# A reset counts only with the very sequence number that its receiver waits for (RFC 5961, section 3), and nobody here
-# knows it. But a SYN in an open connection is answered by an ACK that has it, whatever number the SYN has (section
-# 4). So the client is sent a SYN from the address that it is connected to; its ACK goes the way of all that it sends
-# now: it is balanced anew, and whoever gets it resets it. What is already closed at the client answers nothing, or a
-# reset.
-
-
-# One line of conntrack's; the second sender is who answers. In other states the client is not there yet, or no more: a
-# SYN that crosses its own would open a connection.
-_REDIRECTED = re.compile(
-    r"^tcp +6 +\d+ (?:ESTABLISHED|FIN_WAIT|CLOSE_WAIT) src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) .*?src=(?!\2 )",
-    re.MULTILINE,
-)
-_TCP_HEADER = struct.Struct("!HHIIBBHHH")
-_DATA_OFFSET = (_TCP_HEADER.size // 4) << 4
-_SYN = 0x02
-_HOPS = 64
+# --- challenges ---
 
 
 @dataclass(frozen=True, slots=True)

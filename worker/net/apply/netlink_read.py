@@ -1,4 +1,7 @@
-"""What the kernel says of links, addresses and routes, read into the plan's own values. Pure."""
+"""What the kernel says of links, addresses and routes, asked for over a netlink socket, as the plan's own values.
+
+Numbers are those of linux/netlink.h.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,11 @@ from worker.net.watch.netlink_events import messages
 INET6 = 10
 UP = 1
 NO_DAD = 0x02
+
+_REQUEST, _DUMP = 0x1, 0x300
+_ERROR, _DONE = 2, 3
+_HEADER = struct.Struct("=IHHII")
+_READ = 1 << 16
 
 
 def read_tunnel(link: Any) -> Tunnel | None:
@@ -61,13 +69,7 @@ def read_route(route: Any, names: Mapping[int, str]) -> Route:
     )
 
 
-# Everything that the kernel has of one kind, asked for over a netlink socket. Numbers are those of linux/netlink.h.
-
-
-_REQUEST, _DUMP = 0x1, 0x300
-_ERROR, _DONE = 2, 3
-_HEADER = struct.Struct("=IHHII")
-_READ = 1 << 16
+# --- asking ---
 
 
 def dump(kernel: socket.socket, kind: int, question: bytes) -> Iterator[memoryview]:

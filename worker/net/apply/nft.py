@@ -27,6 +27,13 @@ _REMEMBERED_PROCESSES = 64
 _FAMILIES = {family: Nft(family) for family in ("ip", "ip6", "bridge", "netdev")}
 _TABLES = {name: Nft(name) for name in (TABLE, SERVICES_TABLE)}
 
+_SOL_NETLINK = 270
+_SHORT_ANSWERS = 10
+_SO_SNDBUFFORCE = 32
+_ANSWERS = 1 << 16
+_ERROR = 2
+_CODE_AND_REQUEST = struct.Struct("=iIHHI")
+
 
 class NftTables:
     """Our tables in the kernel, up to two a family. `lost` makes the next `apply` replace all of them."""
@@ -133,15 +140,7 @@ def _commands(before: ServiceTable | None, wanted: ServiceTable) -> list[Message
     return service_table.whole(wanted) if before is None else service_table.difference(before, wanted)
 
 
-# Send nftables commands to the kernel, a transaction at a time.
-
-
-_SOL_NETLINK = 270
-_SHORT_ANSWERS = 10
-_SO_SNDBUFFORCE = 32
-_ANSWERS = 1 << 16
-_ERROR = 2
-_CODE_AND_REQUEST = struct.Struct("=iIHHI")
+# --- the socket: commands of one transaction at a time ---
 
 
 class NftSocket:

@@ -39,6 +39,9 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 _log = logging.getLogger(__name__)
 
+DUMP_SECONDS = 10.0
+_NO_SUCH_DEVICE = 19
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -210,11 +213,7 @@ def _key(text: str) -> bytes:
     return b64decode(text) if text != "(none)" else b""
 
 
-# Single links: make, set up, delete. What the plan has beside them is the business of worker.net.apply.netlink.
-
-
-DUMP_SECONDS = 10.0
-_NO_SUCH_DEVICE = 19
+# --- single links; what the plan has beside them is the business of worker.net.apply.netlink ---
 
 
 async def add(name: str, kind: str) -> None:

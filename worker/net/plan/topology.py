@@ -1,4 +1,7 @@
-"""This host's place in the cluster's networks: the world of an assignment set, seen from here. Pure."""
+"""This host's place in the cluster's networks: the world of an assignment set, seen from here. Pure.
+
+For IPv6 nothing is leased: each address follows from an IPv4 one and its network's prefix (`common.net.addressing`).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,7 @@ from worker.intake.words import Id, InterfaceName
 from worker.intake.world import Network, NetworkWorld, Peer
 from worker.net.plan.names import DEFAULT_TUNNEL_PORT, SMALLEST_MTU6, TUNNEL_OVERHEAD, WIREGUARD_OVERHEAD, bridge_name
 
-# The IPv6 half of a host's place in the cluster's networks. Pure.
-#
-# Nothing is leased for it: each address follows from an IPv4 one and its network's prefix (`common.net.addressing`).
+# --- IPv6 ---
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,10 @@ way the container sees this host's gateway as the sender. Nothing else comes thi
 UDP has no connections, so each client (its address and port) gets a socket of its own to 127.0.0.1:PORT: so its
 datagrams keep their backend, and the answers find back to it; that nobody is there, too. That ends when nothing was
 carried for as long as the kernel itself remembers an exchange of datagrams.
+
+A datagram that a relay took has been delivered, as far as the kernel knows: it says nothing more of it. So the relay
+says that nobody has the port: an ICMPv6 message "port unreachable" (RFC 4443, 3.1), which a connected socket's owner
+hears as ECONNREFUSED.
 """
 
 from __future__ import annotations
@@ -27,6 +31,27 @@ MOST_CONNECTIONS = 1000
 _CHUNK = 1 << 16
 _BACKLOG = 128
 _RESET_AT_CLOSE = b"\1\0\0\0\0\0\0\0"
+
+# With more clients at the same time, the one that was silent for longest makes room.
+MOST_CLIENTS = 1000
+# nf_conntrack_udp_timeout_stream, as the kernel has it.
+SILENT_SECONDS = 120.0
+LOOK_SECONDS = 10.0
+_LARGEST = 1 << 16
+_LOOPBACK = socket.inet_pton(socket.AF_INET6, "::1")
+# Answers come from the address that was asked, which may not be the one that the kernel would choose: in6_pktinfo.
+_FROM_LOOPBACK = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("=16sI", _LOOPBACK, 0))]
+# An IPv4 address and port of this host.
+Target: TypeAlias = tuple[str, int]
+_Client: TypeAlias = tuple[socket.socket, tuple[str, int, int, int]]
+_log = logging.getLogger(__name__)
+_DESTINATION_UNREACHABLE, _PORT = 1, 4
+# The kernel fills in the checksum.
+_MESSAGE = struct.pack("!BBHI", _DESTINATION_UNREACHABLE, _PORT, 0, 0)
+_UDP_HEADER = struct.Struct("!HHHH")
+_LOOPBACK6 = socket.inet_pton(socket.AF_INET6, "::1")
+_VERSION = 6 << 28
+_HOPS = 64
 
 
 class LoopbackRelay:
@@ -124,23 +149,6 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 def _reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
     connection.close()
-
-
-# With more clients at the same time, the one that was silent for longest makes room.
-MOST_CLIENTS = 1000
-# nf_conntrack_udp_timeout_stream, as the kernel has it.
-SILENT_SECONDS = 120.0
-LOOK_SECONDS = 10.0
-_LARGEST = 1 << 16
-_LOOPBACK = socket.inet_pton(socket.AF_INET6, "::1")
-# Answers come from the address that was asked, which may not be the one that the kernel would choose: in6_pktinfo.
-_FROM_LOOPBACK = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("=16sI", _LOOPBACK, 0))]
-
-# An IPv4 address and port of this host.
-Target: TypeAlias = tuple[str, int]
-_Client: TypeAlias = tuple[socket.socket, tuple[str, int, int, int]]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -243,20 +251,7 @@ def _connect(target: Target) -> socket.socket:
     return there
 
 
-# Tell a program of this host that nobody has the UDP port at ::1 that it sent to, as the kernel itself would.
-#
-# A datagram that a relay took has been delivered, as far as the kernel knows: it says nothing more of it. So the
-# relay says it: an ICMPv6 message "port unreachable" (RFC 4443, 3.1), which a connected socket's owner hears as
-# ECONNREFUSED.
-
-
-_DESTINATION_UNREACHABLE, _PORT = 1, 4
-# The kernel fills in the checksum.
-_MESSAGE = struct.pack("!BBHI", _DESTINATION_UNREACHABLE, _PORT, 0, 0)
-_UDP_HEADER = struct.Struct("!HHHH")
-_LOOPBACK6 = socket.inet_pton(socket.AF_INET6, "::1")
-_VERSION = 6 << 28
-_HOPS = 64
+# --- port unreachable ---
 
 
 def tell_unreachable(client: tuple[str, int], port: int) -> None:

@@ -2,7 +2,8 @@
 
 Rules of ours cannot undo another table's drop. But they can tell of it, whoever dropped and with which tool: what comes
 in is counted before and after all others have judged it (`worker.net.plan.rules`), and what came and was never let
-through was dropped in between.
+through was dropped in between. The counters are read from the kernel itself: `nft` takes fifty times as long to say the
+same. Numbers of messages and attributes are those of linux/netfilter/nf_tables.h.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ _FORWARDING = (
 )
 
 _log = logging.getLogger(__name__)
+
+_GETOBJ = 19
+_FAMILY = struct.Struct("!BBH")
+_NAME_OF_TABLE, _NAME, _TYPE, _DATA = 1, 2, 3, 4
+_PACKETS = 2
+_COUNTERS = 1
+# A dump is answered within the call that asks for it: this is for a kernel that is not well.
+_PATIENCE_SECONDS = 1.0
 
 
 class Firewall:
@@ -87,18 +96,7 @@ def _sentences(tunnel_port: int) -> dict[str, str]:
     }
 
 
-# The counters of our tables, read from the kernel itself: `nft` takes fifty times as long to say the same.
-#
-# Numbers of messages and attributes are those of linux/netfilter/nf_tables.h.
-
-
-_GETOBJ = 19
-_FAMILY = struct.Struct("!BBH")
-_NAME_OF_TABLE, _NAME, _TYPE, _DATA = 1, 2, 3, 4
-_PACKETS = 2
-_COUNTERS = 1
-# A dump is answered within the call that asks for it: this is for a kernel that is not well.
-_PATIENCE_SECONDS = 1.0
+# --- counters ---
 
 
 def counts() -> dict[str, int]:

@@ -26,6 +26,12 @@ from worker.interfaces import (
     Attachment,
 )
 
+_DEVICES = "/dev/"
+# What `systempaths=unconfined` stands for: nothing of /proc and /sys is hidden or read-only.
+_ALL_PATHS = "systempaths=unconfined"
+# Of the options, those that belong elsewhere in the request.
+_NOT_HOST = ("Domainname", "MacAddress")
+
 
 def create_body(
     task: Task, spec: ContainerSpec, node_id: str, attachment: Attachment, files: Mapping[str, str]
@@ -210,14 +216,7 @@ def _generic_env(resources: Collection[GenericResource]) -> list[str]:
     return [f"DOCKER_RESOURCE_{kind.upper()}={','.join(found)}" for kind, found in values.items()]
 
 
-# The part of a container's HostConfig that privileges, options for the engine and devices make. Pure.
-
-
-_DEVICES = "/dev/"
-# What `systempaths=unconfined` stands for: nothing of /proc and /sys is hidden or read-only.
-_ALL_PATHS = "systempaths=unconfined"
-# Of the options, those that belong elsewhere in the request.
-_NOT_HOST = ("Domainname", "MacAddress")
+# --- privileges, options for the engine, devices ---
 
 
 def host_config(options: EngineOptions, privileges: Privileges | None, given: Collection[GenericResource]) -> JSON:

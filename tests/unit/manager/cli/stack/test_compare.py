@@ -19,7 +19,7 @@ from common.model.service import (
 )
 from manager.cli.compose import ComposeFile, convert, load
 from manager.cli.files import digest
-from manager.cli.stack.plan import Step, compare_labels, compare_services
+from manager.cli.stack.compare import Step, compare_labels, compare_services
 from manager.domain.defaults import fill_defaults
 from tests.compose_corpus import cases, load_case
 from tests.fakes.world import replace

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
+from common.clock import LoopClock
 from common.errors import Unavailable
 from common.model import StoredObject
 from manager.store.backend import Deposed, Followed, FollowedCommit, FollowedLeader, Gap, LeaderRecord, Loaded, Removal
 from manager.store.changes import ChangeSet
+from manager.store.shared import SharedStore
 
 
 class SharedLog:
@@ -132,3 +135,12 @@ class LogBackend:
         if failure is not None and (stored or not self.stored):
             self.failure = None
             raise failure
+
+
+@asynccontextmanager
+async def shared_stores(count: int) -> AsyncIterator[tuple[SharedStore, ...]]:
+    """Open the stores of so many managers that share one log."""
+    log, time = SharedLog(), asyncio.get_running_loop().time
+    async with AsyncExitStack() as stack:
+        stores = (SharedStore(LogBackend(log), LoopClock(), time) for _ in range(count))
+        yield tuple([await stack.enter_async_context(each) for each in stores])

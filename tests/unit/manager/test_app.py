@@ -5,25 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
-import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from common.clock import SystemClock
-from common.ids import new_id
 from common.tls import CredentialFiles
 from manager import app
-from manager.bootstrap import create_cluster
 from manager.ca.files import ManagerFiles
-from manager.config import DataDir, ManagerConfig
 from manager.daemon import certificate
-
-
-async def no_workers(*_: object) -> nullcontext[None]:
-    return nullcontext()
+from tests.fakes.lone_manager import keep_to_itself, new_cluster
 
 
 @asynccontextmanager
@@ -32,26 +24,13 @@ async def closing_badly(*_: object, **__: object) -> AsyncIterator[None]:
     raise RuntimeError("a connection cannot be closed")
 
 
-async def a_cluster(tmp_path: Path) -> tuple[DataDir, ManagerConfig]:
-    rng, data = random.Random(1), DataDir(tmp_path / "manager")
-    config = ManagerConfig(
-        node_id=new_id(rng),
-        advertise_addr="127.0.0.1:2377",
-        listen_addr="127.0.0.1:2377",
-        hosts=(f"unix://{tmp_path}/s.sock",),
-    )
-    await create_cluster(data, config, ["10.0.0.0/8"], SystemClock(), rng)
-    return data, config
-
-
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: bool
 ) -> None:
-    data, config = await a_cluster(tmp_path)
-    monkeypatch.setattr(app, "serve_cluster", no_workers)
+    data, config = await new_cluster(tmp_path)
+    keep_to_itself(monkeypatch)
     monkeypatch.setattr(app, "serve_api", closing_badly)
-    monkeypatch.setattr(app, "settle_memory", lambda: None)
     left: list[asyncio.Task[None]] = []
 
     def ready() -> None:
@@ -70,9 +49,8 @@ async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
 async def test_a_certificate_that_cannot_be_stored_is_renewed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, config = await a_cluster(tmp_path)
-    monkeypatch.setattr(app, "serve_cluster", no_workers)
-    monkeypatch.setattr(app, "settle_memory", lambda: None)
+    data, config = await new_cluster(tmp_path)
+    keep_to_itself(monkeypatch)
     monkeypatch.setattr(certificate, "RENEW_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(certificate, "renewal_time", lambda *_: 0.0 if tries < 2 else math.inf)
     before, write, tries = ManagerFiles(data.path).node.node.read_bytes(), CredentialFiles.write, 0

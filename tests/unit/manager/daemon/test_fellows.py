@@ -21,7 +21,7 @@ from manager.daemon.leading import running
 from manager.dispatch.managers import KnownManagers
 from manager.store.backend import Epoch, LeaderRecord, NotLeader
 from manager.store.shared import SharedStore
-from tests.fakes.shared_log import LogBackend, SharedLog
+from tests.fakes.shared_log import shared_stores
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -54,12 +54,7 @@ def put(name: str) -> Any:
 
 
 async def test_a_suspended_leader_hears_what_it_missed_first() -> None:
-    log = SharedLog()
-    loop = asyncio.get_running_loop()
-    async with (
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as other,
-    ):
+    async with shared_stores(2) as (own, other):
         leading: list[Any] = ["its dispatcher"]
         fellows = Fellows(
             own,
@@ -92,13 +87,7 @@ async def test_a_suspended_leader_hears_what_it_missed_first() -> None:
 
 
 async def test_a_leader_is_lost_when_another_leads_or_none_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = SharedLog()
-    loop = asyncio.get_running_loop()
-    async with (
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as two,
-    ):
+    async with shared_stores(3) as (own, one, two):
         known = KnownManagers(own, "own:2377")
         fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
         assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
@@ -119,12 +108,7 @@ def test_a_leader_that_only_shows_that_it_lives_is_not_lost() -> None:
     """As in a night without a change: what is followed through another manager goes on."""
 
     async def story() -> None:
-        log = SharedLog()
-        loop = asyncio.get_running_loop()
-        async with (
-            SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
-            SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
-        ):
+        async with shared_stores(2) as (own, one):
             known = KnownManagers(own, "own:2377")
             fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
             assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
@@ -142,7 +126,6 @@ def test_a_leader_that_only_shows_that_it_lives_is_not_lost() -> None:
 
 def test_a_leader_that_does_not_serve_yet_is_asked_again_soon() -> None:
     async def story() -> None:
-        log = SharedLog()
         loop = asyncio.get_running_loop()
         served_at = loop.time() + 1.0
 
@@ -155,10 +138,7 @@ def test_a_leader_that_does_not_serve_yet_is_asked_again_soon() -> None:
             def reachable(self, _: str) -> bool:
                 return True
 
-        async with (
-            SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
-            SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
-        ):
+        async with shared_stores(2) as (own, one):
             known = KnownManagers(own, "own:2377")
             fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
             fellows.links = NewLeader()  # type: ignore[assignment]
@@ -173,13 +153,7 @@ def test_a_leader_that_does_not_serve_yet_is_asked_again_soon() -> None:
 
 
 async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:
-    log = SharedLog()
-    loop = asyncio.get_running_loop()
-    async with (
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as own,
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
-        SharedStore(LogBackend(log), LoopClock(), loop.time) as two,
-    ):
+    async with shared_stores(3) as (own, one, two):
         known = KnownManagers(own, "own:2377")
         fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
         dialled: list[str] = []
@@ -247,8 +221,7 @@ class Cut(asyncio.Protocol):
 
 
 async def test_what_a_manager_passes_on_ends_with_its_demotion() -> None:
-    loop = asyncio.get_running_loop()
-    async with SharedStore(LogBackend(SharedLog()), LoopClock(), loop.time) as own:
+    async with shared_stores(1) as (own,):
         assert await own.lead(LeaderRecord("own", Epoch(0, 1), "own:2377", "1.0"))
         nodes = [
             Node(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,13 @@ import msgspec
 import pytest
 
 from common.clock import SystemClock
-from common.ids import new_id
 from manager import app
-from manager.bootstrap import create_cluster
 from manager.ca.keyring import new_unlock_key
 from manager.ca.migration import load_keyring
-from manager.config import DataDir, ManagerConfig
 from manager.daemon.keys import ManagerKeys
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
+from tests.fakes.lone_manager import keep_to_itself, new_cluster
 
 KEY = new_unlock_key()
 WORDS = (
@@ -32,29 +29,17 @@ WORDS = (
 LOCKED = (503, WORDS)
 
 
-async def no_workers(*_: object) -> nullcontext[None]:
-    return nullcontext()
-
-
 @pytest.fixture
 async def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[app.Manager]:
     """Run a manager of a cluster whose keys are locked."""
-    rng, data = random.Random(1), DataDir(tmp_path / "manager")
-    config = ManagerConfig(
-        node_id=new_id(rng),
-        advertise_addr="127.0.0.1:2377",
-        listen_addr="127.0.0.1:2377",
-        hosts=(f"unix://{tmp_path}/s.sock",),
-    )
-    await create_cluster(data, config, ["10.0.0.0/8"], SystemClock(), rng)
+    data, config = await new_cluster(tmp_path)
     async with Store(SqliteBackend(data.store, load_keyring(data).seal()), SystemClock()) as store:
         spec = msgspec.structs.replace(store.view.cluster, unlock_key=KEY)
         await store.update(lambda tx: tx.put(spec))
         keys = ManagerKeys(data)
         keys.load()
         keys.relock(store.view.cluster)
-    monkeypatch.setattr(app, "serve_cluster", no_workers)
-    monkeypatch.setattr(app, "settle_memory", lambda: None)
+    keep_to_itself(monkeypatch)
     manager = app.Manager(data, config, lambda: None)
     running = asyncio.create_task(manager.run())
     while not (tmp_path / "s.sock").exists() and not running.done():

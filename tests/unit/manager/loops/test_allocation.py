@@ -123,7 +123,7 @@ def test_a_task_gets_a_node_with_a_part_of_its_network():
     run_virtual(main())
 
 
-def attachments_world() -> World:
+def two_attachments() -> World:
     found = World()
     found.put(NetworkAttachment(id="a", node_id="n1", name="x"), NetworkAttachment(id="b", node_id="n2", name="y"))
     return found
@@ -131,25 +131,25 @@ def attachments_world() -> World:
 
 def test_an_attachment_concerns_itself_until_it_is_gone() -> None:
     one = NetworkAttachment(id="a")
-    assert list(attachment_keys(Change(None, one), attachments_world().tables)) == ["a"]
-    assert list(attachment_keys(Change(one, None), attachments_world().tables)) == []
+    assert list(attachment_keys(Change(None, one), two_attachments().tables)) == ["a"]
+    assert list(attachment_keys(Change(one, None), two_attachments().tables)) == []
 
 
 def test_a_node_that_went_concerns_its_attachments() -> None:
     node = Node(id="n1")
-    assert list(attachment_keys(Change(node, None), attachments_world().tables)) == ["a"]
-    assert list(attachment_keys(Change(node, Node(id="n1", number=1)), attachments_world().tables)) == []
+    assert list(attachment_keys(Change(node, None), two_attachments().tables)) == ["a"]
+    assert list(attachment_keys(Change(node, Node(id="n1", number=1)), two_attachments().tables)) == []
 
 
 def test_nothing_else_concerns_them() -> None:
-    assert list(attachment_keys(Change(Service(id="s"), None), attachments_world().tables)) == []
-    assert list(all_attachments(attachments_world().tables)) == ["a", "b"]
+    assert list(attachment_keys(Change(Service(id="s"), None), two_attachments().tables)) == []
+    assert list(all_attachments(two_attachments().tables)) == ["a", "b"]
     assert attachment_rule().name == "attachments"
 
 
-TUNNEL_KEYS_SPEC = NetworkSpec(name="secret", driver=DriverConfig(options={"encrypted": ""}))
-TUNNEL_KEYS_NET = Network(id="net", spec=TUNNEL_KEYS_SPEC)
-LEASED = replace(TUNNEL_KEYS_NET, leases={"n1": "10.0.16.0/24"})
+ENCRYPTED = NetworkSpec(name="secret", driver=DriverConfig(options={"encrypted": ""}))
+SECRET_NET = Network(id="net", spec=ENCRYPTED)
+LEASED = replace(SECRET_NET, leases={"n1": "10.0.16.0/24"})
 KNOWN = replace(NODE, tunnel_keys=(TunnelKey(generation=1),))
 CLUSTER = Cluster(id="c")
 
@@ -159,10 +159,10 @@ def concerns(old: StoredObject | None, new: StoredObject | None) -> bool:
 
 
 def test_parts_of_encrypted_networks_concern_them():
-    assert concerns(TUNNEL_KEYS_NET, LEASED)
+    assert concerns(SECRET_NET, LEASED)
     assert concerns(LEASED, None)
-    assert not concerns(TUNNEL_KEYS_NET, TUNNEL_KEYS_NET)
-    plain = replace(TUNNEL_KEYS_NET, spec=NetworkSpec(name="plain"))
+    assert not concerns(SECRET_NET, SECRET_NET)
+    plain = replace(SECRET_NET, spec=NetworkSpec(name="plain"))
     assert not concerns(plain, replace(plain, leases=LEASED.leases))
 
 

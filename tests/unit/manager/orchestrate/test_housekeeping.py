@@ -1,4 +1,4 @@
-"""Tasks whose node is gone."""
+"""Tasks of lost nodes, records that are too old, and tasks that a node may not keep."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_removed_tasks_of_a_node_that_is_down_wait_for_it() -> None:
     assert not world.tasks
 
 
-def enforcer_running(spec: TaskSpec, replicas: int = 2) -> World:
+def on_two_nodes(spec: TaskSpec, replicas: int = 2) -> World:
     world = World()
     world.node("n1", labels={"zone": "a"})
     resize(world, 1000)
@@ -170,12 +170,12 @@ def shut_down(world: World) -> list[Task]:
 
 
 def test_what_fits_stays() -> None:
-    world = enforcer_running(template(constraints=("node.labels.zone==a",)))
+    world = on_two_nodes(template(constraints=("node.labels.zone==a",)))
     assert not world.decide(housekeeping.enforce, "n1", "n2", "gone")
 
 
 def test_a_broken_constraint_shuts_down_and_says_which() -> None:
-    world = enforcer_running(template(constraints=("node.labels.zone==a",)))
+    world = on_two_nodes(template(constraints=("node.labels.zone==a",)))
     world.node("n1", labels={"zone": "b"})
     world.decide(housekeeping.enforce, "n1")
     assert len(shut_down(world)) == 2
@@ -188,13 +188,13 @@ def test_a_broken_constraint_shuts_down_and_says_which() -> None:
 
 
 def test_what_only_the_new_specification_forbids_is_left_alone() -> None:
-    world = enforcer_running(template(constraints=("node.labels.zone==a",)))
+    world = on_two_nodes(template(constraints=("node.labels.zone==a",)))
     world.change(template(constraints=("node.labels.zone==b",)))
     assert not world.decide(housekeeping.enforce, "n1")
 
 
 def test_a_smaller_node_keeps_its_oldest_tasks() -> None:
-    world = enforcer_running(reserving(400), 1)
+    world = on_two_nodes(reserving(400), 1)
     first = world.live[0]
     world.pass_time(10)
     world.scale(2)
@@ -207,7 +207,7 @@ def test_a_smaller_node_keeps_its_oldest_tasks() -> None:
 
 
 def test_a_stopping_task_still_takes_its_room() -> None:
-    world = enforcer_running(reserving(400), 2)
+    world = on_two_nodes(reserving(400), 2)
     old, kept = world.live
     world.put(replace(old, desired_state=TaskState.SHUTDOWN))
     resize(world, 700)
@@ -216,7 +216,7 @@ def test_a_stopping_task_still_takes_its_room() -> None:
 
 
 def test_a_node_that_is_down_or_drained_is_left_to_others() -> None:
-    world = enforcer_running(template(constraints=("node.labels.zone==a",)))
+    world = on_two_nodes(template(constraints=("node.labels.zone==a",)))
     for state, availability in (("down", "active"), ("ready", "drain")):
         world.node("n1", state=state, labels={"zone": "b"}, availability=availability)
         assert not world.decide(housekeeping.enforce, "n1")

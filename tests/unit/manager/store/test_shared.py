@@ -17,7 +17,7 @@ from common.model.service import ServiceSpec
 from manager.store.backend import Deposed, Epoch, FollowedCommit, LeaderRecord, NotLeader, Removal, Unknown
 from manager.store.shared import SharedStore
 from manager.store.transaction import Transaction
-from tests.fakes.shared_log import LogBackend, SharedLog
+from tests.fakes.shared_log import LogBackend, SharedLog, shared_stores
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -236,12 +236,7 @@ def test_a_bug_in_following_is_mended_by_loading(caplog: pytest.LogCaptureFixtur
         raise RuntimeError("a bug in following")
 
     async def story() -> None:
-        log = SharedLog()
-        loop = asyncio.get_running_loop()
-        async with (
-            SharedStore(LogBackend(log), LoopClock(), loop.time) as one,
-            SharedStore(LogBackend(log), LoopClock(), loop.time) as two,
-        ):
+        async with shared_stores(2) as (one, two):
             two._apply = sabotage  # type: ignore[assignment,method-assign]
             await one.lead(record("one", 1))
             await one.update(put("web"))

@@ -120,7 +120,7 @@ async def server(port: int = 0) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def loopback_udp_relaying(port: int) -> AsyncIterator[None]:
+async def relaying_datagrams(port: int) -> AsyncIterator[None]:
     relay = LoopbackRelay()
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -153,7 +153,7 @@ async def ask(asking: socket.socket, data: bytes = b"x", patience: float = 5) ->
 
 
 async def test_every_client_has_a_way_of_its_own_and_keeps_it():
-    async with server() as port, loopback_udp_relaying(port):
+    async with server() as port, relaying_datagrams(port):
         with client(port) as one, client(port) as other:
             first, echoed = await ask(one, b"o" * 20_000)
             assert echoed == b"o" * 20_000
@@ -164,7 +164,7 @@ async def test_every_client_has_a_way_of_its_own_and_keeps_it():
 
 async def test_with_too_many_clients_the_most_silent_one_makes_room(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loopback, "MOST_CLIENTS", 2)
-    async with server() as port, loopback_udp_relaying(port):
+    async with server() as port, relaying_datagrams(port):
         with client(port) as one, client(port) as other, client(port) as third:
             (first, _), (second, _) = await ask(one), await ask(other)
             assert (await ask(one))[0] == first
@@ -176,7 +176,7 @@ async def test_with_too_many_clients_the_most_silent_one_makes_room(monkeypatch:
 async def test_a_client_is_forgotten_when_it_was_silent_for_long(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loopback, "SILENT_SECONDS", 0.05)
     monkeypatch.setattr(loopback, "LOOK_SECONDS", 0.01)
-    async with server() as port, loopback_udp_relaying(port):
+    async with server() as port, relaying_datagrams(port):
         with client(port) as one:
             first, _ = await ask(one)
             assert (await ask(one))[0] == first
@@ -189,7 +189,7 @@ async def test_a_client_is_forgotten_when_it_was_silent_for_long(monkeypatch: py
 async def test_a_client_hears_of_absence_and_later_datagrams_arrive():
     async with server() as port:
         pass
-    async with loopback_udp_relaying(port):
+    async with relaying_datagrams(port):
         with client(port) as one, client(port) as other:
             for _ in range(2):
                 with pytest.raises(ConnectionRefusedError):

@@ -129,13 +129,7 @@ class _Daemon:
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
             image_bytes=lambda: fetcher.received,
-            volumes=VolumeParts(
-                marks=marks,
-                measure=allocated,
-                rng=self._rng,
-                snapshots=TaskSnapshots(engine, marks, holds, self._data_dir.copies, self._rng),
-                keeper=KeptVolumes(engine, marks, self._clock, self._rng),
-            ),
+            volumes=self._volume_parts(engine, marks, holds),
         )
         dialler = TlsDialler(
             *(credentials, config.docker_host, image_server),
@@ -158,6 +152,15 @@ class _Daemon:
             if listener is not None:
                 await listener.close()
             await database.close()
+
+    def _volume_parts(self, engine: DockerEngine, marks: HostMarks, holds: Holds) -> VolumeParts:
+        return VolumeParts(
+            marks=marks,
+            measure=allocated,
+            rng=self._rng,
+            snapshots=TaskSnapshots(engine, marks, holds, self._data_dir.copies, self._rng),
+            keeper=KeptVolumes(engine, marks, self._clock, self._rng),
+        )
 
     def _make_session(
         self,

@@ -86,7 +86,7 @@ class Notices:
                 for session in self._sessions.values():
                     session.expect_renewal()
             if isinstance(change.new, Cluster):
-                self._usages.told()  # it may say of which services use is measured
+                self._parts.soft.usages.told()  # it may say of which services use is measured
             if _frees(change):
                 self._to_reconsider.set()
         try:

@@ -57,7 +57,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "unit/manager/api/access/test_audit.py": ("manager/api/access/acting.py",),
     "unit/manager/api/access/test_forbidden_options.py": ("manager/api/access/forbidden_routes.py",),
-    "unit/manager/api/engine/test_proxy.py": ("manager/api/engine/hijack.py",),
+    "unit/manager/api/engine/test_evil_engines.py": ("manager/api/engine/proxy.py",),
+    "unit/manager/api/engine/test_forward.py": ("manager/api/engine/hijack.py",),
     "unit/manager/api/http/test_server.py": (
         "manager/api/front.py",
         "manager/api/http/connection.py",

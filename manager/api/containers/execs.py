@@ -21,9 +21,10 @@ from manager.api.call import JSON, Call, Exchange, Relay, Reply
 from manager.api.containers.locate import LOOK_SECONDS, locate, several_owners
 from manager.api.context import Context
 from manager.api.engine.connections import Duplex
+from manager.api.engine.forward import forward
 from manager.api.engine.hijack import hijack, opened_stream
 from manager.api.engine.presence import node_name, ready_ids
-from manager.api.engine.proxy import ask, ask_all, forward
+from manager.api.engine.proxy import ask, ask_all
 from manager.api.engine.types import CreatedExec, Exec, ExecInspect
 from manager.api.errors import EngineError, invalid
 from manager.api.http.websocket import GOING_AWAY, WebSocket, handshake

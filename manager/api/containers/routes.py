@@ -14,9 +14,10 @@ from manager.api.containers.image import with_image
 from manager.api.containers.list import warning_header, with_node
 from manager.api.containers.locate import Found, claim_name, locate
 from manager.api.context import Context
+from manager.api.engine.forward import forward
 from manager.api.engine.hijack import hijack
 from manager.api.engine.presence import node_name
-from manager.api.engine.proxy import ask, forward, merge_pruned, raw_query, read_every, read_pruned, without_hops
+from manager.api.engine.proxy import ask, merge_pruned, raw_query, read_every, read_pruned, without_hops
 from manager.api.engine.types import ContainerInspect
 from manager.api.errors import invalid
 from manager.api.images.own import refuse_own

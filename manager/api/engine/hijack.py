@@ -21,6 +21,7 @@ from common.wire.channel import carry
 from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engine.connections import Duplex, passing_on
+from manager.api.engine.forward import notice
 from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import (
     ENGINE_FAILURES,
@@ -30,7 +31,6 @@ from manager.api.engine.proxy import (
     check_head,
     engine_target,
     forwarded_headers,
-    notice,
     raw_query,
     unreachable,
     without_hops,

@@ -1,11 +1,11 @@
-"""Requests to one node's engine: asked here and read here, or passed on between client and engine as they stream.
+"""Requests to one node's engine: asked and read here. Others stream through (`forward`, `hijack`).
 
 What builds on it (containers, exec, volumes, images) needs four things:
 
 - `ask(context, node_id, method, path, …) -> EngineReply`: one request, its whole answer (bounded) in memory.
 - `ask_all(ask_one, node_ids, …)`: several nodes at once; one that fails or is late costs itself only. `ask_every` asks
   all that are there the same, and `read_every` reads what they say.
-- `forward(context, node_id, call, path, …) -> Relay`: the client's request, its body and the answer as streams; routes
+- `manager.api.engine.forward.forward(…) -> Relay`: the client's request, its body and the answer as streams; routes
   with a body of any size say `raw=True`.
 - `manager.api.engine.hijack.hijack(…) -> Relay`: the same where the connection becomes a stream both ways.
 
@@ -20,12 +20,11 @@ to send.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import unquote, urlencode
 
 import aiohttp
@@ -35,7 +34,7 @@ from yarl import URL
 from common.errors import Unavailable
 from common.model.node import EngineDescription
 from common.text.terminal import printable
-from manager.api.call import JSON, Answer, Call, Exchange, Relay
+from manager.api.call import JSON, Answer, Call
 from manager.api.context import Context
 from manager.api.engine.answers import BadAnswer, read, read_list
 from manager.api.engine.presence import node_name, ready_ids
@@ -43,7 +42,6 @@ from manager.api.engine.types import ErrorMessage, Pruned
 from manager.api.errors import EngineError
 from manager.api.http.answer_memory import Hold
 from manager.api.http.bounded_json import WrongJson
-from manager.api.logs.stream import MULTIPLEXED, STDERR, Frame
 from manager.api.router import spoken, too_old
 
 # The host in the URLs is of no meaning: every connection of a session ends at its node's engine.
@@ -277,7 +275,7 @@ async def ask(
             context.presence.guard(context.store.view, node_id),
             asyncio.timeout(seconds),
             context.engines.session(node_id) as session,
-            _request(session, method, url, body, headers) as response,
+            send_request(session, method, url, body, headers) as response,
         ):
             check_head(name, response.status, response.headers)
             found = {name.lower(): value for name, value in response.headers.items()}
@@ -378,7 +376,7 @@ def merge_pruned(
     return {key: deleted or None, "SpaceReclaimed": sum(max(0, result.get("SpaceReclaimed", 0)) for result in results)}
 
 
-def _request(
+def send_request(
     session: aiohttp.ClientSession,
     method: str,
     url: str,
@@ -406,90 +404,3 @@ async def _read(response: aiohttp.ClientResponse, hold: Hold, tail: int | None) 
         else:
             del body[:-tail]
     return bytes(body)
-
-
-class Hearer(Protocol):
-    """Who hears an engine's answer on its way to the client."""
-
-    def hear(self, data: bytes) -> None: ...
-
-    async def ended(self) -> None:
-        """Hear that the engine has said all, before the client does; what is raised ends the client's connection."""
-
-
-def forward(
-    context: Context,
-    node_id: str,
-    call: Call,
-    path: str,
-    *,
-    query: Query | str | None = None,
-    body: bytes | None = None,
-    on_success: Callable[[], None] | None = None,
-    hearer: Hearer | None = None,
-) -> Relay:
-    """Pass a request on to a node's engine under `path`, and its answer back, both as streams.
-
-    `query` and `body` replace the client's own. `on_success` is called when the engine has begun to answer without an
-    error, and a `hearer` hears such an answer. What fails before that is an `Unavailable` (503); later, the client's
-    connection ends, and a multiplexed stream (logs) says why in its last message.
-    """
-    query = raw_query(call) if query is None else query
-    url = ENGINE + engine_target(context, node_id, call.method, path, query, call.version)
-    headers = {**without_hops(call.headers), "accept-encoding": "identity"}
-
-    async def run(exchange: Exchange) -> None:
-        data = _payload(call, exchange, body)
-        sized = {"content-length": call.headers["content-length"]} if _keeps_length(call, data) else {}
-        started = False
-        multiplexed = False
-        try:
-            async with (
-                context.presence.guard(context.store.view, node_id),
-                context.engines.session(node_id) as session,
-                _request(session, call.method, url, data, {**headers, **sized}) as response,
-            ):
-                check_head(node_name(context.store.view, node_id), response.status, response.headers)
-                good = response.status < 400
-                if good and on_success is not None:
-                    on_success()
-                multiplexed = response.headers.get("Content-Type", "") == MULTIPLEXED
-                started = True
-                # With its length, the client would know the end before the hearer does.
-                length = _length(response) if hearer is None else {}
-                await exchange.start(response.status, {**forwarded_headers(response.headers), **length})
-                async for piece in response.content.iter_any():
-                    if good and hearer is not None:
-                        hearer.hear(piece)
-                    await exchange.send(piece)
-                if good and hearer is not None:
-                    await hearer.ended()
-        except ENGINE_FAILURES as error:
-            failure = unreachable(context, node_id, error)
-            if started and multiplexed:
-                with contextlib.suppress(ConnectionError):
-                    await exchange.send(notice(failure.message))
-            raise failure from error
-
-    return Relay(run)
-
-
-def _length(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Return the header that says how long a body is, where the engine says so and there may be one."""
-    length = response.headers.get("Content-Length")
-    return {} if length is None or response.status in NO_BODY else {"Content-Length": length}
-
-
-def notice(message: str) -> bytes:
-    """Return a line for the standard error of a multiplexed stream."""
-    return Frame(STDERR, f"warning: {message}\n".encode()).encode()
-
-
-def _payload(call: Call, exchange: Exchange, body: bytes | None) -> bytes | AsyncIterator[bytes] | None:
-    if body is not None:
-        return body
-    return call.body or (exchange.body() if exchange.has_body else None)
-
-
-def _keeps_length(call: Call, data: bytes | AsyncIterator[bytes] | None) -> bool:
-    return isinstance(data, AsyncIterator) and "content-length" in call.headers

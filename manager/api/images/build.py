@@ -10,8 +10,9 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.containers.list import warning_header
 from manager.api.containers.networks import of_cluster
 from manager.api.context import Context
+from manager.api.engine.forward import forward
 from manager.api.engine.hijack import hijack
-from manager.api.engine.proxy import forward, merge_pruned, raw_query, read_every, read_pruned
+from manager.api.engine.proxy import merge_pruned, raw_query, read_every, read_pruned
 from manager.api.errors import invalid
 from manager.api.images.buildkit import Malformed, Solves
 from manager.api.images.own import parse_own, refuse_own

@@ -21,7 +21,7 @@ from common.text.image_names import from_registry, full_name, split_tag, with_ta
 from manager.api.access.roles import Caller
 from manager.api.call import Call, Reply
 from manager.api.context import Context
-from manager.api.engine.proxy import forward
+from manager.api.engine.forward import forward
 from manager.api.engine.types import ImageInspect
 from manager.api.images.on_node import image_on
 from manager.api.images.own import parse_own, refuse_own

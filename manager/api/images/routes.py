@@ -12,8 +12,9 @@ from common.model.client import Role
 from common.text.image_names import full_name, repository, split_tag, with_tag
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
+from manager.api.engine.forward import forward
 from manager.api.engine.presence import node_name
-from manager.api.engine.proxy import EngineReply, ask, ask_all, forward, raw_query
+from manager.api.engine.proxy import EngineReply, ask, ask_all, raw_query
 from manager.api.engine.types import ImageInspect
 from manager.api.errors import EngineError, invalid
 from manager.api.images.find import Located, find_held, own_first

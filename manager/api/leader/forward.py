@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Mapping
 from common.errors import Unavailable
 from manager.api.call import Call, Exchange, Relay
 from manager.api.engine.connections import Duplex, passing_on
+from manager.api.engine.forward import notice
 from manager.api.engine.hijack import Head, join, parse_head
-from manager.api.engine.proxy import HOP_BY_HOP, NO_BODY, notice
+from manager.api.engine.proxy import HOP_BY_HOP, NO_BODY
 from manager.api.leader.standing import INDEX_HEADER, Standing
 from manager.api.logs.stream import MULTIPLEXED
 

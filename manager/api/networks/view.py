@@ -54,73 +54,50 @@ def network_view(network: Network) -> dict[str, Any]:
     if network.vni:
         options[_VNI_OPTION] = str(network.vni)
     ranges = network.subnets or spec.ipam.configs
-    return _resource(
-        name=spec.name,
-        id=network.id,
-        created=rfc3339(network.created_at),
-        scope=spec.scope,
-        driver=spec.asked_driver or spec.driver.name,
-        ipv6=spec.ipv6_enabled,
-        ranges=[_range_view(item) for item in ranges],
-        ipam_driver=spec.ipam.driver.name or "default",
-        ipam_options=dict(spec.ipam.driver.options) or None,
-        flags=(spec.internal, spec.attachable, spec.ingress),
-        options=options,
-        labels=spec.labels,
-    )
+    return _blank() | {
+        "Name": spec.name,
+        "Id": network.id,
+        "Created": rfc3339(network.created_at),
+        "Scope": spec.scope,
+        "Driver": spec.asked_driver or spec.driver.name,
+        "EnableIPv6": spec.ipv6_enabled,
+        "IPAM": {
+            "Driver": spec.ipam.driver.name or "default",
+            "Options": dict(spec.ipam.driver.options) or None,
+            "Config": [_range_view(item) for item in ranges],
+        },
+        "Internal": spec.internal,
+        "Attachable": spec.attachable,
+        "Ingress": spec.ingress,
+        "Options": options,
+        "Labels": spec.labels,
+    }
 
 
 def view_predefined(network: Predefined, *, scope: str = "local") -> dict[str, Any]:
     """Render one of the networks that exist on every engine."""
-    return _resource(
-        name=network.name,
-        id=network.id,
-        created=ZERO_TIME,
-        scope=scope,
-        driver=network.driver,
-        ipv6=False,
-        ranges=[],
-        ipam_driver="default",
-        ipam_options=None,
-        flags=(False, False, False),
-        options={},
-        labels={},
-    )
+    return _blank() | {"Name": network.name, "Id": network.id, "Scope": scope, "Driver": network.driver}
 
 
-def _resource(  # the fields of one JSON object
-    *,
-    name: str,
-    id: str,  # noqa: A002  # the field's own name
-    created: str,
-    scope: str,
-    driver: str,
-    ipv6: bool,
-    ranges: list[dict[str, Any]],
-    ipam_driver: str,
-    ipam_options: dict[str, str] | None,
-    flags: tuple[bool, bool, bool],
-    options: dict[str, str],
-    labels: dict[str, str],
-) -> dict[str, Any]:
-    internal, attachable, ingress = flags
+def _blank() -> dict[str, Any]:
+    """Return a network of which nothing is known, with all fields in the engine's order."""
     return {
-        "Name": name,
-        "Id": id,
-        "Created": created,
-        "Scope": scope,
-        "Driver": driver,
+        "Name": "",
+        "Id": "",
+        "Created": ZERO_TIME,
+        "Scope": "",
+        "Driver": "",
         "EnableIPv4": True,
-        "EnableIPv6": ipv6,
-        "IPAM": {"Driver": ipam_driver, "Options": ipam_options, "Config": ranges},
-        "Internal": internal,
-        "Attachable": attachable,
-        "Ingress": ingress,
+        "EnableIPv6": False,
+        "IPAM": {"Driver": "default", "Options": None, "Config": []},
+        "Internal": False,
+        "Attachable": False,
+        "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": {},
-        "Options": options,
-        "Labels": labels,
+        "Options": {},
+        "Labels": {},
     }
 
 

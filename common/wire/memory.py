@@ -200,14 +200,12 @@ class MemoryTransport(asyncio.Transport):
             self._loop.call_soon(self._protocol.connection_lost, why)
 
 
-def memory_channel_pair(
-    client: PeerInfo | None = None, server: PeerInfo | None = None, *, latency: float = 0.0
-) -> tuple[MemoryChannel, MemoryChannel]:
+def memory_channel_pair(client: PeerInfo | None = None, *, latency: float = 0.0) -> tuple[MemoryChannel, MemoryChannel]:
     """Make a connection as (the client's end, the server's end).
 
-    `client` is who the client is, as the server sees it in `peer`; `server` likewise the other way.
+    `client` is who the client is, as the server sees it in `peer`.
     """
-    near = MemoryChannel(server or PeerInfo(), latency)
+    near = MemoryChannel(PeerInfo(), latency)
     far = MemoryChannel(client or PeerInfo(), latency)
     near.connect(far)
     far.connect(near)

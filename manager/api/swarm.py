@@ -207,7 +207,7 @@ def tls_info(cluster: Cluster, root: RootKey | None, step: int | None = None) ->
     return {"TrustRoot": trusted, "CertIssuerSubject": subject, "CertIssuerPublicKey": key}
 
 
-def cluster_view(cluster: Cluster, root: RootKey | None = None) -> dict[str, Any]:
+def cluster_view(cluster: Cluster, root: RootKey | None) -> dict[str, Any]:
     """Render the cluster without its join tokens, as it stands in `/info`."""
     result = head(cluster)
     result["Spec"] = cluster_spec_view(cluster.spec)
@@ -219,7 +219,7 @@ def cluster_view(cluster: Cluster, root: RootKey | None = None) -> dict[str, Any
     return result
 
 
-def swarm_view(cluster: Cluster, root: RootKey | None = None, *, tokens: bool) -> dict[str, Any]:
+def swarm_view(cluster: Cluster, root: RootKey | None, *, tokens: bool) -> dict[str, Any]:
     """Render the cluster as `GET /swarm` does: with its join tokens, or with empty ones."""
     shown = cluster.join_tokens if tokens else JoinTokens()
     return cluster_view(cluster, root) | {"JoinTokens": {"Worker": shown.worker, "Manager": shown.manager}}

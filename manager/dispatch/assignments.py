@@ -38,7 +38,7 @@ class Needs:
 NOTHING = Needs()
 
 
-def measure_for(view: View, node_id: str, asked: Collection[str] = ()) -> Measure:
+def measure_for(view: View, node_id: str, asked: Collection[str]) -> Measure:
     """Say what a node is to measure: services with tasks there that are autoscaled, or `asked` for, by their ids."""
     services = view.services.autoscaled()
     if not services and not asked:

@@ -272,11 +272,3 @@ def claims_of(task: Task, view: View) -> Iterator[VolumeClaim]:
             yield new_claim(task, each.name, bound=True)
         elif not old.bound and old.task_id == task.id:
             yield replace(old, bound=True)
-
-
-def uses_node_data(service: Service, view: View) -> bool:
-    """Whether a service's slots have data that is one node's."""
-    sample = Task(
-        spec=service.spec.task_template, service_id=service.id, service_name=service.name, labels=service.spec.labels
-    )
-    return _has_node_data(replace(sample, slot=1), view)

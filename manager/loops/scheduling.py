@@ -22,7 +22,6 @@ from manager.domain.volume_claims import Claims
 from manager.loops.balancing import Balancing
 from manager.loops.loop import RETRY_SECONDS
 from manager.schedule.load import ClusterLoad, Group, group_of, waiting
-from manager.schedule.rank import Strategy
 from manager.schedule.scheduler import REWORD_AFTER, TASKS_A_DECISION, Round, schedule
 from manager.store.changes import Change, Decision
 from manager.store.store import Store
@@ -42,13 +41,10 @@ class Scheduling:
     tried one by one, as a decision on several has met a bug.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, limit: int = TASKS_A_DECISION, strategy: Strategy | None = None
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, limit: int = TASKS_A_DECISION) -> None:
         self._store = store
         self._clock = clock
         self._limit = limit
-        self._strategy = strategy
         self._load = ClusterLoad()
         self._balancing = Balancing(store, clock)
         self._todo: dict[Group, None] = {}
@@ -131,7 +127,7 @@ class Scheduling:
 
     async def _place(self, groups: Collection[Group]) -> None:
         now = self._clock.now()
-        result = schedule(self._store.view, self._load, groups, now, limit=self._limit, strategy=self._strategy)
+        result = schedule(self._store.view, self._load, groups, now, limit=self._limit)
         self._todo.update(dict.fromkeys(result.more))
         self._futile += result.futile
         self._later.update(dict.fromkeys(result.again, now + REWORD_AFTER))

@@ -45,11 +45,6 @@ def waiting(task: Task) -> bool:
     return task.status.state == TaskState.PENDING and task.desired_state <= _COMPLETE and not task.held_back
 
 
-def counts_in_balance(task: Task) -> bool:
-    """Whether the task counts in the balance: placed and meant to run (a job's task: to complete)."""
-    return task.placed and task.desired_state <= _COMPLETE
-
-
 class ClusterLoad:
     """All nodes' load, the tasks that wait, and where services lately failed. Changed by `apply` only."""
 

@@ -64,7 +64,7 @@ async def list_containers(context: Context, call: Call) -> Reply:
 
 
 async def every_list(
-    context: Context, query: Mapping[str, str], version: str = "", only: frozenset[str] | None = None
+    context: Context, query: Mapping[str, str], version: str, only: frozenset[str] | None
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Ask the nodes (those in `only`, by name or id) for their containers.
 

@@ -254,7 +254,7 @@ def _holder(
     return known.node_id if known is not None else of_tasks.get(full_id, "")
 
 
-def put_made(index: ContainerIndex, view: View, full_id: str, node_id: str, name: str = "") -> bool:
+def put_made(index: ContainerIndex, view: View, full_id: str, node_id: str, name: str) -> bool:
     """Remember what a node's engine has just made; False where what it says is another node's."""
     return task_nodes(view).get(full_id, node_id) == node_id and index.put(full_id, node_id, made=True, name=name)
 
@@ -312,7 +312,7 @@ def check_claims(context: Context, name: str, since: float) -> None:
 
 
 @asynccontextmanager
-async def claim_name(context: Context, name: str, node_id: str, but: str = "") -> AsyncIterator[None]:
+async def claim_name(context: Context, name: str, node_id: str, but: str) -> AsyncIterator[None]:
     """Hold a name while something is given it.
 
     Raises:

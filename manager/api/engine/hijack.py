@@ -26,7 +26,6 @@ from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import (
     ENGINE_FAILURES,
     NO_BODY,
-    Query,
     bad_answer,
     check_head,
     engine_target,
@@ -111,18 +110,14 @@ def hijack(
     call: Call,
     path: str,
     *,
-    query: Query | str | None = None,
-    body: bytes | None = None,
     hearer: StreamHearer | None = None,
 ) -> Relay:
     """Pass a request on to a node's engine, and make of both connections one stream when the engine says so.
 
-    When it refuses, or answers as usual, its answer is passed on. `query` and `body` replace the client's own.
-    A `hearer` hears the stream.
+    When it refuses, or answers as usual, its answer is passed on. A `hearer` hears the stream.
     """
-    query = raw_query(call) if query is None else query
-    target = engine_target(context, node_id, call.method, path, query, call.version)
-    request = _request(call, target, call.body if body is None else body)
+    target = engine_target(context, node_id, call.method, path, raw_query(call), call.version)
+    request = _request(call, target, call.body)
     name = node_name(context.store.view, node_id)
 
     async def run(exchange: Exchange) -> None:

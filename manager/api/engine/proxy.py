@@ -184,7 +184,7 @@ def bad_answer(node: str, why: str) -> BadAnswer:
 
 
 def engine_target(
-    context: Context, node_id: str, method: str, path: str, query: Query | str | None = None, version: str = ""
+    context: Context, node_id: str, method: str, path: str, query: Query | str | None, version: str = ""
 ) -> str:
     """Return the path for a node's engine, with the API version in front and the query behind.
 
@@ -310,22 +310,14 @@ async def ask_all(
 
 
 async def ask_every(
-    context: Context,
-    method: str,
-    path: str,
-    *,
-    version: str = "",
-    query: Query | str | None = None,
-    seconds: float,
-    node_ids: Sequence[str] | None = None,
+    context: Context, method: str, path: str, *, seconds: float
 ) -> tuple[dict[str, EngineReply], dict[str, str]]:
-    """Send one request to all engines that can be asked (or to those of `node_ids`) at once; results as `ask_all`'s."""
+    """Send one request to all engines that can be asked at once; results as `ask_all`'s."""
 
     async def one(node_id: str) -> EngineReply:
-        return await ask(context, node_id, method, path, version=version, query=query, seconds=None)
+        return await ask(context, node_id, method, path, seconds=None)
 
-    nodes = ready_ids(context.store.view) if node_ids is None else node_ids
-    return await ask_all(one, nodes, seconds=seconds)
+    return await ask_all(one, ready_ids(context.store.view), seconds=seconds)
 
 
 async def read_every(
@@ -340,7 +332,9 @@ async def read_every(
     node_ids: Sequence[str] | None = None,
     asked_by_client: bool = True,
 ) -> tuple[dict[str, T], dict[str, str]]:
-    """Ask as `ask_every` does, and read each answer. A node that refuses, or says nonsense, is one that gave none.
+    """Ask as `ask_every` does, or only those of `node_ids`, and read each answer.
+
+    A node that refuses, or says nonsense, is one that gave none.
 
     Raises:
         EngineError: all engines that answered have refused what the client asked for: it is the client's mistake.

@@ -269,11 +269,9 @@ async def serve(
 
 
 @asynccontextmanager
-async def serve_passed_on(
-    api: Served, limits: Limits | None = None
-) -> AsyncIterator[Callable[[Caller], asyncio.Protocol]]:
+async def serve_passed_on(api: Served) -> AsyncIterator[Callable[[Caller], asyncio.Protocol]]:
     """Answer requests that other managers pass on; yields what makes the protocol of a connection with a caller's."""
-    limits = limits or Limits()
+    limits = Limits()
     server = LimitedServer(Shell(api, limits).handle, limits, api.context.clock)
     try:
         yield server.passing_on

@@ -22,6 +22,7 @@ Page = Callable[[Any], Awaitable[str]]
 
 _SPACE = " \t\r\n"
 _OPEN = "{["
+_STEP = "    "
 _CLOSE = "}]"
 
 
@@ -93,23 +94,23 @@ def _through(layout: str, data: dict[str, Any], kind: str) -> str:
 # --- indentation ---
 
 
-def indent(text: str, step: str = "    ") -> str:
+def indent(text: str) -> str:
     """Indent JSON text without reading its values: numbers and escapes stay as they are written."""
     parts: list[str] = []
     depth, empty = 0, False
     for piece in _pieces(text):
         if empty and piece not in _CLOSE:
             depth += 1
-            parts.append("\n" + step * depth)
+            parts.append("\n" + _STEP * depth)
         if piece in _OPEN:
             parts.append(piece)
             empty = True
             continue
         if piece in _CLOSE:
             depth -= 0 if empty else 1
-            parts.append(piece if empty else "\n" + step * depth + piece)
+            parts.append(piece if empty else "\n" + _STEP * depth + piece)
         elif piece == ",":
-            parts.append(",\n" + step * depth)
+            parts.append(",\n" + _STEP * depth)
         else:
             parts.append(": " if piece == ":" else piece)
         empty = False

@@ -12,7 +12,7 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from worker.net.apply.netlink_read import dump
 from worker.net.plan import nf_messages
@@ -39,17 +39,17 @@ _PATIENCE_SECONDS = 1.0
 class Firewall:
     """What of the data plane's a firewall drops, as of late. What did not come at all says nothing new."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self._next = 0.0
         self._before: dict[str, int] = {}
         self._dropped: dict[str, str] = {}
 
     def check(self, tunnel_port: int) -> None:
         """Look at the counters, every few seconds."""
-        if self._now() < self._next:
+        now = time.monotonic()
+        if now < self._next:
             return
-        self._next = self._now() + LOOK_SECONDS
+        self._next = now + LOOK_SECONDS
         try:
             self.judge(counts(), tunnel_port)
         except OSError as error:

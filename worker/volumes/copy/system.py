@@ -112,20 +112,20 @@ class _CapabilityHalf(ctypes.Structure):
     )
 
 
-def keep_capabilities(kept: int = _KEPT) -> None:
-    """Give up all rights of root but these, one bit each, for good. Of what it has no right to, nothing is said.
+def keep_capabilities() -> None:
+    """Give up all rights of root but those of `_KEPT`, for good. Of what it has no right to, nothing is said.
 
     Call it before there are threads: each has capabilities of its own. Raises OSError.
     """
     for number in range(_LAST_CAPABILITY + 1):
-        if not kept >> number & 1:
+        if not _KEPT >> number & 1:
             _LIBC.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # without the right to, there is nothing to give up
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     header, halves = _CapabilityHeader(_CAPABILITY_VERSION, 0), (_CapabilityHalf * 2)()
     if _LIBC.capget(ctypes.byref(header), halves) != 0:
         _raise("capget")
     for part, half in enumerate(halves):
-        mask = kept >> 32 * part & 0xFFFFFFFF
+        mask = _KEPT >> 32 * part & 0xFFFFFFFF
         half.effective &= mask
         half.permitted &= mask
         half.inheritable = 0

@@ -192,7 +192,6 @@ class Greeting(asyncio.Protocol):
 
 async def test_who_leads_by_then_serves_what_waited_itself() -> None:
     """A TLS handshake with itself for each is what a new leader has no time for."""
-    loop = asyncio.get_running_loop()
     async with shared_stores(1) as (own,):
         known = KnownManagers(own, "own:2377")
         leads: list[Any] = []

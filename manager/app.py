@@ -265,6 +265,7 @@ class Manager:
             leave=self._leave,
             soft=ground.soft,
             instruments=ground.instruments,
+            load=lambda: leading.load,
             vitals=lambda: read_vitals(self._data, certificate.identity(), ground.authority),
             keys=self._keys,
             standing=standing,

@@ -66,6 +66,7 @@ from manager.metrics.families import Pages
 from manager.metrics.instruments import Instruments
 from manager.metrics.soft_state import SoftState
 from manager.overview.timeline import KEPT
+from manager.schedule.load import ClusterLoad
 from manager.store.backend import LeadershipLost, NotLeader, Unknown
 from manager.store.store import Store
 
@@ -124,8 +125,8 @@ class Api:
     """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
 
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
-    change; it must not wait. `instruments` measure the manager, `vitals` reads what its files say. `standing` is its
-    place among other managers; without it there are none.
+    change; it must not wait. `instruments` measure the manager, `vitals` reads what its files say, `load` is what the
+    scheduler knows of nodes, if it runs here. `standing` is its place among other managers; without it there are none.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Api:
         leave: Callable[[], Awaitable[None]],
         soft: SoftState | None = None,
         instruments: Instruments | None = None,
+        load: Callable[[], ClusterLoad | None] = lambda: None,
         vitals: ReadVitals = Vitals,
         read_audit: Callable[[str, int], Sequence[Entry]] = lambda _, __: (),
         keys: Keys | None = None,
@@ -171,6 +173,7 @@ class Api:
             soft=soft,
             overview=observer,
             feed=Feed(observer, soft.usages, store, clock),
+            load=load,
             pages=Pages(self._facts, self._instruments, vitals),
             read_audit=read_audit,
             answers=self._memory.lease(),

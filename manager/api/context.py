@@ -26,6 +26,7 @@ from manager.api.render import JsonCache
 from manager.ca.authority import Authority
 from manager.metrics.families import Pages
 from manager.metrics.soft_state import SoftState
+from manager.schedule.load import ClusterLoad
 from manager.store.store import Records
 
 
@@ -84,8 +85,9 @@ class OpenKeys:
 class Context:
     """All that a handler may use.
 
-    `standing` is this manager's place among the others, `leave()` ends the cluster. `keys` are what this manager's
-    files are opened with. `answers` is charged for what engines say in the course of one request.
+    `standing` is this manager's place among the others, `load()` what the scheduler knows of nodes (None where it does
+    not run), `leave()` ends the cluster. `keys` are what this manager's files are opened with. `answers` is charged for
+    what engines say in the course of one request.
     """
 
     store: Records
@@ -104,6 +106,7 @@ class Context:
     soft: SoftState
     overview: Observer
     feed: Feed
+    load: Callable[[], ClusterLoad | None]
     pages: Pages
     answers: Lease
     read_audit: Callable[[str, int], Sequence[object]]

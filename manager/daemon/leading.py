@@ -31,6 +31,7 @@ from manager.loops.scheduling import Scheduling
 from manager.loops.transfers import Transfers
 from manager.metrics.instruments import Instruments
 from manager.metrics.soft_state import SoftState
+from manager.schedule.load import ClusterLoad
 from manager.store.store import Store
 
 
@@ -54,6 +55,12 @@ class Leading:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self.dispatcher: Dispatcher | None = None
+        self._scheduling: Scheduling | None = None
+
+    @property
+    def load(self) -> ClusterLoad | None:
+        """What the scheduler knows of the nodes' load; None while this manager does not schedule."""
+        return self._scheduling.load if self._scheduling is not None else None
 
     @contextlib.asynccontextmanager
     async def begin(self, epoch: WireEpoch = (0, 0)) -> AsyncIterator[None]:
@@ -79,15 +86,16 @@ class Leading:
             try:
                 yield
             finally:
-                self.dispatcher = None
+                self.dispatcher = self._scheduling = None
                 dispatcher.end()
 
     def _loops(self) -> list[Coroutine[Any, Any, None]]:
         store, clock, rng, watch = self._ground.store, self._ground.clock, self._ground.rng, self._ground.instruments
+        self._scheduling = Scheduling(store, clock)
         rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule(), root_rotation_rule())
         return [
             *(keep_going(rule.name, Loop(rule, store, clock, rng, watch).run) for rule in rules),
-            keep_going("scheduling", Scheduling(store, clock).run),
+            keep_going("scheduling", self._scheduling.run),
             keep_going("autoscaling", Autoscaling(store, self._ground.soft.measurements, clock).run),
         ]
 

@@ -54,6 +54,11 @@ class Scheduling:
         self._futile = 0
         self._singly = 0
 
+    @property
+    def load(self) -> ClusterLoad | None:
+        """What it knows of the nodes' load, for others to look at; None before it has begun."""
+        return self._load if self._load.nodes else None
+
     async def run(self) -> None:
         """Place what waits and what comes to wait; try again what found no node when that may have changed."""
         with self._store.watch() as changes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import gzip
 import random
 import time
@@ -36,6 +37,7 @@ from manager.api.overview.observer import Observer
 from manager.app import settle_memory
 from manager.ca.authority import Authority, create_root
 from manager.metrics.instruments import Instruments
+from manager.schedule.load import ClusterLoad
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Store
@@ -156,6 +158,8 @@ async def answers(api: Api, store: Store) -> list[tuple[object, ...]]:
     """Measure each answer: its size, what is left of it with gzip, how long it takes, how long it holds the loop."""
     nodes = [node.id for node in store.view.nodes][:64]
     task = await waiting_task(store)
+    load = ClusterLoad.of(store.view)  # where the manager leads, its scheduler has that
+    api.context = dataclasses.replace(api.context, load=lambda: load)
     rows: list[tuple[object, ...]] = []
     for path in (
         "/swarm/overview",

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -122,17 +123,29 @@ async def test_it_comes_up_as_a_stack(prometheus: Prometheus) -> None:
     await boss.docker("load", "-i", archive)
     await prometheus.cluster.swarm("node", "update", "--label-add", "monitoring=yes", boss.name)
     command = ("swarm-manager", "-H", prometheus.cluster.api, "stack", "deploy", "--resolve-image", "never")
-    await boss.run(
-        *("env", "PROMETHEUS_IMAGE=prometheus:lab", *command, "-c", str(folder / "compose.yaml"), "monitoring")
-    )
-    await prometheus.cluster.running("monitoring_prometheus", 1)
+    deploy = ("env", "PROMETHEUS_IMAGE=prometheus:lab", *command, "-c", str(folder / "compose.yaml"), "monitoring")
+    await boss.run(*deploy)
+    (task,) = await prometheus.cluster.running("monitoring_prometheus", 1)
 
-    async def answers() -> bool:
-        url = f"http://{prometheus.cluster.hosts[1].ip}:9090/api/v1/query?query=swarm_manager_leader"
+    async def reads(since: float = 0.0) -> bool:
+        """Whether it has read the manager's page, after an instant."""
+        query = quote('timestamp(up{job="swarm"} == 1)')
+        url = f"http://{prometheus.cluster.hosts[1].ip}:9090/api/v1/query?query={query}"
         asked = await boss.run("curl", "-sSf", url, check=False)
-        return not asked.returncode and bool(json.loads(asked.stdout)["data"]["result"])
+        found = json.loads(asked.stdout)["data"]["result"] if not asked.returncode else []
+        return any(float(each["value"][1]) > since for each in found)
 
-    await prometheus.cluster.until(answers, 60, pause=0.5)
+    await prometheus.cluster.until(reads, 60, pause=0.5)
+    # Renewed as the page says. The old certificate is worth nothing then, and the same task reads on with the new one.
+    before = (await prometheus.cluster.swarm("client-cert", "ls", "--quiet")).stdout.split()
+    renew = ("client-cert", "prometheus", "--role", "viewer", "--out", str(folder / "viewer"), "--replace")
+    await prometheus.cluster.swarm(*renew)
+    await boss.run(*deploy)
+    for serial in before:
+        await prometheus.cluster.swarm("client-cert", "revoke", serial)
+    await prometheus.cluster.until(partial(reads, time.time() + 1), 60, pause=0.5)
+    (still,) = await prometheus.cluster.running("monitoring_prometheus", 1)
+    assert still["ID"] == task["ID"]
 
 
 def prometheus_image() -> Image:

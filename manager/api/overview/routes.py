@@ -206,12 +206,17 @@ def sees_names(call: Call) -> bool:
 
 
 async def task_why(context: Context, call: Call) -> Reply:
-    """Answer why a task has no node. Counting what all tasks reserve takes its time, in which others have theirs."""
-    view, load = context.store.view, ClusterLoad()
+    """Answer why a task has no node, by what the scheduler knows of the nodes.
+
+    Where it does not run yet, what all tasks reserve is counted, which takes its time, in which others have theirs.
+    """
+    view, load = context.store.view, context.load()
     task = find_task(view, call.params["id"])
-    values = [*view.networks, *view.nodes, *view.attachments, *view.tasks] if is_to_place(task) else []
-    async for value in in_pieces(values, _CHUNK):
-        load.apply(Change(old=None, new=value))
+    if load is None:
+        load = ClusterLoad()
+        values = [*view.networks, *view.nodes, *view.attachments, *view.tasks] if is_to_place(task) else []
+        async for value in in_pieces(values, _CHUNK):
+            load.apply(Change(old=None, new=value))
     view = context.store.view
     return shaped(why(view.tasks.get(task.id) or task, view, load))
 

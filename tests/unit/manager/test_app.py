@@ -8,11 +8,13 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.tls import CredentialFiles
 from manager import app
+from manager.api.app import Api
 from manager.ca.files import ManagerFiles
 from manager.daemon import certificate
 from tests.fakes.lone_manager import keep_to_itself, new_cluster
@@ -44,6 +46,33 @@ async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
         await manager.run()
     assert caught.group_contains(RuntimeError, match="cannot be closed")
     assert data.initialised() == data.store.exists() == data.certificates.exists() == (not leaves)
+
+
+async def test_the_api_sees_what_the_scheduler_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, config = await new_cluster(tmp_path)
+    keep_to_itself(monkeypatch)
+    made: list[Api] = []
+    looking: list[asyncio.Task[None]] = []
+
+    class Kept(Api):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            made.append(self)
+
+    async def look() -> None:
+        async with asyncio.timeout(10):
+            while made[0].context.load() is None:
+                await asyncio.sleep(0.01)
+        load = made[0].context.load()
+        assert load is not None
+        assert list(load.nodes) == [config.node_id]
+        manager.stop()
+
+    monkeypatch.setattr(app, "Api", Kept)
+    manager = app.Manager(data, config, lambda: looking.append(asyncio.create_task(look())))
+    await manager.run()
+    await looking[0]
+    assert made[0].context.load() is None  # it leads no more
 
 
 async def test_a_certificate_that_cannot_be_stored_is_renewed_later(

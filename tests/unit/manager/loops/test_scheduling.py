@@ -60,6 +60,21 @@ def error_of(store: Store, task_id: str) -> str:
     return found.status.err
 
 
+def test_others_may_look_at_what_it_knows_of_nodes():
+    async def main() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            await put(store, node("a"), task("one"))
+            scheduler = Scheduling(store, LoopClock())
+            assert scheduler.load is None
+            loop = asyncio.create_task(scheduler.run())
+            await asyncio.sleep(1)
+            assert assigned(store) == {"one": "a"}
+            assert scheduler.load == ClusterLoad.of(store.view)
+            loop.cancel()
+
+    run_virtual(main())
+
+
 def test_it_places_what_waits_at_start_and_what_comes():
     backend = MemoryBackend()
 

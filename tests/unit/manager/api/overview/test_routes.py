@@ -1,6 +1,7 @@
 """What the overview's routes answer: `docs/api.md` has their shapes."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from manager.api.access.roles import Caller
 from manager.api.call import Call, Stream
 from manager.overview.entries import entries_of
 from manager.overview.timeline import Entry
+from manager.schedule.load import ClusterLoad
 from manager.store.changes import Change
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
@@ -253,6 +255,16 @@ async def test_why_asks_the_schedulers_filters(cluster: ApiCluster, client: Clie
         {"Reason": "no worker agent on 1 node", "Nodes": ["m1"]},
     ]
     assert (await client.get(f"/tasks/{'0' * 25}/why")) == {"Task": "0" * 25, "State": "running"}
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_why_asks_what_the_scheduler_knows(cluster: ApiCluster, client: Client):
+    """What all tasks reserve is not counted anew for each who asks."""
+    load, view = ClusterLoad(), cluster.store.view
+    load.apply(Change(None, view.nodes.get(WORKER1)))
+    cluster.api.context = dataclasses.replace(cluster.api.context, load=lambda: load)
+    found = await client.get(f"/tasks/{'2' * 25}/why")
+    assert (found["LookedAt"], found["Fitting"]) == (1, ["w1"])
 
 
 # --- the feed ---

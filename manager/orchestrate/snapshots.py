@@ -43,7 +43,9 @@ def waiting_tasks(view: View) -> Iterable[str]:
 def _waits(task: Task) -> bool:
     """Whether a task is to be placed now, and mounts a snapshot that is made before."""
     pending = task.status.state is TaskState.PENDING and task.desired_state is TaskState.RUNNING
-    return pending and bool(stopped_sources(task))
+    container = task.spec.container_spec
+    # Each leader looks at every task first: hardly any that waits mounts something.
+    return pending and container is not None and bool(container.mounts) and bool(stopped_sources(task))
 
 
 def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decision:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from common.aio.steady import PAUSE_SECONDS
@@ -21,7 +21,7 @@ from manager.domain import volumes
 from manager.domain.volume_claims import Claims
 from manager.loops.balancing import Balancing
 from manager.loops.loop import RETRY_SECONDS
-from manager.schedule.load import ClusterLoad, Group, group_of, waiting
+from manager.schedule.load import ClusterLoad, Group, group_of, load_of, waiting
 from manager.schedule.scheduler import REWORD_AFTER, TASKS_A_DECISION, Round, schedule
 from manager.store.changes import Change, Decision
 from manager.store.store import Store
@@ -30,6 +30,8 @@ from manager.store.watch import Lagged, Subscription
 
 RELIEF_SECONDS_A_VISIT = 2e-5
 RELIEF_SECONDS_AT_MOST = 30.0
+# So many objects are taken in at a time: some 30 ms.
+_PART = 10_000
 
 _log = logging.getLogger("manager.loops.scheduling")
 
@@ -61,21 +63,34 @@ class Scheduling:
 
     async def run(self) -> None:
         """Place what waits and what comes to wait; try again what found no node when that may have changed."""
-        with self._store.watch() as changes:
+        while True:
             async with self._store.turn():
-                self._start_over()
-            while True:
-                if self._todo:
-                    await self._decide()
-                elif self._balancing.due <= self._clock.now():
-                    await self._balancing.step(self._load)
-                await self._hear(changes)
+                changes, there = self._store.watch(), load_of(self._store.view)  # of one instant
+                self._balancing.start_over()
+            with changes:
+                try:
+                    await self._start_over(there)
+                    await self._follow(changes)
+                except Lagged:
+                    _log.warning("scheduling fell behind the changes: deciding everything again")
 
-    def _start_over(self) -> None:
-        self._load = ClusterLoad.of(self._store.view)
+    async def _follow(self, changes: Subscription) -> None:
+        while True:
+            if self._todo:
+                await self._decide()
+            elif self._balancing.due <= self._clock.now():
+                await self._balancing.step(self._load)
+            await self._hear(changes)
+
+    async def _start_over(self, there: Sequence[StoredObject]) -> None:
+        """Build the load of what is there; part by part, as all of it takes long."""
+        load = ClusterLoad()
+        for start in range(0, len(there), _PART):
+            async with self._store.turn():
+                load.learn(there[start : start + _PART])
+        self._load = load
         self._todo = dict.fromkeys(self._load.pending)
         self._later.clear()
-        self._balancing.start_over()
 
     async def _hear(self, changes: Subscription) -> None:
         """Take in all changes there are; wait for one, or for an instant, only when there is nothing to try."""
@@ -86,10 +101,6 @@ class Scheduling:
                 for change_set in await changes.next():
                     for change in change_set.changes:
                         self._take_in(change)
-        except Lagged:
-            _log.warning("scheduling fell behind the changes: deciding everything again")
-            async with self._store.turn():
-                self._start_over()
         except TimeoutError:
             pass  # what is due is taken below
         self._take_due(self._clock.now())

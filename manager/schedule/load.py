@@ -12,7 +12,17 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.model import Network, NetworkAttachment, Node, Task, TaskState, Transfer, Volume, VolumeClaim
+from common.model import (
+    Network,
+    NetworkAttachment,
+    Node,
+    StoredObject,
+    Task,
+    TaskState,
+    Transfer,
+    Volume,
+    VolumeClaim,
+)
 from common.model.node import PlainContainers
 from common.spec.constraints import reader
 from manager.schedule.node_load import NO_PLAIN, NetworkRoom, NodeLoad
@@ -34,6 +44,11 @@ _MOST_PLAIN = 10_000
 def available(node: Node) -> bool:
     """Whether new tasks may come to the node at all, whatever they are."""
     return node.agent and node.status.state == "ready" and node.spec.availability == "active"
+
+
+def load_of(view: View) -> list[StoredObject]:
+    """Return what load follows from, in the order in which it is to be taken in."""
+    return [*view.networks, *view.nodes, *view.attachments, *view.tasks]
 
 
 def group_of(task: Task) -> Group:
@@ -63,10 +78,13 @@ class ClusterLoad:
     def of(cls, view: View) -> ClusterLoad:
         """Build the load of a whole state."""
         load = cls()
-        for table in (view.networks, view.nodes, view.attachments, view.tasks):
-            for value in table:
-                load.apply(Change(old=None, new=value))
+        load.learn(load_of(view))
         return load
+
+    def learn(self, values: Iterable[StoredObject]) -> None:
+        """Take in what is there, of `load_of` and in its order."""
+        for value in values:
+            self.apply(Change(old=None, new=value))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClusterLoad):

@@ -75,6 +75,28 @@ def test_others_may_look_at_what_it_knows_of_nodes():
     run_virtual(main())
 
 
+@pytest.mark.parametrize("part", [1, 100])
+def test_what_changes_while_it_begins_is_counted_once(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manager.loops.scheduling._PART", part)
+
+    async def main() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            loop = Scheduling(store, LoopClock())
+            await put(store, node("a"), running("one", "a"))
+            async with store.turn():
+                running_loop = asyncio.create_task(loop.run())
+                await asyncio.sleep(0.1)
+                await put(store, running("two", "a"))
+            for _ in range(3):
+                await asyncio.sleep(0)  # it is in the middle of its parts
+            await put(store, running("three", "a"), running("one", "a", status=TaskStatus(state=TaskState.FAILED)))
+            await asyncio.sleep(1)
+            assert loop._load == ClusterLoad.of(store.view)
+            running_loop.cancel()
+
+    run_virtual(main())
+
+
 def test_it_places_what_waits_at_start_and_what_comes():
     backend = MemoryBackend()
 

@@ -72,17 +72,10 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "unit/manager/ca/test_authority.py": ("manager/ca/files.py",),
     "unit/manager/ca/test_tokens.py": ("common/wire/token.py",),
-    "unit/manager/cli/compose/test_convert.py": (
-        "manager/cli/compose/convert_deploy.py",
-        "manager/cli/compose/convert_extensions.py",
-        "manager/cli/compose/convert_mounts.py",
-        "manager/cli/compose/convert_service.py",
+    "unit/manager/cli/compose/test_loader.py": ("manager/cli/compose/config.py",),
+    "unit/manager/cli/compose/test_schema.py": (
         "manager/cli/compose/objects.py",
-    ),
-    "unit/manager/cli/compose/test_loader.py": (
-        "manager/cli/compose/config.py",
         "manager/cli/compose/rules.py",
-        "manager/cli/compose/schema.py",
         "manager/cli/compose/schema_parts.py",
     ),
     "unit/manager/cli/container/test_commands.py": ("manager/cli/container/change.py",),
@@ -144,10 +137,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/program.py",
     ),
     "unit/worker/host/test_join.py": ("worker/host/background.py",),
-    "unit/worker/images/test_transfer.py": (
-        "worker/images/have.py",
-        "worker/images/serve.py",
-    ),
+    "unit/worker/images/test_transfer.py": ("worker/images/serve.py",),
     "unit/worker/intake/test_attacks.py": (
         "worker/intake/__init__.py",
         "worker/intake/network.py",
@@ -178,10 +168,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/worker/net/watch/test_changes.py": ("worker/net/watch/netlink_events.py",),
     "unit/worker/test_agent.py": (
         "worker/interfaces.py",
-        "worker/tasks/actions.py",
-        "worker/tasks/runner.py",
         "worker/tasks/runner_context.py",
-        "worker/tasks/supervisor.py",
     ),
     "unit/worker/volumes/copy/test_copying.py": (
         "worker/volumes/copy/content.py",

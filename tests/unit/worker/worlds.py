@@ -14,11 +14,13 @@ from common.model.service import RestartPolicy, TaskSpec
 from common.model.task import Task, TaskState, TaskStatus
 from common.wire.messages import Assignments
 from tests.fakes.engine import FakeEngine, Program
+from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.worker_parts import FakeFiles, FakeKeeper, FakeMemory, FakeNetworks, idle_host
 from worker.agent import Agent
 from worker.interfaces import VolumeParts
 
 NODE = "node1"
+S = TaskState
 
 
 def make_task(name: str = "t1", image: str = "web", desired: TaskState = TaskState.RUNNING, **more: Any) -> Task:
@@ -109,3 +111,30 @@ class World:
 
 def want(task: Task, desired: TaskState) -> Task:
     return msgspec.structs.replace(task, desired_state=desired)
+
+
+def virtual(test):
+    """Run an async test in virtual time."""
+
+    def wrapped():
+        run_virtual(test())
+
+    wrapped.__name__ = test.__name__
+    wrapped.__doc__ = test.__doc__
+    return wrapped
+
+
+def world(programs=None, **engine):
+    return World(engine=FakeEngine({"web": Program()} if programs is None else programs, **engine))
+
+
+def holding(w, name: str) -> asyncio.Event:
+    """Have the engine's calls of this name hang until the event that is returned is set."""
+    call, free = getattr(w.engine, name), asyncio.Event()
+
+    async def hanging(*arguments: Any, **more: Any) -> Any:
+        await free.wait()
+        return await call(*arguments, **more)
+
+    setattr(w.engine, name, hanging)
+    return free

@@ -2,35 +2,8 @@ import errno
 
 import pytest
 
-from manager.cli.compose import ComposeError, ComposeFile, Config, load
-
-
-class Files:
-    """A reader of files that exist only here; remembers what was asked for."""
-
-    def __init__(self, **files: bytes) -> None:
-        self.files = {f"/project/{name}": content for name, content in files.items()}
-        self.asked: list[str] = []
-
-    def __call__(self, path: str) -> bytes:
-        self.asked.append(path)
-        if path not in self.files:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
-        return self.files[path]
-
-
-def loaded(*texts: str, env: dict[str, str] | None = None, files: Files | None = None) -> Config:
-    compose = [ComposeFile(f"{number}.yaml", text) for number, text in enumerate(texts, 1)]
-    return load(compose, env or {}, files or Files(), "/project")
-
-
-def refusal(*texts: str) -> list[str]:
-    with pytest.raises(ComposeError) as caught:
-        loaded(*texts)
-    return str(caught.value).splitlines()
-
-
-WEB = "services:\n  web:\n    image: web\n"
+from manager.cli.compose import ComposeError, ComposeFile, load
+from tests.unit.manager.cli.compose.loading import WEB, Files, loaded, refusal
 
 
 def test_the_environment_wins_and_only_named_files_are_read() -> None:
@@ -57,20 +30,6 @@ def test_all_problems_of_a_file_are_reported_at_once() -> None:
         '1.yaml:4:5: services.web.prots: unknown key; did you mean "ports"?',
         "1.yaml:6:5: services.db.tty: expected true or false, got the number 1",
     ]
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("volumes: [{type: bind, source: /x, target: ''}]", 'volumes[0]: the key "target" is empty'),
-        ("secrets: [{source: ''}]", 'secrets[0]: the key "source" is empty'),
-        ("devices: [{source: ''}]", 'devices[0]: the key "source" is empty'),
-    ],
-)
-def test_a_key_that_must_be_there_must_say_something(line: str, problem: str) -> None:
-    found = refusal(f"{WEB}    {line}\n")
-    assert len(found) == 1
-    assert found[0].endswith(f"services.web.{problem}")
 
 
 def test_the_second_file_is_named_in_its_own_errors() -> None:
@@ -103,76 +62,6 @@ def test_the_old_spelling_of_external_names_is_deprecated_once() -> None:
     text = "version: '3.8'\n" + WEB + "networks: {n: {external: {name: x}}}\n"
     assert loaded(text, text).warnings == ("network n: external.name is deprecated, use name",)
     assert loaded(text.replace("3.8", "3.4")).warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("line", "version"),
-    [
-        ("", "3.13"),
-        ("version: '3'\n", "3.13"),
-        ("version: ''\n", "3.13"),
-        ("version: '3.0'\n", "3.0"),
-        ("version: '3.13'\n", "3.13"),
-    ],
-)
-def test_versions(line: str, version: str) -> None:
-    assert loaded(line + WEB).version == version
-
-
-@pytest.mark.parametrize("version", ["3.8", "'3.14'", "'2.0'", "'1'", "[3]", "'3.x'", "null"])
-def test_versions_that_do_not_exist(version: str) -> None:
-    assert "expected a version in quotes" in refusal(f"version: {version}\n" + WEB)[0]
-
-
-@pytest.mark.parametrize(
-    ("since", "keys"),
-    [
-        (1, "secrets: [s]"),
-        (3, "configs: [c]"),
-        (4, "healthcheck: {start_period: 1s}"),
-        (7, "init: true"),
-        (7, "deploy: {rollback_config: {parallelism: 1}}"),
-        (8, "deploy: {placement: {max_replicas_per_node: 1}}"),
-        (9, "deploy: {resources: {limits: {pids: 1}}}"),
-        (12, "healthcheck: {start_interval: 1s}"),
-        (13, "oom_score_adj: 1"),
-    ],
-)
-def test_a_key_needs_the_version_that_brought_it(since: int, keys: str) -> None:
-    text = f"{WEB}    {keys}\n"
-    assert loaded(f"version: '3.{since}'\n{text}").version == f"3.{since}"
-    assert f"needs version 3.{since} or later" in refusal(f"version: '3.{since - 1}'\n{text}")[0]
-
-
-def test_a_variable_may_be_a_number_or_boolean_unless_quoted() -> None:
-    text = (
-        "services: {web: {image: a, tty: '${T}', deploy: {replicas: '${N}', update_config: {max_failure_ratio: $R}}}}"
-    )
-    web = loaded(text, env={"T": "on", "N": "3", "R": ".5"}).services["web"]
-    assert web["tty"] is True
-    assert web["deploy"]["replicas"] == 3
-    assert web["deploy"]["update_config"]["max_failure_ratio"] == 0.5
-    assert "got the string" in refusal(WEB + "    tty: 'on'\n")[0]
-    assert "(without quotes)" in refusal(WEB + "    deploy: {replicas: '3'}\n")[0]
-    with pytest.raises(ComposeError, match="expected a whole number"):
-        loaded(text, env={"T": "on", "N": "3.5", "R": ".5"})
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "deploy: {replicas: .inf}",
-        "deploy: {replicas: .nan}",
-        "deploy: {replicas: -1}",
-        "deploy: {update_config: {max_failure_ratio: .nan}}",
-        "environment: {A: .inf}",
-        "ulimits: {nofile: .inf}",
-        "ports: [{target: .nan}]",
-        "ports: [{target: 65536}]",
-    ],
-)
-def test_numbers_that_are_none(line: str) -> None:
-    assert "expected " in refusal(f"{WEB}    {line}\n")[0]
 
 
 def test_paths_are_taken_from_the_project_directory() -> None:
@@ -213,31 +102,6 @@ def test_extensions_have_a_place_in_services_and_at_the_top() -> None:
 def test_no_file_is_an_error() -> None:
     with pytest.raises(ComposeError, match="no compose file was given"):
         load([], {}, Files(), "/project")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (f"{WEB}    replicas: 2\n", "services.web.replicas: not supported in a stack: write deploy.replicas"),
-        (f"{WEB}    update_config: {{}}\n", "write deploy.update_config"),
-        (
-            f"{WEB}    env_file: [{{path: web.env}}]\n",
-            "env_file[0]: expected the path of a file alone, as in `- ./web.env`",
-        ),
-        (
-            f"{WEB}configs: {{c: {{content: x}}}}\n",
-            "configs.c.content: not supported in a stack: put it in a file",
-        ),
-        (
-            f"{WEB}secrets: {{s: {{content: x}}}}\n",
-            "secrets.s.content: not supported in a stack: put it in a file",
-        ),
-    ],
-)
-def test_what_compose_accepts_elsewhere_is_refused_with_advice(text: str, words: str) -> None:
-    found = refusal(text)
-    assert len(found) == 1
-    assert words in found[0]
 
 
 def test_each_variable_that_is_not_set_is_warned_of_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -225,5 +226,12 @@ async def dial(
     except UnicodeError as error:  # what the resolver's encoding of names refuses
         raise Unavailable(f"cannot reach {who}: {host!r} is not a known host name: check the address") from error
     except OSError as error:
-        raise Unavailable(f"cannot reach {who} at {host}:{port}: {error.strerror or error}") from error
+        raise Unavailable(f"cannot reach {who} at {host}:{port}: {_reason(error)}") from error
     return await opened
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words for an error: asyncio puts its call and its arguments in their place."""
+    if error.errno is not None and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from common.clock import SystemClock
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
+from common.net import host_addresses
 from common.net.addressing import is_one_host
 from common.process.interrupt import attempt
 from common.process.launch import ENGINE_HOST
@@ -77,6 +78,11 @@ async def become_member(data: DataDir, wishes: JoinOptions, warn: Callable[[str]
         )
     parse_token(wishes.token)
     check_ip(wishes.advertise_addr)
+    if wishes.advertise_addr and not host_addresses.is_own(wishes.advertise_addr):
+        warn(
+            f"--advertise-addr {wishes.advertise_addr} is not an address of this host: other nodes reach its "
+            "containers and images only where something (NAT) takes what comes there to this one"
+        )
     host, port = parse_address(wishes.manager)
     with locks.hold(locks.engine_at(wishes.docker_host)) as ours:
         if not ours:

@@ -377,7 +377,7 @@ async def test_a_worker_cannot_pose_as_a_manager(pki: Pki, echo: Echo) -> None:
 async def test_nobody_listening_is_said_in_words(pki: Pki, server: Server) -> None:
     port = server.port
     await server.close()
-    with pytest.raises(Unavailable, match=f"cannot reach a manager at 127.0.0.1:{port}"):
+    with pytest.raises(Unavailable, match=f"cannot reach a manager at 127.0.0.1:{port}: Connection refused$"):
         await dial("127.0.0.1", port, pki.worker())
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,6 +122,14 @@ async def test_what_the_manager_warns_of_at_a_join_is_told(manager, data, tmp_pa
     async with await listening(manager):
         await become_member(data, wishes(tmp_path), told.append)
     assert told == ["node x has the host name alpha already\ufffd[2J"]
+
+
+@pytest.mark.parametrize(("address", "count"), [("", 0), ("127.0.0.1", 0), ("203.0.113.9", 1)])
+async def test_an_address_that_this_host_lacks_is_warned_of(manager, data, tmp_path, address, count):
+    told = []
+    async with await listening(manager):
+        await become_member(data, replace(wishes(tmp_path), advertise_addr=address), told.append)
+    assert [each[:66] for each in told] == [f"--advertise-addr {address} is not an address of this host: other"] * count
 
 
 async def test_a_host_whose_tunnel_port_docker_swarm_has_does_not_join(manager, data, tmp_path):

@@ -52,8 +52,14 @@ def _mode(spec: ServiceSpec) -> Iterator[str]:
             yield f" Replicas:\t{mode.replicated.replicas}"
     elif mode.global_ is not None:
         yield "Service Mode:\tGlobal"
+    elif (job := mode.replicated_job) is not None:
+        yield "Service Mode:\tReplicated Job"
+        if job.total_completions is not None:
+            yield f" Total Completions:\t{job.total_completions}"
+        if job.max_concurrent is not None:
+            yield f" Max Concurrent:\t{job.max_concurrent}"
     else:
-        yield "Service Mode:"
+        yield "Service Mode:\tGlobal Job"
 
 
 def _schedule(service: Service) -> Iterator[str]:

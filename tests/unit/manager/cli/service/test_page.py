@@ -1,7 +1,7 @@
 """What `service inspect --pretty` says beyond docker."""
 
 from common.model import Service
-from common.model.service import JobStatus, ReplicatedJob, ScheduleStatus, ServiceMode, ServiceSpec
+from common.model.service import GlobalJob, JobStatus, ReplicatedJob, ScheduleStatus, ServiceMode, ServiceSpec
 from common.model.update import Action, Requested, UpdateProgress, UpdateState, UpdateStatus
 from manager.cli.service.page import page
 
@@ -30,6 +30,18 @@ def test_a_scheduled_job_says_when_it_ran_last_and_runs_next() -> None:
         "Next run: 2023-11-15T22:13:20Z",
     ]
     assert shown(0.0)[1] == "Last run: none yet"
+
+
+def test_a_job_says_that_it_is_one() -> None:
+    def mode(mode: ServiceMode) -> list[str]:
+        lines = page(Service(id="s", spec=ServiceSpec(name="job", mode=mode)), {}, 60.0).splitlines()
+        return lines[
+            lines.index(next(line for line in lines if line.startswith("Service Mode"))) : lines.index("Placement:")
+        ]
+
+    replicated = ServiceMode(replicated_job=ReplicatedJob(max_concurrent=2, total_completions=5))
+    assert mode(replicated) == ["Service Mode:\tReplicated Job", " Total Completions:\t5", " Max Concurrent:\t2"]
+    assert mode(ServiceMode(global_job=GlobalJob())) == ["Service Mode:\tGlobal Job"]
 
 
 def update_lines(status: UpdateStatus | None) -> list[str]:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import shlex
 import shutil
 import tempfile
@@ -113,7 +114,7 @@ def accept_loss(data: DataDir, contents: Contents, seal: Seal, clock: Clock) -> 
 
 def _summary(contents: Contents) -> str:
     """Say what is there, by kinds."""
-    kinds = Counter(type(each).__name__.lower() for each in contents.objects)
+    kinds = Counter(re.sub(r"(?<!^)(?=[A-Z])", " ", type(each).__name__).lower() for each in contents.objects)
     listed = ", ".join(format_count(number, kind) for kind, number in sorted(kinds.items())) or "nothing"
     return f"{listed}, as of version {contents.position.index} ({to_the_second(contents.position.time)})"
 

@@ -17,6 +17,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Collection,
+    Coroutine,
     Iterator,
     Mapping,
     Sequence,
@@ -359,6 +360,9 @@ class DockerEngine:
             if error.http_status != HTTPStatus.NOT_FOUND:
                 raise
             return None
+        finally:
+            if isinstance(call, Coroutine):
+                call.close()  # one that was not begun, as the engine is away, is not warned of
 
     async def _post(self, path: Sequence[str], body: JSON | None = None, **query: str) -> bytes:
         """Make a call that may take long, and return what it is answered: aiodocker has no time limits a call."""
@@ -398,7 +402,8 @@ class DockerEngine:
             self._hanging.pulse.heard()
         except DockerError as error:
             if error.status == AIODOCKER_NO_ANSWER:
-                raise EngineDown(f"no Docker engine answers at {self.host}: {error.message}") from error
+                why = getattr(error.__context__, "strerror", "") or error.message
+                raise EngineDown(f"no Docker engine answers at {self.host}: {why}") from error
             self._hanging.pulse.heard()
             raise EngineError(error.status, error.message) from error
         except TimeoutError as error:

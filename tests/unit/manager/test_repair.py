@@ -114,7 +114,7 @@ def test_a_whole_store_is_said_to_be_whole(data: DataDir) -> None:
         result = run(data, "repair")
         assert result.exit_code == 0
         assert (
-            f"store.db is whole: 1 cluster, 1 network, 2 nodes, 1 rootkey, {SECRETS} secrets, 1 service, as of"
+            f"store.db is whole: 1 cluster, 1 network, 2 nodes, 1 root key, {SECRETS} secrets, 1 service, as of"
         ) in result.output
         stopped(data)
 

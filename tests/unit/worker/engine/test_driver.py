@@ -15,7 +15,7 @@ from common.errors import InvalidArgument
 from worker.engine import driver
 from worker.engine import hang as engine_hang
 from worker.engine.driver import DockerEngine
-from worker.interfaces import ContainerEvent, EngineConnected, EngineEvent, EngineLost, EngineSilent
+from worker.interfaces import ContainerEvent, EngineConnected, EngineDown, EngineEvent, EngineLost, EngineSilent
 
 CHANGES = ("create", "start", "stop", "remove")
 START = json.dumps({"timeNano": 1, "Action": "start", "Actor": {"ID": "c1"}}) + "\n"
@@ -69,6 +69,16 @@ async def test_an_engine_that_is_away_for_long_is_logged_once(tmp_path: Path, ca
             assert "No such file" in lost(await anext(stream))
     await engine.close()
     assert caplog.text.count("no Docker engine answers") == 1
+
+
+async def test_an_engine_that_is_away_is_told_in_the_systems_words(tmp_path: Path) -> None:
+    socket = tmp_path / "docker.sock"
+    engine = DockerEngine(f"unix://{socket}", random.Random(1))
+    for call in (engine.info(), engine.create("a", {}), engine.pull("web:1", ""), engine.inspect("a")):
+        with pytest.raises(EngineDown) as caught:
+            await call
+        assert caught.value.message == f"no Docker engine answers at unix://{socket}: No such file or directory"
+    await engine.close()
 
 
 class Hanging:

@@ -115,11 +115,11 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Return this with other addresses of the API, and other names, where any are given.
 
         Raises:
-            InvalidArgument: a name is neither an address nor a host name.
+            InvalidArgument: an address is not one, or a name is neither an address nor a host name.
 
         """
         return msgspec.structs.replace(
-            self, hosts=tuple(hosts) or self.hosts, tls_names=check_tls_names(tls_names) or self.tls_names
+            self, hosts=check_hosts(hosts) or self.hosts, tls_names=check_tls_names(tls_names) or self.tls_names
         )
 
     def with_dashboard(self, given: DashboardConfig | None) -> ManagerConfig:
@@ -231,6 +231,27 @@ def dashboard_config(
         certificate=str(certificate.absolute()) if certificate is not None else "",
         key=str(key.absolute()) if key is not None else "",
     )
+
+
+def check_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses when the API can listen at all of them.
+
+    Raises:
+        InvalidArgument: one is not `unix:///PATH` or `tcp://ADDRESS:PORT`.
+
+    """
+    for host in hosts:
+        scheme, _, address = host.partition("://")
+        name, _, port = address.rpartition(":")
+        if not (address.startswith("/") if scheme == "unix" else scheme == "tcp" and name and _is_port(port)):
+            raise InvalidArgument(
+                f"--host {host!r}: expected unix:///PATH, or tcp://ADDRESS:PORT as tcp://0.0.0.0:2376"
+            )
+    return tuple(hosts)
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and int(text) <= 65535
 
 
 def check_tls_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ from manager.config import (
     ExternalEtcdConfig,
     ManagerConfig,
     bracket_host,
+    check_hosts,
     check_tls_names,
     split_address,
 )
@@ -321,11 +322,16 @@ def start(
         if running:
             daemon.start(READY_SECONDS)
 
-    with attempt(undo) as settle:
-        daemon.stop()
-        data.save(config)
-        daemon.start(READY_SECONDS)
-        settle()
+    try:
+        with attempt(undo) as settle:
+            daemon.stop()
+            data.save(config)
+            daemon.start(READY_SECONDS)
+            settle()
+    except Unavailable as error:
+        if running and daemon.pid() is not None:
+            raise Unavailable(f"{error.message}; it runs again as it did before") from error
+        raise
     _tell_if_it_waits(data, config)
     for address in config.api_addresses():
         echo(f"The API is at {address}, for clients with a certificate: 'swarm-manager client-cert' makes one.")
@@ -391,6 +397,6 @@ def configuration(
         node_id=node_id,
         advertise_addr=f"{bracket_host(host)}:{port}",
         listen_addr=f"{bracket_host(listen_host)}:{listen_port}",
-        hosts=tuple(hosts) or (MANAGER_HOST,),
+        hosts=check_hosts(hosts) or (MANAGER_HOST,),
         tls_names=check_tls_names(tls_names),
     )

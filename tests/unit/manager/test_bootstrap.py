@@ -14,7 +14,7 @@ from common.net.host_addresses import Network
 from manager import bootstrap
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster
 from manager.ca.migration import load_keyring
-from manager.config import DataDir, ManagerConfig, check_tls_names, dashboard_config, split_address
+from manager.config import DataDir, ManagerConfig, check_hosts, check_tls_names, dashboard_config, split_address
 from manager.init import configuration
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
@@ -210,3 +210,11 @@ def test_a_dashboard_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(InvalidArgument, match=why):
         dashboard_config(hosts, origins, certificate, None)
+
+
+def test_where_the_api_can_listen() -> None:
+    good = ("unix:///run/x.sock", "tcp://0.0.0.0:2376", "tcp://[::]:2376", "tcp://127.0.0.1:0")
+    assert check_hosts(good) == good
+    for bad in ("foo", "unix://x.sock", "tcp://0.0.0.0", "tcp://:2376", "tcp://a:http", "tcp://a:70000", "ssh://a"):
+        with pytest.raises(InvalidArgument, match=f"--host '{bad}': expected unix:///PATH, or tcp://ADDRESS:PORT"):
+            check_hosts([bad])

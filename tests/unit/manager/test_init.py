@@ -117,6 +117,7 @@ def test_one_that_cannot_listen_there_goes_on_as_before(data: DataDir) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, said = swarm("start", data, "-H", f"tcp://127.0.0.1:{taken.getsockname()[1]}")
     assert (code, "ended while starting" in said, "in use" in said.lower()) == (1, True, True)
+    assert said.endswith("; it runs again as it did before\n")
     assert data.load().hosts == (api(data),)
     assert answers(api(data))
 
@@ -124,6 +125,7 @@ def test_one_that_cannot_listen_there_goes_on_as_before(data: DataDir) -> None:
 def test_names_are_checked_before_anything_is_stopped(data: DataDir) -> None:
     pid = daemon_of(data).pid()
     assert swarm("start", data, "--tls-san", "not a name")[0] == 1
+    assert swarm("start", data, "-H", "tcp://0.0.0.0")[0] == 1
     assert daemon_of(data).pid() == pid
 
 

@@ -1,9 +1,9 @@
 """The protocol between managers and workers.
 
-Layers, bottom up: `messages` (what can be said), `codec` (message to bytes), `frame` (bytes to messages, sans I/O),
-`handshake` (who may say what first, sans I/O), `channel` (the contract of a connection), `stream` (it over TLS),
-`memory` (it in memory), `server` (`serve` and `dial`), `client` (what a worker does: join, session, stream). `token`
-reads join tokens.
+Layers, bottom up: `messages` (what can be said) and `allowances` (how much of it), `codec` (message to bytes), `frames`
+(bytes to messages, sans I/O), `handshake` (who may say what first, sans I/O), `channel` (the contract of a connection),
+`stream` (it over TLS), `memory` (it in memory), `server` (`serve` and `dial`), `admission` (whom it lets in), `client`
+(what a worker does: join, session, stream). `token` reads join tokens.
 
 A worker joins, and keeps what it got:
 
@@ -23,7 +23,7 @@ It opens a session; everything after it is `send` and `receive`:
 
 `receive` raises `ChannelClosed` (an `Unavailable`) when the connection is gone and `ProtocolError` when the peer broke
 the protocol. A manager's answer that refuses is raised by `join` and `open_session` as the `SwarmError` that it was
-there; in a session it comes as a `Refused` message (`handshake.refused_error` makes the error).
+there; in a session it comes as a `Refused` message (`handshake.error_of_refusal` makes the error).
 
 To an `OpenStream` a worker answers with a connection of its own:
 

@@ -60,7 +60,7 @@ def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
     """Whether tasks made from the two specs may differ: by their template, or by ports.
 
     By those of their own hosts, or when only one of the specs publishes any: what gives a task its address for the
-    routing mesh is given when it is made (`orchestrate/wayin.py`).
+    routing mesh is given when it is made (`orchestrate/reconcile/ingress_attachment.py`).
     """
     return (
         old.task_template != new.task_template

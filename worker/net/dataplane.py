@@ -64,7 +64,7 @@ class DataPlane:
 
     `elsewhere` waits until the other hosts have applied what the manager has decided, and raises TimeoutError when
     nobody says so; None: nobody waits for them.
-    `encryption`: what carries encrypted networks here, or why nothing does (`abilities.encryption`).
+    `encryption`: what carries encrypted networks here, or why nothing does (`capabilities.encryption`).
     """
 
     def __init__(

@@ -98,7 +98,7 @@ class TaskRunner:
                 if self._watch.stale:
                     await self._watch.look()
                 await self._watch.listen()
-                step = await run.context.with_last_words(run.task, run.now, self._step())
+                step = await run.context.with_log_tail_of(run.task, run.now, self._step())
                 advanced = run.enter(step)
                 self._unusable = ""
                 if step.done:

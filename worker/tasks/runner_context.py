@@ -32,7 +32,7 @@ from worker.tasks.plan.files import Materials, task_files
 from worker.tasks.plan.log_tail import log_tail_lines, with_log_tail
 from worker.tasks.plan.machine import Situation, Step
 
-LAST_WORDS_SECONDS = 2.0
+LOG_TAIL_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -95,10 +95,10 @@ class RunnerContext:
         return container_spec.expand_templates(task, self.node_id, self.node)
 
     def files_of(self, task: Task, expanded: ContainerSpec) -> tuple[TaskFile, ...]:
-        """Return the secrets and configs that the task's container gets, as `taskfiles.task_files` does."""
+        """Return the secrets and configs that the task's container gets, as `task_files` does."""
         return task_files(expanded, self.materials, task_templates.context(task, self.node_id, self.node))
 
-    async def with_last_words(self, task: Task, now: Situation, step: Step) -> Step:
+    async def with_log_tail_of(self, task: Task, now: Situation, step: Step) -> Step:
         """Add to the error of a failed container what it, or its health check, said last, if its engine can tell."""
         container, lines = now.container, log_tail_lines(task)
         failed = step.state is TaskState.FAILED and step.state > now.state
@@ -112,10 +112,10 @@ class RunnerContext:
 
     async def _last_logs(self, task: Task, container: Container, lines: int) -> bytes:
         try:
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
+            async with asyncio.timeout(LOG_TAIL_SECONDS):
                 return await self.engine.last_logs(container.id, lines)
         except TimeoutError:
-            _log.info("task %s: the end of its log did not come within %.0f s", task.name, LAST_WORDS_SECONDS)
+            _log.info("task %s: the end of its log did not come within %.0f s", task.name, LOG_TAIL_SECONDS)
         except SwarmError as error:
             _log.info("task %s: the end of its log cannot be read: %s", task.name, error)
         return b""

@@ -1,7 +1,7 @@
 """Operators that are forbidden something: the one place where each of their requests is held against it.
 
-`forbidden.py` says what leads to a host. Here is which requests are looked at for that, and what services become in a
-transaction. A route that is in none of the two tables is not for such operators.
+`forbidden_options.py` says what leads to a host. Here is which requests are looked at for that, and what services
+become in a transaction. A route that is in none of the two tables is not for such operators.
 """
 
 from __future__ import annotations

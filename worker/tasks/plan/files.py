@@ -39,7 +39,7 @@ class Materials:
 
 
 def task_files(spec: ContainerSpec, materials: Materials, dot: Mapping[str, Any]) -> tuple[TaskFile, ...]:
-    """List the files, their templates expanded with `dot` (`tasktemplates.context`).
+    """List the files, their templates expanded with `dot` (`common.spec.task_templates.context`).
 
     Raises:
         InvalidArgument: a path or an owner is none, or a template is wrong.

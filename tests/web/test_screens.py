@@ -77,6 +77,20 @@ async def test_every_screen(operators: Dashboard, width: int, theme: str) -> Non
     assert {url[: len(operators.url) + 1] for url in operators.requests} == {f"{operators.url}/"}
 
 
+async def test_what_is_found_is_in_sight_on_a_narrow_screen(dashboard: Dashboard) -> None:
+    page = await dashboard.open(width=320)
+    await page.get_by_role("combobox").fill("shop")
+    found = page.get_by_role("option")
+    await found.first.wait_for()
+    box = await found.first.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 320
+    name = await found.first.locator("span").first.bounding_box()
+    assert name is not None
+    assert name["x"] >= 0
+
+
 @pytest.mark.parametrize(
     ("theme", "paths"),
     [

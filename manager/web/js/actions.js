@@ -78,13 +78,16 @@ function restart(service) {
   });
 }
 
+// Where most of a specification is: said, it tells nothing.
+const TEMPLATE = /^TaskTemplate\.(ContainerSpec\.)?/;
+
 /** @param {any} service */
 function rollBack(service) {
   const name = service.Spec.Name;
   const changes = differences(service.Spec, service.PreviousSpec ?? {}).slice(0, 6);
   ask({
     title: `Roll ${name} back`,
-    text: changes.length ? changes.map(({ path, from, to }) => `${path}: ${from} → ${to}`).join("; ") : "To the specification before this one.",
+    text: changes.length ? changes.map(({ path, from, to }) => `${path.replace(TEMPLATE, "")}: ${from} → ${to}`).join("; ") : "To its previous specification.",
     command: () => shell("swarm-manager", "service", "rollback", name),
     verb: "Roll back",
     act: () => updateService(name, service, { rollback: "previous" }, service.Spec),
@@ -123,12 +126,12 @@ export function serviceActions(service) {
   const isPaused = state === "paused" || state === "rollback_paused";
   const goesOn = state === "updating" || state === "rollback_started";
   return [
-    ...(isPaused ? [{ name: "Continue", needs: "operator", run: () => rollout(service, "continue", "Continue", "What failed before does not count.") }] : []),
-    ...(goesOn ? [{ name: "Pause", needs: "operator", run: () => rollout(service, "pause", "Pause", "Tasks that were replaced stay so.") }] : []),
-    ...(isPaused || goesOn ? [{ name: "Abort", needs: "operator", run: () => rollout(service, "abort", "Abort", "The service returns to the specification before.") }] : []),
+    ...(isPaused ? [{ name: "Continue", needs: "operator", run: () => rollout(service, "continue", "Continue", "The update goes on. What has failed so far no longer counts.") }] : []),
+    ...(goesOn ? [{ name: "Pause", needs: "operator", run: () => rollout(service, "pause", "Pause", "Tasks that were replaced already stay replaced.") }] : []),
+    ...(isPaused || goesOn ? [{ name: "Abort", needs: "operator", run: () => rollout(service, "abort", "Abort", "The service returns to its previous specification.") }] : []),
     ...(count === undefined ? [] : [{ name: "Scale", needs: "operator", run: () => scale(service, count) }]),
     { name: "Update image", needs: "operator", run: () => updateImage(service) },
-    { name: "Roll back", needs: "operator", run: () => rollBack(service), off: service.PreviousSpec ? "" : "it has no specification before this one" },
+    { name: "Roll back", needs: "operator", run: () => rollBack(service), off: service.PreviousSpec ? "" : "it has no previous specification" },
     { name: "Restart", needs: "operator", run: () => restart(service) },
     { name: "Remove", needs: "operator", danger: true, run: () => remove(service) },
   ];

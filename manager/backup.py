@@ -199,7 +199,7 @@ def members(source: BinaryIO, name: str) -> Iterator[tuple[Manifest, Iterator[tu
             while plain.read(_CHUNK):  # the checksum is at the end
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidArgument(f"{name} is not a backup of a manager, or is damaged: {error}") from error
+        raise InvalidArgument(f"{name} is not a backup of a manager, or it is damaged or cut off") from error
 
 
 def _each(archive: tarfile.TarFile, names: Sequence[str], name: str) -> Iterator[tuple[str, IO[bytes]]]:
@@ -221,7 +221,9 @@ def _read_manifest(archive: tarfile.TarFile, name: str) -> Manifest:
     try:
         manifest = msgspec.json.decode(content.read(), type=Manifest)
     except msgspec.MsgspecError as error:
-        raise InvalidArgument(f"{name} is not a backup of a manager, or is damaged: {error}") from error
+        raise InvalidArgument(f"{name} is not a backup of a manager, or it is damaged: {error}") from error
     if manifest.format not in _MEMBERS:
-        raise InvalidArgument(f"{name} was made by release {manifest.release}, this is {version()}: install that one")
+        raise InvalidArgument(
+            f"{name} was made by release {manifest.release}, and this is {version()}: install that release"
+        )
     return manifest

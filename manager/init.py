@@ -347,7 +347,9 @@ def _tell_if_it_waits(data: DataDir, config: ManagerConfig) -> None:
         echo(f"This manager waits to be unlocked: {error.message}")
         return
     if config.etcd is not None and not _answers(config):
-        waits_for = "the etcd that it is told of" if config.etcd.endpoints else "most of the managers' hosts to be up"
+        waits_for = (
+            "the etcd at its --etcd-endpoints" if config.etcd.endpoints else "most of the managers' hosts to be up"
+        )
         echo(f"This manager runs, and does not answer yet: it waits for {waits_for}. See {daemon_of(data).log_hint()}")
 
 

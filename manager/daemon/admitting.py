@@ -291,7 +291,7 @@ class Admitting:
                 _log.info("manager %s has a vote in etcd", step.member.name)
             case Remove():
                 await of.remove(step.member.id)
-                _log.info("%s is no member of etcd any more", step.member.name or step.member.peer_url)
+                _log.info("%s is no longer a member of etcd", step.member.name or step.member.peer_url)
             case HandOver():
                 self._hand_over()
             case Nothing():

@@ -42,9 +42,9 @@ class GivenCertificate:
             self._stamp = stamp
             try:
                 self._loaded = self._load()
-                _LOG.info("the dashboard shows the certificate that is in %s by now", self._files[0])
+                _LOG.info("the dashboard now shows the certificate that is in %s", self._files[0])
             except InvalidArgument as error:
-                _LOG.error("%s; the one of before is shown until they change", error.message)
+                _LOG.error("%s; the previous one is shown until these files change", error.message)
         return self._loaded
 
     def _present_stamp(self) -> tuple[tuple[int, int, int] | None, ...]:

@@ -37,7 +37,7 @@ def check_level(level: int, newest: int = NEWEST_LEVEL) -> None:
     """
     if level > newest:
         raise UnknownLevel(
-            f"the store is of level {level}, and release {version()} knows none above {newest}: install the release "
+            f"the store has level {level}, and release {version()} supports levels up to {newest}: install the release "
             "that the other managers run"
         )
 
@@ -52,13 +52,13 @@ def check_levels(levels: tuple[int, int], level: int, who: str) -> None:
     oldest, newest = levels
     if level > newest:
         raise UnknownLevel(
-            f"{who} knows levels of the store up to {newest}, and the store is of level {level}: install the release "
+            f"{who} supports store levels up to {newest}, and the store has level {level}: install the release "
             "that the other managers run"
         )
     if level < oldest:
         raise UnknownLevel(
-            f"{who} knows levels of the store from {oldest} on, and the store is of level {level}: install a release "
-            "between, on all managers, first"
+            f"{who} supports store levels from {oldest} on, and the store has level {level}: first install a release "
+            "in between on all managers"
         )
 
 

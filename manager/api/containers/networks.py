@@ -190,9 +190,9 @@ def leased_networks(view: View, attachment: NetworkAttachment) -> Iterator[Netwo
             parts = ", ".join(sorted(f"{node_name(view, node_id)} {cidr}" for node_id, cidr in network.leases.items()))
             raise EngineError(
                 409,
-                f"address {each.address} of network {network.name} cannot be had on node "
-                f"{node_name(view, attachment.node_id)}: every node gives out addresses of its own part, but for the "
-                f"part's first two ({parts or 'there is none yet'})",
+                f"address {each.address} of network {network.name} is not available on node "
+                f"{node_name(view, attachment.node_id)}: every node has addresses of its own part, but for the "
+                f"part's first two ({parts or 'no node has one yet'})",
             )
         yield given
 

@@ -176,7 +176,10 @@ def _check_node(context: Context, found: Found, own: AttachedNetwork) -> None:
     if nodes is not None and found.node_id not in nodes:
         network = context.store.view.networks.get(own.target)
         lease = network.leases.get(found.node_id, "") if network is not None else ""
-        raise EngineError(409, f"address {own.address} cannot be had on this container's node, which gives out {lease}")
+        raise EngineError(
+            409,
+            f"address {own.address} is not available on this container's node, whose part of the network is {lease}",
+        )
 
 
 def _draft(context: Context, found: Found, shown: ContainerInspect) -> NetworkAttachment:

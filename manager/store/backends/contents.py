@@ -139,7 +139,7 @@ class Contents:
         if self.unreadable or not self.schema.has_digests:
             return
         if self.found != last.count:
-            yield f"of {format_count(last.count, 'object')} {self.found} are there"
+            yield f"only {self.found} of {format_count(last.count, 'object')} are there"
         elif not self.consistent:
             yield f"the objects are not all those of version {last.index}"
         elif confirmed is not None and confirmed.index == last.index and confirmed.checksum != last.checksum:

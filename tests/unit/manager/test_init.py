@@ -139,7 +139,7 @@ def test_a_manager_that_waits_for_others_says_so(data: DataDir, monkeypatch: pyt
     assert (code, "waits for most of the managers' hosts to be up" in said) == (0, True), said
     assert str(daemon_of(data).log_file) in said
     data.save(msgspec.structs.replace(before, etcd=msgspec.structs.replace(etcd, endpoints=("http://127.0.0.1:1",))))
-    assert "waits for the etcd that it is told of" in swarm("start", data)[1]
+    assert "waits for the etcd at its --etcd-endpoints" in swarm("start", data)[1]
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(api(data).removeprefix("unix://"))
         listening.listen()

@@ -133,7 +133,7 @@ async def test_a_managers_certificate_of_now_gets_a_link(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("levels", "words"),
-    [((1, 1), "up to 1, and the store is of level 2"), ((3, 4), "from 3 on, and the store is of level 2")],
+    [((1, 1), "up to 1, and the store has level 2"), ((3, 4), "from 3 on, and the store has level 2")],
 )
 async def test_a_manager_that_does_not_know_the_level_gets_no_link(
     world: World, levels: tuple[int, int], words: str

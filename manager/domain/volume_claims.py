@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from common.model import Service, Task, TaskState, VolumeClaim
+from common.model import Service, Task, TaskState, Transfer, VolumeClaim
 from common.model.service import TaskSpec
 from common.model.volume import claim_id, volume_id
 from common.spec.slot_volumes import SlotVolume, differ_by_slot, slot_volumes, snapshot_sources
@@ -24,11 +24,12 @@ class _Wanted:
     """What tasks with a specification want of volumes; None where that is another for each slot."""
 
     spec: TaskSpec  # kept, so that no other has its address
+    has_slot: bool
     volumes: tuple[SlotVolume, ...] | None
     snapshots: tuple[str, ...] | None
 
 
-_NOTHING = _Wanted(TaskSpec(), (), ())
+_NOTHING = _Wanted(TaskSpec(), False, (), ())
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class Claims:
     _open: dict[tuple[str, str], dict[str, bool]] = field(default_factory=dict)
     _unfit: dict[str, frozenset[str]] = field(default_factory=dict)
     _wanted: dict[tuple[int, bool], _Wanted] = field(default_factory=dict)
+    _latest: _Wanted = _NOTHING  # a task is asked for again and again before the next one
+    _leaving: tuple[Transfer, ...] | None = None
 
     def get(self, service: str, slot: int, volume: str) -> VolumeClaim | None:
         """Return a slot's claim, if it counts."""
@@ -59,11 +62,13 @@ class Claims:
     def concern(self, task: Task) -> bool:
         """Whether a task has volumes, or snapshots of some, that say where it may be."""
         known = self._known(task)
-        return known is not _NOTHING and bool(self._volumes(task) or self.snapshots(task))
+        if known.volumes is not None:
+            return bool(known.volumes or known.snapshots)
+        return bool(slot_volumes(task) or snapshot_sources(task))
 
     def wanted(self, task: Task) -> tuple[SlotVolume, ...]:
         """List a task's volumes as `bound_volumes` does, from what is known of its specification."""
-        found = self._volumes(task)
+        found = self.volumes(task)
         return _bound(found, task.node_id, self.view) if found and task.node_id else found
 
     def snapshots(self, task: Task) -> tuple[str, ...]:
@@ -71,22 +76,33 @@ class Claims:
         found = self._known(task).snapshots
         return snapshot_sources(task) if found is None else found
 
-    def _volumes(self, task: Task) -> tuple[SlotVolume, ...]:
+    def volumes(self, task: Task) -> tuple[SlotVolume, ...]:
+        """List a task's volumes as `slot_volumes` does, from what is known of its specification."""
         found = self._known(task).volumes
         return slot_volumes(task) if found is None else found
 
     def _known(self, task: Task) -> _Wanted:
-        container = task.spec.container_spec
+        spec, has_slot = task.spec, task.slot != 0
+        if self._latest.spec is spec and self._latest.has_slot is has_slot:
+            return self._latest
+        container = spec.container_spec
         if container is None or not container.mounts:  # as most: they are not worth a record
             return _NOTHING
-        key = id(task.spec), bool(task.slot)
+        key = id(spec), has_slot
         found = self._wanted.get(key)
         if found is None:
             same = not differ_by_slot(task)
             found = self._wanted[key] = _Wanted(
-                task.spec, slot_volumes(task) if same else None, snapshot_sources(task) if same else None
+                spec, has_slot, slot_volumes(task) if same else None, snapshot_sources(task) if same else None
             )
+        self._latest = found
         return found
+
+    def leaving(self) -> tuple[Transfer, ...]:
+        """Return the moves and copies that are in their last pass, in which nobody may write."""
+        if self._leaving is None:
+            self._leaving = tuple(each for each in self.view.transfers if each.phase == "last")
+        return self._leaving
 
     def add(self, claim: VolumeClaim) -> None:
         self._added[claim.id] = claim
@@ -244,9 +260,9 @@ def new_claim(task: Task, volume: str, *, bound: bool) -> VolumeClaim:
 
 def take(task: Task, claims: Claims) -> None:
     """Count the claims of a task that a decision places, for those that it places after it."""
-    for each in claims.wanted(task):
+    for each in claims.volumes(task):
         old = claims.get(task.service_name, task.slot, each.name)
-        if old is None or old.node_id != task.node_id:
+        if (old is None or old.node_id != task.node_id) and not is_shared(each.name, task.node_id, claims.view):
             claims.add(new_claim(task, each.name, bound=False))
 
 

@@ -73,10 +73,10 @@ def place_of_data(task: Task, claims: Claims) -> Places:
     if not wanted and not snapshots:
         return Anywhere()
     where = _places(task, wanted, snapshots, claims)
-    if isinstance(where, Only):
-        moving = (_moving(where.node_id, name, claims.view) for name in (*(each.name for each in wanted), *snapshots))
-        reason = next(filter(None, moving), "")
-        return Nowhere(reason) if reason else where
+    if isinstance(where, Only) and claims.leaving():
+        names = (*(each.name for each in wanted), *snapshots)
+        if reason := next(filter(None, (_moving(where.node_id, name, claims) for name in names)), ""):
+            return Nowhere(reason)
     return where
 
 
@@ -89,7 +89,7 @@ def _places(task: Task, wanted: tuple[SlotVolume, ...], snapshots: tuple[str, ..
             if copies := _choices(task, each, claims):
                 choices.append((each, copies))
         elif not _may_leave(task, claim, claims.view):
-            if reason := _unavailable(claim, claims.view) or _still_held(task, claim, claims.view):
+            if reason := _unavailable(claim, claims) or _still_held(task, claim, claims.view):
                 return Nowhere(reason)
             tied.setdefault(claim.node_id, each.name)
     choices += [(SlotVolume(name), dict.fromkeys(_nodes_with(task, name, claims), True)) for name in snapshots]
@@ -99,7 +99,7 @@ def _places(task: Task, wanted: tuple[SlotVolume, ...], snapshots: tuple[str, ..
         return _where_tied(tied, choices, claims.view)
     if choices:
         return _choose(task, choices, claims)
-    unfit = {each.name: claims.unfit_nodes(each.name) | _leaving(each.name, claims.view) for each in wanted}
+    unfit = {each.name: claims.unfit_nodes(each.name) | _leaving(each.name, claims) for each in wanted}
     nodes = frozenset[str]().union(*unfit.values())
     alone = bool(nodes) or any(each.scope == "one" for each in wanted)
     return Anywhere(alone, nodes, next((name for name, found in unfit.items() if found), ""))
@@ -168,12 +168,13 @@ def _may_leave(task: Task, claim: VolumeClaim, view: View) -> bool:
     return gone or node is None or node.status.state == "down" or node.spec.availability == "drain"
 
 
-def _unavailable(claim: VolumeClaim, view: View) -> str:
+def _unavailable(claim: VolumeClaim, claims: Claims) -> str:
     """Say why claimed data cannot be had even where it is; empty where that is the scheduler's to find out."""
+    view = claims.view
     release = f"swarm-manager volume release {claim.volume} to start empty"
     if view.nodes.get(claim.node_id) is None:
         return f"volume {claim.volume} was on node {claim.node_id}, which was removed: restore it, or {release}"
-    if moving := _moving(claim.node_id, claim.volume, view):
+    if moving := _moving(claim.node_id, claim.volume, claims):
         return moving
     copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
     if copy is None or not copy.missing_since:
@@ -182,16 +183,15 @@ def _unavailable(claim: VolumeClaim, view: View) -> str:
     return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: restore it, or {release}"
 
 
-def _leaving(volume: str, view: View) -> frozenset[str]:
+def _leaving(volume: str, claims: Claims) -> frozenset[str]:
     """Name the nodes from which a volume goes in a last pass: who may go elsewhere does not write to it there."""
-    moves = (each for each in view.transfers if each.phase == "last" and volume in each.volumes)
-    return frozenset(each.source for each in moves)
+    return frozenset(each.source for each in claims.leaving() if volume in each.volumes)
 
 
-def _moving(node_id: str, volume: str, view: View) -> str:
-    for each in view.transfers:
-        if each.phase == "last" and each.source == node_id and volume in each.volumes:
-            way = f"from {node_name(each.source, view)} to {node_name(each.target, view)}"
+def _moving(node_id: str, volume: str, claims: Claims) -> str:
+    for each in claims.leaving():
+        if each.source == node_id and volume in each.volumes:
+            way = f"from {node_name(each.source, claims.view)} to {node_name(each.target, claims.view)}"
             return f"volume {volume} is {each.participle} {way}: the last pass"
     return ""
 

@@ -24,6 +24,7 @@ _IMAGE = re.compile(
 )
 _MAX_IMAGE = 512
 _PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
+_TEMPLATE = "{{"  # of which only its task knows the path
 _ISOLATIONS = ("", "default", "process", "hyperv")
 
 
@@ -69,6 +70,12 @@ def _check_mounts(mounts: tuple[Mount, ...]) -> None:
             raise invalid(f'invalid MountType: "{mount.type}"')
         if not mount.target:
             raise invalid("ContainerSpec.Mounts.Target: expected a path in the container, got none")
+        if mount.type != "npipe" and not mount.target.startswith(("/", _TEMPLATE)):
+            raise invalid(
+                f"ContainerSpec.Mounts.Target: expected an absolute path in the container, got {mount.target[:200]}"
+            )
+        if not mount.target.strip("/"):
+            raise invalid("ContainerSpec.Mounts.Target: expected a path in the container other than /")
         if mount.target in targets:
             raise InvalidArgument(f"ContainerSpec: duplicate mount point: {mount.target}")
         if mount.type == "bind" and not mount.source:

@@ -264,6 +264,12 @@ async def test_taken_names(client: Client) -> None:
         (spec(container={"Mounts": [{"Type": "bind", "Target": "/x"}]}), 400, "ContainerSpec.Mounts.Source"),
         (spec(container={"Mounts": [{"Type": "volume"}]}), 400, "ContainerSpec.Mounts.Target"),
         (
+            spec(container={"Mounts": [{"Type": "volume", "Target": "data"}]}),
+            400,
+            "ContainerSpec.Mounts.Target: expected an absolute path in the container, got data",
+        ),
+        (spec(container={"Mounts": [{"Type": "volume", "Target": "/"}]}), 400, "other than /"),
+        (
             spec(container={"Mounts": [{"Type": "tmpfs", "Target": "/a"}] * 2}),
             400,
             "desc = ContainerSpec: duplicate mount point: /a",

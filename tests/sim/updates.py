@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from common.model import Service, Task, TaskState
-from common.model.update import StopsFirst
+from common.model.update import AwaitsServices, StopsFirst
 from common.spec.constraints import unmet
 from manager.store.changes import ChangeSet
 from manager.store.view import View
@@ -83,14 +83,17 @@ def unasked(view: View, changes: ChangeSet) -> Iterator[Complaint]:
 
 
 def _told(view: View, service: Service, task: Task) -> Iterator[Complaint]:
-    """Where the old task must stop first, though the new was to run first, the update's status says so."""
+    """Where the old task must stop first, though the new was to run first, the update's status says so.
+
+    An update that waits for other services says that instead, as it has one remark: what had begun before goes on.
+    """
     config, status = service.spec.update_config, service.update_status
     if config is None or config.order != "start-first" or status is None or status.state != "updating":
         return
     node = view.nodes.get(task.node_id)
     stays = node is not None and node.spec.availability != "drain" and node.status.state != "down"
     stays = stays and task.status.message != _ENFORCED
-    if stays and not task.moving_to and not isinstance(status.remark, StopsFirst):
+    if stays and not task.moving_to and not isinstance(status.remark, StopsFirst | AwaitsServices):
         yield f"{task.id} stops first, and the update of {service.name} says only {status.remark}", [task]
 
 

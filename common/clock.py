@@ -98,6 +98,11 @@ def rfc3339(instant: float) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
+def to_the_second(instant: float) -> str:
+    """Format Unix seconds for people: RFC 3339 in UTC without fractions, as 2026-01-31T12:00:00Z."""
+    return f"{rfc3339(instant)[:19]}Z"
+
+
 def parse_rfc3339(text: str) -> float:
     """Read a time as the engine writes it (up to nanoseconds); Go's zero time is 0.
 

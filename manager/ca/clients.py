@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from common.clock import HOUR, MINUTE, rfc3339
+from common.clock import HOUR, MINUTE, to_the_second
 from common.errors import InvalidArgument, NotFound, PermissionDenied
 from common.model.client import ROLES_BY_UNIT, ClientCertificate, Role
 from common.tls import Identity
@@ -82,10 +82,12 @@ def check_client(view: View, serial: str, name: str, now: float) -> ClientCertif
         )
     if record.revoked_at:
         raise PermissionDenied(
-            f"the certificate {serial} of {name} was revoked at {rfc3339(record.revoked_at)}: {hint}"
+            f"the certificate {serial} of {name} was revoked at {to_the_second(record.revoked_at)}: {hint}"
         )
     if record.not_after < now:
-        raise PermissionDenied(f"the certificate {serial} of {name} expired at {rfc3339(record.not_after)}: {hint}")
+        raise PermissionDenied(
+            f"the certificate {serial} of {name} expired at {to_the_second(record.not_after)}: {hint}"
+        )
     return record
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from common.clock import rfc3339
+from common.clock import to_the_second
 from common.text.help import as_epilog
 from common.text.terminal import echo
 from worker.commands.options import DATA_DIR, plain_errors
@@ -86,11 +86,11 @@ def _status_lines(
         return
     yield "Worker", f"running as process {status.pid}"
     session = f"with {status.manager}" if status.manager else f"none (known managers: {', '.join(config.managers)})"
-    yield "Session", session + (f", since {rfc3339(status.since)}" if status.since else "")
+    yield "Session", session + (f", since {to_the_second(status.since)}" if status.since else "")
     if status.refused:
         yield "Reason", status.refused
     yield "Engine", f"Docker {status.engine}" if status.engine else "no answer yet"
     yield "Tasks", f"{status.tasks_running} of {status.tasks} run"
-    yield "Certificate", f"until {rfc3339(status.certificate_until)}"
+    yield "Certificate", f"until {to_the_second(status.certificate_until)}"
     for sentence in status.lacks:
         yield "Lacks", sentence

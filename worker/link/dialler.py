@@ -8,7 +8,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable
 
-from common.clock import Clock, rfc3339, sleep_until
+from common.clock import Clock, sleep_until, to_the_second
 from common.errors import InvalidArgument, SwarmError, Unauthenticated, Unavailable
 from common.tls import (
     CredentialFiles,
@@ -65,8 +65,8 @@ class Credentials:
         """
         if self.valid_until < self._clock.now():
             raise Unauthenticated(
-                f"this node's certificate ended on {rfc3339(self.valid_until)}: leave with 'swarm-worker leave' and "
-                "join again"
+                f"this node's certificate expired at {to_the_second(self.valid_until)}: leave with "
+                "'swarm-worker leave' and join again"
             )
         if self._context is None:
             self._context = client_context(self._files)
@@ -118,7 +118,7 @@ class Credentials:
             self._peer_context = peer_context(self._files)
         self._identity = self._files.identity()
         self._due = renewal_time(self._identity, self._rng)
-        _log.info("certificate renewed, valid until %s", rfc3339(self.valid_until))
+        _log.info("certificate renewed, valid until %s", to_the_second(self.valid_until))
         return self._identity.serial
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from common.clock import parse_rfc3339
+from common.clock import parse_rfc3339, to_the_second
 from common.errors import AlreadyExists, Unavailable
 from common.model.client import Forbidden, Role
 from common.process.launch import MANAGER_HOST
@@ -211,8 +211,9 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 def how_to_use(answer: Any, name: str, role: str, directory: Path) -> str:
     """Word what was made, and what to tell docker so that it uses it."""
     hosts = answer["Hosts"]
+    valid_until = to_the_second(parse_rfc3339(answer["NotAfter"]))
     lines = [
-        f"Certificate {short_id(answer['ID'])} of {name} ({role}) is in {directory}, valid until {answer['NotAfter']}.",
+        f"Certificate {short_id(answer['ID'])} of {name} ({role}) is in {directory}, valid until {valid_until}.",
         "",
         "To use it:",
         "",

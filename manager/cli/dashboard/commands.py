@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from common.clock import HOUR, parse_rfc3339, seconds
+from common.clock import HOUR, parse_rfc3339, seconds, to_the_second
 from common.model.client import Role
 from common.net.dashboard_token import ID_PREFIX, new_token
 from common.text.help import as_epilog
@@ -164,7 +164,8 @@ async def create(client: Client, /, name: str, *, role: str, ttl: int, forbid: l
     made = new_token()
     order = {"ID": made.id, "Digest": made.digest, "Name": name, "Role": role, "Lifetime": ttl, "Forbidden": forbid}
     answer = await client.post("/swarm/dashboard-tokens/create", order)
-    echo(f"The token of {name} ({role}), valid until {answer['NotAfter']}; it is shown only here:\n\n    {made}\n")
+    valid_until = to_the_second(parse_rfc3339(answer["NotAfter"]))
+    echo(f"The token of {name} ({role}), valid until {valid_until}; it is shown only here:\n\n    {made}\n")
     for address in answer["Dashboards"]:
         echo(f"For a browser: {address}#{made}")
     if not answer["Dashboards"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from common.clock import rfc3339
+from common.clock import to_the_second
 from common.model import Service
 from common.model.container import ContainerSpec
 from common.model.service import Resources, ServiceSpec, UpdateConfig
@@ -69,14 +69,9 @@ def _schedule(service: Service) -> Iterator[str]:
     yield "Schedule:"
     yield f" When:\t\t{said.schedule} ({said.schedule_timezone})"
     last = service.job_status.last_execution if service.job_status is not None else 0.0
-    yield f" Last run:\t{_whole(last) if last else 'none yet'}"
+    yield f" Last run:\t{to_the_second(last) if last else 'none yet'}"
     if status.next_at:
-        yield f" Next run:\t{_whole(status.next_at)}"
-
-
-def _whole(instant: float) -> str:
-    """Write an instant to the second."""
-    return f"{rfc3339(instant)[:19]}Z"
+        yield f" Next run:\t{to_the_second(status.next_at)}"
 
 
 def _autoscaling(service: Service, now: float) -> Iterator[str]:
@@ -109,7 +104,7 @@ def _update_status(service: Service, now: float) -> Iterator[str]:
         at_work = f", {progress.batch} being changed" if progress.batch else ""
         yield f" Progress:\t{progress.done} of {progress.of} tasks{at_work}"
         if progress.monitor_until:
-            yield f" Monitored:\tuntil {_whole(progress.monitor_until)}"
+            yield f" Monitored:\tuntil {to_the_second(progress.monitor_until)}"
 
 
 def _join_items(items: Iterator[str] | tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from common.clock import rfc3339
+from common.clock import to_the_second
 from common.model import Service
 from common.model.service import PortConfig
 from common.model.update import AwaitsServices
@@ -79,7 +79,7 @@ def replicas(service: Service, status: codec.Json) -> str:
 def next_run(service: Service) -> str:
     """Say when a scheduled job is due next: `; next run 2026-11-24T15:00:00Z`."""
     status = service.schedule_status
-    return f"; next run {rfc3339(status.next_at)[:19]}Z" if status is not None and status.next_at else ""
+    return f"; next run {to_the_second(status.next_at)}" if status is not None and status.next_at else ""
 
 
 def waiting(service: Service) -> str:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from common.clock import CLOCK_CHECK_SECONDS, LAST_INSTANT, ZERO_TIME, LoopClock, rfc3339, sleep_until
+from common.clock import CLOCK_CHECK_SECONDS, LAST_INSTANT, ZERO_TIME, LoopClock, rfc3339, sleep_until, to_the_second
 from tests.fakes.virtual_loop import run_virtual
 
 DAY = 86400.0
@@ -37,6 +37,11 @@ def test_a_sleeper_sees_that_the_clock_was_set() -> None:
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf, -math.inf, 1e300, -1.0, LAST_INSTANT + 1])
 def test_what_is_not_an_instant_is_written_as_no_time(value: float) -> None:
     assert rfc3339(value) == ZERO_TIME
+
+
+def test_people_are_told_instants_to_the_second() -> None:
+    assert to_the_second(1700000000.75) == "2023-11-14T22:13:20Z"
+    assert to_the_second(0.0) == "0001-01-01T00:00:00Z"
 
 
 def test_instants_are_written_as_docker_writes_them() -> None:

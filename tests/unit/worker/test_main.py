@@ -81,10 +81,10 @@ def test_a_worker_that_runs(data):
     assert said.exit_code == 0
     assert said.stdout.splitlines()[2:] == [
         f"Worker:       running as process {os.getpid()}",
-        "Session:      with 10.0.0.1:2377, since 2023-11-14T22:13:20.000000Z",
+        "Session:      with 10.0.0.1:2377, since 2023-11-14T22:13:20Z",
         "Engine:       Docker 26.1.5",
         "Tasks:        2 of 3 run",
-        "Certificate:  until 2027-01-15T08:00:00.000000Z",
+        "Certificate:  until 2027-01-15T08:00:00Z",
         "Lacks:        the command nft is not installed",
         "Lacks:        the kernel has no CPU quota",
     ]

@@ -105,7 +105,7 @@ def test_one_that_has_ended_says_what_to_do(tmp_path):
     async def story():
         w = World(tmp_path)
         await asyncio.sleep(91 * DAY)
-        with pytest.raises(Unauthenticated, match=r"certificate ended on .*: leave with 'swarm-worker leave' and join"):
+        with pytest.raises(Unauthenticated, match=r"certificate expired at .*Z: leave with 'swarm-worker leave'"):
             w.credentials.context()
 
     run_virtual(story())

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from common.clock import Clock, SystemClock, rfc3339
+from common.clock import Clock, SystemClock, rfc3339, to_the_second
 from common.errors import FailedPrecondition
 from common.ids import new_id
 from common.model import Node
@@ -29,7 +29,7 @@ from manager.cli.cluster.lock import read_unlock_key
 from manager.config import DEFAULT_DATA_DIR, DataDir, ManagerConfig
 from manager.restore import decide_restored_node
 from manager.store.backends.confirmed import confirmed_path
-from manager.store.backends.contents import Contents, best, format_count, to_the_second
+from manager.store.backends.contents import Contents, best, format_count
 from manager.store.backends.failures import explaining
 from manager.store.backends.sealed import Seal
 from manager.store.backends.sqlite import SqliteBackend, StoreFile

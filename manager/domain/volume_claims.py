@@ -275,6 +275,11 @@ def holders(node_id: str, name: str, view: View) -> Collection[str]:
     )
 
 
+def is_claimed(node_id: str, name: str, view: View) -> bool:
+    """Whether a slot's data is in a copy; also of a service that is removed, and may be created again."""
+    return any(claim.node_id == node_id and holds(claim, view) for claim in view.volume_claims.named(name))
+
+
 def claims_of(task: Task, view: View) -> Iterator[VolumeClaim]:
     """Yield the claims that a placed task's slot has not, or not for good, though its engine has the volumes.
 

@@ -11,7 +11,7 @@ from common.model import Volume, VolumeClaim
 from common.model.volume import volume_id
 from common.spec.volumes import is_shared
 from common.wire.volume_copy import SeenVolume
-from manager.domain.volume_claims import holders, holds
+from manager.domain.volume_claims import holds, is_claimed
 from manager.store.changes import Decision
 from manager.store.view import View
 
@@ -28,8 +28,9 @@ class Inventory:
 def decide(inventory: Inventory, view: View, now: float) -> Decision:
     """Return what is to be written.
 
-    A copy that is not there any more goes with its record, unless a slot's data was in it: then the record says since
-    when it is missing. So does that of a copy in whose place there is other data by the same name.
+    A copy that is not there any more goes with its record, unless a slot's data was in it, be its service removed: then
+    the record says since when it is missing, and a task that comes for the data waits. So does that of a copy in whose
+    place there is other data by the same name.
     """
     put: list[Volume | VolumeClaim] = []
     remove: list[Volume] = []
@@ -48,7 +49,7 @@ def decide(inventory: Inventory, view: View, now: float) -> Decision:
     for old in () if inventory.cut else view.volumes.on_node(inventory.node_id):
         if old.name in seen:
             continue
-        if not holders(old.node_id, old.name, view):
+        if not is_claimed(old.node_id, old.name, view):
             remove.append(old)
         elif not old.missing_since:
             put.append(replace(old, missing_since=now))
@@ -60,7 +61,7 @@ def _record(node_id: str, seen: SeenVolume, old: Volume | None, view: View, now:
     base = old or Volume(id=volume_id(node_id, seen.name), name=seen.name, node_id=node_id)
     other = bool(base.data_id and seen.data_id and base.data_id != seen.data_id)
     older = not other and seen.generation < base.generation
-    if (other or older) and holders(node_id, seen.name, view):
+    if (other or older) and is_claimed(node_id, seen.name, view):
         return base if base.missing_since else replace(base, missing_since=now)
     return replace(
         base,

@@ -12,12 +12,12 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.clock import rfc3339
+from common.clock import to_the_second
 from common.model import StoredObject, Task, Transfer, Volume, VolumeClaim
 from common.model.volume import TaskVolume, volume_id
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import SlotVolume, snapshot_name, stopped_sources
-from manager.domain.volume_claims import Claims, has_volume, in_use, is_fresh, new_claim
+from manager.domain.volume_claims import Claims, has_volume, holders, in_use, is_fresh, new_claim
 from manager.store.view import View
 
 LEFT = "left"
@@ -179,7 +179,7 @@ def _unavailable(claim: VolumeClaim, claims: Claims) -> str:
     copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
     if copy is None or not copy.missing_since:
         return ""
-    node, when = node_name(claim.node_id, view), _when(copy.missing_since)
+    node, when = node_name(claim.node_id, view), to_the_second(copy.missing_since)
     return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: restore it, or {release}"
 
 
@@ -269,10 +269,6 @@ def _apart(where: dict[str, str], view: View) -> Nowhere:
     return Nowhere(text)
 
 
-def _when(instant: float) -> str:
-    return rfc3339(instant)[: len("1970-01-01T00:00:00")] + "Z"
-
-
 def node_name(node_id: str, view: View) -> str:
     """Return what people call a node."""
     node = view.nodes.get(node_id)
@@ -299,7 +295,7 @@ def waits_for(volume: str, node_id: str, view: View) -> str:
     if not node.agent:
         why = "has no worker"
     elif node.status.state == "down":
-        why = f"is down since {_when(node.updated_at)}"
+        why = f"is down since {to_the_second(node.updated_at)}"
     elif node.spec.availability != "active":
         why = f"is {_AWAY.get(node.spec.availability, node.spec.availability)}: make it active"
         why += f", or swarm-manager volume move {volume} NODE" if node.status.state == "ready" else ""
@@ -334,6 +330,7 @@ def settle(task: Task, claims: Claims) -> tuple[Task, tuple[StoredObject, ...]] 
             found.append(claim := new_claim(task, each.name, bound=there))
             claims.add(claim)
             found.extend(_left_behind(old, view))
+            found.extend(_begun_anew(copy, view))
         elif not old.bound or old.task_id != task.id:
             found.append(replace(old, task_id=task.id, bound=old.bound or there or has_volume(old, view)))
         if copy is not None and there and copy.data_id:
@@ -347,6 +344,12 @@ def _left_behind(old: VolumeClaim | None, view: View) -> Iterator[Volume]:
     others = view.volume_claims.named(old.volume) if old is not None else ()
     if old is not None and copy is not None and not any(_shares(claim, old) for claim in others):
         yield replace(copy, role=LEFT)
+
+
+def _begun_anew(copy: Volume | None, view: View) -> Iterator[Volume]:
+    """Yield the record of data that is missing where a slot begins without it, as only gone services had data in it."""
+    if copy is not None and copy.missing_since and not holders(copy.node_id, copy.name, view):
+        yield replace(copy, data_id="", generation=0, role="")
 
 
 def _shares(claim: VolumeClaim, with_: VolumeClaim) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from common.clock import rfc3339
+from common.clock import to_the_second
 from common.model import Task, TaskState
 from common.model.naming import Model
 from manager.domain.update_status import waits_for
@@ -83,7 +83,7 @@ def _names(nodes: Iterable[NodeLoad]) -> tuple[str, ...]:
 def _waits(task: Task, view: View) -> str:
     """Say what a task waits for that no node has to do with."""
     if task.held_back:
-        return f"preparing it failed: it is tried again at {rfc3339(task.restart.not_before)[:19]}Z"
+        return f"preparing it failed: it is tried again at {to_the_second(task.restart.not_before)}"
     if task.status.state < TaskState.PENDING:
         service = view.services.get(task.service_id)
         waited = waits_for(service.waits_for) if service is not None else ""

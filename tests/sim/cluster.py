@@ -167,14 +167,22 @@ class Manager(Leading):
 class Cluster(Operator):
     """The cluster, as its operator sees it: `update` stands for the API."""
 
-    def __init__(self, seed: int, *, heartbeat: float = 1.0, latency: float = 0.01, commit: float = 0.002) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        heartbeat: float = 1.0,
+        latency: float = 0.01,
+        commit: float = 0.002,
+        stored_within: float = 1.0,
+    ) -> None:
         self.seed = seed
         self.clock = LoopClock()
         self.habits = Habits(use=self._use)
         self.loads = Loads(self.clock)
         self.continued = {}
         rng = random.Random(f"{seed}/backend")
-        self.backend = CheckedBackend(self.clock, commit, rng, self.loads, self.continued)
+        self.backend = CheckedBackend(self.clock, commit, rng, self.loads, self.continued, within=stored_within)
         self.hosts: dict[str, Host] = {}
         self.ledger = Ledger()
         self.restarts = 0

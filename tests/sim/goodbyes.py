@@ -10,16 +10,18 @@ from manager.store.view import View
 from tests.sim.placement import Complaint
 
 GRACE = 30.0
-# What passes between the goodbye and its commit.
-_LAG = 1.0
 # How long after its time a node is overdue to be down, commits that fail and stalls included.
 _PATIENCE = 8.0
 
 
 class Goodbyes:
-    """Remembers since when nodes are without their agent."""
+    """Remembers since when nodes are without their agent.
 
-    def __init__(self) -> None:
+    `lag`: how many seconds may pass between a goodbye and its commit, from which on time is taken here.
+    """
+
+    def __init__(self, lag: float) -> None:
+        self._lag = lag
         self._since: dict[str, float] = {}
 
     def look(self, view: View, changes: ChangeSet, now: float) -> Iterator[Complaint]:
@@ -34,9 +36,8 @@ class Goodbyes:
             else:
                 self._since.setdefault(node.id, now)
 
-    @staticmethod
-    def _lost(view: View, node: Node, waited: float) -> Iterator[Complaint]:
-        if waited < GRACE - _LAG:
+    def _lost(self, view: View, node: Node, waited: float) -> Iterator[Complaint]:
+        if waited < GRACE - self._lag:
             text = f"{node.id} is down {waited:.1f} s after its agent said goodbye, not {GRACE:g} s"
             yield text, list(view.tasks.on_node(node.id))
 

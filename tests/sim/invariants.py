@@ -47,12 +47,19 @@ class Broken(AssertionError):
 class CheckedBackend:
     """A backend in memory that checks what it is given, and remembers each task's story.
 
-    `failing` is the part of its commits that it refuses. `loads` are those on autoscaled services, `continued` says
-    when services were told that their update is to go on.
+    `failing` is the part of its commits that it refuses; what is said is stored `within` seconds. `loads` are those on
+    autoscaled services, `continued` says when services were told that their update is to go on.
     """
 
     def __init__(
-        self, clock: Clock, delay: float, rng: random.Random, loads: Loads, continued: Mapping[str, float]
+        self,
+        clock: Clock,
+        delay: float,
+        rng: random.Random,
+        loads: Loads,
+        continued: Mapping[str, float],
+        *,
+        within: float = 1.0,
     ) -> None:
         self._inner = MemoryBackend()
         self._rng = rng
@@ -69,7 +76,7 @@ class CheckedBackend:
         self._canaries = Canaries(continued)
         self._progress = Progress()
         self._backoff = Backoff()
-        self._goodbyes = Goodbyes()
+        self._goodbyes = Goodbyes(within)
 
     async def load(self) -> Loaded:
         """Load as a manager does when it starts."""

@@ -65,11 +65,15 @@ class Replica:
         await asyncio.wait([self.running])
 
 
+# As long as a leader tries to store a commit, which waits for the one before it.
+STORED_WITHIN_SECONDS = 10.0
+
+
 class Managers(Cluster):
     """The cluster as its operator sees it, who asks the leader. `backend` only checks what etcd stores."""
 
     def __init__(self, seed: int, *, heartbeat: float = 1.0, latency: float = 0.01, count: int = 3) -> None:
-        super().__init__(seed, heartbeat=heartbeat, latency=latency)
+        super().__init__(seed, heartbeat=heartbeat, latency=latency, stored_within=STORED_WITHIN_SECONDS)
         self._rng = random.Random(f"{seed}/managers")
         self.etcd = FakeEtcd([f"manager{number}" for number in range(1, count + 1)], self._rng)
         self.history = History(self.etcd, self.backend)

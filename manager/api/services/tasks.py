@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from common.clock import rfc3339
+from common.clock import rfc3339, to_the_second
 from common.model import Network, Task, TaskState
 from common.model.client import Role
 from common.model.service import TaskSpec
@@ -161,7 +161,7 @@ def _back_off(task: Task) -> str:
     record = task.restart
     if task.desired_state is not TaskState.READY or not record.not_before or task.status.state.terminal:
         return ""
-    when = rfc3339(record.not_before)[:19] + "Z"
+    when = to_the_second(record.not_before)
     if not record.streak:
         return f"starts again at {when}"
     loop = f"crash loop, {record.streak} failures in a row: " if record.streak >= CRASH_LOOP else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from common.clock import rfc3339
+from common.clock import to_the_second
 from common.model import Volume
 from common.model.volume import volume_id
 from manager.api.call import Filters
@@ -38,7 +38,7 @@ def usage(node_id: str, name: str, view: View) -> dict[str, Any]:
 
 def _state(node_id: str, copy: Volume | None, view: View) -> str:
     if copy is not None and copy.missing_since:
-        return f"removed on its host at {rfc3339(copy.missing_since)[:19]}Z"
+        return f"removed on its host at {to_the_second(copy.missing_since)}"
     node = view.nodes.get(node_id)
     if node is None or node.status.state == "down":
         return "node down"
@@ -91,19 +91,35 @@ def listed(copy: Volume) -> dict[str, Any]:
         "Labels": copy.labels or None,
         "Options": copy.options or None,
         "Scope": "local",
-        "CreatedAt": rfc3339(copy.created_at)[:19] + "Z",
+        "CreatedAt": to_the_second(copy.created_at),
     }
 
 
 async def forget(context: Context, node_id: str, name: str) -> None:
     """Drop the record of a copy that is gone by an operator's word, and what services that are gone remember of it."""
+    await context.store.update(lambda tx: _forget(node_id, name, tx))
 
-    def step(tx: Transaction) -> None:
-        copy = tx.volumes.get(volume_id(node_id, name))
-        if copy is not None:
-            tx.remove(copy)
-        for claim in list(tx.volume_claims.named(name)):
-            if claim.node_id == node_id and not in_use(claim, tx):
-                tx.remove(claim)
 
-    await context.store.update(step)
+async def forget_missing(context: Context, node_id: str, name: str) -> bool:
+    """Forget the copies of a name that are missing on their hosts, if no service there is has its data in them.
+
+    `node_id` names the only node that is meant, if not empty. Returns whether there were any.
+    """
+
+    def step(tx: Transaction) -> bool:
+        copies = [each for each in tx.volumes.named(name) if each.missing_since and node_id in ("", each.node_id)]
+        gone = [each.node_id for each in copies if not holders(each.node_id, name, tx)]
+        for each in gone:
+            _forget(each, name, tx)
+        return bool(gone)
+
+    return await context.store.update(step)
+
+
+def _forget(node_id: str, name: str, tx: Transaction) -> None:
+    copy = tx.volumes.get(volume_id(node_id, name))
+    if copy is not None:
+        tx.remove(copy)
+    for claim in list(tx.volume_claims.named(name)):
+        if claim.node_id == node_id and not in_use(claim, tx):
+            tx.remove(claim)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from common.clock import rfc3339
+from common.clock import to_the_second
 from common.errors import Unavailable
 from common.model import Cluster, RootKey, StoredObject
 from common.model.service import TaskSpec
@@ -139,15 +139,11 @@ class Contents:
         if self.unreadable or not self.schema.has_digests:
             return
         if self.found != last.count:
-            yield f"only {self.found} of {format_count(last.count, 'object')} are there"
+            yield f"of {format_count(last.count, 'object')} only {self.found} can be found"
         elif not self.consistent:
             yield f"the objects are not all those of version {last.index}"
         elif confirmed is not None and confirmed.index == last.index and confirmed.checksum != last.checksum:
             yield f"the objects are not those that were confirmed as version {last.index}"
-
-
-def to_the_second(instant: float) -> str:
-    return rfc3339(float(int(instant)))
 
 
 def format_count(number: int, noun: str) -> str:

@@ -284,4 +284,4 @@ def test_a_backup_of_a_store_of_another_content_is_refused(data: DataDir, tmp_pa
     database.close()
     result = run(data, "backup", str(tmp_path / "b.backup"))
     assert result.exit_code == 1
-    assert f"only {SECRETS + 5} of {SECRETS + 6} objects are there" in result.output
+    assert f"of {SECRETS + 6} objects only {SECRETS + 5} can be found" in result.output

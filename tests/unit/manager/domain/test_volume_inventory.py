@@ -67,6 +67,13 @@ def test_a_slots_data_that_is_gone_is_missed_until_it_is_back() -> None:
     assert [each.missing_since for each in hear(view, seen(), now=70.0).volumes] == [0.0]
 
 
+@pytest.mark.parametrize("there", [(), (seen(data_id=OTHER),)])
+def test_the_data_of_a_removed_service_is_missed_too(there: tuple[SeenVolume, ...]) -> None:
+    """It may be deployed again, and is not to start empty then."""
+    view = world(copy("a", "data", ONE), claim("gone.1", "data", "a"))
+    assert [(each.data_id, each.missing_since) for each in hear(view, *there).volumes] == [(ONE, 50.0)]
+
+
 def test_other_data_by_the_same_name_is_not_a_slots() -> None:
     view = world(copy("a", "data", ONE), claim("db.1", "data", "a"))
     (found,) = hear(view, seen(data_id=OTHER)).volumes

@@ -53,6 +53,21 @@ def test_a_slot_without_data_goes_anywhere_and_claims_it() -> None:
     assert [(each.holder, each.node_id, each.bound) for each in view.volume_claims] == [("db.1", "b", False)]
 
 
+@pytest.mark.parametrize("service_name", ["gone", "db"])
+def test_a_redeployed_slot_waits_for_data_that_is_missing(service_name: str) -> None:
+    view = world(DB, copy("b", "data", missing_since=9.0), claim(f"{service_name}.1", "data", "b"))
+    found = where(view, task(DB))
+    assert isinstance(found, Nowhere) == (service_name == "db")
+    if isinstance(found, Nowhere):
+        assert "was removed on b" in found.reason
+
+
+def test_another_service_begins_anew_where_data_is_missing() -> None:
+    view = world(DB, copy("b", "data", "1" * 32, missing_since=9.0), claim("gone.1", "data", "b"))
+    assert settled(view, task(DB), "b") is not None
+    assert [(each.data_id, each.generation) for each in view.volumes] == [("", 0)]
+
+
 def test_a_claim_binds_only_once_the_engine_has_the_volume() -> None:
     view = world(DB)
     first = settled(view, task(DB), "b")

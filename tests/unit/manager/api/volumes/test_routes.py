@@ -108,6 +108,22 @@ async def test_a_volume_that_was_removed_by_hand_is_listed(
 
 
 @pytest.mark.parametrize("query", ["", "?force=1"])
+async def test_a_gone_services_missing_volume_is_forgotten(
+    cluster: ApiCluster, client: Client, engines: Engines, query: str
+) -> None:
+    await put(cluster, claim("gone.1", "data", WORKER1), copy(WORKER1, "data", missing_since=7200.0))
+    assert (await client.ask("DELETE", f"/volumes/data{query}"))[0] == 204
+    assert not list(cluster.store.view.volumes)
+    assert not list(cluster.store.view.volume_claims)
+
+
+async def test_a_slots_missing_volume_is_not_forgotten(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data", missing_since=7200.0))
+    assert (await client.error("DELETE", "/volumes/data"))[0] == 404
+    assert len(list(cluster.store.view.volume_claims)) == 1
+
+
+@pytest.mark.parametrize("query", ["", "?force=1"])
 async def test_a_slots_data_is_not_removed(cluster: ApiCluster, client: Client, engines: Engines, query: str) -> None:
     can_remove(engines.one, "data")
     await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"))

@@ -71,7 +71,7 @@ def insert(kind: str, body: bytes) -> tuple[str, tuple[object, ...]]:
         (insert("satellite", b"\x80"), "'satellite', which .* does not know: it was written by a newer"),
         (insert("service", b"\x01"), "has a service 'x' that release .* cannot read"),
         (("UPDATE records SET body = x'ff'", ()), r"is damaged: 1 object cannot be read \(service s1\): restore"),
-        (("DELETE FROM records", ()), "is damaged: of 1 object 0 are there"),
+        (("DELETE FROM records", ()), "is damaged: of 1 object only 0 can be found"),
         (("DELETE FROM reached", ()), "is damaged: it does not say how far it got"),
         (("UPDATE reached SET last_index = -3", ()), "is damaged: it does not say how far it got"),
         (("UPDATE reached SET time = 1e300", ()), "is damaged: it does not say how far it got"),

@@ -125,7 +125,7 @@ def test_who_does_not_know_the_level_is_told_so() -> None:
         await leader.lead(1)
         await late.backend.load()
         await leader.put(Cluster(id="c1", store_level=SPECS_ONCE), task("t1"))
-        with pytest.raises(UnknownLevel, match="of level 2"):
+        with pytest.raises(UnknownLevel, match="has level 2"):
             async for _ in late.backend.followed():
                 pass
         with pytest.raises(UnknownLevel, match="install the release that the other managers run"):

@@ -100,7 +100,7 @@ async def test_where_it_cannot_leave_the_task_says_why(swarm: Cluster) -> None:
     _, _, task = await home(swarm)
     await swarm.swarm("node", "update", "--availability", "drain", here.name)
     why = f"node {here.name} is drained, but volume {VOLUME} cannot be moved off it: no other node can take volume"
-    words = f"That is tried again every minute: make room on another node, or {here.name} active"
+    words = f"The move is tried again every minute: make room on another node, or make {here.name} active"
 
     async def said() -> bool:
         shown = (await swarm.swarm("service", "ps", "--no-trunc", SERVICE)).stdout

@@ -84,14 +84,22 @@ async def test_the_command_line_shows_what_is_used(prometheus: Prometheus) -> No
 
 
 async def test_what_is_used_is_what_docker_says(prometheus: Prometheus) -> None:
-    """The memory of a service is what `docker stats` says of its containers together."""
-    cluster, said = prometheus.cluster, 0.0
-    for task in await cluster.running("web", 2):
-        (host,) = [each for each in cluster.hosts if (await cluster.nodes())[each.name]["ID"] == task["NodeID"]]
-        container = task["Status"]["ContainerStatus"]["ContainerID"]
-        said += in_bytes((await host.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container)).split()[0])
-    shown = await cluster.swarm("service", "stats", "--no-stream", "--format", "{{.Memory}}", "web")
-    assert in_bytes(shown.stdout.strip()) == pytest.approx(said, rel=0.2)
+    """The memory of a service is what `docker stats` says of its containers together, once it changes no more."""
+    cluster = prometheus.cluster
+    names = {node["ID"]: name for name, node in (await cluster.nodes()).items()}
+    hosts = {host.name: host for host in cluster.hosts}
+    tasks = await cluster.running("web", 2)
+
+    async def same() -> bool:
+        said = 0.0
+        for task in tasks:
+            stats = ("stats", "--no-stream", "--format", "{{.MemUsage}}")
+            container = task["Status"]["ContainerStatus"]["ContainerID"]
+            said += in_bytes((await hosts[names[task["NodeID"]]].docker(*stats, container)).split()[0])
+        shown = await cluster.swarm("service", "stats", "--no-stream", "--format", "{{.Memory}}", "web")
+        return in_bytes(shown.stdout.strip()) == pytest.approx(said, rel=0.2)
+
+    await cluster.until(same, 60, pause=1)
 
 
 def in_bytes(text: str) -> float:

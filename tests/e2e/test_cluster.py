@@ -231,6 +231,21 @@ async def test_a_lost_hosts_tasks_are_replaced_and_strays_stop_later(swarm: Clus
     assert {t["ID"] for t in await swarm.running("web", 6)} == {t["ID"] for t in tasks}
 
 
+async def test_lost_tasks_with_no_other_place_go_on_afterwards(swarm: Cluster) -> None:
+    host = swarm.hosts[1]
+    tasks = await web(swarm, 2, "--constraint", f"node.hostname=={host.name}")
+    before = [(c["Id"], c["State"]["StartedAt"]) for c in await swarm.containers(host)]
+    swarm.workers[host.name].kill(signal.SIGKILL)
+    await swarm.workers[host.name].wait()
+    await swarm.node_is(host, "down")
+    await swarm.tasks_when("web", lambda found: sum(t["Status"]["State"] == "pending" for t in found) == 2)
+    await swarm.start_worker(host)
+    await swarm.node_is(host, "ready")
+    after = await swarm.running("web", 2)
+    assert {task["ID"] for task in after} == {task["ID"] for task in tasks}
+    assert [(c["Id"], c["State"]["StartedAt"]) for c in await swarm.containers(host)] == before
+
+
 async def test_drain_moves_tasks_away_and_active_admits_new_ones(swarm: Cluster) -> None:
     await web(swarm, 6)
     host = swarm.hosts[1]

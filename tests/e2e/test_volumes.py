@@ -262,3 +262,38 @@ async def test_a_volume_that_is_removed_by_hand_is_missed(swarm: Cluster) -> Non
     await waits(swarm, "volume app_db was removed on h2 at ")
     await swarm.swarm("volume", "release", "app_db")
     await swarm.running(NAME, 1)
+
+
+@long
+async def test_a_removed_services_volume_is_missed_when_recreated(swarm: Cluster) -> None:
+    mount, here = "type=volume,source=again_data,target=/data", holder(swarm)
+    create = ("service", "create", "-d", "--no-resolve-image", "--name", "again", "--mount", mount)
+    create = (*create, "--stop-grace-period", "1s", "--constraint", "node.hostname==h2", "busybox:lab", *LOOP)
+    await swarm.swarm(*create)
+    await swarm.running("again", 1)
+
+    async def listed(*, state: str, used_by: str) -> bool:
+        said = [line for line in (await swarm.swarm("volume", "ls")).stdout.splitlines() if "again_data" in line]
+        return len(said) == 1 and state in said[0] and used_by in said[0]
+
+    await swarm.until(lambda: listed(state="ready", used_by="again.1"), 20)
+    await swarm.swarm("service", "rm", "again")
+
+    async def removed() -> bool:
+        """Whether the host could remove it: not while the task's container has it."""
+        return not (await here.run("docker", "volume", "rm", "again_data", check=False)).returncode
+
+    await swarm.until(removed, 40)
+    await swarm.until(lambda: listed(state="removed on its host at ", used_by=""), 40)
+    await swarm.swarm(*create)
+
+    def told(tasks: list[Any]) -> bool:
+        return any("volume again_data was removed on h2 at " in task["Status"].get("Err", "") for task in tasks)
+
+    await swarm.tasks_when("again", told, 30)
+    assert "again_data" not in await here.docker("volume", "ls", "-q")
+    await swarm.swarm("service", "rm", "again")
+    await swarm.swarm("volume", "rm", "again_data")
+    await swarm.swarm(*create)
+    await swarm.running("again", 1)
+    await swarm.swarm("service", "rm", "again")

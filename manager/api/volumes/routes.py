@@ -116,9 +116,7 @@ async def remove_volume(context: Context, call: Call) -> Reply:
     """Remove a volume; with `force` one that there is not is removed, as for the engine."""
     node_id, name = split(context, call.params["name"])
     found = await find(context, node_id, name)
-    if not found and await records.forget_missing(context, node_id, name):
-        return Answer(204)
-    if not found and call.flag("force"):
+    if not found and (await records.forget_missing(context, node_id, name) or call.flag("force")):
         return Answer(204)
     volume = only(context, call.params["name"], found)
     if used := holders(volume.node_id, volume.name, context.store.view):

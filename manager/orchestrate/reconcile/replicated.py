@@ -122,7 +122,7 @@ def decide_global(context: ServiceContext) -> None:
     """
     slots = by_node(context.view.tasks.of_service(context.service.id))
     phases: list[tuple[Slot, Phase]] = []
-    away: list[tuple[Slot, Phase]] = []
+    away: list[tuple[Slot, Phase]] = []  # counted for an update that has changed them, and by nobody as serving
     for node in context.view.nodes:
         if context.draft.full:
             context.continue_at_once()

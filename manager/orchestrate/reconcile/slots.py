@@ -15,8 +15,9 @@ def age(task: Task) -> tuple[float, int, int, str]:
 class Slot:
     """One slot. `tasks` are those not on their way out, oldest first; `leaving` those whose records are to go.
 
-    `live` are the tasks that hold the slot: one, but while one replaces another. `number` is 0 for a slot of a global
-    service; `home` is its node, empty for a replicated one.
+    `live` are the tasks that hold the slot: one, but while one replaces another. A decision that chooses between some
+    takes out of it what it tells to stop. `number` is 0 for a slot of a global service; `home` is its node, empty for a
+    replicated one.
     """
 
     __slots__ = ("home", "leaving", "live", "number", "tasks")

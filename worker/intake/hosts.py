@@ -16,7 +16,7 @@ from worker.assignments import AssignmentSet
 from worker.intake.addresses import LAST_PORT, host4, host6, range4, range6
 from worker.intake.entries import Refusal, Refuse
 from worker.intake.parts import Parts, container_part
-from worker.intake.words import Id, Unusable, dns_name, identifier
+from worker.intake.words import Id, Unusable, identifier, network_name
 from worker.intake.world import Network, Peer
 
 MOST_NODES = 4095
@@ -61,7 +61,7 @@ def read_network(own: Id, sent: model.Network, refuse: Refuse) -> Network:
     """
     found = Network(
         id=identifier(sent.id),
-        name=dns_name(sent.name),
+        name=network_name(sent.name),
         docker=engine_network(sent),
         internal=sent.spec.internal,
         encrypted=sent.spec.encrypted,

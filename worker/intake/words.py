@@ -24,6 +24,7 @@ LONGEST_NAME = 253
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _DNS_NAME = re.compile(r"[0-9A-Za-z_-]{1,63}(?:\.[0-9A-Za-z_-]{1,63})*\.?")
+_NETWORK = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,62}")
 _INTERFACE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,14}")
 _CHAIN = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,126}")
 _CONTAINER = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,250}")
@@ -93,6 +94,12 @@ def dns_name(text: str) -> DnsName:
     """Read a name; errors as `identifier`."""
     if not (text.isalnum() and text.isascii() and len(text) <= LONGEST_LABEL):
         _check_form(text, _DNS_NAME, "a name that can be asked for", LONGEST_NAME)
+    return DnsName(text)
+
+
+def network_name(text: str) -> DnsName:
+    """Read the name of a network: one label, which starts as all do that a manager accepts; errors as `identifier`."""
+    _check_form(text, _NETWORK, "a network's name")
     return DnsName(text)
 
 

@@ -16,6 +16,7 @@ from worker.intake.words import (
     container_name,
     dns_name,
     identifier,
+    network_name,
     quote_foreign,
 )
 
@@ -41,7 +42,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("make", [identifier, container_name, InterfaceName, ChainName, AddressText])
+@pytest.mark.parametrize("make", [identifier, network_name, container_name, InterfaceName, ChainName, AddressText])
 def test_what_could_say_something_else_is_refused(make, text: str):
     with pytest.raises(Unusable):
         make(text)
@@ -60,6 +61,7 @@ def test_what_nobody_can_ask_for_is_no_name(text: str):
     [
         (identifier, "0a9z" * 6 + "x"),
         (identifier, "node-1_a"),
+        (network_name, "shop_back-end"),
         (container_name, "web.1.0a9z"),
         (dns_name, "my_service-2"),
         (dns_name, "a.example.com"),

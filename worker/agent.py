@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 
 from msgspec import structs
 
@@ -36,7 +37,10 @@ from worker.host.description import HostDescription
 from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
 from worker.intake.entries import Refusals
-from worker.interfaces import NO_VOLUMES, Engine, Memory, Networks, TaskFiles, VolumeParts
+from worker.interfaces.engine import Engine
+from worker.interfaces.files import TaskFiles
+from worker.interfaces.networks import Networks
+from worker.interfaces.volumes import NO_VOLUMES, VolumeParts
 from worker.link.reporter import Reporter
 from worker.metrics.host import HostMeter, read_host
 from worker.metrics.host import Read as ReadHost
@@ -53,6 +57,16 @@ from worker.volumes.inventory import Inventory
 ALONE_AFTER_SECONDS = 15.0
 
 _log = logging.getLogger(__name__)
+
+
+class Memory(Protocol):
+    """What outlives the agent: the last assignment set, without secrets, and the state of each task."""
+
+    async def load(self) -> AssignmentSet: ...
+
+    async def save(self, message: Assignments) -> None: ...
+
+    async def save_states(self, reports: Collection[TaskReport]) -> None: ...
 
 
 class Agent:

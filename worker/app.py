@@ -27,7 +27,7 @@ from worker.host.status_file import WorkerStatus
 from worker.images.fetch import ImageFetcher
 from worker.images.keep import DAY_SECONDS, FetchedImages
 from worker.images.serve import ImageLink, ImageServer
-from worker.interfaces import VolumeParts
+from worker.interfaces.volumes import VolumeParts
 from worker.link.dialler import Credentials, TlsDialler
 from worker.link.requests import Requests
 from worker.link.session import Session

@@ -1,4 +1,4 @@
-"""A Docker engine in memory and in the loop's own time: `worker.interfaces.Engine` for tests and the simulation."""
+"""A Docker engine in memory and in the loop's own time: an `Engine` (worker.interfaces) for tests and simulation."""
 
 import asyncio
 import hashlib
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import SwarmError
-from worker.interfaces import (
+from worker.interfaces.engine import (
     LABEL_AGENT,
     LABEL_TASK_ID,
     WATCHED_ACTIONS,

@@ -15,7 +15,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_host
 from worker.agent import Agent
 from worker.images.serve import ImageServer
-from worker.interfaces import Networks
+from worker.interfaces.networks import Networks
 from worker.link.interfaces import Dialler, Renewal
 from worker.link.requests import Requests
 from worker.link.session import Session

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from common.wire.volume_copy import CopyCommand, CopyEvent, Order
-from worker.interfaces import Container, EngineVolume, Mark
+from worker.interfaces.engine import Container, EngineVolume
+from worker.interfaces.volumes import Mark
 from worker.volumes.holds import Holds
 from worker.volumes.marks import HostMarks
 from worker.volumes.transfers import VolumeTransfers

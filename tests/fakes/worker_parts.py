@@ -11,7 +11,9 @@ from common.wire.messages import Assignments, TaskReport
 from common.wire.usage_messages import HostUsage
 from worker.assignments import AssignmentSet
 from worker.intake.world import NetworkWorld
-from worker.interfaces import Attachment, Container, NetworkEndpoint, TaskFile
+from worker.interfaces.engine import Container
+from worker.interfaces.files import TaskFile
+from worker.interfaces.networks import Attachment, NetworkEndpoint
 from worker.metrics.host import Busy
 
 
@@ -136,7 +138,7 @@ class FakeNetworks:
 
 
 class FakeMemory:
-    """A `worker.interfaces.Memory`: give it to the next agent to restart the first."""
+    """A `worker.agent.Memory`: give it to the next agent to restart the first."""
 
     def __init__(self) -> None:
         self.set = AssignmentSet()

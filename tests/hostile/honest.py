@@ -28,7 +28,7 @@ from tests.fakes.real_worker import MemoryDialler, RealWorker
 from tests.hostile.lines import MemoryLine, SocketedChannel
 from worker.agent import Agent
 from worker.intake.world import NetworkWorld
-from worker.interfaces import Container, ContainerUsage, Engine, Image
+from worker.interfaces.engine import Container, ContainerUsage, Engine, Image
 from worker.net.apply.netlink import Seen
 from worker.net.attachments import Attachments
 from worker.net.dataplane import DataPlane

@@ -11,7 +11,7 @@ from common.model.task import Task, TaskState
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
-from worker.interfaces import Container, Phase
+from worker.interfaces.engine import Container, Phase
 from worker.tasks.plan.machine import Action, Contact, Situation, step
 
 S = TaskState

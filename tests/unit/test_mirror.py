@@ -166,10 +166,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/net/plan/bridges.py",
     ),
     "unit/worker/net/watch/test_changes.py": ("worker/net/watch/netlink_events.py",),
-    "unit/worker/test_agent.py": (
-        "worker/interfaces.py",
-        "worker/tasks/runner_context.py",
-    ),
+    "unit/worker/test_agent.py": ("worker/tasks/runner_context.py",),
     "unit/worker/volumes/copy/test_copying.py": (
         "worker/volumes/copy/content.py",
         "worker/volumes/copy/receive.py",

@@ -11,7 +11,7 @@ from common.errors import FailedPrecondition
 from common.model.service import PortConfig
 from common.spec.extensions import CPUS_LABEL, MEMORY_LABEL, amount_of_label
 from common.spec.volumes import is_anonymous
-from worker.interfaces import (
+from worker.interfaces.engine import (
     JSON,
     LABEL_AGENT,
     LABEL_TASK_ID,

@@ -37,7 +37,7 @@ from common.text import build_progress
 from worker.engine import api as engine_api
 from worker.engine.hang import HangDetector, next_unless
 from worker.intake.words import engine_name
-from worker.interfaces import (
+from worker.interfaces.engine import (
     JSON,
     WATCHED_ACTIONS,
     Container,

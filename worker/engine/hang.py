@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import NoReturn
 
 from common.aio.pulse import Pulse
-from worker.interfaces import JSON, EngineDown
+from worker.interfaces.engine import JSON, EngineDown
 
 # An engine that was not heard from for so long is pinged, and has so long to answer that.
 SILENT_SECONDS = 5.0

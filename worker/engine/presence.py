@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker.interfaces import EngineConnected, EngineLost
+from worker.interfaces.engine import EngineConnected, EngineLost
 
 # An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
 ENGINE_PATIENCE_SECONDS = 10.0

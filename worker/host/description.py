@@ -18,9 +18,8 @@ from common.model.node import EngineDescription, NodeDescription, NodeResources,
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
 from common.wire.allowances import ENTRIES_BYTES, fitting
 from worker.engine.presence import EnginePresence
-from worker.interfaces import (
+from worker.interfaces.engine import (
     JSON,
-    NO_VOLUMES,
     Container,
     ContainerEvent,
     Engine,
@@ -28,10 +27,10 @@ from worker.interfaces import (
     EngineDown,
     EngineEvent,
     EngineLost,
-    Networks,
     Phase,
-    VolumeParts,
 )
+from worker.interfaces.networks import Networks
+from worker.interfaces.volumes import NO_VOLUMES, VolumeParts
 
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0

@@ -35,7 +35,7 @@ from worker.engine.driver import DockerEngine
 from worker.host import background, locks
 from worker.host.leave import undo, withdraw_with
 from worker.intake.words import identifier
-from worker.interfaces import JSON
+from worker.interfaces.engine import JSON
 from worker.net.plan.names import DEFAULT_TUNNEL_PORT
 
 AVAILABILITIES = ("active", "pause", "drain")

@@ -25,7 +25,7 @@ from worker.config import DataDir, WorkerConfig, parse_address
 from worker.engine.driver import DockerEngine
 from worker.host import command, locks
 from worker.host.description import describe
-from worker.interfaces import JSON, LABEL_AGENT, Engine
+from worker.interfaces.engine import JSON, LABEL_AGENT, Engine
 from worker.link.dialler import Credentials
 from worker.net.dataplane import choose_networks
 from worker.tasks.tmpfs import TmpfsFiles

@@ -25,7 +25,7 @@ from common.wire.transports import keep_alive
 from worker.images.archive import ImageTar, WrongImage
 from worker.images.keep import FetchedImages
 from worker.intake.words import brief
-from worker.interfaces import Engine, EngineDown, EngineError
+from worker.interfaces.engine import Engine, EngineDown, EngineError
 from worker.link.requests import Requests
 
 # Each fills the disk's queue: more at once are not faster.

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from common.clock import Clock
 from common.errors import NotFound
 from common.text.image_names import pinned_digest
-from worker.interfaces import Engine, EngineError, Image
+from worker.interfaces.engine import Engine, EngineError, Image
 
 # How long one answer, that an image is there and current, holds for other tasks.
 FRESH_SECONDS = 60.0

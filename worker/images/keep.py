@@ -18,7 +18,7 @@ from common.errors import SwarmError
 from common.process.private_files import write_private
 from common.wire.allowances import fitting
 from common.wire.image_messages import SpareImages
-from worker.interfaces import Engine
+from worker.interfaces.engine import Engine
 from worker.link.requests import Requests
 
 DAY_SECONDS = 86_400

@@ -42,7 +42,7 @@ from worker.images.archive import ImageTar
 from worker.images.fetch import Pace, TooSlow
 from worker.intake.addresses import socket_address
 from worker.intake.words import Unusable, brief, identifier
-from worker.interfaces import Engine, Image
+from worker.interfaces.engine import Engine, Image
 
 # More at once would make each slower; the others wait, or go to those who have it by then. A node is served once at a
 # time, and waits with so many connections: else one alone could keep an image from all others.

@@ -16,7 +16,8 @@ from common.clock import Clock
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
 from common.wire.allowances import ENTRIES_BYTES, LONGEST_ERROR, LONGEST_MESSAGE, fitting, size_of
 from common.wire.messages import TaskReport
-from worker.interfaces import Attachment, Container, Phase
+from worker.interfaces.engine import Container, Phase
+from worker.interfaces.networks import Attachment
 from worker.tasks.plan.machine import Situation, Step
 
 # So long a state on the way to running waits for company: most are soon followed by the next, and by other tasks'.

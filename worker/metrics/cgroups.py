@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from worker.interfaces import ContainerUsage
+from worker.interfaces.engine import ContainerUsage
 
 _NANO, _MICRO = 1e9, 1e6
 

@@ -17,7 +17,7 @@ from common.wire.allowances import fitting
 from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
 from worker.intake.entries import Entries, Refusal, Refusals
 from worker.intake.tasks import read_gauge
-from worker.interfaces import ContainerUsage, Engine
+from worker.interfaces.engine import ContainerUsage, Engine
 from worker.metrics.cgroups import read_usage
 from worker.metrics.scrape import scrape
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from common.errors import SwarmError
 from common.model.service import STACK_LABEL
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
-from worker.interfaces import ContainerUsage
+from worker.interfaces.engine import ContainerUsage
 from worker.metrics.cgroups import controllers, read_usage
 
 _AT_ONCE = 16

@@ -18,7 +18,7 @@ from common.net.addressing import container_addresses
 from common.wire.messages import MESH
 from worker.intake.addresses import IPAddress, address4
 from worker.intake.words import Unusable
-from worker.interfaces import Container
+from worker.interfaces.engine import Container
 from worker.net.plan.topology import NodeTopology
 
 REST_SECONDS = 10.0

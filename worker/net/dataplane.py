@@ -24,16 +24,8 @@ from worker.config import DataDir, WorkerConfig
 from worker.intake.addresses import IPAddress, address, address6
 from worker.intake.words import Unusable
 from worker.intake.world import Network, NetworkWorld
-from worker.interfaces import (
-    LABEL_AGENT,
-    LABEL_NO_GATEWAY,
-    Attachment,
-    Container,
-    Engine,
-    NetworkEndpoint,
-    Networks,
-    Phase,
-)
+from worker.interfaces.engine import LABEL_AGENT, LABEL_NO_GATEWAY, Container, Engine, Phase
+from worker.interfaces.networks import Attachment, NetworkEndpoint, Networks
 from worker.net.apply.host import Host
 from worker.net.apply.netlink import Kernel
 from worker.net.attachments import Attachments, addresses_of

@@ -17,7 +17,8 @@ from common.model.task import Task
 from common.net.engine_networks import PREDEFINED_NETWORKS
 from worker.intake.words import container_name
 from worker.intake.world import Network, NetworkWorld
-from worker.interfaces import JSON, LABEL_AGENT, Attachment, Container, Engine, NetworkEndpoint
+from worker.interfaces.engine import JSON, LABEL_AGENT, Container, Engine
+from worker.interfaces.networks import Attachment, NetworkEndpoint
 
 LABEL_NETWORK = "swarm.x.network"
 

@@ -21,7 +21,7 @@ from common.errors import SwarmError
 from worker.intake.addresses import text_of
 from worker.intake.words import Id, identifier
 from worker.intake.world import NetworkWorld
-from worker.interfaces import Engine
+from worker.interfaces.engine import Engine
 from worker.net.apply import conntrack
 from worker.net.apply.host import Host
 from worker.net.apply.netlink import Kernel, Seen

@@ -14,7 +14,8 @@ from common.model.container import ContainerSpec, Mount
 from common.model.task import Task, TaskState
 from common.spec.slot_volumes import has_snapshots, snapshot_sources
 from worker.engine import api as engine_api
-from worker.interfaces import Attachment, Container, EngineDown, EngineError, EngineSilent, Phase
+from worker.interfaces.engine import Container, EngineDown, EngineError, EngineSilent, Phase
+from worker.interfaces.networks import Attachment
 from worker.tasks import task_run
 from worker.tasks.container_watch import ContainerWatch
 from worker.tasks.plan import container_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from common.model.task import TaskState
-from worker.interfaces import Container, ContainerEvent, Phase
+from worker.interfaces.engine import Container, ContainerEvent, Phase
 from worker.tasks.plan import machine
 from worker.tasks.task_run import Renewals, TaskRun
 

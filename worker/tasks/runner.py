@@ -14,7 +14,7 @@ from msgspec import structs
 from common.aio.steady import PAUSE_SECONDS
 from common.errors import SwarmError
 from common.model.task import Task, TaskState, TaskStatus
-from worker.interfaces import Container, ContainerEvent, EngineDown, EngineSilent
+from worker.interfaces.engine import Container, ContainerEvent, EngineDown, EngineSilent
 from worker.tasks import task_run
 from worker.tasks.actions import RETRY_SECONDS, Actions
 from worker.tasks.container_watch import ContainerWatch

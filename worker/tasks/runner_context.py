@@ -15,18 +15,10 @@ from common.spec import task_templates
 from common.spec.slot_volumes import has_snapshots
 from worker.engine.call_limiter import EngineCallLimiter
 from worker.images.have import Images
-from worker.interfaces import (
-    Container,
-    Engine,
-    EngineDown,
-    Networks,
-    Phase,
-    Snapshots,
-    TaskFile,
-    TaskFiles,
-    VolumeGuard,
-    VolumeKeeper,
-)
+from worker.interfaces.engine import Container, Engine, EngineDown, Phase
+from worker.interfaces.files import TaskFile, TaskFiles
+from worker.interfaces.networks import Networks
+from worker.interfaces.volumes import Snapshots, VolumeGuard, VolumeKeeper
 from worker.tasks.plan import container_spec
 from worker.tasks.plan.files import Materials, task_files
 from worker.tasks.plan.log_tail import log_tail_lines, with_log_tail

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from common.errors import SwarmError
 from common.model.task import Task, TaskState, TaskStatus
 from common.text.image_names import pinned_digest
-from worker.interfaces import LABEL_AGENT, Container, ContainerEvent, EngineConnected, EngineEvent, EngineLost
+from worker.interfaces.engine import LABEL_AGENT, Container, ContainerEvent, EngineConnected, EngineEvent, EngineLost
 from worker.tasks.plan.machine import Contact
 from worker.tasks.runner import TaskRunner
 from worker.tasks.runner_context import RunnerContext

@@ -17,7 +17,9 @@ from msgspec import structs
 
 from common.model.container import Mount
 from common.model.task import Task, TaskState, TaskStatus
-from worker.interfaces import Attachment, Container, ContainerEvent, Engine, Phase, TaskFile, TaskFiles
+from worker.interfaces.engine import Container, ContainerEvent, Engine, Phase
+from worker.interfaces.files import TaskFile, TaskFiles
+from worker.interfaces.networks import Attachment
 from worker.link.reporter import StatusReports
 from worker.tasks.plan.machine import Contact, Situation, Step
 from worker.tasks.runner_context import RunnerContext

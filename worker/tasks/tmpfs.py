@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common.errors import FailedPrecondition
 from worker.intake.words import identifier, is_id
-from worker.interfaces import TaskFile
+from worker.interfaces.files import TaskFile
 from worker.tasks import file_mount
 from worker.tasks.file_mount import system_call
 

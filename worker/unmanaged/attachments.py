@@ -24,20 +24,18 @@ from common.model.service import NetworkAttachmentConfig, PortConfig, TaskSpec
 from common.model.task import Task
 from common.wire.allowances import LONGEST_ERROR, fitting
 from common.wire.messages import AttachmentReport, AttachmentState
-from worker.interfaces import (
+from worker.interfaces.engine import (
     LABEL_LINKS,
     LABEL_NO_GATEWAY,
-    Attachment,
     Container,
     ContainerEvent,
     Engine,
     EngineConnected,
     EngineDown,
     EngineEvent,
-    NetworkEndpoint,
-    Networks,
     Phase,
 )
+from worker.interfaces.networks import Attachment, NetworkEndpoint, Networks
 from worker.net.dns.resolv_conf import TARGET, write_in_place
 
 RETRY_SECONDS = 5.0

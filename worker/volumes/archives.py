@@ -13,7 +13,8 @@ from typing import Literal
 from common.errors import AlreadyExists, FailedPrecondition, NotFound, SwarmError, Unavailable
 from common.wire.channel import carry
 from common.wire.volume_copy import Ends
-from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from worker.interfaces.engine import Engine, EngineVolume
+from worker.interfaces.volumes import Mark, Marks
 from worker.volumes.copy.control import Archived
 from worker.volumes.copy.process import CopyProcess, copying
 from worker.volumes.marks import folder_of

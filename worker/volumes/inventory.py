@@ -23,7 +23,8 @@ from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import is_anonymous
 from common.wire.allowances import ENTRIES_BYTES, fitting, size_of
 from common.wire.volume_copy import MOST_BYTES, MOST_VOLUMES, SeenVolume, VolumeReport
-from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from worker.interfaces.engine import Engine, EngineVolume
+from worker.interfaces.volumes import Mark, Marks
 from worker.volumes.marks import folder_of
 
 # What people and plain containers do to volumes is seen within this time.

@@ -16,7 +16,8 @@ from common.clock import Clock
 from common.errors import SwarmError
 from common.model.volume import new_lineage
 from common.spec.volumes import is_anonymous
-from worker.interfaces import Container, Engine, Mark, Marks
+from worker.interfaces.engine import Container, Engine
+from worker.interfaces.volumes import Mark, Marks
 
 KEPT_SECONDS = 7 * 86400.0
 SWEEP_SECONDS = 600.0

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from worker.interfaces import EngineVolume, Mark
+from worker.interfaces.engine import EngineVolume
+from worker.interfaces.volumes import Mark
 
 MARK_FILE = "swarm.json"
 _DATA = "_data"

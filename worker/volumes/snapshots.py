@@ -21,7 +21,8 @@ from common.model.task import Task
 from common.model.volume import new_lineage
 from common.spec.slot_volumes import snapshot_name
 from common.spec.volumes import snapshot_of
-from worker.interfaces import Engine, EngineVolume, Mark, Marks
+from worker.interfaces.engine import Engine, EngineVolume
+from worker.interfaces.volumes import Mark, Marks
 from worker.volumes import archives
 from worker.volumes.copy.control import Passed, Ready
 from worker.volumes.copy.process import CopyProcess, copying_here

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ProtocolError, SwarmError, Unavailable
 from common.wire.channel import splice
 from common.wire.volume_copy import ID, VOLUME_NAME, CopyCommand, CopyEvent, Ends, Order
-from worker.interfaces import Engine, EngineVolume, Mark, Marks, Phase
+from worker.interfaces.engine import Engine, EngineVolume, Phase
+from worker.interfaces.volumes import Mark, Marks
 from worker.volumes import archives
 from worker.volumes.conversation import Actions, Half, decode, next_word, say, unless_told
 from worker.volumes.copy.process import CopyProcess, Part, copying, copying_here

@@ -20,7 +20,8 @@ from common.wire.channel import open_raw
 from common.wire.memory import memory_channel_pair
 from common.wire.volume_copy import Ends, Order
 from tests.sim.volumes.disks import Disk, SimVolume
-from worker.interfaces import EngineVolume, Mark
+from worker.interfaces.engine import EngineVolume
+from worker.interfaces.volumes import Mark
 from worker.volumes.copy.control import AnyReport, Failed, Passed, Ready, Stopped
 from worker.volumes.copy.process import CopyProcess
 from worker.volumes.transfers import VolumeTransfers

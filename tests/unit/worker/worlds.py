@@ -17,7 +17,7 @@ from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.worker_parts import FakeFiles, FakeKeeper, FakeMemory, FakeNetworks, idle_host
 from worker.agent import Agent
-from worker.interfaces import VolumeParts
+from worker.interfaces.volumes import VolumeParts
 
 NODE = "node1"
 S = TaskState

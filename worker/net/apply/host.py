@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterable
 from pathlib import Path
 
 from common.errors import SwarmError, Unavailable
-from worker.interfaces import JSON, LABEL_AGENT, Engine, EngineError
+from worker.interfaces.engine import JSON, LABEL_AGENT, Engine, EngineError
 from worker.net.apply import conntrack, docker_user
 from worker.net.apply.netlink import Kernel, Seen
 from worker.net.apply.nft import NftTables

@@ -18,7 +18,7 @@ from common.model.task import Task
 from common.wire.messages import MESH
 from worker.intake.addresses import IPAddress
 from worker.intake.world import NetworkWorld
-from worker.interfaces import LABEL_LINKS
+from worker.interfaces.engine import LABEL_LINKS
 from worker.net.dns.forward import DNS_PORT, Forwarder
 from worker.net.dns.resolv_conf import HOST_FILE, TARGET, ContainerFiles, HostResolution
 from worker.net.dns.server import DnsServer, explain

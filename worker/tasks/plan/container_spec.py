@@ -14,7 +14,7 @@ from common.model.node import NodeDescription
 from common.model.service import GenericResource, PortConfig, Resources
 from common.model.task import Task
 from common.spec import task_templates
-from worker.interfaces import (
+from worker.interfaces.engine import (
     JSON,
     LABEL_AGENT,
     LABEL_NODE_ID,
@@ -23,8 +23,8 @@ from worker.interfaces import (
     LABEL_TASK,
     LABEL_TASK_ID,
     LABEL_TASK_NAME,
-    Attachment,
 )
+from worker.interfaces.networks import Attachment
 
 _DEVICES = "/dev/"
 # What `systempaths=unconfined` stands for: nothing of /proc and /sys is hidden or read-only.

@@ -14,7 +14,7 @@ from common.model.task import Task
 from common.spec import task_templates
 from common.spec.gotemplate import Function, TemplateError
 from worker.intake.words import path_in_container, quote_foreign
-from worker.interfaces import TaskFile
+from worker.interfaces.files import TaskFile
 from worker.tasks.plan.container_spec import container_spec
 
 SECRETS_FOLDER = "/run/secrets/"

@@ -16,7 +16,7 @@ import msgspec
 from common.clock import SECOND, seconds
 from common.model.service import RestartPolicy
 from common.model.task import Task, TaskState
-from worker.interfaces import Container, ContainerEvent, Phase
+from worker.interfaces.engine import Container, ContainerEvent, Phase
 
 DEFAULT_RESTART_DELAY = 5 * SECOND
 # A program that does not listen on its published ports gets their traffic after this long all the same.

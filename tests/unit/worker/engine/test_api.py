@@ -6,7 +6,7 @@ from common.errors import FailedPrecondition
 from common.model.service import PortConfig
 from worker.engine import api as engine_api
 from worker.engine.driver import DockerEngine
-from worker.interfaces import Container, ContainerEvent, EngineDown, Image, Phase
+from worker.interfaces.engine import Container, ContainerEvent, EngineDown, Image, Phase
 
 
 @pytest.mark.parametrize(

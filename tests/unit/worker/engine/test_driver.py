@@ -15,7 +15,7 @@ from common.errors import InvalidArgument
 from worker.engine import driver
 from worker.engine import hang as engine_hang
 from worker.engine.driver import DockerEngine
-from worker.interfaces import ContainerEvent, EngineConnected, EngineDown, EngineEvent, EngineLost, EngineSilent
+from worker.interfaces.engine import ContainerEvent, EngineConnected, EngineDown, EngineEvent, EngineLost, EngineSilent
 
 CHANGES = ("create", "start", "stop", "remove")
 START = json.dumps({"timeNano": 1, "Action": "start", "Actor": {"ID": "c1"}}) + "\n"

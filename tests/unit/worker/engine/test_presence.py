@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.virtual_loop import run_virtual
 from worker.engine.presence import ENGINE_PATIENCE_SECONDS, EnginePresence
-from worker.interfaces import EngineConnected, EngineLost
+from worker.interfaces.engine import EngineConnected, EngineLost
 
 
 def test_nothing_is_known_before_its_first_word() -> None:

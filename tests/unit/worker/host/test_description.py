@@ -12,7 +12,7 @@ from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.test_agent import virtual, world
 from tests.unit.worker.worlds import make_task
 from worker.host.description import UNMANAGED_SECONDS, UnmanagedWatch, describe
-from worker.interfaces import LABEL_AGENT, EngineError
+from worker.interfaces.engine import LABEL_AGENT, EngineError
 
 INFO = {
     "Name": "h1",

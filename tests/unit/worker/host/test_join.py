@@ -24,7 +24,7 @@ from worker.config import DataDir
 from worker.host import background
 from worker.host.join import JoinOptions, become_member, take_back_unless_settled, warning
 from worker.host.leave import Told, undo
-from worker.interfaces import LABEL_AGENT, EngineError
+from worker.interfaces.engine import LABEL_AGENT, EngineError
 
 TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
 

@@ -7,7 +7,7 @@ import msgspec
 from common.wire.messages import RegistryAuth
 from tests.fakes.engine import Program
 from tests.unit.worker.worlds import S, make_task, virtual, want, world
-from worker.interfaces import EngineError
+from worker.interfaces.engine import EngineError
 
 
 @virtual

@@ -36,7 +36,7 @@ from worker.images import serve as image_server
 from worker.images.fetch import ImageFetcher, Pace
 from worker.images.keep import FetchedImages
 from worker.images.serve import ImageLink, ImageServer
-from worker.interfaces import Image
+from worker.interfaces.engine import Image
 from worker.link.requests import Requests
 
 LAYERS = (b"base" * 1000, b"top" * 100_000)

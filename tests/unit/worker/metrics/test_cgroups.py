@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.interfaces import ContainerUsage
+from worker.interfaces.engine import ContainerUsage
 from worker.metrics.cgroups import controllers, read_usage
 
 ID = "c0ffee" * 10

@@ -10,7 +10,7 @@ from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.engine.api import read_usage as read_engine_usage
-from worker.interfaces import ContainerUsage, EngineDown
+from worker.interfaces.engine import ContainerUsage, EngineDown
 from worker.metrics.meter import Meter
 
 CPU = Gauge(service_id="s", interval=5.0, cpu=True)

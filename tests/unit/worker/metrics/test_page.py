@@ -11,7 +11,7 @@ from common.model import Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from common.model.task import ContainerStatus
-from worker.interfaces import ContainerUsage, EngineDown
+from worker.interfaces.engine import ContainerUsage, EngineDown
 from worker.metrics.page import ContainerNumbers, Running, parse_io, parse_quota, read, read_tasks, write_page
 
 ID = "c0ffee" * 10

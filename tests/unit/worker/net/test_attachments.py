@@ -9,7 +9,7 @@ from common.errors import AlreadyExists, ResourceExhausted, Unavailable
 from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, facts, network, world
 from worker.intake.addresses import IPAddress
-from worker.interfaces import Container
+from worker.interfaces.engine import Container
 from worker.net.attachments import REST_SECONDS, AddressPool, Attachments, addresses_of
 from worker.net.plan.host_plan import plan
 

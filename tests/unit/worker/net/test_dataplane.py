@@ -13,7 +13,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.net.worlds import BLUE, world
 from tests.unit.worker.worlds import make_task
-from worker.interfaces import Attachment
+from worker.interfaces.networks import Attachment
 from worker.net.apply import netlink
 from worker.net.dataplane import DataPlane
 from worker.net.dns.service import ClusterDns

@@ -11,7 +11,8 @@ from tests.unit.worker.worlds import make_task
 from worker.assignments import AssignmentSet
 from worker.intake.network import NetworkIntake
 from worker.intake.world import NetworkWorld
-from worker.interfaces import Container, EngineError, NetworkEndpoint
+from worker.interfaces.engine import Container, EngineError
+from worker.interfaces.networks import NetworkEndpoint
 from worker.net.local_networks import LocalNetworks
 
 BACK = Network(id="n1", spec=NetworkSpec(name="back", internal=True, labels={"mine": "1"}))

@@ -9,7 +9,7 @@ from common.model.secret import Secret, SecretSpec
 from tests.fakes.engine import FakeEngine
 from tests.unit.worker.worlds import S, holding, make_task, virtual, want, world
 from worker.engine.call_limiter import calls_at_once
-from worker.interfaces import EngineError, EngineSilent
+from worker.interfaces.engine import EngineError, EngineSilent
 from worker.tasks.supervisor import RELIST_SECONDS
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from common.clock import SystemClock
 from tests.unit.worker.worlds import make_task
-from worker.interfaces import Container, ContainerEvent, Phase
+from worker.interfaces.engine import Container, ContainerEvent, Phase
 from worker.tasks.container_watch import ContainerWatch
 from worker.tasks.plan.machine import Contact
 from worker.tasks.task_run import Renewals, TaskRun

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import FailedPrecondition
-from worker.interfaces import EngineDown, TaskFile
+from worker.interfaces.engine import EngineDown
+from worker.interfaces.files import TaskFile
 from worker.tasks import file_mount
 from worker.tasks.tmpfs import TmpfsFiles, in_memory
 

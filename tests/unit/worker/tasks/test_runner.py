@@ -12,7 +12,7 @@ from common.model.task import TaskState
 from tests.fakes.engine import Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import S, holding, make_task, virtual, want, world
-from worker.interfaces import EngineDown, Phase
+from worker.interfaces.engine import EngineDown, Phase
 
 
 @virtual

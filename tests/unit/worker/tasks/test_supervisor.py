@@ -5,7 +5,7 @@ import asyncio
 from tests.fakes.engine import Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import S, make_task, virtual, world
-from worker.interfaces import EngineError
+from worker.interfaces.engine import EngineError
 from worker.tasks.plan import machine
 
 

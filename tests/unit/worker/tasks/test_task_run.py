@@ -12,7 +12,7 @@ from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.test_agent import virtual
 from tests.unit.worker.worlds import World, make_task, want
-from worker.interfaces import Phase
+from worker.interfaces.engine import Phase
 from worker.tasks import task_run
 
 GOLANG = DriverConfig(name="golang")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import FailedPrecondition, InvalidArgument
-from worker.interfaces import TaskFile
+from worker.interfaces.files import TaskFile
 from worker.tasks import tmpfs
 from worker.tasks.tmpfs import TmpfsFiles, in_memory
 

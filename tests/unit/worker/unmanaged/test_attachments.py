@@ -9,7 +9,7 @@ from common.model import NetworkAttachment
 from common.model.attachment import ATTACHMENT_LABEL, AttachedNetwork, AttachmentStatus
 from tests.unit.worker.test_agent import virtual
 from tests.unit.worker.worlds import NODE, World
-from worker.interfaces import Container, EngineDown
+from worker.interfaces.engine import Container, EngineDown
 
 
 def attachment(**more: Any) -> NetworkAttachment:

@@ -14,7 +14,7 @@ import pytest
 from common.wire.volume_copy import Order
 from tests.fakes.volume_host import LINEAGE, Control, Host, opened
 from tests.unit.worker.volumes.copy.trees import look, scratch
-from worker.interfaces import Mark
+from worker.interfaces.volumes import Mark
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="archives keep owners: they are made as root")
 

@@ -12,7 +12,7 @@ import pytest
 from common.wire.volume_copy import Order
 from tests.fakes.pausable_engine import PausableEngine
 from tests.fakes.volume_host import LINEAGE, Host, opened
-from worker.interfaces import Mark
+from worker.interfaces.volumes import Mark
 from worker.volumes.holds import Holds
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="copies keep owners: they run as root")

@@ -17,7 +17,8 @@ from common.model.volume import TaskVolume
 from common.wire.volume_copy import MOST_VOLUMES, SeenVolume, VolumeReport
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.volumes import running, service
-from worker.interfaces import EngineDown, EngineVolume, Mark
+from worker.interfaces.engine import EngineDown, EngineVolume
+from worker.interfaces.volumes import Mark
 from worker.volumes.inventory import LOOK_SECONDS, MEASURE_SECONDS, UNKNOWN, Inventory, allocated, is_news
 
 DB = running(service("db", "data"), "here")

@@ -10,7 +10,7 @@ import pytest
 
 from common.model.volume import new_lineage
 from tests.fakes.volume_host import Host
-from worker.interfaces import Container
+from worker.interfaces.engine import Container
 from worker.volumes.kept import KEPT_SECONDS, KeptVolumes
 from worker.volumes.marks import HostMarks
 

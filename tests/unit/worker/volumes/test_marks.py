@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worker.interfaces import EngineVolume, Mark
+from worker.interfaces.engine import EngineVolume
+from worker.interfaces.volumes import Mark
 from worker.volumes.marks import MARK_FILE, HostMarks
 
 MARK = Mark("d" * 32, 3)

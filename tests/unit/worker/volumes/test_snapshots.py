@@ -16,7 +16,7 @@ from common.wire.volume_copy import Order
 from tests.fakes.pausable_engine import PausableEngine
 from tests.fakes.volume_host import LINEAGE, Host, opened
 from tests.fakes.volumes import mount, service, task
-from worker.interfaces import Container, EngineError, EngineVolume
+from worker.interfaces.engine import Container, EngineError, EngineVolume
 from worker.volumes.holds import Holds
 from worker.volumes.marks import HostMarks
 from worker.volumes.snapshots import ORPHAN_SECONDS, TaskSnapshots

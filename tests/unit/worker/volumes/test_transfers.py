@@ -13,7 +13,8 @@ import pytest
 from common.wire.channel import splice
 from common.wire.volume_copy import CopyEvent, Order
 from tests.fakes.volume_host import LINEAGE, Host, opened
-from worker.interfaces import Container, Mark, Phase
+from worker.interfaces.engine import Container, Phase
+from worker.interfaces.volumes import Mark
 from worker.volumes import transfers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="copies keep owners: they run as root")

@@ -23,7 +23,7 @@ from tests.fakes.container_engine import Engines
 from tests.fakes.volume_host import Host
 from tests.fakes.volumes import claim, copy, service
 from tests.unit.worker.volumes.copy.trees import look, scratch
-from worker.interfaces import Mark
+from worker.interfaces.volumes import Mark
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="archives keep owners: they are made as root")
 DB = service("db", "data")

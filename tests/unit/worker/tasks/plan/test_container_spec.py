@@ -27,7 +27,7 @@ from common.model.service import (
 )
 from common.spec.gotemplate import TemplateError
 from tests.unit.worker.worlds import make_task
-from worker.interfaces import Attachment, NetworkEndpoint
+from worker.interfaces.networks import Attachment, NetworkEndpoint
 from worker.tasks.plan.container_spec import create_body, expand_templates, host_config, security_options
 
 NODE = NodeDescription(hostname="h1", platform=Platform(os="linux", architecture="x86_64"))

@@ -12,7 +12,7 @@ from common.model.container import (
 from common.model.secret import Config, ConfigSpec, Secret, SecretSpec
 from common.spec.gotemplate import TemplateError
 from tests.unit.worker.worlds import make_task
-from worker.interfaces import TaskFile
+from worker.interfaces.files import TaskFile
 from worker.tasks.plan.files import Materials, task_files
 
 GOLANG = DriverConfig(name="golang")

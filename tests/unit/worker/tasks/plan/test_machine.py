@@ -9,7 +9,7 @@ from common.model.container import ContainerSpec
 from common.model.naming import Version
 from common.model.service import RestartPolicy, TaskSpec
 from common.model.task import Task, TaskState
-from worker.interfaces import Container, Phase
+from worker.interfaces.engine import Container, Phase
 from worker.tasks.plan.machine import Action, Contact, Situation, Step, step
 
 S = TaskState

@@ -289,15 +289,14 @@ def task_box(task: Task, *, lost: bool = False) -> TaskBox:
     )
 
 
-def encoded(row: msgspec.Struct) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(row))
-
-
 def boxes_of_node(node_id: str, counters: Counters, view: View) -> Iterator[TaskBox]:
-    """Yield the boxes of a node; of one that is down, what was placed there is lost."""
+    """Yield the boxes of a node; of one that is down, what was placed there is lost.
+
+    They are those of the moment in which the first is asked for, as with the other boxes.
+    """
     node = view.nodes.get(node_id)
     lost = node is not None and node.status.state == "down"
-    for task in view.tasks.on_node(node_id):
+    for task in tuple(view.tasks.on_node(node_id)):
         tally = counters.services.get(task.service_id)
         shown = tally.newest.get(task.slot or task.node_id) if tally is not None else None
         newest = shown is not None and shown.id == task.id and mark_of(task) is not Mark.STOPPED
@@ -308,7 +307,7 @@ def boxes_of_node(node_id: str, counters: Counters, view: View) -> Iterator[Task
 def boxes_of_service(service_id: str, counters: Counters, view: View) -> Iterator[TaskBox]:
     """Yield the boxes of a service's slots."""
     tally = counters.services.get(service_id)
-    for task in tally.newest.values() if tally is not None else ():
+    for task in tuple(tally.newest.values()) if tally is not None else ():
         if mark_of(task) is not Mark.STOPPED:
             node = view.nodes.get(task.node_id)
             yield task_box(task, lost=node is not None and node.status.state == "down")
@@ -316,6 +315,6 @@ def boxes_of_service(service_id: str, counters: Counters, view: View) -> Iterato
 
 def waiting_boxes(counters: Counters) -> Iterator[TaskBox]:
     """Yield the boxes of the tasks that have no node."""
-    for tally in counters.services.values():
-        if Mark.WAITING in tally.marks:
-            yield from (task_box(task) for task in tally.newest.values() if mark_of(task) is Mark.WAITING)
+    waiting = [tally for tally in counters.services.values() if Mark.WAITING in tally.marks]
+    for task in [task for tally in waiting for task in tally.newest.values() if mark_of(task) is Mark.WAITING]:
+        yield task_box(task)

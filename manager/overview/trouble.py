@@ -273,25 +273,27 @@ def _totals(counters: Counters, view: View, now: float) -> Totals:
         if tally.node is not None:
             state = tally.node.status.state
             nodes[state] = nodes.get(state, 0) + 1
-    services = as_wanted = updates = 0
+    services = unlike = updates = 0
     tasks: dict[Mark, int] = {}
     stacks = set()
-    for each in counters.services.values():
-        if each.service is None or each.leaves:
+    for service_id, each in counters.services.items():
+        service = each.service
+        if service is None or service.pending_delete:
             continue
         services += 1
-        as_wanted += service_state(each, now).as_wanted
-        updates += state_of(each.service) in ACTIVE
-        if stack := stack_of(each.service):
-            stacks.add(stack)
+        if service_id in counters.suspects or each.is_job:  # of all others nothing is to be said
+            unlike += not service_state(each, now).as_wanted
+            updates += state_of(service) in ACTIVE
+        stacks.add(stack_of(service))
         for mark, count in each.marks.items():
-            if mark is not Mark.STOPPED:
-                tasks[mark] = tasks.get(mark, 0) + count
+            tasks[mark] = tasks.get(mark, 0) + count
+    tasks.pop(Mark.STOPPED, None)
+    stacks.discard("")
     _lose(tasks, counters)
     return Totals(
         nodes=nodes,
         services=services,
-        services_as_wanted=as_wanted,
+        services_as_wanted=services - unlike,
         stacks=len(stacks),
         updates=updates,
         tasks=tasks,

@@ -12,9 +12,12 @@ from msgspec.structs import replace
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import NodeStatus
-from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from common.model.service import Replicated, ReplicatedJob, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from common.model.update import ACTIVE, UpdateState, UpdateStatus
+from manager.domain.update_status import state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
-from manager.overview.rows import node_tile, service_row
+from manager.overview.rows import node_tile, service_row, service_state
+from manager.overview.trouble import summarize
 from manager.store.changes import ChangeSet
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
@@ -88,8 +91,13 @@ def change_service(rng: Random, tx: Transaction) -> None:
         else:
             tx.put(replace(service, pending_delete=True))
         return
-    mode = ServiceMode(replicated=Replicated(replicas=rng.randint(0, 3)))
-    tx.put(Service(id=service_id, spec=ServiceSpec(name=service_id, mode=mode)))
+    if rng.randint(0, 4):
+        mode = ServiceMode(replicated=Replicated(replicas=rng.randint(0, 3)))
+    else:
+        mode = ServiceMode(replicated_job=ReplicatedJob(total_completions=rng.randint(1, 3)))
+    states = [UpdateState.UPDATING, UpdateState.PAUSED, UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED]
+    update = rng.choice([None, None, UpdateStatus(state=rng.choice(states), completed_at=tx.now)])
+    tx.put(Service(id=service_id, spec=ServiceSpec(name=service_id, mode=mode), update_status=update))
 
 
 def change_node(rng: Random, tx: Transaction) -> None:
@@ -128,6 +136,23 @@ def test_counters_follow_the_state(seed: int):
     fresh = Counters(world.tables)
     fresh.begin([*world.tables.nodes, *world.tables.services, *world.tables.tasks])
     assert facts(world.counters) == facts(fresh)
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 2**32))
+def test_the_totals_are_those_of_all_services(seed: int):
+    """The overview looks only at services of which there may be something to say; the others are as wanted."""
+    rng, world = Random(seed), World()
+    for _ in range(rng.randint(1, 30)):
+        world.change(rng)
+        world.hear(rng.randint(0, 2))
+        counters, now = world.counters, world.now
+        totals = summarize(counters, world.tables, (), now).totals
+        there = [tally for tally in counters.services.values() if not tally.leaves]
+        as_wanted = sum(service_state(tally, now).as_wanted for tally in there)
+        assert (totals.services, totals.services_as_wanted) == (len(there), as_wanted)
+        updates = [tally for tally in there if tally.service is not None and state_of(tally.service) in ACTIVE]
+        assert totals.updates == len(updates)
 
 
 def rows(counters: Counters, now: float) -> dict[str, object]:

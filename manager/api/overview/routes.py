@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+import msgspec
+
 from common.aio.steady import in_pieces
 from common.ids import SHORT_ID
 from common.model.client import Role
@@ -45,6 +47,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}")
 _CHUNK = 100
 # Others have their turn after so many rows: these are whole, and older than what changes meanwhile.
 _ROWS_AT_ONCE = 200
+_BOXES_AT_ONCE = 200
 
 
 async def overview(context: Context, call: Call) -> Reply:
@@ -122,43 +125,64 @@ def _asked_for(call: Call, rows: Iterable[ServiceRow]) -> Iterator[ServiceRow]:
 
 
 class TaskBoxes(Model):
-    """Boxes of tasks: rows of values, in the order of `columns`. `services` has the names of the services in them."""
+    """Boxes of tasks: an array of `TaskBox`, rows of values in the order of `columns`.
+
+    `services` has the names of the services in them.
+    """
 
     at: float
     index: int
     columns: tuple[str, ...]
-    boxes: tuple[TaskBox, ...]
+    boxes: msgspec.Raw
     services: dict[str, str]
 
 
 async def tasks(context: Context, call: Call) -> Reply:
     """Answer with the boxes of nodes, of services, or of the tasks that wait for a node.
 
-    Others have their turn after each of these; what changes meanwhile has a higher index than the answer.
+    Others have their turn meanwhile; what changes then has a higher index than the answer.
     """
     await context.overview.ready()
     view, counters = context.store.view, context.overview.counters
     index = view.index
-    found: list[TaskBox] = []
-    for reference in _references(call, "node"):
-        found += boxes_of_node(find_node(view, reference).id, counters, view)
-        await asyncio.sleep(0)
-    for reference in _references(call, "service"):
-        found += boxes_of_service(find_service(view, reference).id, counters, view)
-        await asyncio.sleep(0)
+    nodes = [find_node(view, reference).id for reference in _references(call, "node")]
+    of = [find_service(view, reference).id for reference in _references(call, "service")]
+    found = _Encoded()
+    for node_id in nodes:
+        await found.add(boxes_of_node(node_id, counters, view))
+    for service_id in of:
+        await found.add(boxes_of_service(service_id, counters, view))
     if call.flag("waiting"):
-        found += waiting_boxes(counters)
-    of_these = {box.service for box in found}
-    names = {service.id[:SHORT_ID]: service.name for service in view.services}
+        await found.add(waiting_boxes(counters))
     return shaped(
         TaskBoxes(
             at=round(context.clock.now(), 3),
             index=index,
             columns=BOX_COLUMNS,
-            boxes=tuple(found),
-            services={service_id: name for service_id, name in names.items() if service_id in of_these},
+            boxes=found.all(),
+            services={
+                service.id[:SHORT_ID]: service.name for service in view.services if service.id[:SHORT_ID] in found.of
+            },
         )
     )
+
+
+class _Encoded:
+    """Boxes as JSON, made in pieces between which others have their turn; `of` are the services that they are of."""
+
+    def __init__(self) -> None:
+        self.of: set[str] = set()
+        self._pieces: list[bytes] = []
+
+    async def add(self, boxes: Iterator[TaskBox]) -> None:
+        """Take in boxes. They are read a piece at a time, so that their source has to be one that stays as it is."""
+        while piece := tuple(islice(boxes, _BOXES_AT_ONCE)):
+            self.of.update(box.service for box in piece)
+            self._pieces.append(msgspec.json.encode(piece)[1:-1])
+            await asyncio.sleep(0)
+
+    def all(self) -> msgspec.Raw:
+        return msgspec.Raw(b"[" + b",".join(self._pieces) + b"]")
 
 
 def _references(call: Call, name: str) -> list[str]:

@@ -126,6 +126,33 @@ async def test_a_slot_has_one_box(cluster: ApiCluster, client: Client):
 
 
 @pytest.mark.usefixtures("tasks")
+async def test_many_boxes_leave_others_their_turn(cluster: ApiCluster, client: Client):
+    def add(tx: Transaction) -> None:
+        some = tx.tasks.get("0" * 25)
+        assert some is not None
+        for slot in range(1000, 2000):
+            tx.put(msgspec.structs.replace(some, id=f"{slot:025}", slot=slot))
+
+    await cluster.store.update(add)
+    await heard(cluster)
+    while len(cluster.api.context.overview.counters.services[WEB].newest) < 1003:
+        await asyncio.sleep(0)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    watching = asyncio.create_task(others())
+    found = await client.get("/swarm/overview/tasks?service=web")
+    watching.cancel()
+    assert len(found["Boxes"]) == 1003
+    assert turns >= 5
+
+
+@pytest.mark.usefixtures("tasks")
 async def test_rows_have_short_ids_that_every_route_takes(cluster: ApiCluster, client: Client):
     await heard(cluster)
     tile = next(each for each in (await client.get("/swarm/overview/nodes"))["Nodes"] if each["Name"] == "w1")

@@ -136,6 +136,42 @@ async def test_a_firewall_that_drops_what_is_forwarded_is_told_of(swarm: Cluster
     await swarm.until(let_through, 30)
 
 
+NO_NEIGHBOURS = """
+table inet wall {
+    chain input {
+        type filter hook input priority filter; policy accept;
+        iifname "oc-*" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop
+    }
+}
+"""
+
+
+@long
+async def test_a_firewall_that_drops_neighbours_is_told_of(swarm: Cluster):
+    """One that knows nothing of ICMPv6: containers of a dual-stack network find their gateway no longer."""
+    first, last = swarm.hosts
+    asker, other = [await swarm.container_of(host, "asker") for host in swarm.hosts]
+
+    async def told() -> list[str]:
+        """Have neighbours looked for anew, and read what the last host's node says."""
+        await last.run("ip", "-6", "neigh", "flush", "all")
+        await ask_from(first, asker, f"http://[{address_in(other, 'blue')}]/", 1)
+        lacks = (await swarm.nodes())[last.name]["Description"].get("Lacks") or []
+        return [sentence for sentence in lacks if "firewall" in sentence]
+
+    async def dropped() -> bool:
+        return ["nd-neighbor-solicit" in sentence for sentence in await told()] == [True]
+
+    async def let_through() -> bool:
+        return not await told()
+
+    assert await let_through()
+    await last.run("nft", "-f", "-", input=NO_NEIGHBOURS)
+    await swarm.until(dropped, 30)
+    await last.run("nft", "delete", "table", "inet", "wall")
+    await swarm.until(let_through, 30)
+
+
 STEADY = """
 import socket, sys
 asked = {}

@@ -45,7 +45,7 @@ _RESOLVER = Nft("ip daddr @resolvers meta l4proto { tcp, udp } th dport 53")
 _BETWEEN_NODES = MappingProxyType({IP: (Nft("inward"), Nft("outward")), IP6: (Nft("inward6"), Nft("outward6"))})
 COUNTERS, COUNTERS6 = (
     tuple(Nft("${what}_$how", what=what, how=how) for what in counted for how in (Nft("came"), Nft("let")))
-    for counted in ((Nft("tunnel"), Nft("names"), *_BETWEEN_NODES[IP]), _BETWEEN_NODES[IP6])
+    for counted in ((Nft("tunnel"), Nft("names"), *_BETWEEN_NODES[IP]), (Nft("neighbours"), *_BETWEEN_NODES[IP6]))
 )
 # The kernel keeps a connection when its first packet has passed everything: one that was dropped is never kept.
 _FIRST = Nft("ct state new ct status & confirmed == 0")
@@ -57,6 +57,7 @@ SENT_BEFORE_TRACKING = Nft("type filter hook output priority raw; policy accept;
 MARKING = Nft("type filter hook prerouting priority mangle; policy accept;")
 BEFORE_DOCKERS_NAT = Nft("type nat hook postrouting priority srcnat - 10; policy accept;")
 INPUT = Nft("type filter hook input priority filter - 10; policy accept;")
+AFTER_FIREWALLS = Nft("type filter hook input priority 500; policy accept;")
 FORWARD = Nft("type filter hook forward priority filter - 10; policy accept;")
 
 
@@ -109,7 +110,7 @@ def base_chains(topology: NodeTopology) -> dict[Nft, Chain]:
         h_mark=Chain(marking(IP, gateways), MARKING),
         h_post=Chain(_outgoing(gateways, everywhere), BEFORE_DOCKERS_NAT),
         h_in=Chain(_input(topology), INPUT),
-        h_let=Chain(_let(topology), Nft("type filter hook input priority 500; policy accept;")),
+        h_let=Chain(_let(topology), AFTER_FIREWALLS),
         h_begun=Chain(begun(IP)),
         h_fwd=Chain(forward(IP, tunnels), FORWARD),
         **(encrypted_chains(IP) if has_encrypted(topology) else {}),

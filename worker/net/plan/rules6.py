@@ -21,6 +21,8 @@ from worker.net.plan.service_table import ServiceTable
 from worker.net.plan.topology import NodeTopology, NodeTopology6, ipv6
 
 _LOOPBACK = IPv6Network(LOOPBACK6)
+# How a container finds its gateway's hardware address, and the host a container's. (ARP is none of a firewall's.)
+_NEIGHBOURS = Nft("iifname $bridges icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }")
 
 
 def service_frame(here: NodeTopology6) -> ServiceTable:
@@ -69,6 +71,7 @@ def base_chains(here: NodeTopology6) -> dict[Nft, Chain]:
         h_mark=Chain(rules.marking(IP6, gateways), rules.MARKING),
         h_post=Chain(_outgoing(gateways, here.all_gateways), rules.BEFORE_DOCKERS_NAT),
         h_in=Chain(_input(), rules.INPUT),
+        h_let=Chain((Nft('$neighbours counter name "neighbours_let"', neighbours=_NEIGHBOURS),), rules.AFTER_FIREWALLS),
         h_begun=Chain(rules.begun(IP6)),
         h_fwd=Chain(rules.forward(IP6, here.tunnels), rules.FORWARD),
         **(rules.encrypted_chains(IP6) if rules.has_encrypted(here.topology) else {}),
@@ -96,6 +99,7 @@ def _outgoing(gateways: IPv6Network, everywhere: IPv6Network) -> tuple[Nft, ...]
 
 def _input() -> tuple[Nft, ...]:
     return (
+        Nft('$neighbours counter name "neighbours_came"', neighbours=_NEIGHBOURS),
         *rules.reject(Nft("ip6 daddr @viprange")),
         *rules.reject(Nft("ct state new ip6 daddr != ::1 $to @ports", to=rules.TO_PORT)),
         *rules.reject(Nft("ct state new ip6 daddr . $to @portsaddr", to=rules.TO_PORT)),

@@ -92,6 +92,10 @@ def _sentences(tunnel_port: int) -> dict[str, str]:
             f"this host's firewall drops what containers ask their name server: open port 53, UDP and TCP, to the "
             f"interfaces {BRIDGE_PREFIX}*"
         ),
+        "neighbours": (
+            "this host's firewall drops what its containers need to find their gateway over IPv6: accept ICMPv6's "
+            f"nd-neighbor-solicit and nd-neighbor-advert from the interfaces {BRIDGE_PREFIX}*"
+        ),
         **forwarded,
     }
 

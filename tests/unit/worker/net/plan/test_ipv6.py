@@ -197,6 +197,13 @@ def test_a_port_at_the_loopback_address_is_carried_over_ipv4():
     assert not table(found, "ip6").lookups["portsaddr"].elements
 
 
+def test_neighbours_are_counted_before_and_after_firewalls():
+    chains = table(dual(), "ip6").chains
+    neighbours = 'iifname "oc-*" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }'
+    assert chains["h_in"].rules[0] == f'{neighbours} counter name "neighbours_came"'
+    assert chains["h_let"].rules == (f'{neighbours} counter name "neighbours_let"',)
+
+
 def test_containers_that_reach_themselves_are_masqueraded():
     pairs = table(dual(addresses=ips("10.1.16.2", "10.240.1.2", mesh6(1, 2))), "ip6").lookups["selfpair"].elements
     assert list(pairs) == sorted(f"{each} . {each}" for each in ("fd00:1::a01:1002", mesh6(1, 2)))

@@ -23,8 +23,8 @@ PRIORITIES = {
 }
 WORDS = """
     accept confirmed counter ct daddr device direction dnat dport drop dup established ether fwd icmpv6 iifname ip ip6
-    jump l4proto length local map mark masquerade meta name nd-neighbor-solicit new notrack oifname original protocol
-    reject related reply reset return saddr set state status tcp th to type udp vmap with zone
+    jump l4proto length local map mark masquerade meta name nd-neighbor-advert nd-neighbor-solicit new notrack oifname
+    original protocol reject related reply reset return saddr set state status tcp th to type udp vmap with zone
 """
 PLACE = r'type \w+ hook (\w+)(?: device "[\w-]+")? priority (?:([a-z]\w*)(?: - \d+)?|-?\d+); policy accept;'
 WORD = re.compile(r"[a-z][a-z0-9_-]*")

@@ -41,6 +41,19 @@ def test_the_tunnels_port_is_named() -> None:
     assert "UDP port 5000" in firewall.lacks()[0]
 
 
+def test_neighbours_that_are_not_let_in_are_told_of_with_the_remedy() -> None:
+    """Without them neither a container finds its gateway over IPv6, nor the host its containers."""
+    firewall = Firewall()
+    firewall.judge(counted(), PORT)
+    firewall.judge(counted(neighbours_came=3), PORT)
+    (sentence,) = firewall.lacks()
+    assert "nd-neighbor-solicit" in sentence
+    assert "nd-neighbor-advert" in sentence
+    assert "oc-*" in sentence
+    firewall.judge(counted(neighbours_came=5, neighbours_let=2), PORT)
+    assert firewall.lacks() == ()
+
+
 def test_counters_that_begin_anew_say_nothing() -> None:
     """Of what came before the first look, or before the table was replaced, only a part may be counted."""
     firewall = Firewall()

@@ -22,11 +22,11 @@ from common.version import version
 from common.wire.server import serve as serve_cluster
 from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
-from manager.api.context import Identity
+from manager.api.context import Identity, Telemetry, ThisManager
 from manager.api.front import Front
 from manager.api.http.server import serve as serve_api
 from manager.api.http.server import serve_passed_on
-from manager.api.leader.standing import Standing
+from manager.api.leader.standing import Alone, Standing
 from manager.ca.authority import Authority
 from manager.ca.files import RootFiles
 from manager.ca.migration import adopt_root
@@ -173,9 +173,10 @@ class Manager:
         ground = self._ground(store)
         own.keep_root(next(iter(store.view.root_keys)))
         client = own.client()
+        members = own.members(client)
         certificate = self._certificate(ground)
         circle = Circle(
-            *(ground, store, self._keys, own.members(client), own.external),
+            *(ground, store, self._keys, members),
             dialling=lambda: certificate.dialling,
             own=certificate.identity,
         )
@@ -187,7 +188,7 @@ class Manager:
         try:
             steps = RootSteps(store, own, certificate, circle.fellows, self._config.node_id)
             background = [keep_going("the steps of the authority", steps.run), own.keep_valid(ground.authority)]
-            if (members := own.members(client)) is not None:
+            if isinstance(members, Members):
                 background.append(self._tend(members, circle.fellows))
             async with running(*self._standing(ground, certificate), *background):
                 await self._serve(ground, circle.leading, certificate, circle)
@@ -229,7 +230,7 @@ class Manager:
     ) -> None:
         """Answer workers, clients and other managers until the end."""
         fellows = circle.fellows if circle is not None else None
-        api = self._api(ground, leading, certificate, fellows)
+        api = self._api(ground, leading, certificate, fellows or Alone())
         hosts = [host for host in self._config.hosts if self._front is None or not host.startswith("unix://")]
         reception = Reception(ground.authority, self._clock, lambda: leading.dispatcher, fellows)
         host, port = split_address(self._config.listen_addr)
@@ -252,23 +253,21 @@ class Manager:
                 await self._ended.wait()
                 self._notifier.stopping()
 
-    def _api(self, ground: Ground, leading: Leading, certificate: OwnCertificate, standing: Standing | None) -> Api:
+    def _api(self, ground: Ground, leading: Leading, certificate: OwnCertificate, standing: Standing) -> Api:
         return Api(
             ground.store,
             self._clock,
             self._rng,
             LeadersEngines(lambda: leading.dispatcher),
-            self._identity(),
             ground.authority,
-            audit=self._audit.record,
-            read_audit=self._audit.read,
-            leave=self._leave,
-            soft=ground.soft,
-            instruments=ground.instruments,
+            ThisManager(identity=self._identity(), leave=self._leave, keys=self._keys, standing=standing),
+            self._audit,
+            telemetry=Telemetry(
+                soft=ground.soft,
+                instruments=ground.instruments,
+                vitals=lambda: read_vitals(self._data, certificate.identity(), ground.authority),
+            ),
             load=lambda: leading.load,
-            vitals=lambda: read_vitals(self._data, certificate.identity(), ground.authority),
-            keys=self._keys,
-            standing=standing,
         )
 
     async def _leave(self) -> None:

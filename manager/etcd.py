@@ -60,7 +60,6 @@ def etcd_listen_addr(config: ManagerConfig) -> str:
 class OwnEtcd:
     """The etcd of a data directory. `seal` is the store's."""
 
-    external = None
     patience = Patience()
 
     def __init__(self, data: DataDir, config: ManagerConfig, seal: Seal, clock: Clock, rng: random.Random) -> None:
@@ -92,8 +91,8 @@ class OwnEtcd:
         """Return a new client, for the caller to close."""
         return self.process.client()
 
-    def members(self, client: EtcdClient) -> Members | None:
-        """Return what changes the members; None where that is others' to do."""
+    def members(self, client: EtcdClient) -> Members | EtcdConfig:
+        """Return what changes the members, or, where that is others' to do, how managers reach that etcd."""
         return Members(client)
 
     @property
@@ -215,7 +214,7 @@ class ExternalEtcd:
     patience = Patience(silence=2.5, sure=2.0, step_down=3.2)
 
     def __init__(self, etcd: EtcdConfig, seal: Seal) -> None:
-        self._etcd = self.external = etcd
+        self._etcd = etcd
         self._seal = seal
 
     @asynccontextmanager
@@ -256,8 +255,8 @@ class ExternalEtcd:
     def client(self) -> EtcdClient:
         return EtcdClient(None, self._etcd.endpoints, self._context())
 
-    def members(self, _client: EtcdClient) -> None:
-        return None
+    def members(self, _client: EtcdClient) -> EtcdConfig:
+        return self._etcd
 
     def backend(self) -> EtcdBackend:
         return EtcdBackend(self.client(), self._etcd.cluster_id, self._seal, EXTERNAL_ATTEMPTS)

@@ -45,7 +45,7 @@ from manager.config import (
 )
 from manager.etcd import peer_url
 from manager.forced import force_new_cluster
-from manager.init_join import join_cluster, take_back, untold_words
+from manager.init_join import NewManager, join_cluster, take_back, untold_words
 from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
@@ -135,8 +135,8 @@ def join(
     refuse_second(data)
     clock = SystemClock()
     config = configuration("", advertise, listen, hosts, tls_names)
-    peer_addr = etcd_address(config)
-    config = asyncio.run(join_cluster(data, config, peer_addr, token, address, clock, ticket, etcd.files))
+    new = NewManager(data=data, config=config, peer_addr=etcd_address(config), clock=clock, etcd_files=etcd.files)
+    config = asyncio.run(join_cluster(new, token, address, ticket))
 
     def undo() -> None:
         try:

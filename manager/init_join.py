@@ -8,6 +8,7 @@ import random
 import socket
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -39,52 +40,62 @@ _TAKE_BACK_SECONDS = 20.0
 _ASK_AGAIN_SECONDS = 0.5
 
 
-async def join_cluster(
-    data: DataDir,
-    config: ManagerConfig,
-    peer_addr: str,
-    token: str,
-    address: str,
-    clock: Clock,
-    ticket: str = "",
-    etcd_files: Sequence[str] = (),
-) -> ManagerConfig:
-    """Join as a manager, and fill `data`; all of it or nothing. Return the configuration with what the leader said.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewManager:
+    """A host that is to become a manager.
 
-    What fails after the leader has written this manager down is taken back there, too.
+    data: is filled when it has joined. peer_addr: where the other managers reach its etcd, `HOST:PORT`.
+    etcd_files: the CA's, its certificate's and its key's, with which an etcd that others run is asked; empty ones are
+    where the leader has them.
+    """
 
-    `address` is a manager's (`HOST:PORT`), `peer_addr` where the others reach this one's etcd. `ticket` stands for the
-    token of a worker that was promoted; `token` still says which root to believe. `etcd_files` are what an etcd that
-    others run is asked with, where they are not where the leader has them.
+    data: DataDir
+    config: ManagerConfig
+    peer_addr: str
+    clock: Clock
+    etcd_files: Sequence[str] = ()
+
+    def request(self, token: str, key: bytes) -> ManagerJoin:
+        """Return what the leader is asked; `key` is the host's new private one."""
+        hostname = socket.gethostname()
+        return ManagerJoin(
+            protocol=PROTOCOL_VERSION,
+            release=version(),
+            levels=LEVELS,
+            token=token,
+            csr=certificate_request(key),
+            clock=self.clock.now(),
+            hostname=hostname,
+            addr=self.config.advertise_addr,
+            peer_addr=self.peer_addr,
+            names=self.config.certificate_names(hostname),
+        )
+
+
+async def join_cluster(new: NewManager, token: str, address: str, ticket: str = "") -> ManagerConfig:
+    """Have a host join as a manager, or leave nothing. Return its configuration with what the leader said.
+
+    What fails after the leader has recorded the manager is taken back there, too.
+
+    `address` is another manager's (`HOST:PORT`). A worker that was promoted joins with a `ticket`; `token` says then
+    only which root to believe.
 
     Raises:
-        AlreadyExists: there is a manager in `data` already.
+        AlreadyExists: the data directory has a manager already.
         SwarmError: the leader refused, or cannot be reached; the message says why.
 
     """
-    refuse_second(data)
-    for address_here in (config.listen_addr, *config.api_listen_addrs()):
-        _check_listening(address_here)
+    refuse_second(new.data)
+    for listen_addr in (new.config.listen_addr, *new.config.api_listen_addrs()):
+        _check_listening(listen_addr)
     host, port = split_address(address)
     pin = parse_token(token)
-    root = await fetch_root(host, port, pin, clock)
+    root = await fetch_root(host, port, pin, new.clock)
     key = new_key()
-    request = ManagerJoin(
-        protocol=PROTOCOL_VERSION,
-        release=version(),
-        levels=LEVELS,
-        token=ticket or str(pin),
-        csr=certificate_request(key),
-        clock=clock.now(),
-        hostname=socket.gethostname(),
-        addr=config.advertise_addr,
-        peer_addr=peer_addr,
-        names=config.certificate_names(socket.gethostname()),
-    )
-    joined = await _ask(host, port, root, request)
+    joined = await _ask(host, port, root, new.request(ticket or str(pin), key))
     credentials = (joined.certificate, key, joined.root_certificate)
     try:
-        return _keep(data, config, peer_addr, joined, key, clock, etcd_files)
+        return _keep(new, joined, key)
     except BaseException as error:
         untold = await _take_back_with(credentials, address)
         if isinstance(error, SwarmError) and untold:
@@ -92,24 +103,17 @@ async def join_cluster(
         raise
 
 
-def _keep(
-    data: DataDir,
-    config: ManagerConfig,
-    peer_addr: str,
-    joined: ManagerJoined,
-    key: bytes,
-    clock: Clock,
-    etcd_files: Sequence[str],
-) -> ManagerConfig:
+def _keep(new: NewManager, joined: ManagerJoined, key: bytes) -> ManagerConfig:
     """Fill the data directory with what the leader said.
 
     Raises:
         Unavailable: it cannot be written, or this host cannot use what it says, such as etcd's address or its files.
 
     """
-    ca_file, cert_file, key_file = (*(etcd_files if any(etcd_files) else joined.etcd_files), "", "", "")[:3]
+    etcd_files = new.etcd_files if any(new.etcd_files) else joined.etcd_files
+    ca_file, cert_file, key_file = (*etcd_files, "", "", "")[:3]
     etcd = EtcdConfig(
-        peer_addr=peer_addr,
+        peer_addr=new.peer_addr,
         cluster_id=joined.cluster_id,
         peers=joined.peers,
         joins=True,
@@ -118,15 +122,15 @@ def _keep(
         cert_file=cert_file,
         key_file=key_file,
     )
-    config = msgspec.structs.replace(config, node_id=joined.node_id, etcd=etcd)
+    config = msgspec.structs.replace(new.config, node_id=joined.node_id, etcd=etcd)
     if not etcd.endpoints:
         _check_listening(etcd_listen_addr(config))
     try:
-        with all_or_nothing(data):
-            _fill(data, config, joined, key, clock)
-            data.save(config)
+        with all_or_nothing(new.data):
+            _fill(new.data, config, joined, key, new.clock)
+            new.data.save(config)
     except OSError as error:
-        raise Unavailable(f"cannot write to the data directory {data.path}: {error.strerror}") from error
+        raise Unavailable(f"cannot write to the data directory {new.data.path}: {error.strerror}") from error
     return config
 
 

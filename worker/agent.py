@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import structs
@@ -34,7 +35,7 @@ from common.wire.volume_copy import VolumeReport
 from worker.assignments import AssignmentSet
 from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
 from worker.host.description import HostDescription
-from worker.images.have import Fetch, Images
+from worker.images.have import Fetcher, Images
 from worker.intake import Accepted, Intake
 from worker.intake.entries import Refusals
 from worker.interfaces.engine import Engine
@@ -69,35 +70,44 @@ class Memory(Protocol):
     async def save_states(self, reports: Collection[TaskReport]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a worker is, as it tells managers.
+
+    version: the program's. advertise_addr: where other workers reach this host; empty for the manager to see.
+    image_port: where they fetch images from it; 0: nowhere, they do so through the manager.
+    """
+
+    node_id: str
+    version: str
+    advertise_addr: str = ""
+    image_port: int = 0
+
+
 class Agent:
     """One worker. `run` until cancelled; the session calls the rest. `news` is set when a task or the host changes."""
 
     def __init__(
         self,
         *,
-        node_id: str,
+        identity: Identity,
         engine: Engine,
         networks: Networks,
         files: TaskFiles,
         memory: Memory,
         clock: Clock,
-        version: str,
         news: asyncio.Event,
-        advertise_addr: str = "",
-        image_port: int = 0,
-        fetch: Fetch | None = None,
-        image_bytes: Callable[[], int] = lambda: 0,
+        fetcher: Fetcher | None = None,
         read_host: ReadHost = read_host,
         volumes: VolumeParts = NO_VOLUMES,
     ) -> None:
         self.reporter = Reporter()
+        self._identity = identity
         self._networks = networks
         self._memory = memory
         self._news = news
-        self._advertise_addr = advertise_addr
-        self._image_port = image_port
-        self._images = Images(engine, clock, fetch)
-        self._image_bytes = image_bytes
+        self._images = Images(engine, clock, fetcher)
+        self._fetcher = fetcher
         self._volume_parts = volumes
         self.volumes = (
             Inventory(engine, volumes.marks, volumes.rng, lambda: self._set.tasks, volumes.measure)
@@ -105,7 +115,7 @@ class Agent:
             else None
         )
         self._context = RunnerContext(
-            node_id=node_id,
+            node_id=identity.node_id,
             engine=engine,
             images=self._images,
             networks=networks,
@@ -117,11 +127,13 @@ class Agent:
             keeper=volumes.keeper,
         )
         self._refusals = Refusals()
-        self._host = HostDescription(engine, networks, node_id, version, self._refusals.lacks, self._described, volumes)
+        self._host = HostDescription(
+            *(engine, networks, identity.node_id, identity.version), self._refusals.lacks, self._described, volumes
+        )
         self.supervisor = Supervisor(self._context, self._report, self._host.note_engine)
         self._unmanaged = ContainerAttachments(engine, networks)
         self._set = AssignmentSet()
-        self._intake = Intake(node_id)
+        self._intake = Intake(identity.node_id)
         self._rejected: Mapping[str, str] = {}
         self._set_changed = asyncio.Event()
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
@@ -173,8 +185,8 @@ class Agent:
         return Hello(
             protocol=PROTOCOL_VERSION,
             description=self._host.announce(),
-            advertise_addr=self._advertise_addr,
-            image_port=self._image_port,
+            advertise_addr=self._identity.advertise_addr,
+            image_port=self._identity.image_port,
         )
 
     def welcomed(self) -> None:
@@ -255,7 +267,8 @@ class Agent:
         """Write what this host's tasks use, for Prometheus."""
         tasks, statuses = list(self._set.tasks.values()), dict(self.supervisor.tasks)
         running = await read_tasks(tasks, statuses, self._context.engine.usage)
-        return await asyncio.to_thread(write_page, running, self._context.node_id, self._image_bytes())
+        received = self._fetcher.received if self._fetcher is not None else 0
+        return await asyncio.to_thread(write_page, running, self._identity.node_id, received)
 
     def lost(self) -> None:
         self._meter.order(Measure())

@@ -17,7 +17,7 @@ from common.process.daemon import Notifier
 from common.version import version
 from common.wire.membership_messages import Goodbye
 from common.wire.server import Server, serve
-from worker.agent import Agent
+from worker.agent import Agent, Identity
 from worker.config import DataDir, WorkerConfig, is_manager_address
 from worker.database import LocalDatabase
 from worker.engine.driver import DockerEngine
@@ -117,18 +117,19 @@ class _Daemon:
         holds = Holds(config.docker_host, self._data_dir.copies)
         await holds.recover()
         agent = Agent(
-            node_id=config.node_id,
+            identity=Identity(
+                node_id=config.node_id,
+                version=version(),
+                advertise_addr=config.advertise_addr,
+                image_port=listener.port if listener else 0,
+            ),
             engine=engine,
             networks=networks,
             files=TmpfsFiles(self._data_dir.files),
             memory=database,
             clock=self._clock,
-            version=version(),
             news=self._news,
-            advertise_addr=config.advertise_addr,
-            image_port=listener.port if listener else 0,
-            fetch=fetcher.fetch,
-            image_bytes=lambda: fetcher.received,
+            fetcher=fetcher,
             volumes=self._volume_parts(engine, marks, holds),
         )
         dialler = TlsDialler(

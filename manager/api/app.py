@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,7 @@ from manager.api import dashboard, files, swarm, system
 from manager.api.access import audit as audit_log
 from manager.api.access import credentials
 from manager.api.access.acting import ActingStore
-from manager.api.access.audit import Audit, Entry, created_id, granted, object_of
+from manager.api.access.audit import Audit, AuditLog, created_id, granted, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
@@ -30,7 +30,7 @@ from manager.api.containers import execs
 from manager.api.containers import list as containers_list
 from manager.api.containers import routes as containers
 from manager.api.containers.index import ContainerIndex
-from manager.api.context import Context, Identity, Keys, OpenKeys, this_host
+from manager.api.context import Context, Telemetry, ThisManager, this_host
 from manager.api.engine.connections import Engines
 from manager.api.engine.presence import Presence
 from manager.api.errors import EngineError, describe, invalid
@@ -41,7 +41,7 @@ from manager.api.images import adopt, build, record, registry, remove
 from manager.api.images import list as images_list
 from manager.api.images import routes as images
 from manager.api.leader.forward import forward
-from manager.api.leader.standing import INDEX_HEADER, MADE_HEADER, Alone, Standing
+from manager.api.leader.standing import INDEX_HEADER, MADE_HEADER
 from manager.api.logs import routes as logs
 from manager.api.metrics import routes as metrics
 from manager.api.networks import connect
@@ -61,9 +61,8 @@ from manager.api.volumes import claims as volume_claims
 from manager.api.volumes import moves as volume_moves
 from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
-from manager.metrics.facts import Facts, ReadVitals, Vitals, gather
+from manager.metrics.facts import Facts, gather
 from manager.metrics.families import Pages
-from manager.metrics.instruments import Instruments
 from manager.metrics.soft_state import SoftState
 from manager.overview.timeline import KEPT
 from manager.schedule.load import ClusterLoad
@@ -124,9 +123,7 @@ RESOURCES = (
 class Api:
     """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
 
-    `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
-    change; it must not wait. `instruments` measure the manager, `vitals` reads what its files say, `load` is what the
-    scheduler knows of nodes, if it runs here. `standing` is its place among other managers; without it there are none.
+    `audit` is told of every change. `load()` is what the scheduler knows of nodes, None where it does not run.
     """
 
     def __init__(
@@ -135,49 +132,43 @@ class Api:
         clock: Clock,
         rng: random.Random,
         engines: Engines,
-        identity: Identity,
         authority: Authority,
+        manager: ThisManager,
+        audit: AuditLog,
         *,
-        audit: Callable[[Entry], None],
-        leave: Callable[[], Awaitable[None]],
-        soft: SoftState | None = None,
-        instruments: Instruments | None = None,
+        telemetry: Telemetry | None = None,
         load: Callable[[], ClusterLoad | None] = lambda: None,
-        vitals: ReadVitals = Vitals,
-        read_audit: Callable[[str, int], Sequence[Entry]] = lambda _, __: (),
-        keys: Keys | None = None,
-        standing: Standing | None = None,
     ) -> None:
+        telemetry = telemetry or Telemetry(soft=SoftState.new(store.view, clock))
         self._router = Router(route for resource in RESOURCES for route in resource.ROUTES)
-        self._audit = Audit(audit, clock)
+        self._audit = Audit(audit.record, clock)
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
         self._memory = AnswerMemory()
-        self._instruments = instruments or Instruments()
-        observer = Observer(store, clock, self._instruments, lambda: granted(read_audit("", KEPT)))
-        soft = soft or SoftState.new(store.view, clock)
+        self._instruments = telemetry.instruments
+        observer = Observer(store, clock, self._instruments, lambda: granted(audit.read("", KEPT)))
         self.context = Context(
             store=store,
             clock=clock,
             rng=rng,
             engines=engines,
-            identity=identity,
+            identity=manager.identity,
             authority=authority,
             host=this_host(),
-            standing=standing or Alone(),
-            leave=leave,
+            standing=manager.standing,
+            leave=manager.leave,
             events=EventLog(),
             cache=JsonCache(),
             presence=Presence(),
             containers=ContainerIndex(),
-            soft=soft,
+            soft=telemetry.soft,
             overview=observer,
-            feed=Feed(observer, soft.usages, store, clock),
+            feed=Feed(observer, telemetry.soft.usages, store, clock),
             load=load,
-            pages=Pages(self._facts, self._instruments, vitals),
-            read_audit=read_audit,
+            pages=Pages(self._facts, self._instruments, telemetry.vitals),
+            read_audit=audit.read,
             answers=self._memory.lease(),
-            keys=keys or OpenKeys(),
+            keys=manager.keys,
         )
 
     async def __aenter__(self) -> Self:

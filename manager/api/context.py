@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.clock import Clock
@@ -19,12 +19,14 @@ from manager.api.engine.connections import Engines
 from manager.api.engine.presence import Presence
 from manager.api.events.log import EventLog
 from manager.api.http.answer_memory import Lease
-from manager.api.leader.standing import Standing
+from manager.api.leader.standing import Alone, Standing
 from manager.api.overview.feed import Feed
 from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
 from manager.ca.authority import Authority
+from manager.metrics.facts import ReadVitals, Vitals
 from manager.metrics.families import Pages
+from manager.metrics.instruments import Instruments
 from manager.metrics.soft_state import SoftState
 from manager.schedule.load import ClusterLoad
 from manager.store.store import Records
@@ -79,6 +81,33 @@ class OpenKeys:
 
     def relock(self, cluster: Cluster) -> None:
         """Do nothing: there is nothing to lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThisManager:
+    """The manager that an API belongs to.
+
+    leave: awaited when a client makes this manager leave; it ends the cluster.
+    keys: what its files are opened with.
+    standing: its place among the managers.
+    """
+
+    identity: Identity
+    leave: Callable[[], Awaitable[None]]
+    keys: Keys = field(default_factory=OpenKeys)
+    standing: Standing = field(default_factory=Alone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """What is measured and not stored: of the cluster, as workers say it, and of this manager.
+
+    instruments: measure this manager. vitals: reads what its files say.
+    """
+
+    soft: SoftState
+    instruments: Instruments = field(default_factory=Instruments)
+    vitals: ReadVitals = Vitals
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from common.wire.messages import RenewReply
 from manager.ca.keyring import Keyring
 from manager.config import EtcdConfig
 from manager.dispatch.links import Links
-from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership, Tickets
+from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership
 from manager.dispatch.managers import KnownManagers
 from manager.domain.managers import is_awaited, managers
 from manager.etcd import peer_url
@@ -61,30 +61,28 @@ class _Promotion:
 class Admitting:
     """Brings etcd's members to the managers that the store has, while this manager leads.
 
-    `members` is None where etcd's are not the managers' hosts; `external` says how others reach that etcd.
+    `etcd` is what changes etcd's members, or, where those are not the managers' hosts, how managers reach that etcd.
+    `hand_over` lets another manager lead; `promote` tells a node's worker that its host is to become a manager.
     """
 
     def __init__(
         self,
         store: Store,
         membership: ManagerMembership,
-        members: Members | None,
+        etcd: Members | EtcdConfig,
         links: Links,
         known: KnownManagers,
         keyring: Callable[[], Keyring],
         node_id: str,
         hand_over: Callable[[], None],
         promote: Callable[[str, BecomeManager], Awaitable[None]],
-        tickets: Tickets,
-        external: EtcdConfig | None = None,
     ) -> None:
-        self._external = external
+        self._members = etcd if isinstance(etcd, Members) else None
+        self._external = etcd if isinstance(etcd, EtcdConfig) else None
         self._promote = promote
-        self._tickets = tickets
         self._promotions: dict[str, _Promotion] = {}
         self._store = store
         self._membership = membership
-        self._members = members
         self._links = links
         self._known = known
         self._keyring = keyring
@@ -241,7 +239,7 @@ class Admitting:
         if promotion.told:
             why = f"its host has not joined as a manager within {TICKET_SECONDS:g} s: see its worker's log"
         else:
-            ticket = self._tickets.give(node.id, self._membership.digest)
+            ticket = self._membership.ticket(node.id)
             try:
                 await self._promote(node.id, BecomeManager(ticket=ticket, addr=node.status.addr))
             except Unavailable as error:

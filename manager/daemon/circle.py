@@ -39,7 +39,7 @@ from manager.store.transaction import Transaction
 class Circle:
     """One manager of several. `dialling` and `own` return the TLS context to dial others with, and whose it shows.
 
-    `external` is the etcd that others run, whose `members` are not ours; None: the managers' own.
+    `etcd` is what changes the members of the managers' own etcd, or how managers reach one that others run.
     """
 
     def __init__(
@@ -47,8 +47,7 @@ class Circle:
         ground: Ground,
         store: SharedStore,
         keys: ManagerKeys,
-        members: Members | None,
-        external: EtcdConfig | None,
+        etcd: Members | EtcdConfig,
         *,
         dialling: Callable[[], ssl.SSLContext],
         own: Callable[[], Identity],
@@ -56,8 +55,7 @@ class Circle:
         self._ground = ground
         self._store = store
         self._keys = keys
-        self._members = members
-        self._external = external
+        self._etcd = etcd
         self._own = own
         self._admitting: Admitting | None = None
         self.leading = Leading(ground)
@@ -68,7 +66,7 @@ class Circle:
             ground.node_id,
             dispatcher=lambda: self.leading.dispatcher,
             admitting=lambda: self._admitting,
-            decide_alone=external is not None,
+            decide_alone=isinstance(etcd, EtcdConfig),
         )
         shown = Own(ground.node_id, dialling, ground.clock)
         self.links = self.fellows.links = Links(shown, ground.managers, store.view, self.fellows, ground.rng)
@@ -82,15 +80,13 @@ class Circle:
         admitting = Admitting(
             ground.store,
             ManagerMembership(ground.store, ground.authority, ground.clock, ground.rng, tickets),
-            self._members,
+            self._etcd,
             self.links,
             ground.managers,
             lambda: self._keys.keyring,
             ground.node_id,
             self.fellows.leadership.hand_over,
             self._promote,
-            tickets,
-            self._external,
         )
         rising = keep_going("the store's level", Rising(ground.store, ground.managers, self.links, ground.node_id).run)
         async with self.leading.begin(self.fellows.epoch), running(admitting.run(), rising):

@@ -12,7 +12,7 @@ from common.clock import Clock
 from common.errors import Unavailable
 from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
-from manager.api.context import Identity
+from manager.api.context import Identity, ThisManager
 from manager.api.front import Front
 from manager.api.http.server import serve
 from manager.ca.authority import Authority
@@ -50,11 +50,9 @@ async def answer_locked(
             clock,
             rng,
             LeadersEngines(lambda: None),
-            identity,
             Authority(_locked_root),
-            audit=audit.record,
-            leave=leave,
-            keys=keys,
+            ThisManager(identity=identity, leave=leave, keys=keys),
+            audit,
         )
         front = Front(api)
         async with api, serve(front, sockets, group=group):

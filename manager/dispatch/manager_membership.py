@@ -83,10 +83,9 @@ class ManagerMembership:
             peers=(),
         )
 
-    @property
-    def digest(self) -> str:
-        """The digest of the root, as join tokens carry it."""
-        return self._authority.digest
+    def ticket(self, node_id: str) -> str:
+        """Return a new ticket, with which a node's host can join as a manager."""
+        return self._tickets.give(node_id, self._authority.digest)
 
     async def give_up(self, node_id: str, why: str) -> None:
         """Let a node that was to become a manager be a worker as before; its record says why."""

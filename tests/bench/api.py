@@ -36,7 +36,7 @@ from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMod
 from common.model.task import ContainerStatus
 from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
-from manager.api.context import Identity
+from manager.api.context import Identity, ThisManager
 from manager.api.http.server import serve
 from manager.ca.authority import Authority, create_root
 from manager.store.backends.memory import MemoryBackend
@@ -105,8 +105,7 @@ async def _serve(path: Path, services: int, tasks: int) -> None:
         engines = FakeEngines(path.parent)
         authority = Authority(create_root(store.view.cluster.id, clock.now()))
         audit = AuditFile(path.parent / "audit.log")
-        hooks = {"audit": audit.record, "leave": _leave}
-        api = Api(store, clock, rng, engines, identity, authority, **hooks)
+        api = Api(store, clock, rng, engines, authority, ThisManager(identity=identity, leave=_leave), audit)
         async with api, serve(api, [f"unix://{path}"]):
             await _answer_questions()
 

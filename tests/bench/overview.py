@@ -31,7 +31,7 @@ from common.wire.usage_messages import HostUsage
 from manager.api.access.roles import Caller
 from manager.api.app import Api
 from manager.api.call import Answer, Call, Stream
-from manager.api.context import Identity
+from manager.api.context import Identity, ThisManager
 from manager.api.http.packed import packed_stream
 from manager.api.overview.observer import Observer
 from manager.app import settle_memory
@@ -44,6 +44,7 @@ from manager.store.store import Store
 from manager.store.transaction import Transaction
 from tests.bench.table import print_table
 from tests.fakes.api_cluster import MANAGER
+from tests.fakes.audit import AuditList
 
 NODES, SERVICES, TASKS = 1000, 500, 100_000
 CHANGES_A_SECOND, BATCH = 1000, 20
@@ -127,10 +128,9 @@ def new_api(store: Store, clock: SystemClock, rng: random.Random) -> Api:
         clock,
         rng,
         engines,  # type: ignore[arg-type]  # no engine is asked
-        Identity(node_id=MANAGER, address="10.1.0.1", version="1.0"),
         Authority(create_root("c" * 25, clock.now())),
-        audit=lambda _: None,
-        leave=leave,
+        ThisManager(identity=Identity(MANAGER, address="10.1.0.1", version="1.0"), leave=leave),
+        AuditList(),
     )
 
 

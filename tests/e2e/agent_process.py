@@ -14,7 +14,7 @@ import msgspec
 
 from common.clock import SystemClock
 from common.wire.messages import Assignments
-from worker.agent import Agent
+from worker.agent import Agent, Identity
 from worker.database import LocalDatabase
 from worker.engine.driver import DockerEngine
 from worker.net.local_networks import LocalNetworks
@@ -26,13 +26,12 @@ LINE_BYTES = 16 << 20
 async def main(socket: str, folder: Path, docker_host: str, node_id: str) -> None:
     engine = DockerEngine(docker_host, random.Random(1))
     agent = Agent(
-        node_id=node_id,
+        identity=Identity(node_id=node_id, version="test"),
         engine=engine,
         networks=LocalNetworks(engine, node_id),
         files=TmpfsFiles(folder / "files"),
         memory=LocalDatabase(folder / "state.db"),
         clock=SystemClock(),
-        version="test",
         news=asyncio.Event(),
     )
     reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_BYTES)

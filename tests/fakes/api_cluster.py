@@ -30,13 +30,13 @@ from common.model.node import (
 from common.model.service import Endpoint, Platform, VirtualIP
 from common.model.task import ContainerStatus
 from common.model.update import UpdateState, UpdateStatus
-from manager.api.access.audit import Entry
 from manager.api.app import Api
-from manager.api.context import Identity
+from manager.api.context import Identity, ThisManager
 from manager.ca.authority import Authority, create_root
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from manager.store.transaction import Transaction
+from tests.fakes.audit import AuditList
 from tests.fakes.docker_engine import FakeEngines
 
 ROOT = """-----BEGIN CERTIFICATE-----
@@ -110,7 +110,7 @@ class ApiCluster:
         self.engines = FakeEngines(self.folder)
         self.left = False
         self.authority = Authority(create_root("c" * 25, self.clock.now()))
-        self.audited: list[Entry] = []
+        self.audited = AuditList()
         self._running = asyncio.Event()
         if not idle:
             self._running.set()
@@ -124,11 +124,12 @@ class ApiCluster:
             self.clock,
             self.rng,
             self.engines,
-            Identity(node_id=MANAGER, address="10.1.0.1", version="0.1.0", hosts=("tcp://10.1.0.1:2376",)),
             self.authority,
-            audit=self.audited.append,
-            read_audit=lambda _, limit: [*reversed(self.audited)][:limit],
-            leave=self._leave,
+            ThisManager(
+                identity=Identity(MANAGER, address="10.1.0.1", version="0.1.0", hosts=("tcp://10.1.0.1:2376",)),
+                leave=self._leave,
+            ),
+            self.audited,
         )
 
     async def __aenter__(self) -> Self:

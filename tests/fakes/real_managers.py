@@ -18,7 +18,7 @@ from manager import app
 from manager.bootstrap import create_cluster
 from manager.config import DataDir, EtcdConfig, ExternalEtcdConfig, ManagerConfig
 from manager.etcd import peer_url
-from manager.init_join import join_cluster
+from manager.init_join import NewManager, join_cluster
 
 READY_SECONDS = 40.0
 _PAUSE_SECONDS = 0.1
@@ -87,7 +87,8 @@ class RealManagers:
             await first.start()
             for other in others:
                 token = (await first.ask("GET", "/swarm"))[1]["JoinTokens"]["Manager"]
-                await join_cluster(other.data, other.config, other.peer_address, token, first.address, clock)
+                new = NewManager(data=other.data, config=other.config, peer_addr=other.peer_address, clock=clock)
+                await join_cluster(new, token, first.address)
                 await other.start()
             await self.until(self.all_reachable)
             yield self

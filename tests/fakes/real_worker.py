@@ -13,7 +13,7 @@ from common.wire.membership_messages import Unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from tests.fakes.engine import FakeEngine
 from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_host
-from worker.agent import Agent
+from worker.agent import Agent, Identity
 from worker.images.serve import ImageServer
 from worker.interfaces.networks import Networks
 from worker.link.interfaces import Dialler, Renewal
@@ -99,13 +99,12 @@ class RealWorker:
         """Run the worker in this block; leaving it is the agent's death, containers live on."""
         news = asyncio.Event()
         agent = Agent(
-            node_id=self.node_id,
+            identity=Identity(node_id=self.node_id, version="simulated"),
             engine=self.engine,
             networks=self.networks,
             files=self.files,
             memory=self.memory,
             clock=self._clock,
-            version="simulated",
             read_host=idle_host,
             news=news,
         )

@@ -33,7 +33,7 @@ from common.wire.channel import PeerInfo
 from common.wire.memory import MemoryChannel
 from common.wire.messages import ServiceEndpoint
 from manager.api.app import Api
-from manager.api.context import Identity
+from manager.api.context import Identity, Telemetry, ThisManager
 from manager.bootstrap import first_node, ingress_network
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
@@ -45,6 +45,7 @@ from manager.loops.allocation import attachment_rule, tunnel_keys_rule
 from manager.store.backends.memory import MemoryBackend
 from manager.store.view import View
 from tests.fakes.api_client import Client
+from tests.fakes.audit import AuditList
 from tests.hostile.evil_worker import EvilWorker, join, own_address
 from tests.hostile.honest import HonestWorker
 from tests.hostile.lines import Line, MemoryLine, socketed_pair
@@ -379,9 +380,8 @@ def _api(world: World) -> Api:
         world.clock,
         world.rng,
         LeadersEngines(lambda: dispatcher),
-        Identity(node_id="manager", address=f"{MANAGER_ADDRESS}:2377", version="test"),
         world.authority,
-        audit=lambda _: None,
-        leave=never,
-        soft=dispatcher.soft,
+        ThisManager(identity=Identity("manager", address=f"{MANAGER_ADDRESS}:2377", version="test"), leave=never),
+        AuditList(),
+        telemetry=Telemetry(soft=dispatcher.soft),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from common.clock import Clock
 from common.errors import NotFound
@@ -17,11 +17,22 @@ from worker.interfaces.engine import Engine, EngineError, Image
 FRESH_SECONDS = 60.0
 
 Tell: TypeAlias = Callable[[str], None]
-# Fetches an image by id from other workers and returns its id here; empty when none has it, NotFound when none can give
-# it.
-Fetch: TypeAlias = Callable[[str, Tell], Awaitable[str]]
 
 _log = logging.getLogger(__name__)
+
+
+class Fetcher(Protocol):
+    """Fetches images from other workers; `received` is how many bytes of them have come."""
+
+    received: int
+
+    async def fetch(self, image_id: str, tell: Tell) -> str:
+        """Fetch an image and return its id here, which is empty when no worker has it; `tell` hears how far it is.
+
+        Raises:
+            NotFound: workers have it, and none of them can give it.
+
+        """
 
 
 @dataclass(slots=True)
@@ -46,10 +57,10 @@ class Images:
     An image that no registry knows is named by its id, as `name@sha256:ID` or alone, and fetched from other workers.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, fetch: Fetch | None = None) -> None:
+    def __init__(self, engine: Engine, clock: Clock, fetcher: Fetcher | None = None) -> None:
         self._engine = engine
         self._clock = clock
-        self._fetch = fetch
+        self._fetcher = fetcher
         self._auths: dict[str, str] = {}
         self._flights: dict[tuple[str, str], _Flight] = {}
         self._fresh: dict[str, tuple[float, str]] = {}
@@ -125,7 +136,7 @@ class Images:
             return reference
         if await self._engine.image(image_id) is not None:
             return image_id
-        return await self._fetch(image_id, tell) if self._fetch is not None else ""
+        return await self._fetcher.fetch(image_id, tell) if self._fetcher is not None else ""
 
     async def _have_named(self, reference: str, auth: str, tell: Tell) -> None:
         image = await self._engine.image(reference)

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -54,6 +54,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     object: str = ""
     status: int
+
+
+class AuditLog(Protocol):
+    """Where entries are kept. Neither call fails, and `record` does not wait."""
+
+    def record(self, entry: Entry) -> None:
+        """Take an entry."""
+
+    def read(self, before: str, limit: int) -> Sequence[Entry]:
+        """Return the newest entries, of those older than an instant (RFC 3339) if one is given. It may take a while."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from common.tls import CredentialFiles
 from common.wire.handshake import LedElsewhere
 from common.wire.manager_messages import Elsewhere
 from manager import app, init, init_join
-from manager.init_join import join_cluster, take_back
+from manager.init_join import NewManager, join_cluster, take_back
 from manager.main import cli
 from tests.e2e import ci
 from tests.fakes.real_managers import RealManager, RealManagers, free_address
@@ -51,9 +51,10 @@ class Joining:
 
     async def join(self, *etcd_files: str) -> None:
         host = self.host
-        host.config = await join_cluster(
-            host.data, host.config, host.peer_address, await self.token(), self.first.address, CLOCK, "", etcd_files
+        new = NewManager(
+            data=host.data, config=host.config, peer_addr=host.peer_address, clock=CLOCK, etcd_files=etcd_files
         )
+        host.config = await join_cluster(new, await self.token(), self.first.address)
 
     async def check_nothing_left(self) -> None:
         """Check that the first manager decides alone, as before."""

@@ -16,7 +16,7 @@ from common.wire.messages import Assignments
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.worker_parts import FakeFiles, FakeKeeper, FakeMemory, FakeNetworks, idle_host
-from worker.agent import Agent
+from worker.agent import Agent, Identity
 from worker.interfaces.volumes import VolumeParts
 
 NODE = "node1"
@@ -61,13 +61,12 @@ class World:
     async def running(self) -> AsyncIterator[Agent]:
         """Run an agent in this block; a second block is the agent after a restart."""
         self.agent = Agent(
-            node_id=NODE,
+            identity=Identity(node_id=NODE, version="test"),
             engine=self.engine,
             networks=self.networks,
             files=self.files,
             memory=self.memory,
             clock=self.clock,
-            version="test",
             read_host=idle_host,
             volumes=VolumeParts(keeper=self.keeper),
             news=asyncio.Event(),

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +15,12 @@ from common.model import Node
 from common.model.node import ManagerStatus, NodeSpec, NodeStatus
 from common.wire.manager_messages import BecomeManager, ManagerJoin
 from manager.daemon.admitting import COME_SECONDS, Admitting
-from manager.dispatch.manager_membership import TICKET_SECONDS, Tickets
+from manager.dispatch.manager_membership import TICKET_SECONDS
 from manager.domain.managers import without_manager
+from manager.store.backends.etcd.members import Members
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from tests.fakes.virtual_loop import run_virtual
-
-DIGEST = "0" * 50
 
 
 class Workers:
@@ -35,7 +33,7 @@ class Workers:
         self.given_up: list[tuple[float, str]] = []
 
     async def promote(self, node_id: str, message: BecomeManager) -> None:
-        assert (node_id, message.addr) == ("w", "192.0.2.7")
+        assert (node_id, message.addr, message.ticket) == ("w", "192.0.2.7", "ticket of w")
         now = asyncio.get_running_loop().time()
         if now < self._until:
             raise self._error
@@ -49,11 +47,10 @@ async def promote_for(workers: Workers, seconds: float) -> None:
     """Let a leader promote the node for so long; nobody joins."""
     unused: Any = None
     node = Node(id="w", spec=NodeSpec(role="manager"), status=NodeStatus(state="ready", addr="192.0.2.7"))
-    membership: Any = SimpleNamespace(digest=DIGEST, give_up=workers.give_up)
+    membership: Any = SimpleNamespace(ticket=lambda node_id: f"ticket of {node_id}", give_up=workers.give_up)
     async with Store(MemoryBackend(), LoopClock()) as store:
         await store.update(lambda tx: tx.put(node))
-        tickets = Tickets(random.Random(1), asyncio.get_running_loop().time)
-        admitting = Admitting(store, membership, unused, unused, unused, unused, "m", unused, workers.promote, tickets)
+        admitting = Admitting(store, membership, unused, unused, unused, unused, "m", unused, workers.promote)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await admitting._promote_all()
@@ -118,7 +115,7 @@ class Awaited:
             await store.update(lambda tx: tx.put(node))
             known: Any = SimpleNamespace(moved=asyncio.Event().wait)
             links: Any = SimpleNamespace(reachable=self.reachable, moved=asyncio.Event().wait)
-            admitting = Admitting(store, membership, unused, links, known, unused, "m1", unused, unused, unused)
+            admitting = Admitting(store, membership, unused, links, known, unused, "m1", unused, unused)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await admitting._await_all()
@@ -146,11 +143,11 @@ async def test_who_is_demoted_while_it_joins_gets_no_keys() -> None:
 
     joined = Node(id="w", spec=NodeSpec(role="manager"), manager_status=ManagerStatus(), etcd_addr="192.0.2.7:2380")
     membership: Any = SimpleNamespace(join=join)
-    of_etcd: Any = SimpleNamespace()
+    of_etcd = Members(unused)
     known: Any = SimpleNamespace(look=lambda: None)
     async with Store(MemoryBackend(), LoopClock()) as store:
         await store.update(lambda tx: tx.put(joined))
-        admitting = Admitting(store, membership, of_etcd, unused, known, unused, "m", unused, unused, unused)
+        admitting = Admitting(store, membership, of_etcd, unused, known, unused, "m", unused, unused)
         joining = asyncio.create_task(admitting.join(unused, "192.0.2.7"))
         await admitting._news.wait()
         await store.update(lambda tx: tx.put(without_manager(joined)))

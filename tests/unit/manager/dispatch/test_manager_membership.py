@@ -40,7 +40,6 @@ class Door:
         rng = random.Random(1)
         self.store = store
         self.tokens = tokens
-        self.digest = authority.digest
         self.tickets = Tickets(rng, lambda: 0.0)
         self.membership = ManagerMembership(store, authority, CLOCK, rng, self.tickets)
 
@@ -71,7 +70,7 @@ async def door() -> AsyncIterator[Door]:
 
 async def test_a_worker_that_was_promoted_keeps_its_row(door: Door) -> None:
     await door.store.update(lambda tx: tx.put(PROMOTED))
-    assert await door.join(door.tickets.give("w", door.digest)) == "w"
+    assert await door.join(door.membership.ticket("w")) == "w"
     (node,) = door.store.view.nodes
     assert (node.agent, node.spec.role) == (True, "manager")
 
@@ -80,7 +79,7 @@ async def test_a_worker_that_was_promoted_keeps_its_row(door: Door) -> None:
 async def test_a_ticket_ends_with_what_it_was_given_for(door: Door, meanwhile: Node | None) -> None:
     """Its node was demoted, or removed, before it came: it does not become a manager by what it was sent before."""
     await door.store.update(lambda tx: tx.put(PROMOTED))
-    ticket = door.tickets.give("w", door.digest)
+    ticket = door.membership.ticket("w")
     await door.store.update(lambda tx: tx.put(meanwhile) if meanwhile is not None else tx.remove(PROMOTED))
     with pytest.raises(Unauthenticated, match=r"node w was (demoted|removed) before it had become a manager"):
         await door.join(ticket)
@@ -111,7 +110,7 @@ async def test_a_host_that_tries_again_replaces_what_never_came(door: Door) -> N
 
 async def test_a_join_that_failed_leaves_a_worker_as_it_was(door: Door) -> None:
     await door.store.update(lambda tx: tx.put(PROMOTED))
-    await door.join(door.tickets.give("w", door.digest))
+    await door.join(door.membership.ticket("w"))
     await door.membership.take_back("w", "its manager did not start")
     (node,) = door.store.view.nodes
     assert (node.spec.role, node.manager_status, node.manager_serials, node.etcd_addr) == ("worker", None, (), "")

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 
 // What is told, or drawn, between two frames.
 const TOLD_A_FRAME = 12;
-const DRAWN_A_FRAME = 100;
+const DRAWN_A_FRAME = 24;
 
 /** Who waits to be told what of an element. @type {WeakMap<Element, (isIn: boolean) => void>} */
 const looking = new WeakMap();

@@ -19,7 +19,7 @@ from manager.api import dashboard, files, swarm, system
 from manager.api.access import audit as audit_log
 from manager.api.access import credentials
 from manager.api.access.acting import ActingStore
-from manager.api.access.audit import Audit, AuditLog, created_id, granted, object_of
+from manager.api.access.audit import Audit, AuditLog, Subject, created_id, granted, subject_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
@@ -245,7 +245,7 @@ class Api:
             with self.lease() as own:
                 return await self.answer(call, own)
         match: Match | None = None
-        subject = ""
+        subject = Subject()
         view, began = self.context.store.view, time.perf_counter()
         try:
             check_site(call)
@@ -254,7 +254,7 @@ class Api:
                 caller = lower_role(caller, call.headers[ROLE_HEADER])
             _check_text(call)
             match = self._router.match(call.method, call.path)
-            subject = object_of(view, match)
+            subject = subject_of(view, match)
             authorise(caller, match.needs, f"{call.method} {match.pattern}")
             reply = redact_reply(caller, await self._handle(match, replace(call, caller=caller), lease), lease)
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is

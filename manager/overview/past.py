@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from common.ids import SHORT_ID
 from common.model import Node, Service, StoredObject, Task
 from common.model.update import ACTIVE, UpdateState, UpdateStatus
 from manager.orchestrate.reconcile.slots import age
@@ -45,13 +46,17 @@ _REMOVED = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that was granted `at` an instant (Unix seconds): by whom, and of which object (its id, if known)."""
+    """A request that was granted `at` an instant (Unix seconds): by whom, and of which object.
+
+    `object` is its id, or what the path calls it; `name` is what it was called then, empty in lines of older releases.
+    """
 
     at: float
     by: str
     method: str
     path: str
     object: str
+    name: str = ""
 
 
 def entries_of_past(values: Iterable[StoredObject], view: View) -> Iterator[Entry]:
@@ -104,14 +109,15 @@ _ROLLBACKS = (UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_PAUSED, UpdateS
 
 
 def removals(asked: Iterable[Asked], view: View) -> Iterator[Entry]:
-    """Yield the entries of objects that were removed by requests, under the names that these gave."""
+    """Yield the entries of objects that were removed by requests, under the names that they had."""
     for each in asked:
-        collection, _, name = each.path.rpartition("/")
+        collection, _, called = each.path.rpartition("/")
         resource = collection.rpartition("/")[2]
         if each.method != "DELETE" or resource not in _REMOVED or each.object in getattr(view, resource):
             continue
         noun, kind = _REMOVED[resource]
-        what = name if resource in ("services", "nodes") else f"{noun} {name}"
+        name = each.name or (called if called != each.object else "")
+        what = name if name and resource in ("services", "nodes") else f"{noun} {name or each.object[:SHORT_ID]}"
         text = f"{what} was removed from the cluster" if resource == "nodes" else f"{what} was removed"
         subject = Named(kind=noun, id=each.object, name=name)
         yield Entry(at=each.at, kind=kind, text=text, object=subject, by=each.by)

@@ -40,7 +40,8 @@ _LONGEST = 512
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request: when (RFC 3339), who, from where, what, on which object, with which status.
 
-    `serial` is that of the client's certificate; `uid` and `pid` are of the process at a unix socket.
+    `serial` is that of the client's certificate; `uid` and `pid` are of the process at a unix socket. `object` is an
+    id; `object_name` is its name at that time, which nothing else knows once it is removed.
     """
 
     time: str
@@ -53,6 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     method: str
     path: str
     object: str = ""
+    object_name: str = ""
     status: int
 
 
@@ -67,19 +69,28 @@ class AuditLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What a request is about: the id of an object of the store and its name; of all else what the path calls it."""
+
+    id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """Tells `write` of requests as they are answered; a relayed one when its answer begins."""
 
     write: Callable[[Entry], None]
     clock: Clock
 
-    def noted(self, call: Call, match: Match | None, subject: str, reply: Reply) -> Reply:
-        """Return the reply, noted now or as soon as its status is known. `subject` is the id from `object_of`."""
+    def noted(self, call: Call, match: Match | None, subject: Subject, reply: Reply) -> Reply:
+        """Return the reply, noted now or as soon as its status is known. `subject` is from `subject_of`."""
         caller = call.caller
 
         def note(status: int, made: str) -> None:
             if _worth_noting(call, match, status):
-                self.write(_entry(self.clock.now(), caller, call, subject or made, status))
+                about = subject if subject.id else Subject(made)
+                self.write(_entry(self.clock.now(), caller, call, about, status))
 
         if isinstance(reply, Relay):
             return Relay(lambda exchange: _relay_and_note(reply, exchange, note))
@@ -90,14 +101,14 @@ class Audit:
 def granted(entries: Sequence[Entry]) -> list[Asked]:
     """Return the requests that changed something, for whoever asks later who did."""
     return [
-        Asked(parse_rfc3339(each.time), each.name, each.method, each.path, each.object)
+        Asked(parse_rfc3339(each.time), each.name, each.method, each.path, each.object, each.object_name)
         for each in entries
         if each.method not in _READING and each.status in _GRANTED
     ]
 
 
-def object_of(view: View, match: Match) -> str:
-    """Return the id of the object that a request names, or the name itself when it is not one of the store's."""
+def subject_of(view: View, match: Match) -> Subject:
+    """Return which object a request names."""
     reference = match.params.get("id") or match.params.get("name") or ""
     tables: dict[str, NamedTableView[Any]] = {
         "configs": view.configs,
@@ -107,11 +118,12 @@ def object_of(view: View, match: Match) -> str:
         "services": view.services,
     }
     if not reference or match.resource not in tables:
-        return reference
+        return Subject(reference)
     try:
-        return str(find(tables[match.resource], match.resource, reference).id)
+        found = find(tables[match.resource], match.resource, reference)
     except SwarmError:
-        return reference
+        return Subject(reference)
+    return Subject(found.id, found.name)
 
 
 def _worth_noting(call: Call, match: Match | None, status: int) -> bool:
@@ -119,7 +131,7 @@ def _worth_noting(call: Call, match: Match | None, status: int) -> bool:
     return call.method not in _READING or more_than_reading or status in _REFUSED
 
 
-def _entry(now: float, caller: Caller, call: Call, subject: str, status: int) -> Entry:
+def _entry(now: float, caller: Caller, call: Call, subject: Subject, status: int) -> Entry:
     return Entry(
         time=rfc3339(now),
         name=caller.name,
@@ -130,7 +142,8 @@ def _entry(now: float, caller: Caller, call: Call, subject: str, status: int) ->
         pid=caller.pid,
         method=_text(call.method),
         path=_text(call.path),
-        object=_text(subject),
+        object=_text(subject.id),
+        object_name=_text(subject.name),
         status=status,
     )
 

@@ -72,7 +72,7 @@ function Audit({ entries }) {
     { name: "time", title: "Time", class: "number", cell: (/** @type {any} */ entry) => clock(instant(entry.time), { withSeconds: true }) },
     { name: "who", title: "Who", cell: (/** @type {any} */ entry) => html`${entry.name} <span class="muted">${entry.role} ${entry.from}</span>` },
     { name: "what", title: "What", class: "mono wide", cell: (/** @type {any} */ entry) => `${entry.method} ${entry.path}` },
-    { name: "object", title: "Object", class: "mono wide", cell: (/** @type {any} */ entry) => entry.object ?? "" },
+    { name: "object", title: "Object", class: "mono wide", cell: (/** @type {any} */ entry) => html`<span title=${entry.object}>${entry.object_name || entry.object}</span>` },
     { name: "status", title: "Status", class: "number right", cell: (/** @type {any} */ entry) => html`<span class=${entry.status >= 400 ? "bad" : ""}>${entry.status}</span>` },
   ];
   const rows = entries.map((entry, n) => ({ ...entry, n }));

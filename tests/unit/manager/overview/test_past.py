@@ -100,6 +100,25 @@ def test_requests_say_who_asked_and_what_was_removed() -> None:
     ]
 
 
+def test_what_was_removed_by_its_id_has_the_name_that_it_had() -> None:
+    """As `stack rm` removes what it has looked up."""
+    key, old = "k" * 25, "o" * 25
+    asked = (
+        Asked(600.0, "ann", "DELETE", f"/secrets/{key}", key, "shop_key"),
+        Asked(601.0, "ann", "DELETE", f"/v1.43/services/{key}", key, "shop_web"),
+        Asked(602.0, "ann", "DELETE", f"/services/{old}", old),
+        Asked(603.0, "ann", "DELETE", f"/networks/{old}", old),
+    )
+    assert [text for _, text, _ in told(asked=asked)] == [
+        "secret shop_key was removed",
+        "shop_web was removed",
+        "service oooooooooooo was removed",
+        "network oooooooooooo was removed",
+    ]
+    (entry, *_) = removals(asked[1:], World().tables)
+    assert (entry.object.name, entry.concerns("shop_web")) == ("shop_web", True)
+
+
 def test_no_more_is_kept_than_the_timeline_keeps() -> None:
     entries = [Entry(at=float(at), kind=Kind.NODE_STATE, text="", object=Named(kind="node")) for at in range(KEPT + 3)]
     kept = in_order(reversed(entries), ())

@@ -8,7 +8,7 @@ import pytest
 
 from common.clock import SystemClock
 from common.model.client import Role
-from manager.api.access.audit import Audit, Entry
+from manager.api.access.audit import Audit, Entry, Subject
 from manager.api.access.roles import NOBODY, Caller
 from manager.api.call import Call, Relay
 from manager.api.call import Exchange as CallExchange
@@ -34,6 +34,12 @@ async def test_changes_are_noted_with_the_id_of_what_they_change(client: Client,
         ("POST", "/secrets/create", "", 400),
         ("POST", "/nonsense", "", 404),
     ]
+
+
+async def test_what_is_removed_by_its_id_is_noted_by_its_name(client: Client, cluster: ApiCluster) -> None:
+    made = await client.make("/secrets/create", {"Name": "key", "Data": "eA=="})
+    await client.ask("DELETE", f"/secrets/{made}")
+    assert [(entry.object, entry.object_name) for entry in cluster.audited] == [(made, ""), (made, "key")]
 
 
 async def test_reading_is_not_noted(client: Client, cluster: ApiCluster) -> None:
@@ -103,7 +109,7 @@ async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, statu
             raise EngineError(404, "no such container")
 
     call = Call("POST", "/exec/x/start", caller=Caller("a", "unix", Role.ADMIN))
-    relay = Audit(noted.append, SystemClock()).noted(call, None, "x", Relay(run))
+    relay = Audit(noted.append, SystemClock()).noted(call, None, Subject("x"), Relay(run))
     assert isinstance(relay, Relay)
     try:
         await relay.run(Exchange())
@@ -125,7 +131,7 @@ async def test_what_the_leader_says_was_made_is_noted() -> None:
         await exchange.start(201, {"Swarm-Made": "abc", "Content-Type": "application/json"})
 
     call = Call("POST", "/secrets/create", caller=Caller("a", "unix", Role.ADMIN))
-    relay = Audit(noted.append, SystemClock()).noted(call, None, "", Relay(run))
+    relay = Audit(noted.append, SystemClock()).noted(call, None, Subject(), Relay(run))
     assert isinstance(relay, Relay)
     await relay.run(Exchange())
     assert [(entry.status, entry.object) for entry in noted] == [(201, "abc")]

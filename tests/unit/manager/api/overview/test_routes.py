@@ -223,8 +223,8 @@ async def test_a_manager_that_is_started_tells_what_came_before(cluster: ApiClus
     changed["TaskTemplate"]["ContainerSpec"].update(Image="api:42")
     version = await client.version(f"/services/{service}")
     await client.ask("POST", f"/services/{service}/update?version={version}", changed)
-    await client.make("/secrets/create", {"Name": "key", "Data": "aA=="})
-    assert await client.ask("DELETE", "/secrets/key") == (204, None)
+    key = await client.make("/secrets/create", {"Name": "key", "Data": "aA=="})
+    assert await client.ask("DELETE", f"/secrets/{key}") == (204, None)
     await heard(cluster)
     told = [(each["Kind"], each["Text"], each.get("By")) for each in (await client.get("/swarm/timeline"))["Entries"]]
     async with cluster.another_api() as api:

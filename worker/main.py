@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from common.process.deferred import Deferred, DeferredGroup
 from common.process.launch import refuse_others_writing
+from common.process.usage import dockers_usage
 from common.text import shell_completion
 from common.text.help import as_epilog
 from common.text.terminal import echo
@@ -34,8 +37,20 @@ _COMMANDS = {
 }
 
 
+class Program(DeferredGroup):
+    """The outermost group: a command line that is wrong fails as `swarm-manager`'s and docker's do."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with dockers_usage():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with dockers_usage():
+            return super().invoke(ctx)
+
+
 @click.group(
-    cls=DeferredGroup,
+    cls=Program,
     deferred=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=as_epilog("swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377"),

@@ -13,9 +13,9 @@ import click
 
 from common.process.deferred import DeferredGroup
 from common.process.launch import MANAGER_HOST
+from common.process.usage import TooManyArguments
 from common.text.help import as_epilog
 from manager.cli import docker_config
-from manager.cli.failures import TooManyArguments
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")

@@ -1,7 +1,4 @@
-"""The ways in which a command fails: each with the words that its user reads, and the exit code.
-
-Docker's codes: 125 for a bad flag, 1 for everything else.
-"""
+"""The ways in which a command fails: each with the words that its user reads, and the exit code."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ from typing import ClassVar
 import click
 
 from common.errors import SwarmError, leaves
+from common.process.launch import INTERRUPTED_EXIT
+from common.process.usage import explain_usage
 
-USAGE_EXIT = 125
-INTERRUPTED_EXIT = 130
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -24,7 +21,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     error = next(leaves(error))  # of several waits that failed at once, one reason is enough
     match error:
         case click.UsageError():
-            return _explain_usage(error)
+            return explain_usage(error)
         case click.ClickException():
             return error.format_message(), error.exit_code
         case SwarmError():
@@ -35,56 +32,6 @@ def explain(error: BaseException) -> tuple[str, int]:
             return f"cannot write the output: {error.strerror}", 1
     report = "This is a bug in swarm-manager; run the command again with --debug to see where."
     return f"{type(error).__name__}: {error}\n{report}", 1
-
-
-class TooManyArguments(click.UsageError):
-    """More arguments than the command has."""
-
-
-def _explain_usage(error: click.UsageError) -> tuple[str, int]:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return error.message, 0
-    if isinstance(error, click.NoSuchOption):
-        return f"unknown flag: {error.option_name}{_see_help(error)}", USAGE_EXIT
-    too_few = isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument)
-    if error.ctx is not None and (too_few or isinstance(error, TooManyArguments)):
-        return _requires(error.ctx), 1
-    if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
-        return f"{_bad_value(error.message, error.param)}{_see_help(error)}", USAGE_EXIT
-    code = USAGE_EXIT if isinstance(error, click.BadOptionUsage) else 1
-    return f"{error.format_message()}{_see_help(error)}", code
-
-
-def _bad_value(message: str, param: click.Option) -> str:
-    """Word a bad value as Docker does, whether the type of the option did (`invalid`), or click."""
-    if message.startswith("invalid argument "):
-        return message
-    why = message.replace("a valid integer range.", "a whole number").replace("a valid integer.", "a whole number")
-    return f'invalid argument for "{", ".join(sorted(param.opts, key=len))}" flag: {why.removesuffix(".")}'
-
-
-def _see_help(error: click.UsageError) -> str:
-    return f"\nSee '{error.ctx.command_path} --help'." if error.ctx else ""
-
-
-def _requires(ctx: click.Context) -> str:
-    """Say how many arguments a command has, in Docker's words."""
-    return (
-        f"\"{ctx.command_path}\" {_count(ctx.command)}.\nSee '{ctx.command_path} --help'.\n\n"
-        f"{ctx.command.get_usage(ctx)}\n\n{ctx.command.get_short_help_str(200)}"
-    )
-
-
-def _count(command: click.Command) -> str:
-    arguments = [param for param in command.params if isinstance(param, click.Argument)]
-    least = sum(1 for argument in arguments if argument.required)
-    if not arguments:
-        return "accepts no arguments"
-    if any(argument.nargs == -1 for argument in arguments):
-        return f"requires at least {least} argument{'' if least == 1 else 's'}"
-    if least < len(arguments):
-        return f"requires at least {least} and at most {len(arguments)} arguments"
-    return f"requires exactly {least} argument{'' if least == 1 else 's'}"
 
 
 # --- errors ---

@@ -50,6 +50,26 @@ def test_who_may_not_read_the_data_is_told_to_be_root(name, tmp_path, monkeypatc
     assert (said.exit_code, said.stderr) == (1, expected)
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["bogus"], 1, "No such command 'bogus'.\nSee 'swarm-worker --help'.\n"),
+        (["--bogus"], 125, "unknown flag: --bogus\nSee 'swarm-worker --help'.\n"),
+        (["join", "--bogus"], 125, "unknown flag: --bogus\nSee 'swarm-worker join --help'.\n"),
+        (["join"], 1, '"swarm-worker join" requires exactly 1 argument.\nSee '),
+        (
+            ["join", "--image-port", "x", "10.0.0.1"],
+            125,
+            "invalid argument for \"--image-port\" flag: 'x' is not a whole number\nSee 'swarm-worker join --help'.\n",
+        ),
+        ([], 0, "Usage: swarm-worker [OPTIONS] COMMAND [ARGS]..."),
+    ],
+)
+def test_a_wrong_command_line_ends_as_with_docker(words, code, message):
+    said = run(*words)
+    assert (said.exit_code, said.stderr[: len(message)]) == (code, message)
+
+
 def test_joining_twice_is_refused(data):
     said = run("join", "--token", TOKEN, "--data-dir", str(data.path), "10.0.0.1")
     assert (said.exit_code, "has already joined cluster c1 as node n1" in said.stderr) == (1, True)

@@ -1,6 +1,7 @@
 """What the tests of the API share: a cluster behind it, a client that calls it without HTTP, and tasks."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,9 +11,11 @@ from common.model.container import ContainerSpec
 from common.model.service import NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
 from common.wire.messages import MESH
+from manager.api.http.server import serve
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
+from tests.fakes.container_engine import Engines
 
 
 @pytest.fixture
@@ -20,6 +23,21 @@ async def cluster() -> AsyncIterator[ApiCluster]:
     """A cluster in which only the API changes anything; `resume` lets its tasks run."""
     async with ApiCluster(idle=True) as cluster:
         yield cluster
+
+
+@pytest.fixture
+async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
+    """Engines of both workers, which answer what a test puts there."""
+    async with Engines(cluster) as engines:
+        yield engines
+
+
+@pytest.fixture
+async def path(cluster: ApiCluster, engines: Engines) -> AsyncIterator[Path]:
+    """The socket at which the API is served."""
+    path = cluster.folder / "docker.sock"
+    async with serve(cluster.api, [f"unix://{path}"]):
+        yield path
 
 
 @pytest.fixture

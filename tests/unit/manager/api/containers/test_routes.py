@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,12 +20,6 @@ from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 from tests.fakes.container_engine import ContainerEngine, Engines
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
-
-
-@pytest.fixture
-async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
-    async with Engines(cluster) as engines:
-        yield engines
 
 
 async def down(cluster: ApiCluster, node_id: str) -> None:

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from manager.api.engine.hijack import is_gone, parse_head
-from manager.api.http.server import serve
 from manager.api.logs.stream import FrameReader
 from manager.store.transaction import Transaction
 from tests.fakes.api_cluster import WORKER2, ApiCluster
@@ -25,13 +24,6 @@ async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
     async with Engines(cluster) as engines:
         engines.two.add(BOX, "box")
         yield engines
-
-
-@pytest.fixture
-async def path(cluster: ApiCluster, engines: Engines) -> AsyncIterator[Path]:
-    path = cluster.folder / "docker.sock"
-    async with serve(cluster.api, [f"unix://{path}"]):
-        yield path
 
 
 async def ask(path: Path, line: str, headers: str = "", body: bytes = b"") -> Ends:

@@ -1,30 +1,15 @@
 """BuildKit's clients over real sockets: the names of what they build are known before they hear that it is built."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from manager.api.http.server import serve
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.container_engine import Engines
 from tests.unit.manager.api.images.test_buildkit import ANSWER, DATA, END, FAILURE, client, frame, grpc, solve
 
 ONE = "sha256:" + "1" * 64
-
-
-@pytest.fixture
-async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
-    async with Engines(cluster) as engines:
-        yield engines
-
-
-@pytest.fixture
-async def path(cluster: ApiCluster, engines: Engines) -> AsyncIterator[Path]:
-    path = cluster.folder / "docker.sock"
-    async with serve(cluster.api, [f"unix://{path}"]):
-        yield path
 
 
 async def build(path: Path, engines: Engines, request: bytes, answer: bytes) -> bytes:

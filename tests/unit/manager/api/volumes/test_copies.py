@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,12 +15,6 @@ from tests.fakes.container_engine import Engines
 from tests.fakes.volumes import copy
 
 NEW = "e" * 32
-
-
-@pytest.fixture
-async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
-    async with Engines(cluster) as engines:
-        yield engines
 
 
 @pytest.fixture(autouse=True)

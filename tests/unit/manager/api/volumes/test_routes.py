@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,12 +18,6 @@ from tests.fakes.volumes import claim, copy, running, service
 
 ANONYMOUS = "0123456789abcdef" * 4
 DB = service("db", "data")
-
-
-@pytest.fixture
-async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
-    async with Engines(cluster) as engines:
-        yield engines
 
 
 async def put(cluster: ApiCluster, *values: StoredObject) -> None:

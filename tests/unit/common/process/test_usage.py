@@ -1,0 +1,51 @@
+"""Command lines that are wrong, as docker words them."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from common.process.usage import dockers_usage, explain_usage
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--count", type=int)
+@click.option("--kind", type=click.Choice(["a", "b"]))
+def command(names: tuple[str, ...], count: int, kind: str) -> None:
+    del names, count, kind
+
+
+def wrong(*words: str) -> click.UsageError:
+    with pytest.raises(click.UsageError) as caught:
+        command.main([*words], prog_name="tool", standalone_mode=False)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        (["x", "--nope"], "unknown flag: --nope\nSee 'tool --help'.", 125),
+        (["x", "--count"], "Option '--count' requires an argument.", 125),
+        (["x", "--count", "y"], "invalid argument for \"--count\" flag: 'y' is not a whole number", 125),
+        (["x", "--kind", "c"], "invalid argument for \"--kind\" flag: 'c' is not one of 'a', 'b'", 125),
+        ([], "\"tool\" requires at least 1 argument.\nSee 'tool --help'.\n\nUsage: tool [OPTIONS] NAMES...", 1),
+    ],
+)
+def test_a_usage_error_has_dockers_words_and_code(words: list[str], message: str, code: int) -> None:
+    text, status = explain_usage(wrong(*words))
+    assert (text[: len(message)], status) == (message, code)
+
+
+def test_click_shows_dockers_words_without_its_own() -> None:
+    @click.command()
+    def outer() -> None:
+        with dockers_usage():
+            raise wrong("x", "--nope")
+
+    shown = CliRunner().invoke(outer)
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (125, "", "unknown flag: --nope\nSee 'tool --help'.\n")
+
+
+def test_other_errors_are_left_as_they_are() -> None:
+    with pytest.raises(click.FileError), dockers_usage():
+        raise click.FileError("x")

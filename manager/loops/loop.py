@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Protocol, TypeAlias
 
 from common.aio.steady import PAUSE_SECONDS
@@ -110,6 +111,8 @@ class Loop:
         self._rng = rng
         self._log = logging.getLogger(f"manager.loops.{rule.name}")
         self._dirty: dict[str, None] = {}
+        self._pass: dict[str, None] = {}  # what a pass over everything has not come to
+        self._changed_first = False
         self._alarms = Alarms()
         self._keys_at_once = min(_FIRST_KEYS, rule.limit)
 
@@ -118,11 +121,8 @@ class Loop:
         with self._store.watch() as changes:
             self._dirty[_EVERYTHING] = None
             while True:
-                await self._settle()
+                await self._settle(changes)
                 await self._hear(changes)
-
-    def _mark_all(self) -> None:
-        self._dirty.update(dict.fromkeys(self._rule.all_keys(self._store.view)))
 
     async def _hear(self, changes: Subscription) -> None:
         """Wait for changes or the next alarm, and mark what they concern."""
@@ -132,8 +132,13 @@ class Loop:
         self._dirty.update(dict.fromkeys(self._alarms.take(self._clock.now())))
 
     async def _mark(self, changes: Subscription) -> None:
+        await changes.filled()
+        self._mark_changed(changes)
+
+    def _mark_changed(self, changes: Subscription) -> None:
+        """Mark what all changes concern that are there."""
         try:
-            batch = await changes.next()
+            batch = changes.take()
         except Lagged:
             self._watch.fell_behind(self._rule.name)
             self._log.warning("%s fell behind the changes: deciding everything again", self._rule.name)
@@ -154,17 +159,18 @@ class Loop:
             self._log.exception(words, self._rule.name, change.current.id, PAUSE_SECONDS)
             self._alarms.set({_EVERYTHING: self._clock.now() + PAUSE_SECONDS})
 
-    async def _settle(self) -> None:
-        """Decide what is dirty, some keys a transaction, until nothing is."""
-        while self._dirty:
+    async def _settle(self, changes: Subscription) -> None:
+        """Decide what is dirty, some keys a transaction, until nothing is.
+
+        What changes while everything is gone over does not wait for the end of that.
+        """
+        while self._dirty or self._pass:
             if _EVERYTHING in self._dirty:
                 async with self._store.turn():
-                    self._mark_all()
+                    self._pass.update(dict.fromkeys(self._rule.all_keys(self._store.view)))
                 del self._dirty[_EVERYTHING]
                 continue
-            keys = [key for key, _ in zip(self._dirty, range(self._keys_at_once), strict=False)]
-            for key in keys:
-                del self._dirty[key]
+            keys = self._next_keys()
             try:
                 await self._decide(keys)
             except Unavailable as error:
@@ -172,6 +178,18 @@ class Loop:
                 self._alarms.set(dict.fromkeys(keys, self._clock.now() + RETRY_SECONDS))
             except Exception:  # noqa: BLE001 - whichever key it is shows, logged, when they go one by one
                 await self._isolate(keys)
+            if self._pass:
+                self._mark_changed(changes)
+
+    def _next_keys(self) -> list[str]:
+        """Take the keys to decide next. What has changed and what a pass has not come to take turns."""
+        self._changed_first = not self._changed_first
+        first, then = (self._dirty, self._pass) if self._changed_first else (self._pass, self._dirty)
+        keys = list(islice(chain(first, (key for key in then if key not in first)), self._keys_at_once))
+        for key in keys:
+            self._dirty.pop(key, None)
+            self._pass.pop(key, None)
+        return keys
 
     async def _decide(self, keys: Collection[str]) -> None:
         now = self._clock.now()

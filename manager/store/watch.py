@@ -53,7 +53,15 @@ class Subscription:
             Lagged: changes were lost; take a snapshot before the next await.
 
         """
+        await self.filled()
+        return self.take()
+
+    async def filled(self) -> None:
+        """Wait for changes, or to be woken."""
         await self._filled.wait()
+
+    def take(self) -> tuple[ChangeSet, ...]:
+        """Return all changes that are there, if any; errors as `next`."""
         self._filled.clear()
         batch = tuple(self._queue)
         self._queue.clear()

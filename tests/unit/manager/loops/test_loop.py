@@ -140,6 +140,37 @@ async def test_no_more_keys_than_the_limit_are_decided_at_once(store: Store) -> 
     await stop(task)
 
 
+async def test_a_change_does_not_wait_for_a_pass_over_everything(store: Store) -> None:
+    names = [f"s{n}" for n in range(30)]
+    await put(store, *names)
+    recorder = Recorder()
+    task = await run_with(store, recorder, limit=3)
+    await until(store, lambda: bool(marked(store)))
+    await put(store, "new")
+    await until(store, lambda: marked(store) == {"new", *names})
+    when = next(number for number, keys in enumerate(recorder.asked) if "new" in keys)
+    assert when < 5, recorder.asked
+    await stop(task)
+
+
+async def test_a_pass_goes_on_while_changes_never_end(store: Store) -> None:
+    names = [f"s{n}" for n in range(5)]
+    await put(store, *names)
+    recorder = Recorder()
+    decide = recorder.decide
+
+    def busy(view: View, keys: Collection[str], now: float, rng: random.Random) -> Decision:
+        """Change one service with every decision, so that it is dirty again by the next one."""
+        decision = decide(view, keys, now, rng)
+        again = view.services.get("busy") or Service(id="busy", spec=ServiceSpec(name="busy"))
+        return dataclasses.replace(decision, put=(*(each for each in decision.put if each.id != "busy"), again))
+
+    rule = dataclasses.replace(recorder.rule(limit=1), decide=busy)
+    task = asyncio.create_task(Loop(rule, store, LoopClock(), random.Random(1)).run())
+    await until(store, lambda: set(names) <= marked(store))
+    await stop(task)
+
+
 async def test_decisions_that_take_long_are_of_fewer_keys(store: Store) -> None:
     await put(store, *(f"s{n:02}" for n in range(24)))
     recorder = Recorder()

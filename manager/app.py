@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import grp
 import logging
 import os
@@ -17,6 +16,7 @@ from common.aio.first import first_of
 from common.aio.steady import keep_going
 from common.clock import Clock, SystemClock
 from common.process.daemon import Notifier
+from common.process.memory import settle_memory
 from common.process.private_files import lock_folder
 from common.version import version
 from common.wire.server import serve as serve_cluster
@@ -281,16 +281,6 @@ class Manager:
         await demoted
         _log.warning("this node is no longer a manager of the cluster")
         await self._leave()
-
-
-def settle_memory() -> None:
-    """Keep the garbage collector's full passes rare, and off what was just loaded and stays.
-
-    Over 100,000 tasks one takes 57 ms, in which no heartbeat is heard; hardly anything here is garbage in cycles.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def _existing(group: str) -> str:

@@ -31,8 +31,9 @@ from manager.store.backend import (
     SharedBackend,
 )
 from manager.store.changes import Change, ChangeSet
+from manager.store.sharing import Sharing
 from manager.store.store import Store
-from manager.store.writer import SharedSpecs, Writer
+from manager.store.writer import Writer
 
 # So that a silence of a second and more is none by chance.
 BEAT_SECONDS = 0.25
@@ -55,7 +56,7 @@ class SharedStore(Store):
         self._shared = _Confirming(backend, elapsed, self._tell_heard)
         self._elapsed = elapsed
         self._using = asyncio.Lock()
-        self._specs = SharedSpecs()
+        self._sharing = Sharing()
         self._record: LeaderRecord | None = None
         self._moved = asyncio.Event()
         self._heard = asyncio.Event()
@@ -109,7 +110,11 @@ class SharedStore(Store):
             UnknownLevel: this release is too old for it.
 
         """
-        self._replace(await self._shared.load())
+        loaded = await self._shared.load()
+        for value in loaded.objects:
+            self._put(value, None)
+        self._take(loaded.index, ())
+        self._note(loaded.leader)
         self._follow()
 
     async def close(self) -> None:
@@ -267,16 +272,19 @@ class SharedStore(Store):
             old = table.get(each.id)
             table.discard(each.id)
             if each.kind is Service:
-                self._specs.forget(each.id)
+                self._sharing.forget(each.id)
             return None if old is None else Change(old, None)
         table = self._tables.of(type(each))
         old = table.get(each.id)
         if old == each:
             return None
-        new = self._specs.shared(each)
-        table.put(new)
-        self._newest = max(self._newest, new.updated_at)
-        return Change(old, new)
+        self._put(each, old)
+        return Change(old, each)
+
+    def _put(self, value: StoredObject, old: StoredObject | None) -> None:
+        """Have in memory what was read."""
+        self._tables.of(type(value)).put(self._sharing.share(value, old))
+        self._newest = max(self._newest, value.updated_at)
 
     def _take(self, index: int, changes: Sequence[Change], by: str = "") -> None:
         self._tables.index = index

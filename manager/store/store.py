@@ -17,11 +17,12 @@ from common.clock import Clock
 from common.errors import Unavailable
 from manager.store.backend import Backend, LeaderRecord
 from manager.store.changes import ChangeSet
+from manager.store.sharing import Sharing
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
 from manager.store.view import View
 from manager.store.watch import DEFAULT_CAPACITY, Subscription
-from manager.store.writer import SharedSpecs, Writer
+from manager.store.writer import Writer
 
 R = TypeVar("R")
 
@@ -92,9 +93,9 @@ class Store:
 
         """
         loaded = await self._backend.load()
-        specs = SharedSpecs()
+        sharing = Sharing()
         for value in loaded.objects:
-            self._tables.of(type(value)).put(specs.shared(value))
+            self._tables.of(type(value)).put(sharing.share(value))
         self._tables.index = loaded.index
         self._begin_writing(Writer(self._backend, self._tables, self._clock, self._publish))
 

@@ -7,7 +7,6 @@ holds is there after it was looked at.
 from __future__ import annotations
 
 import contextlib
-import gc
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from common.clock import to_the_second
 from common.errors import Unavailable
 from common.model import Cluster, RootKey, StoredObject
 from common.model.service import TaskSpec
+from common.process.memory import without_collecting
 from common.version import version
 from manager.store.backends.confirmed import Position, read_confirmed
 from manager.store.backends.failures import WHAT_IS_LEFT, Damaged
@@ -170,7 +170,7 @@ def read(path: Path, seal: Seal | None, *, log: bool = True) -> Contents:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
         database.text_factory = lambda text: text.decode(errors="replace")
         reader = _Reader(database, path, seal)
-        with _without_collecting():
+        with without_collecting():
             reader.read()
     return Contents(
         schema=reader.schema,
@@ -199,18 +199,6 @@ def best(path: Path, seal: Seal) -> Contents:
 
 def _worth(contents: Contents) -> tuple[bool, int, int]:
     return contents.consistent, contents.position.index if contents.consistent else 0, len(contents.objects)
-
-
-@contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Spare the garbage collector from walking over what is being read, again and again: two thirds of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Reader:

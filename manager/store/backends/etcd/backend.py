@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import msgspec
 
 from common.errors import Unavailable
+from common.process.memory import without_collecting
 from manager.store.backend import (
     Deposed,
     Followed,
@@ -35,17 +36,16 @@ from manager.store.backends.etcd.api import (
     Delete,
     Etcd,
     Get,
-    KeyValue,
     NoAnswer,
     Operation,
     Outcome,
+    Page,
     Put,
     Refused,
     Revision,
     Transaction,
-    end_of,
 )
-from manager.store.backends.etcd.layout import Layout, Position
+from manager.store.backends.etcd.layout import Layout, Loading, Position
 from manager.store.backends.sealed import Seal
 from manager.store.changes import ChangeSet
 from manager.store.levels import NEWEST_LEVEL
@@ -56,6 +56,8 @@ _BYTES_OF_COMMIT = 1 << 20
 # The largest decisions are of 1,000 objects; then there are specifications, the position, and what is rewritten.
 OPERATIONS_NEEDED = 1_200
 _PAGE = 5_000
+# Other work goes on after so many objects are decoded: some 15 ms.
+_PART = 1_000
 _READ_SECONDS = 10.0
 _AGAIN_SECONDS = 0.05
 # What each attempt at a commit of the largest size may take longer than the one before, as a multiple of what an empty
@@ -143,33 +145,52 @@ class EtcdBackend:
             ) from error
 
     async def load(self) -> Loaded:
-        revision, found = await self._read_all()
-        layout, seen = self._layout, self._seen
-        objects = layout.load(found)
-        keys = {each.key: each for each in found if each.key in (layout.leader, layout.position)}
-        record = layout.read_leader(keys[layout.leader].value) if layout.leader in keys else None
-        position = layout.read_position(keys[layout.position].value) if layout.position in keys else None
-        seen.leader, seen.position = (keys[key].mod if key in keys else 0 for key in (layout.leader, layout.position))
-        seen.revision, seen.index = revision, position.index if position is not None else 0
-        return Loaded(seen.index, objects, record)
-
-    async def _read_all(self) -> tuple[int, list[KeyValue]]:
-        """Read everything, as of one revision, which is returned too."""
-        first, end = self._layout.prefix, end_of(self._layout.prefix)
-        found: list[KeyValue] = []
+        loading = Loading(self._layout)
         revision = 0
-        more = True
-        while more:
-            try:
-                async with asyncio.timeout(_READ_SECONDS):
-                    page = await self._etcd.read(first, end, limit=_PAGE, revision=revision)
-            except TimeoutError:
-                raise NoAnswer("etcd does not answer: a majority of the managers' hosts must be up") from None
-            found.extend(page.found)
-            revision = revision or page.revision
-            more = page.more
-            first = found[-1].key + b"\0" if found else end
-        return revision, found
+        with without_collecting():
+            async with aclosing(self._pages()) as pages:
+                async for page in pages:
+                    revision = revision or page.revision
+                    for start in range(0, len(page.found), _PART):
+                        loading.take(page.found[start : start + _PART])
+                        await asyncio.sleep(0)
+        loading.end()
+        layout, seen = self._layout, self._seen
+        leader, last = loading.leader, loading.position
+        position = layout.read_position(last.value) if last is not None else None
+        seen.leader, seen.position = (each.mod if each is not None else 0 for each in (leader, last))
+        seen.revision, seen.index = revision, position.index if position is not None else 0
+        return Loaded(seen.index, loading.objects, layout.read_leader(leader.value) if leader is not None else None)
+
+    async def _pages(self) -> AsyncGenerator[Page, None]:
+        """Yield everything, as of the revision of the first page. While one is used, etcd prepares the next."""
+        ranges = iter(self._layout.ranges())
+        first, end = next(ranges)
+        reading = asyncio.create_task(self._page(first, end, 0))
+        try:
+            page = await reading
+            revision = page.revision
+            while True:
+                if page.more:
+                    first = page.found[-1].key + b"\0"
+                elif (following := next(ranges, None)) is not None:
+                    first, end = following
+                else:
+                    break
+                reading = asyncio.create_task(self._page(first, end, revision))
+                yield page
+                page = await reading
+            yield page
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _page(self, first: bytes, end: bytes, revision: int) -> Page:
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                return await self._etcd.read(first, end, limit=_PAGE, revision=revision)
+        except TimeoutError:
+            raise NoAnswer("etcd does not answer: a majority of the managers' hosts must be up") from None
 
     async def followed(self) -> AsyncGenerator[Followed, None]:
         reachable = True

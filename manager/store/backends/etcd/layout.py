@@ -7,8 +7,7 @@ Every value is sealed, with its key as the path.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,7 +16,7 @@ from common.errors import Unavailable
 from common.model import Cluster, StoredObject, Task
 from common.version import version
 from manager.store.backend import Epoch, LeaderRecord, Removal
-from manager.store.backends.etcd.api import Delete, KeyValue, Put
+from manager.store.backends.etcd.api import Delete, KeyValue, Put, end_of
 from manager.store.backends.etcd.task_rows import TaskRows, Written
 from manager.store.backends.schema import KINDS, kind_of
 from manager.store.backends.sealed import Seal
@@ -123,7 +122,7 @@ class Layout:
         self.level = commit.level
         self._tasks.stored(commit.tasks)
 
-    def changes(self, operations: Iterable[Put | Delete]) -> tuple[StoredObject | Removal, ...]:
+    def changes(self, operations: Sequence[Put | Delete]) -> tuple[StoredObject | Removal, ...]:
         """Read what a revision has done to objects; keys of other things are left out.
 
         Raises:
@@ -132,63 +131,76 @@ class Layout:
 
         """
         changed = {each.key: each for each in operations}
-        self._read_format(each.value for each in changed.values() if isinstance(each, Put) and each.key == self.format)
+        if isinstance(told := changed.get(self.format), Put):
+            self.read_format(told.value)
         for key, each in changed.items():
             if key.startswith(self._specs):
                 self._change_spec(each)
         return tuple(self._change(each) for key, each in changed.items() if key.startswith(self._objects))
 
-    def load(self, found: Sequence[KeyValue]) -> list[StoredObject]:
-        """Read the objects among all that there is; errors as `changes`."""
-        self._read_format(each.value for each in found if each.key == self.format)
-        self._tasks.clear()
-        for each in found:
-            if each.key.startswith(self._specs):
-                self._change_spec(Put(each.key, each.value))
-        return [self._object(each.key, each.value) for each in found if each.key.startswith(self._objects)]
+    def ranges(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the ranges that hold all keys, in the order in which `Loading` is to have them.
+
+        How all is written comes first, then the specifications that tasks name.
+        """
+        behind_specs = end_of(self._specs)
+        return (
+            (self.prefix, self._objects),
+            (self._specs, behind_specs),
+            (self._objects, self._specs),
+            (behind_specs, end_of(self.prefix)),
+        )
 
     def size(self, change_set: ChangeSet) -> int:
         """Return about how many bytes a change set is stored in, at most."""
         return sum(len(self._encoder.encode(each.new)) for each in change_set.changes if each.new is not None)
 
-    def _read_format(self, values: Iterable[bytes]) -> None:
-        for value in values:
-            level = self._formats.decode(self._open(self.format, value)).level
-            check_level(level, self._newest)
-            self.level = level
+    def read_format(self, value: bytes) -> None:
+        """Read the level; errors as `changes`."""
+        level = self._formats.decode(self._open(self.format, value)).level
+        check_level(level, self._newest)
+        self.level = level
+
+    def read_page(self, found: Sequence[KeyValue], tasks: TaskRows) -> Iterator[StoredObject]:
+        """Yield the objects of some keys, and have `tasks` know their rows; errors as `changes`."""
+        for each in found:
+            if each.key.startswith(self._objects):
+                yield self._object(each.key, each.value, tasks)
+            elif each.key.startswith(self._specs):
+                self._put_spec(each.key, each.value, tasks)
+
+    def loaded(self, tasks: TaskRows) -> None:
+        """Know these rows of tasks, and no others."""
+        self._tasks = tasks
 
     def _change_spec(self, operation: Put | Delete) -> None:
-        spec_id = operation.key[len(self._specs) :].decode()
         if isinstance(operation, Put):
-            with self._explained(operation.key):
-                self._tasks.put_spec(spec_id, self._open(operation.key, operation.value))
+            self._put_spec(operation.key, operation.value, self._tasks)
         else:
-            self._tasks.remove_spec(spec_id)
+            self._tasks.remove_spec(self._spec_id(operation.key))
+
+    def _put_spec(self, key: bytes, value: bytes, tasks: TaskRows) -> None:
+        plain = self._open(key, value)
+        try:
+            tasks.put_spec(self._spec_id(key), plain)
+        except msgspec.MsgspecError as error:
+            raise _unreadable(key, error) from error
 
     def _change(self, operation: Put | Delete) -> StoredObject | Removal:
         if isinstance(operation, Put):
-            return self._object(operation.key, operation.value)
+            return self._object(operation.key, operation.value, self._tasks)
         kind, object_id = self._parts(operation.key)
         if kind == _TASK:
             self._tasks.remove(object_id)
         return Removal(KINDS[kind], object_id)
 
-    def _object(self, key: bytes, value: bytes) -> StoredObject:
+    def _object(self, key: bytes, value: bytes, tasks: TaskRows) -> StoredObject:
         kind, object_id = self._parts(key)
         plain = self._open(key, value)
-        with self._explained(key):
-            return self._tasks.put(object_id, plain) if kind == _TASK else self._decoders[kind].decode(plain)
-
-    @staticmethod
-    @contextlib.contextmanager
-    def _explained(key: bytes) -> Iterator[None]:
         try:
-            yield
+            return tasks.put(object_id, plain) if kind == _TASK else self._decoders[kind].decode(plain)
         except msgspec.MsgspecError as error:
-            raise Unavailable(
-                f"etcd has {key.decode()!r}, which release {version()} cannot read ({error}): install the release that "
-                "has written it"
-            ) from error
+            raise _unreadable(key, error) from error
 
     def _parts(self, key: bytes) -> tuple[str, str]:
         kind, _, object_id = key[len(self._objects) :].decode().partition("/")
@@ -205,6 +217,9 @@ class Layout:
     def _spec_key(self, spec_id: str) -> bytes:
         return self._specs + spec_id.encode()
 
+    def _spec_id(self, key: bytes) -> str:
+        return key[len(self._specs) :].decode()
+
     def _put(self, key: bytes, value: msgspec.Struct) -> Put:
         return self._put_encoded(key, self._encoder.encode(value))
 
@@ -213,3 +228,40 @@ class Layout:
 
     def _open(self, key: bytes, value: bytes) -> bytes:
         return self._seal.open(key.decode(), value)
+
+
+class Loading:
+    """All that there is, while it is read in the order of `Layout.ranges`. The layout knows of it from `end` on.
+
+    `objects` are those of what was taken; `leader` and `position` the keys of that name, None before, or without one.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._tasks = TaskRows()
+        self.objects: list[StoredObject] = []
+        self.leader: KeyValue | None = None
+        self.position: KeyValue | None = None
+
+    def take(self, found: Sequence[KeyValue]) -> None:
+        """Take what was read next; errors as `Layout.changes`."""
+        layout = self._layout
+        for each in found:
+            if each.key == layout.format:
+                layout.read_format(each.value)
+            elif each.key == layout.leader:
+                self.leader = each
+            elif each.key == layout.position:
+                self.position = each
+        self.objects.extend(layout.read_page(found, self._tasks))
+
+    def end(self) -> None:
+        """Have the layout know that this is all."""
+        self._layout.loaded(self._tasks)
+
+
+def _unreadable(key: bytes, error: msgspec.MsgspecError) -> Unavailable:
+    return Unavailable(
+        f"etcd has {key.decode()!r}, which release {version()} cannot read ({error}): install the release that has "
+        "written it"
+    )

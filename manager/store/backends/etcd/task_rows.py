@@ -56,12 +56,6 @@ class TaskRows:
 
     # --- what is read -------------------------------------------------------------------------------------------------
 
-    def clear(self) -> None:
-        """Know of nothing: all is read anew, specifications before tasks."""
-        self._specs.clear()
-        self._unnamed.clear()
-        self._whole.clear()
-
     def put_spec(self, spec_id: str, value: bytes) -> None:
         """Read a specification's value.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -13,7 +14,7 @@ from common.model import Cluster, StoredObject, Task
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from manager.store.backend import Epoch, LeaderRecord
-from manager.store.backends.etcd.api import KeyValue, NoAnswer, Outcome, Transaction
+from manager.store.backends.etcd.api import KeyValue, NoAnswer, Outcome, Page, Transaction
 from manager.store.backends.etcd.backend import Attempts, EtcdBackend
 from manager.store.backends.sealed import Unsealed
 from manager.store.changes import Change, ChangeSet
@@ -53,6 +54,13 @@ class Manager:
 
 class _Client(FakeClient):
     lost = False
+    pages_left: float = math.inf
+
+    async def read(self, first: bytes, end: bytes, *, limit: int, revision: int = 0) -> Page:
+        self.pages_left -= 1
+        if self.pages_left < 0:
+            raise NoAnswer("the connection was lost")
+        return await super().read(first, end, limit=limit, revision=revision)
 
     async def transact(self, transaction: Transaction) -> Outcome:
         outcome = await super().transact(transaction)
@@ -114,6 +122,41 @@ def test_rows_of_before_are_brought_to_the_level() -> None:
         assert all(b"nginx" not in each.value for each in stored(etcd, "o").values())
         assert len(stored(etcd, "s")) == 1
         assert {**before, "c1": Cluster(id="c1", store_level=SPECS_ONCE)} == await objects(etcd)
+
+    run_virtual(story())
+
+
+def test_a_large_store_is_read_whole_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manager.store.backends.etcd.backend._PAGE", 7)
+    monkeypatch.setattr("manager.store.backends.etcd.backend._PART", 3)
+
+    async def story() -> None:
+        etcd = FakeEtcd(("a", "b"), random.Random(1))
+        leader = Manager(etcd, "a")
+        await leader.lead(1)
+        tasks = [task(f"t{number:02}", f"image-{number % 20}") for number in range(50)]
+        await leader.put(Cluster(id="c1", store_level=SPECS_ONCE), *tasks)
+        assert await objects(etcd) == {t.id: t for t in (Cluster(id="c1", store_level=SPECS_ONCE), *tasks)}
+
+    run_virtual(story())
+
+
+def test_a_load_that_breaks_off_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim goes by what was followed before: what is known of rows must still be of that."""
+    monkeypatch.setattr("manager.store.backends.etcd.backend._PAGE", 2)
+
+    async def story() -> None:
+        etcd = FakeEtcd(("a", "b"), random.Random(1))
+        leader = Manager(etcd, "a")
+        await leader.lead(1)
+        await leader.put(Cluster(id="c1", store_level=SPECS_ONCE), *(task(f"t{number}") for number in range(5)))
+        await leader.backend.resign()
+        leader.client.pages_left = 3
+        with pytest.raises(NoAnswer):
+            await leader.backend.load()
+        assert await leader.backend.claim(LeaderRecord("a", Epoch(0, 2), "", ""))
+        await leader.put(task("t9"))
+        assert {f"t{number}" for number in (0, 1, 2, 3, 4, 9)} <= (await objects(etcd)).keys()
 
     run_virtual(story())
 

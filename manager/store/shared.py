@@ -18,6 +18,7 @@ from common.aio.steady import PAUSE_SECONDS
 from common.clock import Clock, SteadyClock, boot_time
 from common.errors import SwarmError, Unavailable
 from common.model import Service, StoredObject
+from common.process.memory import without_collecting
 from manager.store.backend import (
     Epoch,
     Followed,
@@ -110,9 +111,10 @@ class SharedStore(Store):
             UnknownLevel: this release is too old for it.
 
         """
-        loaded = await self._shared.load()
-        for value in loaded.objects:
-            self._put(value, None)
+        with without_collecting():
+            loaded = await self._shared.load()
+            for value in loaded.objects:
+                self._put(value, None)
         self._take(loaded.index, ())
         self._note(loaded.leader)
         self._follow()

@@ -15,6 +15,7 @@ from typing import Protocol, Self, TypeVar
 
 from common.clock import Clock
 from common.errors import Unavailable
+from common.process.memory import without_collecting
 from manager.store.backend import Backend, LeaderRecord
 from manager.store.changes import ChangeSet
 from manager.store.sharing import Sharing
@@ -94,8 +95,9 @@ class Store:
         """
         loaded = await self._backend.load()
         sharing = Sharing()
-        for value in loaded.objects:
-            self._tables.of(type(value)).put(sharing.share(value))
+        with without_collecting():
+            for value in loaded.objects:
+                self._tables.of(type(value)).put(sharing.share(value))
         self._tables.index = loaded.index
         self._begin_writing(Writer(self._backend, self._tables, self._clock, self._publish))
 

@@ -14,9 +14,12 @@ import msgspec
 from common.model.container import Mount
 from common.model.node import NodeDescription
 from common.model.task import Task
-from common.spec.gotemplate import TemplateError, render
+from common.spec.gotemplate import Budget, TemplateError, render
 from common.spec.task_templates import context
 from common.spec.volumes import scope_of, snapshot_of, with_slot
+
+# What the template of a name may take: the scheduler asks often.
+_STEPS, _CHARACTERS = 1000, 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def _name(source: str, task: Task) -> str:
     if "{{" not in source:
         return source
     try:
-        one, other = (render(source, _dot(task, word)) for word in ("one", "other"))
+        one, other = (render(source, _dot(task, word), Budget(_STEPS, _CHARACTERS)) for word in ("one", "other"))
     except TemplateError:
         return ""
     return one if one == other else ""

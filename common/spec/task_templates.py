@@ -14,8 +14,20 @@ import msgspec
 from common.model.container import ContainerSpec, Mount, VolumeOptions
 from common.model.node import NodeDescription
 from common.model.task import Task
-from common.spec.gotemplate import Function, Template, TemplateCallError, TemplateError, render
+from common.spec.gotemplate import Budget, Function, Template, TemplateCallError, TemplateError, render
 from common.spec.volumes import scope_of, with_slot
+
+# What all templates of a specification may take, and those of a task's files. Managers and workers carry them out while
+# everything else waits: a step takes some microseconds.
+_STEPS, _FILE_STEPS = 20_000, 100_000
+_CHARACTERS = 4 * 1024 * 1024
+# Of a template that an error quotes.
+_QUOTED = 500
+
+
+def file_budget() -> Budget:
+    """Return what all files of a task may take."""
+    return Budget(_FILE_STEPS, _CHARACTERS)
 
 
 def context(task: Task, node_id: str, node: NodeDescription) -> dict[str, Any]:
@@ -35,14 +47,16 @@ def expand_spec(spec: ContainerSpec, dot: Mapping[str, Any]) -> ContainerSpec:
     """Expand all templates of a container's specification.
 
     Raises:
-        TemplateError: one is not a template, or names what does not exist; the message says in which field.
+        TemplateError: one is not a template, names what does not exist, or all of them take too much; the message
+            says in which field.
 
     """
+    expand = _Expander(dot)
     return msgspec.structs.replace(
         spec,
-        hostname=expand_hostname(spec, dot),
-        env=tuple(_expand("environment", entry, dot) for entry in spec.env),
-        mounts=tuple(_expand_mount(mount, dot) for mount in spec.mounts),
+        hostname=expand("hostname", spec.hostname),
+        env=tuple(expand("environment", entry) for entry in spec.env),
+        mounts=tuple(_expand_mount(mount, expand) for mount in spec.mounts),
     )
 
 
@@ -53,7 +67,7 @@ def expand_hostname(spec: ContainerSpec, dot: Mapping[str, Any]) -> str:
         TemplateError: as `expand_spec`.
 
     """
-    return _expand("hostname", spec.hostname, dot)
+    return _Expander(dot)("hostname", spec.hostname)
 
 
 def check_templates(spec: ContainerSpec, service: str, labels: Mapping[str, str]) -> None:
@@ -70,43 +84,52 @@ def check_templates(spec: ContainerSpec, service: str, labels: Mapping[str, str]
         expand_spec(spec, context(task, "", NodeDescription()))
 
 
-def expand_file(data: bytes, dot: Mapping[str, Any], functions: Mapping[str, Function]) -> bytes:
+def expand_file(data: bytes, dot: Mapping[str, Any], functions: Mapping[str, Function], budget: Budget) -> bytes:
     """Expand the content of a secret or config whose templating driver is `golang`.
 
     Raises:
-        TemplateError: it is not a template, or names what does not exist. The message may quote from the content.
+        TemplateError: it is not a template, names what does not exist, or the budget is used up. The message may quote
+            from the content.
 
     """
     try:
-        return Template(data.decode(), functions=functions).render(dot).encode()
+        return Template(data.decode(), functions=functions, budget=budget).render(dot, budget).encode()
     except UnicodeDecodeError as error:
         raise TemplateError("it is not text") from error
 
 
-def _expand_mount(mount: Mount, dot: Mapping[str, Any]) -> Mount:
+class _Expander:
+    """Expands the fields of one specification, on one budget."""
+
+    def __init__(self, dot: Mapping[str, Any]) -> None:
+        self.dot = dot
+        self._budget = Budget(_STEPS, _CHARACTERS)
+
+    def __call__(self, where: str, text: str) -> str:
+        try:
+            return render(text, self.dot, self._budget)
+        except TemplateError as error:
+            shown = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+            raise type(error)(f"cannot expand the {where} {shown!r}: {error.message}") from error
+
+
+def _expand_mount(mount: Mount, expand: _Expander) -> Mount:
     options = mount.volume_options
     if options is not None:
-        labels = {name: _expand("volume label", value, dot) for name, value in options.labels.items()}
+        labels = {name: expand("volume label", value) for name, value in options.labels.items()}
         options = msgspec.structs.replace(options, labels=labels)
-        options = _expand_driver(options, dot)
+        options = _expand_driver(options, expand)
     return msgspec.structs.replace(
         mount,
-        source=with_slot(_expand("mount source", mount.source, dot), scope_of(mount), dot["Task"]["Slot"]),
-        target=_expand("mount target", mount.target, dot),
+        source=with_slot(expand("mount source", mount.source), scope_of(mount), expand.dot["Task"]["Slot"]),
+        target=expand("mount target", mount.target),
         volume_options=options,
     )
 
 
-def _expand_driver(options: VolumeOptions, dot: Mapping[str, Any]) -> VolumeOptions:
+def _expand_driver(options: VolumeOptions, expand: _Expander) -> VolumeOptions:
     driver = options.driver_config
     if driver is None:
         return options
-    expanded = {name: _expand("volume option", value, dot) for name, value in driver.options.items()}
+    expanded = {name: expand("volume option", value) for name, value in driver.options.items()}
     return msgspec.structs.replace(options, driver_config=msgspec.structs.replace(driver, options=expanded))
-
-
-def _expand(where: str, text: str, dot: Mapping[str, Any]) -> str:
-    try:
-        return render(text, dot)
-    except TemplateError as error:
-        raise type(error)(f"cannot expand the {where} {text!r}: {error.message}") from error

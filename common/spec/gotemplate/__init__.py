@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
-from common.spec.gotemplate.evaluate import Evaluator
+from common.spec.gotemplate.evaluate import Budget, Evaluator
 from common.spec.gotemplate.functions import BUILTINS, NIL, NIL_LIST, NIL_MAP, Function, Record
-from common.spec.gotemplate.parser import FieldUse, TemplateCallError, TemplateError, parse
+from common.spec.gotemplate.parser import FieldUse, TemplateCallError, TemplateError, parse, tokens
 
 __all__ = [
     "NIL",
     "NIL_LIST",
     "NIL_MAP",
+    "Budget",
     "FieldUse",
     "Function",
     "Record",
@@ -40,41 +41,59 @@ class Template:
         text: the template's source.
         functions: functions by name, besides and before the built-in ones; they raise ValueError for bad arguments.
         strict: whether a key that a mapping lacks is an error; otherwise it prints as `<no value>`.
+        budget: what reading it takes from, for a text that others have written.
 
     Raises:
-        TemplateError: the text is not a template, or calls a function that does not exist.
+        TemplateError: the text is not a template, calls a function that does not exist, or is more than the budget.
 
     """
 
-    def __init__(self, text: str, *, functions: Mapping[str, Function] | None = None, strict: bool = True) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        functions: Mapping[str, Function] | None = None,
+        strict: bool = True,
+        budget: Budget | None = None,
+    ) -> None:
         self.text = text
         self._functions = {**BUILTINS, **(functions or {})}
         self._strict = strict
-        self._body = parse(text, frozenset(self._functions))
+        read = []
+        for token in tokens(text):
+            if budget is not None:
+                budget.step()
+            read.append(token)
+        self.size = len(read)
+        self._body = parse(read, frozenset(self._functions))
 
     @cached_property
     def fields(self) -> tuple[FieldUse, ...]:
         """The paths of fields that the template reads, in the order of its text: what a table has as its columns."""
         return tuple(use for node in self._body for use in node.fields())
 
-    def render(self, data: object) -> str:
-        """Carry the template out with `data` as the dot.
+    def render(self, data: object, budget: Budget | None = None) -> str:
+        """Carry the template out with `data` as the dot. What others have written is carried out on a budget.
 
         Raises:
-            TemplateError: a field does not exist.
+            TemplateError: a field does not exist, or the budget is used up.
             TemplateCallError: a function refused its arguments.
 
         """
-        evaluator = Evaluator(self._functions, strict=self._strict)
+        evaluator = Evaluator(self._functions, strict=self._strict, budget=budget)
         return evaluator.render(self._body, data)
 
 
-def render(text: str, data: object) -> str:
+def render(text: str, data: object, budget: Budget | None = None) -> str:
     """Parse and render at once; text without an action is returned as it is."""
     if "{{" not in text:
         return text
-    template = _parse_once(text) if len(text) <= _SHORT else Template(text)
-    return template.render(data)
+    if len(text) > _SHORT:
+        return Template(text, budget=budget).render(data, budget)
+    template = _parse_once(text)
+    if budget is not None:
+        budget.step(steps=template.size)
+    return template.render(data, budget)
 
 
 @lru_cache(maxsize=1024)

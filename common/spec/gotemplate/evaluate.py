@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -24,10 +25,40 @@ from common.spec.gotemplate.parser import (
 _FEW = 24
 
 
+class Budget:
+    """What all renderings that are given it may take together.
+
+    Args:
+        steps: what templates have (tokens), nodes carried out, turns of loops and calls of functions; one takes some
+            microseconds.
+        characters: of what is printed and of what functions make.
+
+    """
+
+    def __init__(self, steps: int, characters: int) -> None:
+        self._steps, self._characters = steps, characters
+        self._taken = self._made = 0
+
+    def step(self, characters: int = 0, steps: int = 1) -> None:
+        """Take a step, or several, that make so many characters.
+
+        Raises:
+            TemplateError: that is more than there was.
+
+        """
+        self._taken += steps
+        self._made += characters
+        if self._taken > self._steps:
+            raise TemplateError(f"template: it takes more than {self._steps} steps")
+        if self._made > self._characters:
+            raise TemplateError(f"template: it makes more than {self._characters} characters")
+
+
 class Evaluator:
     """One rendering: the functions, and the variables of each open block, innermost last."""
 
-    def __init__(self, functions: Mapping[str, Function], *, strict: bool) -> None:
+    def __init__(self, functions: Mapping[str, Function], *, strict: bool, budget: Budget | None) -> None:
+        self._step = (budget or Budget(sys.maxsize, sys.maxsize)).step
         self._functions = functions
         self._strict = strict
         self._scopes: list[dict[str, object]] = []
@@ -42,11 +73,14 @@ class Evaluator:
     def _node(self, node: Node, dot: object) -> str:
         match node:
             case Text():
+                self._step(len(node.text))
                 return node.text
             case Print():
                 value = self._pipeline(node.pipeline, dot)
                 self._store(node.pipeline, value)
-                return "" if node.pipeline.variables else show(value)
+                text = "" if node.pipeline.variables else show(value)
+                self._step(len(text))
+                return text
             case Branch():
                 self._scopes.append({})
                 try:
@@ -64,15 +98,13 @@ class Evaluator:
         return self._block(node.body, value if node.kind == "with" else dot)
 
     def _range(self, node: Branch, value: object, dot: object) -> str:
-        pairs = list(_pairs(value))
-        if not pairs:
-            return self._block(node.otherwise, dot)
         parts = []
-        for pair in pairs:
+        for pair in _pairs(value):
+            self._step()
             names = node.pipeline.variables
             self._scopes[-1] = dict(zip(names, pair if len(names) == 2 else pair[1:], strict=False))
             parts.append(self._block(node.body, pair[1]))
-        return "".join(parts)
+        return "".join(parts) if parts else self._block(node.otherwise, dot)
 
     def _store(self, pipeline: Pipeline, value: object) -> None:
         for name in pipeline.variables:
@@ -96,9 +128,11 @@ class Evaluator:
             return self._decide(first.name, rest, dot, piped)
         arguments = [self._operand(operand, dot) for operand in rest]
         try:
-            return self._functions[first.name](*arguments, *piped)
-        except (TypeError, ValueError, AttributeError) as error:
+            made = self._functions[first.name](*arguments, *piped)
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TemplateCallError(f"template: line {first.line}: error calling {first.name}: {error}") from error
+        self._step(len(made) if isinstance(made, str | list) else 0)
+        return made
 
     def _decide(self, name: str, rest: list[Operand], dot: object, piped: tuple[object, ...]) -> object:
         value: object = None
@@ -182,7 +216,7 @@ def _pairs(value: object) -> Iterable[tuple[object, object]]:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return list(enumerate(value))
     if isinstance(value, int) and not isinstance(value, bool):
-        return [(number, number) for number in range(value)]
+        return ((number, number) for number in range(value))
     if value is None or isinstance(value, Nothing):
         return ()
     raise TemplateError(f"template: range can't iterate over {show(value)}")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -15,7 +16,10 @@ import msgspec
 Function: TypeAlias = Callable[..., object]
 Comparable: TypeAlias = float | str
 
-_VERB = re.compile(r"%([-+# 0]*\d*(?:\.\d+)?)([a-zA-Z%])")
+# No function makes a longer text, however wide it is told to print. What grows with its arguments alone needs no limit.
+LONGEST = 4 * 1024 * 1024
+_MOST_DIGITS = 8
+_VERB = re.compile(r"%([-+# 0]*(\d*)(?:\.(\d+))?)([a-zA-Z%])")
 
 
 class Nothing:
@@ -76,7 +80,14 @@ def _join(items: object, separator: str) -> str:
         return ""
     if isinstance(items, str) or not isinstance(items, Sequence):
         raise TypeError(f"expected a list and a separator, got {show(items)}")
-    return separator.join(show(item) for item in items)
+    shown = [show(item) for item in items]
+    _bound(sum(map(len, shown)) + len(separator) * len(shown))
+    return separator.join(shown)
+
+
+def _bound(length: int) -> None:
+    if length > LONGEST:
+        raise ValueError(f"more than {LONGEST} characters")
 
 
 def _truncate(text: str, length: int) -> str:
@@ -85,27 +96,48 @@ def _truncate(text: str, length: int) -> str:
 
 def _pad(text: str, prefix: int, suffix: int) -> str:
     """Put spaces around a text that is not empty."""
+    _bound(max(prefix, 0) + len(text) + max(suffix, 0))
     return " " * prefix + text + " " * suffix if text else text
 
 
 def _printf(pattern: str, *values: object) -> str:
-    rest = list(values)
+    rest = deque(values)
+    length = len(pattern)
 
     def verb(found: re.Match[str]) -> str:
-        flags, kind = found.groups()
+        nonlocal length
+        flags, width, precision, kind = found.groups()
         if kind == "%":
             return "%"
         if not rest:
             return f"%!{kind}(MISSING)"
-        value = rest.pop(0)
-        if kind == "q":
-            return json.dumps(show(value), ensure_ascii=False)
-        if kind in "vst":
-            return f"%{flags}s" % show(value)
-        return f"%{flags}{kind}" % value
+        _bound(length + _number(width) + _number(precision))
+        printed = _printed(kind, flags, rest.popleft())
+        length += len(printed)
+        _bound(length)
+        return printed
 
-    text = _VERB.sub(verb, pattern)
-    return text + "".join(f"%!(EXTRA {show(value)})" for value in rest)
+    return _sum((_VERB.sub(verb, pattern), *(f"%!(EXTRA {show(value)})" for value in rest)))
+
+
+def _printed(kind: str, flags: str, value: object) -> str:
+    if kind == "q":
+        return json.dumps(show(value), ensure_ascii=False)
+    return f"%{flags}s" % show(value) if kind in "vst" else f"%{flags}{kind}" % value
+
+
+def _number(digits: str | None) -> int:
+    return int(digits[:_MOST_DIGITS]) if digits else 0
+
+
+def _sum(parts: Iterable[str]) -> str:
+    """Join what is printed, and stop where it is too much."""
+    kept, length = [], 0
+    for part in parts:
+        length += len(part)
+        _bound(length)
+        kept.append(part)
+    return "".join(kept)
 
 
 def _index(value: object, *keys: object) -> object:
@@ -151,11 +183,17 @@ def _ordered(compare: Callable[[Comparable, Comparable], bool]) -> Function:
 
 def _print(*values: object) -> str:
     """Join values as Go's Print does: a space between two that are both no strings."""
-    text = ""
-    for position, value in enumerate(values):
-        spaced = position and not isinstance(value, str) and not isinstance(values[position - 1], str)
-        text += (" " if spaced else "") + show(value)
-    return text
+
+    def parts() -> Iterator[str]:
+        for position, value in enumerate(values):
+            spaced = position and not isinstance(value, str) and not isinstance(values[position - 1], str)
+            yield (" " if spaced else "") + show(value)
+
+    return _sum(parts())
+
+
+def _println(*values: object) -> str:
+    return _sum((" " if position else "") + show(value) for position, value in enumerate(values)) + "\n"
 
 
 def _title(text: str) -> str:
@@ -177,7 +215,7 @@ BUILTINS: Mapping[str, Function] = {
     "slice": _slice,
     "len": _length,
     "print": _print,
-    "println": lambda *values: " ".join(show(value) for value in values) + "\n",
+    "println": _println,
     "printf": _printf,
     "json": _json,
     "join": _join,

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from common.errors import InvalidArgument
 
 FieldUse: TypeAlias = tuple[str, ...]
+
+# How deep blocks and parentheses may be in each other: they are parsed, and carried out, by functions that call
+# themselves.
+_DEEPEST = 50
+_INT64 = range(-(1 << 63), 1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +97,9 @@ class Branch:
 Node: TypeAlias = Text | Print | Branch
 
 
-def parse(source: str, functions: frozenset[str]) -> tuple[Node, ...]:
-    """Parse a whole template that may call `functions`."""
-    parser = _Parser(source, functions)
+def parse(read: Sequence[Token], functions: frozenset[str]) -> tuple[Node, ...]:
+    """Parse the tokens of a whole template that may call `functions`."""
+    parser = _Parser(read, functions)
     body, stop = parser.body()
     if stop:
         raise TemplateError(f"template: unexpected {{{{{stop}}}}}: nothing is open")
@@ -101,10 +107,11 @@ def parse(source: str, functions: frozenset[str]) -> tuple[Node, ...]:
 
 
 class _Parser:
-    def __init__(self, source: str, functions: frozenset[str]) -> None:
-        self._tokens = list(tokens(source))
+    def __init__(self, read: Sequence[Token], functions: frozenset[str]) -> None:
+        self._tokens = read
         self._functions = functions
         self._next = 0
+        self._depth = 0
 
     def body(self) -> tuple[tuple[Node, ...], str]:
         """Parse up to the end of the source or to an `end` or `else`, which is returned."""
@@ -125,7 +132,19 @@ class _Parser:
                 nodes.append(Print(self._pipeline("end")))
         return tuple(nodes), ""
 
+    @contextmanager
+    def _deeper(self, line: int) -> Iterator[None]:
+        if self._depth == _DEEPEST:
+            raise TemplateError(f"template: line {line}: more than {_DEEPEST} levels deep")
+        self._depth += 1
+        yield
+        self._depth -= 1
+
     def _branch(self, opener: Token) -> Branch:
+        with self._deeper(opener.line):
+            return self._open_branch(opener)
+
+    def _open_branch(self, opener: Token) -> Branch:
         pipeline = self._pipeline("end", ranges=opener.text == "range")
         body, stop = self.body()
         otherwise: tuple[Node, ...] = ()
@@ -171,9 +190,9 @@ class _Parser:
     def _operand(self, token: Token) -> Operand:  # noqa: PLR0911
         match token.kind:
             case "string":
-                return Literal(token.text[1:-1] if token.text[0] == "`" else ast.literal_eval(token.text))
+                return Literal(token.text[1:-1] if token.text[0] == "`" else _unquote(token))
             case "number":
-                return Literal(float(token.text) if "." in token.text else int(token.text))
+                return Literal(float(token.text) if "." in token.text else _integer(token))
             case "dot":
                 return Path("", (), token.line)
             case "field":
@@ -184,7 +203,8 @@ class _Parser:
             case "word":
                 return self._word(token)
             case "sign" if token.text == "(":
-                inner = self._pipeline("close")
+                with self._deeper(token.line):
+                    inner = self._pipeline("close")
                 names = self._tokens[self._next - 1].text.split(".")[1:]
                 return Path(inner, tuple(names), token.line)
         raise self._unexpected(token)
@@ -197,7 +217,7 @@ class _Parser:
             raise TemplateError(f"template: line {token.line}: function {token.text!r} not defined")
         return FunctionName(token.text, token.line)
 
-    def _ahead(self, count: int) -> list[Token]:
+    def _ahead(self, count: int) -> Sequence[Token]:
         return self._tokens[self._next : self._next + count]
 
     def _take(self) -> Token:
@@ -215,6 +235,23 @@ class _Parser:
         return TemplateError(f"template: line {token.line}: unexpected {what}")
 
 
+def _unquote(token: Token) -> str:
+    if _GO_STRING.fullmatch(token.text):
+        with suppress(SyntaxError, ValueError):
+            text = str(ast.literal_eval(token.text))
+            text.encode()  # halves of surrogate pairs are no text
+            return text
+    raise TemplateError(f"template: line {token.line}: {token.text[:_FEW]} is not a string")
+
+
+def _integer(token: Token) -> int:
+    if len(token.text) < _FEW and int(token.text) in _INT64:
+        return int(token.text)
+    raise TemplateError(f"template: line {token.line}: {token.text[:_FEW]} is not a number of 64 bits")
+
+
+# Characters that an error quotes.
+_FEW = 40
 _NAME = r"[A-Za-z_]\w*"
 _PATH = rf"(?:\.{_NAME})"
 # A path belongs to what stands directly before it (`$x.Name`, `(index . 0).Name`), so spaces need no tokens.
@@ -230,6 +267,8 @@ _TOKEN = re.compile(
     |(?P<sign>:=|=|\||\(|,)""",
     re.VERBOSE,
 )
+# The escapes that Go has; Python has others, too.
+_GO_STRING = re.compile(r'"(?:[^"\\\n]|\\(?:[abfnrtv\\"]|x[0-9A-Fa-f]{2}|[0-7]{3}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}))*+"')
 _END = re.compile(r"\s-\}\}|\}\}")
 _COMMENT = re.compile(r"\{\{(?:-\s)?/\*.*?\*/(?:\s-)?\}\}", re.DOTALL)
 
@@ -258,26 +297,26 @@ def tokens(source: str) -> Iterator[Token]:
         TemplateError: an action is not closed, or holds a character that no token starts with.
 
     """
-    position, trim = 0, False
+    position, line, trim = 0, 1, False
     while (start := source.find("{{", position)) >= 0:
         trim_before = source.startswith("{{-", start) and source[start + 3 : start + 4].isspace()
-        yield _text(source, position, start, trim, trim_before)
+        yield _text(source[position:start], line, trim, trim_before)
+        line += source.count("\n", position, start)
         if comment := _COMMENT.match(source, start):
             position, trim = comment.end(), comment.group().endswith(" -}}")
-            continue
-        position, trim = yield from _action(source, start, start + (3 if trim_before else 2))
-    yield _text(source, position, len(source), trim, False)
+        else:
+            position, trim = yield from _action(source, start + (3 if trim_before else 2), line)
+        line += source.count("\n", start, position)
+    yield _text(source[position:], line, trim, False)
 
 
-def _text(source: str, start: int, end: int, trim_left: bool, trim_right: bool) -> Token:
-    text = source[start:end]
+def _text(text: str, line: int, trim_left: bool, trim_right: bool) -> Token:
     text = text.lstrip() if trim_left else text
-    return Token("text", text.rstrip() if trim_right else text, _line(source, start))
+    return Token("text", text.rstrip() if trim_right else text, line)
 
 
-def _action(source: str, start: int, position: int) -> Generator[Token, None, tuple[int, bool]]:
+def _action(source: str, position: int, line: int) -> Generator[Token, None, tuple[int, bool]]:
     """Yield an action's tokens; return where the text after it starts, and whether its left space is trimmed."""
-    line = _line(source, start)
     while True:
         if end := _END.match(source, position):
             yield Token("end", "", line)
@@ -294,7 +333,3 @@ def _complaint(source: str, position: int, line: int) -> str:
     if position >= len(source):
         return f"template: line {line}: an action is not closed with }}}}"
     return f"template: line {line}: unexpected {source[position]!r} in an action"
-
-
-def _line(source: str, position: int) -> int:
-    return source.count("\n", 0, position) + 1

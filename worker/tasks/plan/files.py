@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from common.errors import InvalidArgument
 from common.model.container import ConfigReference, ContainerSpec, DriverConfig, FileTarget, SecretReference
@@ -20,6 +20,8 @@ from worker.tasks.plan.container_spec import container_spec
 SECRETS_FOLDER = "/run/secrets/"
 # The kernel has 32 bits for one, and the last number means none.
 _LAST_OWNER = (1 << 32) - 2
+# Expands what has a templating driver; all else is returned as it is.
+Content: TypeAlias = Callable[[bytes, DriverConfig | None], bytes]
 _OWNER = re.compile(r"[0-9]{0,10}")
 
 
@@ -46,27 +48,30 @@ def task_files(spec: ContainerSpec, materials: Materials, dot: Mapping[str, Any]
 
     """
     functions = _functions(spec, materials)
-    return (*_secret_files(spec, materials, dot, functions), *_config_files(spec, materials, dot, functions))
+    budget = task_templates.file_budget()
+
+    def content(data: bytes, templating: DriverConfig | None) -> bytes:
+        if templating is None or templating.name != "golang":
+            return data
+        return task_templates.expand_file(data, dot, functions, budget)
+
+    return (*_secret_files(spec, materials, content), *_config_files(spec, materials, content))
 
 
-def _secret_files(
-    spec: ContainerSpec, materials: Materials, dot: Mapping[str, Any], functions: Mapping[str, Function]
-) -> Iterator[TaskFile]:
+def _secret_files(spec: ContainerSpec, materials: Materials, content: Content) -> Iterator[TaskFile]:
     for reference in spec.secrets:
         secret = materials.secrets[reference.secret_id].spec
         target = reference.file or FileTarget(name=reference.secret_name)
         path = target.name if target.name.startswith("/") else SECRETS_FOLDER + target.name
         try:
-            data = _content(secret.data, secret.templating, dot, functions)
+            data = content(secret.data, secret.templating)
         except TemplateError:
             # Not even as the cause: what it says may quote the secret.
             raise TemplateError(f"the secret {secret.name} cannot be expanded as a template") from None
         yield _file(path, target, data)
 
 
-def _config_files(
-    spec: ContainerSpec, materials: Materials, dot: Mapping[str, Any], functions: Mapping[str, Function]
-) -> Iterator[TaskFile]:
+def _config_files(spec: ContainerSpec, materials: Materials, content: Content) -> Iterator[TaskFile]:
     for reference in spec.configs:
         if reference.runtime is not None:
             continue  # for the runtime (a credential spec), not for the program
@@ -74,18 +79,10 @@ def _config_files(
         target = reference.file or FileTarget(name=reference.config_name)
         path = target.name if target.name.startswith("/") else f"/{target.name}"
         try:
-            data = _content(config.data, config.templating, dot, functions)
+            data = content(config.data, config.templating)
         except TemplateError as error:
             raise TemplateError(f"cannot expand the config {config.name}: {error.message}") from error
         yield _file(path, target, data)
-
-
-def _content(
-    data: bytes, templating: DriverConfig | None, dot: Mapping[str, Any], functions: Mapping[str, Function]
-) -> bytes:
-    if templating is None or templating.name != "golang":
-        return data
-    return task_templates.expand_file(data, dot, functions)
 
 
 def _file(path: str, target: FileTarget, data: bytes) -> TaskFile:

@@ -1,7 +1,7 @@
 import pytest
 
 from common.model.service import PortConfig
-from common.spec.gotemplate import Template, TemplateError, render
+from common.spec.gotemplate import Budget, Template, TemplateError, render
 
 CONTEXT = {
     "Service": {"ID": "s1", "Name": "web", "Labels": {"com.docker.stack.namespace": "shop"}},
@@ -112,3 +112,91 @@ def test_callers_add_functions():
 def test_fields_are_the_columns_of_a_table():
     template = Template("table {{.ID}}\t{{upper .Name}}\t{{if .Ports}}{{(index .Ports 0).X}}{{end}}{{$.Mode}}")
     assert template.fields == (("ID",), ("Name",), ("Ports",), ("Ports",), ("Mode",))
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{{range 1000000000000}}{{end}}", "steps"),
+        ("{{range 900}}{{range 900}}{{end}}{{end}}", "steps"),
+        ("{{range 900}}" + "x" * 9000 + "{{end}}", "characters"),
+        ('{{printf "%2000000000d" 1}}', "characters"),
+        ('{{printf "%.2000000000f" 1.5}}', "characters"),
+        ('{{pad "x" 99999999999999 0}}', "characters"),
+        ('{{pad "x" 0 2000000000}}', "characters"),
+        ("{{$a := `0123456789`}}" + "{{$a = print $a $a}}" * 60, "characters"),
+        ("{{$a := `0123456789`}}" + "{{$a = println $a $a}}" * 60, "characters"),
+        ("{{$a := `0123456789`}}" + '{{$a = printf "%s%s" $a $a}}' * 60, "characters"),
+        ("{{$a := `0123456789`}}" + "{{$a = join (split $a ``) $a}}" * 9, "characters"),
+        ('{{$a := `"`}}' + "{{$a = json $a}}" * 60, "characters"),
+    ],
+)
+def test_a_template_that_would_take_too_much_is_given_up(template: str, complaint: str) -> None:
+    """Whoever may make a service or a config writes templates, and managers and workers carry them out."""
+    with pytest.raises(TemplateError, match=complaint):
+        Template(template).render({}, Budget(steps=10_000, characters=100_000))
+
+
+@pytest.mark.parametrize(
+    "template", ["{{.}}" * 10_000, "{{print" + " 1" * 30_000 + "}}", "{{if 0}}" + "{{.}}" * 9000 + "{{end}}"]
+)
+def test_a_template_that_would_take_long_to_read_is_given_up(template: str) -> None:
+    with pytest.raises(TemplateError, match="more than 10000 steps"):
+        render(template, {}, Budget(steps=10_000, characters=100_000))
+
+
+def test_a_template_that_is_kept_is_paid_for_each_time() -> None:
+    template, budget = "{{if 0}}" + "{{.}}" * 30 + "{{end}}", Budget(steps=250, characters=1000)
+    assert render(template, {}, budget) == ""
+    assert render(template, {}, budget) == ""
+    with pytest.raises(TemplateError, match="more than 250 steps"):
+        render(template, {}, budget)
+
+
+def test_a_budget_is_for_all_that_is_rendered_with_it() -> None:
+    budget = Budget(steps=100, characters=10)
+    assert Template("abcd{{1}}").render({}, budget) == "abcd1"
+    assert Template("abcd{{1}}").render({}, budget) == "abcd1"
+    with pytest.raises(TemplateError, match="more than 10 characters"):
+        Template("a").render({}, budget)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{if 1}}" * 5000 + "{{end}}" * 5000,
+        "{{if 0}}" + "{{else if 0}}" * 5000 + "{{end}}",
+        "{{" + "(" * 5000 + "1" + ")" * 5000 + "}}",
+    ],
+)
+def test_a_template_that_nests_too_deep_is_refused(template: str) -> None:
+    with pytest.raises(TemplateError, match="levels deep"):
+        Template(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{{" + "9" * 5000 + "}}", "not a number"),
+        ("{{9223372036854775808}}", "not a number"),
+        (r'{{"\x"}}', "not a string"),
+        (r'{{"\d"}}', "not a string"),
+        (r'{{"\ud800"}}', "not a string"),
+        (r'{{"\U00110000"}}', "not a string"),
+        ('{{"a\rb"}}', "not a string"),
+        ('{{"a\0b"}}', "not a string"),
+        ('{{printf "%c" 9223372036854775807}}', "error calling printf"),
+    ],
+)
+def test_what_go_does_not_take_is_an_error_here_too(template: str, complaint: str) -> None:
+    with pytest.raises(TemplateError, match=complaint):
+        Template(template).render({})
+
+
+def test_go_s_own_escapes_are_read() -> None:
+    assert render(r'{{"\a\t\\\"\x41\101\u00e4\U0001F600"}}', {}) == '\a\t\\"AAä😀'
+
+
+def test_lines_are_counted_over_text_actions_and_comments() -> None:
+    with pytest.raises(TemplateError, match="line 6"):
+        Template("a\n{{1}}\n{{/* \n */}}\n{{2\n}}{{nope}}")

@@ -6,7 +6,7 @@ from common.model.container import ContainerSpec, DriverConfig, Mount, VolumeOpt
 from common.model.node import NodeDescription, Platform
 from common.model.task import Task
 from common.spec.gotemplate import TemplateError
-from common.spec.task_templates import check_templates, context, expand_file, expand_spec
+from common.spec.task_templates import check_templates, context, expand_file, expand_spec, file_budget
 from common.spec.volumes import SCOPE_LABEL
 
 NODE = NodeDescription(hostname="host-1", platform=Platform(architecture="x86_64", os="linux"))
@@ -54,8 +54,22 @@ def test_a_service_is_refused_for_what_no_task_can_expand() -> None:
     check_templates(ContainerSpec(image="i", hostname='{{index (split .Node.Hostname "-") 2}}'), "web", {})
 
 
+def test_a_service_whose_templates_together_take_too_much_is_refused() -> None:
+    """No request may hold up the manager that looks at it, whatever it asks for."""
+    for env in (("A={{range 1000000000000}}{{end}}",), ("A={{range 900}}{{end}}",) * 100):
+        with pytest.raises(TemplateError, match=r"environment.*steps"):
+            check_templates(ContainerSpec(image="i", env=env), "web", {})
+
+
 def test_files_are_expanded_with_functions_of_their_own() -> None:
     functions = {"secret": lambda name: f"<{name}>"}
-    assert expand_file(b'a {{secret "key"}} {{.Task.Slot}}', DOT, functions) == b"a <key> 2"
+    assert expand_file(b'a {{secret "key"}} {{.Task.Slot}}', DOT, functions, file_budget()) == b"a <key> 2"
     with pytest.raises(TemplateError, match="it is not text"):
-        expand_file(b"\xff\xfe", DOT, functions)
+        expand_file(b"\xff\xfe", DOT, functions, file_budget())
+
+
+def test_the_files_of_a_task_share_a_budget() -> None:
+    loop, budget = b"{{range 60000}}{{end}}", file_budget()
+    assert expand_file(loop, DOT, {}, budget) == b""
+    with pytest.raises(TemplateError, match="steps"):
+        expand_file(loop, DOT, {}, budget)

@@ -21,11 +21,13 @@ from manager.backup import CONFIG, KEY, STORE, Manifest, members
 from manager.bootstrap import all_or_nothing, first_node, refuse_second
 from manager.ca.authority import Authority
 from manager.ca.files import ManagerFiles, RootFiles
+from manager.ca.keyring import KeyFile, Keyring
 from manager.ca.migration import adopt_root, unlocked_keyring
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.changes import Decision
 from manager.store.store import Store
+from manager.whole_store import read_file, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,23 @@ async def _settle(
         names = config.certificate_names(socket.gethostname())
         lifetime = cluster.spec.ca_config.node_cert_expiry
         ManagerFiles(data.path, keyring.unlock_key).issue_own(authority, config.node_id, names, lifetime, clock)
+    _seal_anew(data, keyring)
     return config
+
+
+def _seal_anew(data: DataDir, before: Keyring) -> None:
+    """Seal the store with a key that no backup and no other host has, locked as the one before.
+
+    Raises:
+        Unavailable: it cannot be written.
+
+    """
+    loaded = read_file(data.store, before.seal())
+    for file in data.path.glob(f"{data.store.name}*"):
+        file.unlink()
+    keyring = before.renewed()
+    write_file(data.store, keyring.seal(), loaded)
+    KeyFile(data.key).save(keyring)
 
 
 def decide_restored_node(

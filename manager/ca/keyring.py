@@ -47,6 +47,12 @@ class Keyring:
         """Return the same keys, to be locked with another unlock key; with none they are not locked."""
         return Keyring(self.keys, self.current, unlock_key)
 
+    def renewed(self) -> Keyring:
+        """Return one new key in the place of all, under a number that none of them has; it is locked as they are."""
+        later = (*range(self.current + 1, KEY_NUMBERS.stop), *KEY_NUMBERS)
+        number = next(each for each in later if each not in self.keys)
+        return Keyring({number: os.urandom(KEY_BYTES)}, number, self.unlock_key)
+
     def lock(self) -> AesSeal | None:
         """Return what seals the keys themselves; None where nothing does.
 

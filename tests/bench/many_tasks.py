@@ -3,8 +3,8 @@
 Three hosts of the lab, without engines and workers, so that all tasks wait for a node: what is measured is managers and
 etcd. A join is from the command to a manager that answers with all services; a takeover from SIGKILL at the leader to a
 change that a follower has passed on, and to the task that the next leader has made for it. On a machine that does other
-things seconds say little: beside them is the CPU time, in seconds, that managers have taken meanwhile. `--hogs`
-makes it such a machine: so many processes that want a processor all the time, at the managers' priority.
+things seconds say little: beside them is the CPU time, in seconds, that managers have taken meanwhile. With `--hogs`
+so many processes want a processor all the time, at the managers' priority, while the leader is watched and replaced.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TASKS, OF_A_SERVICE = 100_000, 1_000
 READY = 120.0
 PATIENCE = 600.0
 PAUSE = 0.02
-# After the takeover it is seen for so long whether the next leader stays.
+# It is seen for so long whether a leader stays.
 WATCHED = 30.0
 # The fields of /proc/PID/stat behind the command's name.
 _USER, _SYSTEM = 11, 12
@@ -120,7 +120,7 @@ def hogs(count: int) -> Iterator[None]:
             each.wait()
 
 
-async def measure(tasks: int) -> list[list[object]]:
+async def measure(tasks: int, hog_count: int) -> list[list[object]]:
     rows: list[list[object]] = []
     async with Lab("many-tasks", hosts=3, client=False, engine=False) as lab:
         first, second, third = lab.hosts
@@ -146,9 +146,12 @@ async def measure(tasks: int) -> list[list[object]]:
             rows += [[f"memory of the {word}, MB", megabytes(process.pid)]]
             rows += [[f"memory of the {word}'s etcd, MB", megabytes(etcd)]]
         rows.append(["takeovers until then", takeovers([leader, *followers])])
-        rows += await take_over(leader, second, [each.pid for each in followers])
-        await asyncio.sleep(WATCHED)
-        rows.append([f"takeovers {WATCHED:g} s after that", takeovers([leader, *followers])])
+        with hogs(hog_count):
+            await asyncio.sleep(WATCHED)
+            rows.append([f"takeovers in {WATCHED:g} s beside {hog_count} hogs", takeovers([leader, *followers])])
+            rows += await take_over(leader, second, [each.pid for each in followers])
+            await asyncio.sleep(WATCHED)
+            rows.append([f"takeovers, {WATCHED:g} s later", takeovers([leader, *followers])])
     return rows
 
 
@@ -169,7 +172,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--tasks", type=int, default=TASKS)
     parser.add_argument("--hogs", type=int, default=0)
     options = parser.parse_args(argv)
-    with hogs(options.hogs):
-        rows = asyncio.run(measure(options.tasks))
+    rows = asyncio.run(measure(options.tasks, options.hogs))
     print_table(f"Three managers with {options.tasks:,} tasks", ["what", "measured"], rows)
     return 0

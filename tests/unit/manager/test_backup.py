@@ -26,6 +26,7 @@ from manager.main import cli
 from manager.restore import Restored, restore_cluster
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
+from manager.whole_store import read_file
 from tests.fakes.earlier_release import SECRET, back_up_before, write_before
 
 CONFIG = ManagerConfig(node_id="m1", advertise_addr="192.0.2.1:2377", listen_addr=":2377", tls_names=("swarm.example",))
@@ -95,6 +96,29 @@ def test_what_was_backed_up_is_restored_and_for_its_owner_only(data: DataDir, tm
     }
 
 
+def test_a_restored_store_is_sealed_with_a_key_that_nobody_had(data: DataDir, tmp_path: Path):
+    """Who has the disk of a manager of before, or its key, reads nothing that the next one seals."""
+    restore(backup(data), tmp_path / "again")
+    again = DataDir(tmp_path / "again")
+    before, after = load_keyring(data), load_keyring(again)
+    assert not {*before.keys.values()} & {*after.keys.values()}
+    assert not before.keys.keys() & after.keys.keys()
+    with pytest.raises(Unavailable, match="sealed with key 2, which is not among this manager's keys"):
+        read_file(again.store, before.seal())
+    assert records(again) == records(data)
+
+
+def test_a_restore_that_cannot_seal_anew_leaves_nothing(data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise Unavailable("no space left on device")
+
+    content = backup(data)
+    monkeypatch.setattr("manager.restore.write_file", full)
+    with pytest.raises(Unavailable, match="no space left"):
+        restore(content, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
 def test_a_backup_of_the_release_before_is_restored_and_sealed(tmp_path: Path):
     before, again = DataDir(tmp_path / "before"), DataDir(tmp_path / "again")
     values, _ = write_before(before)
@@ -128,7 +152,7 @@ def test_a_locked_managers_backup_opens_with_the_unlock_key(data: DataDir, tmp_p
     with pytest.raises(Locked):
         load_keyring(again)
     assert ManagerFiles(again.path, keyring.unlock_key).covers(("192.0.2.1",))
-    KeyFile(again.key).save(keyring.locked_with(""))
+    KeyFile(again.key).save(KeyFile(again.key).load(keyring.unlock_key).locked_with(""))
     assert records(again) == before
 
 

@@ -87,3 +87,13 @@ def test_keys_are_not_in_its_repr() -> None:
     keyring = Keyring({1: b"k" * KEY_BYTES}, 1, "SWMKEY-1-x")
     assert "kkk" not in repr(keyring)
     assert "SWMKEY" not in repr(keyring)
+
+
+@pytest.mark.parametrize(("numbers", "current", "next_one"), [((1,), 1, 2), ((7, 8), 7, 9), ((254, 255), 255, 1)])
+def test_a_renewed_keyring_has_one_key_of_another_number(numbers: tuple[int, ...], current: int, next_one: int) -> None:
+    before = Keyring({number: bytes([number]) * 32 for number in numbers}, current, "SWMKEY-1-x")
+    after = before.renewed()
+    assert (after.current, [*after.keys]) == (next_one, [next_one])
+    assert after.unlock_key == before.unlock_key
+    assert after.keys[next_one] not in before.keys.values()
+    assert len(after.keys[next_one]) == 32

@@ -56,9 +56,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "common/wire/transports.py",
     ),
     "unit/manager/api/access/test_audit.py": ("manager/api/access/acting.py",),
-    "unit/manager/api/access/test_forbidden_options.py": ("manager/api/access/forbidden_routes.py",),
     "unit/manager/api/engine/test_evil_engines.py": ("manager/api/engine/proxy.py",),
-    "unit/manager/api/engine/test_forward.py": ("manager/api/engine/hijack.py",),
     "unit/manager/api/http/test_server.py": (
         "manager/api/front.py",
         "manager/api/http/connection.py",
@@ -70,8 +68,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/overview/rows.py",
         "manager/overview/why.py",
     ),
-    "unit/manager/ca/test_authority.py": ("manager/ca/files.py",),
-    "unit/manager/ca/test_tokens.py": ("common/wire/token.py",),
     "unit/manager/cli/compose/test_loader.py": ("manager/cli/compose/config.py",),
     "unit/manager/cli/compose/test_schema.py": (
         "manager/cli/compose/objects.py",
@@ -79,38 +75,23 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/compose/schema_parts.py",
     ),
     "unit/manager/cli/container/test_commands.py": ("manager/cli/container/change.py",),
-    "unit/manager/cli/container/test_copy.py": ("manager/cli/container/archive.py",),
-    "unit/manager/cli/flags/test_specs.py": (
-        "manager/cli/flags/service_options.py",
-        "manager/cli/flags/spec_update.py",
-    ),
     "unit/manager/cli/format/test_inspection.py": ("manager/cli/format/go_types.py",),
     "unit/manager/cli/network/test_volume.py": ("manager/cli/network/volume_rows.py",),
     "unit/manager/cli/test_help.py": (
         "manager/cli/command.py",
         "manager/cli/root.py",
     ),
-    "unit/manager/daemon/test_locked.py": ("manager/config.py",),
     "unit/manager/dispatch/intake/test_tasks.py": ("manager/dispatch/intake/task_addresses.py",),
-    "unit/manager/dispatch/test_joins.py": (
-        "manager/dispatch/membership.py",
-        "manager/dispatch/reception.py",
-    ),
+    "unit/manager/dispatch/test_membership.py": ("manager/dispatch/reception.py",),
     "unit/manager/dispatch/test_session.py": (
         "manager/dispatch/dispatcher.py",
         "manager/dispatch/notices.py",
     ),
-    "unit/manager/domain/test_volume_inventory.py": ("manager/dispatch/volumes.py",),
     "unit/manager/domain/test_volumes.py": (
         "manager/domain/volume_claims.py",
         "manager/orchestrate/volume_claims.py",
     ),
-    "unit/manager/loops/test_transfers.py": ("manager/loops/volume_copies.py",),
-    "unit/manager/orchestrate/reconcile/test_nodes.py": ("manager/orchestrate/reconcile/slot_reconciler.py",),
-    "unit/manager/orchestrate/reconcile/test_replicated.py": (
-        "manager/orchestrate/reconcile/service_context.py",
-        "manager/orchestrate/reconcile/services.py",
-    ),
+    "unit/manager/orchestrate/reconcile/test_replicated.py": ("manager/orchestrate/reconcile/service_context.py",),
     "unit/manager/store/backends/etcd/test_backend.py": (
         "manager/store/backends/etcd/api.py",
         "manager/store/backends/etcd/layout.py",
@@ -123,18 +104,9 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/manager/store/test_leadership.py": ("manager/store/backend.py",),
     "unit/manager/test_app.py": ("manager/daemon/leading.py",),
     "unit/manager/test_convert.py": ("manager/whole_store.py",),
-    "unit/manager/test_init.py": (
+    "unit/manager/test_program.py": (
         "common/version.py",
         "manager/main.py",
-        "manager/program.py",
-    ),
-    "unit/worker/engine/test_driver.py": ("worker/engine/hang.py",),
-    "unit/worker/host/test_command.py": (
-        "worker/commands/agent.py",
-        "worker/commands/background.py",
-        "worker/commands/membership.py",
-        "worker/commands/options.py",
-        "worker/program.py",
     ),
     "unit/worker/host/test_join.py": ("worker/host/background.py",),
     "unit/worker/images/test_transfer.py": ("worker/images/serve.py",),
@@ -149,7 +121,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "unit/worker/net/apply/test_netlink.py": ("worker/net/apply/netlink_read.py",),
     "unit/worker/net/apply/test_nft.py": ("worker/net/plan/nf_messages.py",),
     "unit/worker/net/dns/test_server.py": ("worker/net/dns/forward.py",),
-    "unit/worker/net/plan/test_encrypted.py": ("worker/net/apply/wireguard.py",),
     "unit/worker/net/plan/test_host_plan.py": (
         "worker/net/plan/overlay.py",
         "worker/net/plan/topology.py",
@@ -165,7 +136,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/intake/world.py",
         "worker/net/plan/bridges.py",
     ),
-    "unit/worker/net/watch/test_changes.py": ("worker/net/watch/netlink_events.py",),
     "unit/worker/test_agent.py": ("worker/tasks/runner_context.py",),
     "unit/worker/volumes/copy/test_copying.py": (
         "worker/volumes/copy/content.py",

@@ -1,5 +1,4 @@
 import base64
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -7,12 +6,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from common.clock import HOUR, SystemClock
+from common.clock import HOUR
 from common.errors import InvalidArgument
 from common.model import RootKey
 from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, certificate_request, new_key
 from manager.ca.authority import Authority, create_root, key_of_request, new_serial
-from manager.ca.files import ManagerFiles
 
 NOW = 1_700_000_000.0
 DAY = 24 * HOUR
@@ -111,28 +109,3 @@ def test_secrets_are_not_in_a_roots_repr() -> None:
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_managers_own_certificate_is_renewed_in_place(tmp_path: Path) -> None:
-    files = ManagerFiles(tmp_path)
-    authority = Authority(create_root("cluster1", SystemClock().now()))
-    first = files.issue_own(authority, "m1", ["10.0.0.1"], 90 * DAY, SystemClock())
-    second = files.issue_own(authority, "m1", ["10.0.0.1"], 90 * DAY, SystemClock())
-    assert first.serial != second.serial
-    assert files.node.identity() == second
-    assert (second.node_id, second.role) == ("m1", ROLE_MANAGER)
-    assert sorted(p.name for p in files.directory.iterdir()) == ["node.pem", "root.crt"]
-
-
-def test_whether_the_managers_certificate_is_for_names(tmp_path: Path) -> None:
-    files = ManagerFiles(tmp_path)
-    authority = Authority(create_root("cluster1", SystemClock().now()))
-    files.issue_own(authority, "m1", ["10.0.0.1", "fd00::1", "alpha.example"], 90 * DAY, SystemClock())
-    assert files.covers(["10.0.0.1", "fd00:0:0::1", "alpha.example", "localhost"])
-    assert files.covers([])
-    assert not files.covers(["10.0.0.1", "10.0.0.2"])
-    assert not files.covers(["beta.example"])
-    files.node.node.write_text("no certificate")
-    assert not files.covers([])
-    files.node.node.unlink()
-    assert not files.covers([])

@@ -2,10 +2,10 @@ import random
 
 import pytest
 
-from common.errors import FailedPrecondition, InvalidArgument, Unauthenticated
+from common.errors import FailedPrecondition, Unauthenticated
 from common.tls import root_digest
 from common.wire import token as token_module
-from common.wire.token import JoinToken, parse_token
+from common.wire.token import parse_token
 from manager.ca.authority import create_root
 from manager.ca.tokens import check_token, new_tokens, rotate
 
@@ -31,16 +31,6 @@ def test_both_secrets_differ_and_rotation_changes_one() -> None:
     rotated = rotate(TOKENS, "worker", DIGEST, random.Random(2))
     assert rotated.worker != TOKENS.worker
     assert rotated.manager == TOKENS.manager
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "x", "SWMTKN-1-abc-def", TOKENS.worker.upper(), TOKENS.worker + "0"],
-    ids=["empty", "word", "short", "upper", "long"],
-)
-def test_what_is_not_a_token_is_told_so(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="not a join token"):
-        parse_token(text)
 
 
 def test_each_wrong_token_has_its_own_words() -> None:
@@ -69,9 +59,3 @@ def test_tokens_are_compared_in_constant_time_and_both_always(monkeypatch: pytes
     monkeypatch.setattr(token_module.hmac, "compare_digest", compare)
     check_token(TOKENS.worker, TOKENS, "worker")
     assert compared == [(TOKENS.worker, TOKENS.worker), (TOKENS.worker, TOKENS.manager)]
-
-
-def test_a_secret_is_not_in_a_repr() -> None:
-    token = parse_token(TOKENS.worker)
-    assert token.secret not in repr(token)
-    assert token == JoinToken(token.digest, token.secret)

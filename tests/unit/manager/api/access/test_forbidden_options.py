@@ -15,9 +15,7 @@ from common.model.task import ContainerStatus, TaskState, TaskStatus
 from common.model.update import UpdateState, UpdateStatus
 from common.net.dashboard_token import new_token
 from common.tls import certificate_request, new_key
-from manager.api.access.forbidden_routes import CHECKS, HARMLESS
 from manager.api.access.roles import Caller
-from manager.api.app import RESOURCES
 from manager.api.call import Call, Relay
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
@@ -25,7 +23,6 @@ from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.container_engine import Engines
 
 BOX, EXEC = "b" * 64, "e" * 64
-ROUTES = [route for resource in RESOURCES for route in resource.ROUTES]
 ALL = tuple(Forbidden)
 
 
@@ -429,20 +426,6 @@ async def test_what_changes_no_specification_is_allowed(cluster: ApiCluster, cli
 
 
 # --- certificates and routes ------------------------------------------------------------------------------------------
-
-
-def test_every_route_of_operators_is_thought_of() -> None:
-    """What is in none of the tables is not for operators who are forbidden something."""
-    known = {*CHECKS, *HARMLESS}
-    operators = {(route.method, route.pattern) for route in ROUTES if route.needs is Role.OPERATOR}
-    assert known <= operators
-    left_out = {pattern.split("/")[1] for _, pattern in operators - known if "checkpoint" not in pattern}
-    assert left_out == {"plugins"}
-
-
-async def test_a_route_that_is_in_no_table_is_not_for_them(cluster: ApiCluster) -> None:
-    status, message = await operator(cluster, "devices").error("POST", "/plugins/pull")
-    assert (status, "is not for alice, whose certificate forbids devices" in message) == (403, True)
 
 
 def order_of(kind: str) -> dict[str, Any]:

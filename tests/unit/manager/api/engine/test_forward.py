@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from manager.api.engine.hijack import is_gone, parse_head
+from manager.api.engine.hijack import is_gone
 from manager.api.logs.stream import FrameReader
 from manager.store.transaction import Transaction
 from tests.fakes.api_cluster import WORKER2, ApiCluster
@@ -223,10 +223,3 @@ async def test_what_follows_an_ordinary_answer_is_the_next_request(path: Path, e
     writer.write(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
     assert (await head_of(reader)).startswith("HTTP/1.1 200")
     writer.close()
-
-
-def test_heads() -> None:
-    head = parse_head(b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n")
-    assert head.opens_stream
-    assert not parse_head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").opens_stream
-    assert not parse_head(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n").opens_stream

@@ -41,7 +41,7 @@ def test_the_tunnels_port_is_named() -> None:
     assert "UDP port 5000" in firewall.lacks()[0]
 
 
-def test_neighbours_that_are_not_let_in_are_told_of_with_the_remedy() -> None:
+def test_shut_out_neighbours_are_named_with_the_remedy() -> None:
     """Without them neither a container finds its gateway over IPv6, nor the host its containers."""
     firewall = Firewall()
     firewall.judge(counted(), PORT)

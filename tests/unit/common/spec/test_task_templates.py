@@ -54,7 +54,7 @@ def test_a_service_is_refused_for_what_no_task_can_expand() -> None:
     check_templates(ContainerSpec(image="i", hostname='{{index (split .Node.Hostname "-") 2}}'), "web", {})
 
 
-def test_a_service_whose_templates_together_take_too_much_is_refused() -> None:
+def test_templates_that_together_take_too_much_are_refused() -> None:
     """No request may hold up the manager that looks at it, whatever it asks for."""
     for env in (("A={{range 1000000000000}}{{end}}",), ("A={{range 900}}{{end}}",) * 100):
         with pytest.raises(TemplateError, match=r"environment.*steps"):

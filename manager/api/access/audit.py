@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from common.aio.rate_limit import Rate, RateLimit
 from common.clock import Clock, parse_rfc3339, rfc3339
 from common.errors import SwarmError
 from common.model.client import Role
@@ -35,13 +37,19 @@ _READING = ("GET", "HEAD")
 _REFUSED = (401, 403)
 _GRANTED = range(200, 300)
 _LONGEST = 512
+_FAILED = 400
+# How many refusals of a client are written at once, and how many a second from then on: at most 6 MB a day.
+_WRITTEN = Rate(burst=100, per_second=0.05)
+# Whoever is no client can come with one certificate after the other.
+_STRANGERS = "strangers"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request: when (RFC 3339), who, from where, what, on which object, with which status.
 
     `serial` is that of the client's certificate; `uid` and `pid` are of the process at a unix socket. `object` is an
-    id; `object_name` is its name at that time, which nothing else knows once it is removed.
+    id; `object_name` is its name at that time, which nothing else knows once it is removed. `unwritten` is how many
+    requests of the same client before this one have no entry (`Refusals`).
     """
 
     time: str
@@ -56,6 +64,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     object: str = ""
     object_name: str = ""
     status: int
+    unwritten: int = 0
 
 
 class AuditLog(Protocol):
@@ -76,21 +85,47 @@ class Subject:
     name: str = ""
 
 
+class Refusals:
+    """Says which refusals are written: who may change nothing could fill the log with them, and so push out the rest.
+
+    Some are, of each viewer and of all who are no clients together; then one now and again, with how many were not.
+    """
+
+    def __init__(self) -> None:
+        self._limit = RateLimit(_WRITTEN)
+        self._unwritten: Counter[str] = Counter()
+
+    def take(self, caller: Caller, status: int, now: float) -> int | None:
+        """Return how many of the client's were not written before this one; None if this is not to be, either."""
+        if status < _FAILED or caller.role not in (None, Role.VIEWER):
+            return 0
+        key = caller.key if caller.role is not None else _STRANGERS
+        if self._limit.allow(key, now):
+            return self._unwritten.pop(key, 0)
+        self._unwritten[key] += 1
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
     """Tells `write` of requests as they are answered; a relayed one when its answer begins."""
 
     write: Callable[[Entry], None]
     clock: Clock
+    refusals: Refusals = field(default_factory=Refusals)
 
     def noted(self, call: Call, match: Match | None, subject: Subject, reply: Reply) -> Reply:
         """Return the reply, noted now or as soon as its status is known. `subject` is from `subject_of`."""
         caller = call.caller
 
         def note(status: int, made: str) -> None:
-            if _worth_noting(call, match, status):
+            now = self.clock.now()
+            if (
+                _worth_noting(call, match, status)
+                and (unwritten := self.refusals.take(caller, status, now)) is not None
+            ):
                 about = subject if subject.id else Subject(made)
-                self.write(_entry(self.clock.now(), caller, call, about, status))
+                self.write(_entry(now, caller, call, about, status, unwritten))
 
         if isinstance(reply, Relay):
             return Relay(lambda exchange: _relay_and_note(reply, exchange, note))
@@ -131,7 +166,7 @@ def _worth_noting(call: Call, match: Match | None, status: int) -> bool:
     return call.method not in _READING or more_than_reading or status in _REFUSED
 
 
-def _entry(now: float, caller: Caller, call: Call, subject: Subject, status: int) -> Entry:
+def _entry(now: float, caller: Caller, call: Call, subject: Subject, status: int, unwritten: int) -> Entry:
     return Entry(
         time=rfc3339(now),
         name=caller.name,
@@ -145,6 +180,7 @@ def _entry(now: float, caller: Caller, call: Call, subject: Subject, status: int
         object=_text(subject.id),
         object_name=_text(subject.name),
         status=status,
+        unwritten=unwritten,
     )
 
 

@@ -43,8 +43,11 @@ _SAFE_FILE_SYSTEMS = ("tmpfs", "nfs", "nfs4", "cifs", "smb3")
 _UNSAFE_FLAGS = frozenset({"bind", "rbind", "move", "remount"})
 _CONFINED = re.compile(r"no-new-privileges([=:]true)?|seccomp[=:]builtin|apparmor[=:]docker-default")
 _RUNTIMES = ("", "runc")
+# Those that write on the host alone, and where they like. Others speak, as the host and from its network, to what they
+# are told: its sockets, its own ports, with its credentials.
+_LOCAL_LOGS = ("", "none", "json-file", "local", "journald")
 # What an engine shows of a container though nobody has asked for it.
-_FILLED_IN = frozenset({"Mounts", "Runtime", "CgroupnsMode", "MaskedPaths", "ReadonlyPaths"})
+_FILLED_IN = frozenset({"LogConfig", "Mounts", "Runtime", "CgroupnsMode", "MaskedPaths", "ReadonlyPaths"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,8 @@ def _namespaces(host: Mapping[str, Any]) -> Iterator[Finding]:
         mode = value_of(host, name) or ""
         if mode not in own:
             yield Finding(Forbidden.HOST_NAMESPACES, f"{name} {mode!r}")
+    if (driver := value_of(_object(host, "logconfig"), "type") or "") not in _LOCAL_LOGS:
+        yield Finding(Forbidden.HOST_NAMESPACES, f"log driver {driver!r}, which speaks from the host's network")
 
 
 def _mounts(host: Mapping[str, Any]) -> Iterator[Finding]:
@@ -207,6 +212,8 @@ def in_task(spec: TaskSpec) -> Iterator[Finding]:
     """Find what the tasks of a service have."""
     if any(network.target == "host" for network in spec.networks):
         yield Finding(Forbidden.HOST_NAMESPACES, "network 'host'")
+    if spec.log_driver is not None:
+        yield from in_host_config({"LogConfig": {"Type": spec.log_driver.name}})
     container = spec.container_spec
     if container is not None:
         yield from in_host_config(_as_host_config(container))

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from common.errors import Unavailable
+from common.model.service import EXTENSION_PREFIX
 from manager.api.access.roles import Caller
 from manager.api.call import EVENT_STREAM, Answer, Exchange, Relay, Reply, Send, Stream
 from manager.api.http import bounded_json
@@ -33,6 +34,8 @@ _FREE = 256 * 1024
 _MAX_LINE = 16 * 1024 * 1024
 
 HIDDEN = "<hidden>"
+# What a secret's content can be guessed by, from a list of passwords: it is left out, as `stack plan` would read it.
+DIGEST_LABEL = f"{EXTENSION_PREFIX}digest"
 # Fields that have an instruction of a Dockerfile, or the words of a command that may be one.
 _INSTRUCTIONS = frozenset({"CreatedBy", "Command"})
 _COMMANDS = frozenset({"Cmd", "Args", "Entrypoint", "OnBuild"})
@@ -174,7 +177,7 @@ class _HidingExchange:
 def hide(value: Any) -> Any:
     """Return decoded JSON in which `NAME=<hidden>` stands for what may be a secret, however deep it is."""
     if isinstance(value, dict):
-        return {key: _field(key, inner, value) for key, inner in value.items()}
+        return {key: _field(key, inner, value) for key, inner in value.items() if key != DIGEST_LABEL}
     if isinstance(value, list | tuple):
         return [hide(each) for each in value]
     if isinstance(value, msgspec.Raw):  # rendered before, and kept

@@ -1,5 +1,6 @@
 """The audit log: what is noted, that nothing secret is, and the file."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from common.clock import SystemClock
 from common.model.client import Role
 from manager.api.access.audit import Audit, Entry, Subject
 from manager.api.access.roles import NOBODY, Caller
-from manager.api.call import Call, Relay
+from manager.api.call import Answer, Call, Relay
 from manager.api.call import Exchange as CallExchange
 from manager.api.errors import EngineError
 from tests.fakes.api_client import Answered, Client
@@ -68,6 +69,36 @@ async def test_nothing_secret_is_noted(client: Client, cluster: ApiCluster) -> N
     assert text.count(b'"method"') == 2
     for secret in (b"my-secret", b"bXktc2VjcmV0"):
         assert secret not in text
+
+
+def test_who_may_change_nothing_cannot_push_out_what_others_did() -> None:
+    """Refusals cost nothing, and the oldest file goes when there are enough of them."""
+    noted: list[Entry] = []
+    clock = StandingClock()
+    audit = Audit(noted.append, clock)
+
+    def refuse(caller: Caller, times: int) -> None:
+        for _ in range(times):
+            audit.noted(Call("DELETE", "/secrets/s", caller=caller), None, Subject("s"), Answer(403))
+
+    viewer, admin = Caller("v", "10.0.0.9:1", Role.VIEWER, serial="5"), Caller("a", "unix", Role.ADMIN, uid=0)
+    refuse(viewer, 1000)
+    for number in range(1000):
+        refuse(Caller(f"node {number}", "10.0.0.8:1", unit="worker", serial=f"9{number}"), 1)
+    refuse(admin, 500)
+    assert Counter(entry.role for entry in noted) == {"viewer": 100, "none": 100, "admin": 500}
+    clock.instant += 20
+    refuse(viewer, 2)
+    assert [(entry.name, entry.unwritten) for entry in noted[700:]] == [("v", 900)]
+    audit.noted(Call("DELETE", "/secrets/s", caller=viewer), None, Subject("s"), Answer(204))
+    assert (noted[-1].status, noted[-1].unwritten) == (204, 0)
+
+
+class StandingClock(SystemClock):
+    instant = 1_800_000_000.0
+
+    def now(self) -> float:
+        return self.instant
 
 
 async def test_what_no_json_can_hold_is_noted_all_the_same(client: Client, cluster: ApiCluster) -> None:

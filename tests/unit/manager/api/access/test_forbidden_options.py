@@ -64,6 +64,9 @@ HOST: list[tuple[str, dict[str, Any]]] = [
     ("host-namespaces", {"UTSMode": "host"}),
     ("host-namespaces", {"UsernsMode": "host"}),
     ("host-namespaces", {"CgroupnsMode": "host"}),
+    ("host-namespaces", {"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "unix:///run/docker.sock"}}}),
+    ("host-namespaces", {"logconfig": {"type": "fluentd"}}),
+    ("host-namespaces", {"LogConfig": {"Type": "some/plugin:1"}}),
     ("host-mounts", {"Binds": ["/:/host"]}),
     ("host-mounts", {"Binds": ["/var/run/docker.sock:/var/run/docker.sock:ro"]}),
     ("host-mounts", {"Binds": ["v:/v", "../x:/y"]}),
@@ -113,6 +116,8 @@ FINE: list[dict[str, Any]] = [
         ]
     },
     {"NetworkMode": "bridge", "IpcMode": "private", "CgroupnsMode": "private", "Runtime": "runc"},
+    {"LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}}},
+    {"LogConfig": {"Type": "", "Config": {}}},
     {
         "SecurityOpt": ["no-new-privileges:true", "seccomp=builtin"],
         "Memory": 50_000_000,
@@ -319,9 +324,11 @@ async def test_parameters_do_not_come_as_a_form(cluster: ApiCluster, engines: En
 # --- services ---------------------------------------------------------------------------------------------------------
 
 
-def spec(engine: dict[str, Any] | None = None, **container: Any) -> dict[str, Any]:
+def spec(engine: dict[str, Any] | None = None, log_driver: str = "", **container: Any) -> dict[str, Any]:
     labels = {"swarm.x.engine": json.dumps(engine)} if engine else {}
-    return {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "busybox", "Labels": labels, **container}}}
+    logs = {"LogDriver": {"Name": log_driver}} if log_driver else {}
+    task = {"ContainerSpec": {"Image": "busybox", "Labels": labels, **container}, **logs}
+    return {"Name": "web", "TaskTemplate": task}
 
 
 SERVICES: list[tuple[str, dict[str, Any]]] = [
@@ -336,6 +343,7 @@ SERVICES: list[tuple[str, dict[str, Any]]] = [
     ("host-namespaces", spec({"UsernsMode": "host"})),
     ("host-namespaces", spec({"CgroupnsMode": "host"})),
     ("host-namespaces", {**spec(), "Networks": [{"Target": "host"}]}),
+    ("host-namespaces", spec(log_driver="gelf")),
     ("host-mounts", spec(Mounts=[{"Type": "bind", "Source": "/", "Target": "/host"}])),
     ("host-mounts", spec(Mounts=[{"Type": "bind", "Source": "/var/run/docker.sock", "Target": "/d"}])),
     ("unconfined", spec({"SecurityOpt": ["seccomp=unconfined"]})),

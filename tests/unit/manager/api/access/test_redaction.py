@@ -13,6 +13,7 @@ from manager.api.access.redaction import hide, instruction
 from manager.api.access.roles import Caller
 from manager.api.app import RESOURCES
 from manager.api.call import Answer, Call, Relay, Reply
+from manager.cli.files import digest
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.container_engine import Engines
@@ -233,6 +234,18 @@ async def test_no_shape_of_the_overview_has_a_secret(filled: ApiCluster, pattern
 def plain(text: str) -> str:
     """Return JSON without spaces, and without what options are."""
     return re.sub(r'"(Options|DriverOpts)":\{[^}]*\}', "", re.sub(r"\s", "", text))
+
+
+async def test_a_viewer_has_nothing_to_guess_a_secret_by(cluster: ApiCluster, client: Client) -> None:
+    """A digest with its salt tells whoever tries short passwords which one it is."""
+    made = digest.make(b"x")
+    labels = {digest.LABEL: made, "tier": "front"}
+    await client.make("/secrets/create", {"Name": "s", "Data": "eA==", "Labels": labels})
+    for path in ("/secrets", "/secrets/s"):
+        assert made in json.dumps(await client.get(path))
+        seen = json.dumps(await Client(cluster.api, VIEWER).get(path))
+        assert made not in seen
+        assert "front" in seen
 
 
 async def test_a_networks_options_are_no_secret(filled: ApiCluster) -> None:

@@ -43,12 +43,15 @@ class Claims:
     _wanted: dict[tuple[int, bool], _Wanted] = field(default_factory=dict)
     _latest: _Wanted = _NOTHING  # a task is asked for again and again before the next one
     _leaving: tuple[Transfer, ...] | None = None
+    _found: tuple[str, VolumeClaim | None] = ("", None)  # likewise a slot's claim, by its id
 
     def get(self, service: str, slot: int, volume: str) -> VolumeClaim | None:
         """Return a slot's claim, if it counts."""
         key = claim_id(service, slot, volume)
-        found = self._added.get(key) or self.view.volume_claims.get(key)
-        return found if found is not None and holds(found, self.view) else None
+        if key != self._found[0]:
+            found = self._added.get(key) or self.view.volume_claims.get(key)
+            self._found = key, found if found is not None and holds(found, self.view) else None
+        return self._found[1]
 
     def named(self, volume: str) -> Iterator[VolumeClaim]:
         """Yield all claims of volumes with a name that count."""
@@ -106,6 +109,7 @@ class Claims:
 
     def add(self, claim: VolumeClaim) -> None:
         self._added[claim.id] = claim
+        self._found = ("", None)
         for (service, volume), nodes in self._open.items():
             if volume != claim.volume:
                 continue

@@ -92,9 +92,11 @@ def _places(task: Task, wanted: tuple[SlotVolume, ...], snapshots: tuple[str, ..
             if reason := _unavailable(claim, claims) or _still_held(task, claim, claims.view):
                 return Nowhere(reason)
             tied.setdefault(claim.node_id, each.name)
-    choices += [(SlotVolume(name), dict.fromkeys(_nodes_with(task, name, claims), True)) for name in snapshots]
-    if reason := _unclear_sources(choices[len(choices) - len(snapshots) :], claims.view):
-        return Nowhere(reason)
+    if snapshots:
+        sources = [(SlotVolume(name), dict.fromkeys(_nodes_with(task, name, claims), True)) for name in snapshots]
+        if reason := _unclear_sources(sources, claims.view):
+            return Nowhere(reason)
+        choices += sources
     if tied:
         return _where_tied(tied, choices, claims.view)
     if choices:
@@ -171,16 +173,19 @@ def _may_leave(task: Task, claim: VolumeClaim, view: View) -> bool:
 def _unavailable(claim: VolumeClaim, claims: Claims) -> str:
     """Say why claimed data cannot be had even where it is; empty where that is the scheduler's to find out."""
     view = claims.view
-    release = f"swarm-manager volume release {claim.volume} to start empty"
     if view.nodes.get(claim.node_id) is None:
-        return f"volume {claim.volume} was on node {claim.node_id}, which was removed: restore it, or {release}"
-    if moving := _moving(claim.node_id, claim.volume, claims):
+        return f"volume {claim.volume} was on node {claim.node_id}, which was removed: {_restore_or_release(claim)}"
+    if claims.leaving() and (moving := _moving(claim.node_id, claim.volume, claims)):
         return moving
     copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
     if copy is None or not copy.missing_since:
         return ""
     node, when = node_name(claim.node_id, view), to_the_second(copy.missing_since)
-    return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: restore it, or {release}"
+    return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: {_restore_or_release(claim)}"
+
+
+def _restore_or_release(claim: VolumeClaim) -> str:
+    return f"restore it, or swarm-manager volume release {claim.volume} to start empty"
 
 
 def _leaving(volume: str, claims: Claims) -> frozenset[str]:
@@ -204,8 +209,9 @@ def _still_held(task: Task, claim: VolumeClaim, view: View) -> str:
     last = view.tasks.get(claim.task_id)
     if last is not None and last.service_id == task.service_id:
         return ""
+    name, slot = task.service_name, task.slot
     for other in view.tasks.on_node(claim.node_id):
-        same = (other.service_name, other.slot) == (task.service_name, task.slot)
+        same = other.service_name == name and other.slot == slot
         if same and other.service_id != task.service_id and other.placed:
             where = node_name(other.node_id, view)
             return f"waits for volume {claim.volume}: task {other.name} of the removed service still stops on {where}"

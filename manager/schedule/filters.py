@@ -98,7 +98,10 @@ class Pipeline:
 
     def suits(self, load: NodeLoad) -> bool:
         """Whether the node could ever take one of these, as its record is."""
-        return all(each.accepts(load) for each in self.fixed)
+        for each in self.fixed:  # noqa: SIM110 - as in `has_room`
+            if not each.accepts(load):
+                return False
+        return True
 
     def has_room(self, load: NodeLoad) -> bool:
         """Whether a node that takes tasks, and suits, takes one of these now."""

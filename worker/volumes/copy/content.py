@@ -33,10 +33,12 @@ def is_zeros(data: bytes | bytearray | memoryview) -> bool:
 
 
 def write_all(file: int, data: bytes | bytearray | memoryview, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, at)
-        view, at = view[written:], at + written
+    written = os.pwrite(file, data, at)
+    if written < len(data):
+        view = memoryview(data)
+        while view := view[written:]:
+            at += written
+            written = os.pwrite(file, view, at)
 
 
 def digest_block(data: bytes | bytearray | memoryview) -> bytes:

@@ -12,6 +12,7 @@ which revision 3 ends in the owner of the user namespace that they count in.
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 import struct
 from typing import Literal
@@ -29,7 +30,9 @@ LARGE_FILE = GIB
 DIGEST_BYTES = 20
 # Stands for the digest of a block that has only zeros: it becomes a hole.
 ZEROS = bytes(DIGEST_BYTES)
-_NAME_BYTES = 255
+# A name is a byte at least and 255 at most, neither `.` nor `..`, and has no `/`.
+_NAME = rb"(?!\.{1,2}(?:\0|\Z))[^/\0]{1,255}"
+_PATH = re.compile(_NAME + rb"(?:\0" + _NAME + rb")*+")
 # A container can nest folders deeper than PATH_MAX; this is what a record has room for.
 _PATH_BYTES = 64 * KIB
 _MODE = 0o7777
@@ -155,9 +158,8 @@ def parse_path(path: bytes) -> bytes:
     """
     if not path:
         return path
-    for name in path.split(SEPARATOR):
-        if not name or name in (b".", b"..") or b"/" in name or len(name) > _NAME_BYTES:
-            raise ProtocolError(f"the other side sent a path that leads out of the folder: {show(path)}")
+    if _PATH.fullmatch(path) is None:
+        raise ProtocolError(f"the other side sent a path that leads out of the folder: {show(path)}")
     if len(path) > _PATH_BYTES:
         raise ProtocolError("the other side sent a path that is too long")
     return path

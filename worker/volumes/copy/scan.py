@@ -124,17 +124,23 @@ class Scanner:
 
     def file_record(self, file: int, status: os.stat_result, size: int, block: int, root: bytes) -> Record:
         """Return the record of an open regular file of whose content `size` bytes were read."""
-        return replace(self._metadata(FILE, status, file), size=size, block=block, root=root)
+        return self._metadata(FILE, status, file, size, block, root)
 
-    def _metadata(self, kind: Kind, status: os.stat_result, at: int | bytes) -> Record:
-        """Return what all kinds of records have of a file."""
+    def _metadata(
+        self, kind: Kind, status: os.stat_result, at: int | bytes, size: int = 0, block: int = 0, root: bytes = b""
+    ) -> Record:
+        """Return what all kinds of records have of a file, and what is told of a regular one."""
+        mtime, nanoseconds = divmod(status.st_mtime_ns, NANO)
         return Record(
             kind=kind,
             mode=stat.S_IMODE(status.st_mode),
             uid=moved_id(status.st_uid, -self._base),
             gid=moved_id(status.st_gid, -self._base),
-            mtime=status.st_mtime_ns // NANO,
-            nanoseconds=status.st_mtime_ns % NANO,
+            mtime=mtime,
+            nanoseconds=nanoseconds,
+            size=size,
+            block=block,
+            root=root,
             attributes=self._attributes(at),
         )
 

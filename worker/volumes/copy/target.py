@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from typing import NamedTuple
 
 from common.errors import FailedPrecondition, ProtocolError
 from worker.volumes.copy.entries import (
@@ -24,6 +25,15 @@ from worker.volumes.copy.walk import VANISHED, open_folder, open_regular
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
+_DEFAULT_ACL = b"system.posix_acl_default"
+
+
+class _Folder(NamedTuple):
+    """An open folder. `gives`: what is made in it has attributes from it (a default ACL)."""
+
+    path: bytes
+    descriptor: int
+    gives: bool
 
 
 class Target:
@@ -37,7 +47,8 @@ class Target:
         self._root = root
         self._base = base
         # The folders that lead to the one that was used last, open: paths come in the order of a walk.
-        self._open: list[tuple[bytes, int]] = [(b"", root)]
+        self._open = [_Folder(b"", root, _gives_attributes(root))]
+        self._own = os.geteuid(), os.getegid()
 
     def close(self) -> None:
         self._leave(0)
@@ -52,10 +63,10 @@ class Target:
 
         """
         depth = 0
-        while depth + 1 < len(self._open) and _leads_to(self._open[depth + 1][0], path):
+        while depth + 1 < len(self._open) and _leads_to(self._open[depth + 1].path, path):
             depth += 1
         self._leave(depth)
-        at, descriptor = self._open[-1]
+        at, descriptor, _ = self._open[-1]
         for name in path[len(at) + bool(at) :].split(SEPARATOR) if path != at else ():
             at = at + SEPARATOR + name if at else name
             try:
@@ -64,12 +75,12 @@ class Target:
                 if error.errno in VANISHED:
                     raise ProtocolError(f"the sender takes {show(at)} for a folder, which it is not") from error
                 raise
-            self._open.append((at, descriptor))
+            self._open.append(_Folder(at, descriptor, _gives_attributes(descriptor)))
         return descriptor
 
     def _leave(self, depth: int) -> None:
         while len(self._open) > depth + 1:
-            os.close(self._open.pop()[1])
+            os.close(self._open.pop().descriptor)
 
     def place(self, path: bytes) -> tuple[int, bytes]:
         """Return the folder that a path is in, and its name there."""
@@ -164,14 +175,24 @@ class Target:
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 
-    def set_metadata(self, path: bytes, file: int, record: Record) -> os.stat_result:
+    def set_metadata(self, path: bytes, file: int, record: Record, *, new: bool = False) -> os.stat_result:
         """Give an open file or folder its owner, mode, attributes and time; return its status then.
+
+        new: a file that was made just now: one of this process's own owner, and without attributes, is so already.
 
         Raises:
             FailedPrecondition: the file system does not keep one of them.
 
         """
+        if new and not record.attributes and not self._open[-1].gives and self._owners(record) == self._own:
+            os.fchmod(file, record.mode)
+            os.utime(file, ns=_times(record))
+            status = os.fstat(file)
+            if not self._differs(record, status):
+                return status
         self._set(file, record)
+        if any(name == _DEFAULT_ACL for name, _ in record.attributes):  # of a folder, which may be open here
+            self._open = [each._replace(gives=True) for each in self._open]
         status = os.fstat(file)
         self._check(path, record, status)
         return status
@@ -200,17 +221,23 @@ class Target:
         return moved_id(record.uid, self._base), moved_id(record.gid, self._base)
 
     def _check(self, path: bytes, record: Record, status: os.stat_result) -> None:
-        uid, gid = self._owners(record)
-        mode = stat.S_IMODE(status.st_mode)
-        if (status.st_uid, status.st_gid, mode) != (uid, gid, record.mode):
-            raise FailedPrecondition(f"the target's file system does not keep owner and mode of {show(path)}")
-        if status.st_mtime_ns != _times(record)[1]:
-            raise FailedPrecondition(f"the target's file system does not keep the exact time of {show(path)}")
+        if what := self._differs(record, status):
+            raise FailedPrecondition(f"the target's file system does not keep {what} of {show(path)}")
+
+    def _differs(self, record: Record, status: os.stat_result) -> str:
+        """Say what of a file is not as its record says; empty if all is."""
+        if (status.st_uid, status.st_gid) != self._owners(record) or stat.S_IMODE(status.st_mode) != record.mode:
+            return "owner and mode"
+        return "the exact time" if status.st_mtime_ns != _times(record)[1] else ""
 
 
 def _times(record: Record) -> tuple[int, int]:
     """Return times of access and of modification, of which only the second is copied, in nanoseconds."""
     return (record.mtime * NANO + record.nanoseconds,) * 2
+
+
+def _gives_attributes(folder: int) -> bool:
+    return any(name == _DEFAULT_ACL for name, _ in read_attributes(folder))
 
 
 def _leads_to(folder: bytes, path: bytes) -> bool:

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import stat
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from common.errors import ResourceExhausted
 from worker.volumes.copy.entries import SEPARATOR, show
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOATIME
+_ENCODING = sys.getfilesystemencoding()
 # What is there no more, or is something else by now. The next pass sees what.
 VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
 
@@ -108,4 +110,4 @@ def _enter(name: bytes, folder: int, path: bytes, device: int) -> int | None:
 
 def _names(folder: int) -> Iterator[bytes]:
     """Return the names in a folder, sorted: only they are kept, as a folder can have a million."""
-    return iter(sorted(map(os.fsencode, os.listdir(folder))))
+    return iter(sorted([name.encode(_ENCODING, "surrogateescape") for name in os.listdir(folder)]))

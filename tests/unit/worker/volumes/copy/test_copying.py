@@ -20,6 +20,7 @@ from worker.volumes.copy.scan import Moment, begin_moment, unsettled_moment
 
 MIB = 1024 * 1024
 ROOT = os.geteuid() == 0
+ACL = bytes.fromhex("02000000 01000700ffffffff 02000600e8030000 04000500ffffffff 10000700ffffffff 20000500ffffffff")
 
 
 @pytest.fixture
@@ -89,15 +90,34 @@ def test_holes_stay_holes(place: Path) -> None:
     assert (place / "target" / "sparse").stat().st_blocks * 512 <= MIB
 
 
+@pytest.mark.parametrize("folder", [".", "folder"])
+def test_a_folders_default_acl_is_not_left_on_its_files(place: Path, folder: str) -> None:
+    """The kernel gives it to whatever is made in the folder at the target, also to what has none at the source."""
+    source = place / "source"
+    (source / "folder").mkdir(exist_ok=True)
+    with session(source, place / "target", place / "work") as copying:
+        copying.copy()
+        (source / folder / "before").write_text("x")
+        try:
+            os.setxattr(source / folder, "system.posix_acl_default", ACL)
+        except OSError:
+            pytest.skip("this file system has no ACLs")
+        copying.copy()
+        (place / "elsewhere").write_text("x")
+        (place / "elsewhere").rename(source / folder / "after")
+        copying.copy(last=True)
+    assert copying.receiver.error is None
+    assert look(place / "target") == look(source)
+
+
 def test_attributes_and_acls_are_copied(place: Path) -> None:
     source = place / "source"
     (source / "file").write_text("x")
     (source / "folder").mkdir()
-    acl = bytes.fromhex("02000000 01000700ffffffff 02000600e8030000 04000500ffffffff 10000700ffffffff 20000500ffffffff")
     try:
         os.setxattr(source / "file", "user.colour", b"\x00red")
-        os.setxattr(source / "file", "system.posix_acl_access", acl)
-        os.setxattr(source / "folder", "system.posix_acl_default", acl)
+        os.setxattr(source / "file", "system.posix_acl_access", ACL)
+        os.setxattr(source / "folder", "system.posix_acl_default", ACL)
     except OSError as error:
         pytest.skip(f"the file system of {place} has no such attributes: {error}")
     (source / "folder" / "inherits").write_text("")

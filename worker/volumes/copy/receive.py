@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from common.errors import ProtocolError, ResourceExhausted, SwarmError, of_code
+from worker.volumes.copy.allowance import Allowance
 from worker.volumes.copy.content import Reader, digests_of, root_of, write_all
 from worker.volumes.copy.entries import (
     DIGEST_BYTES,
@@ -73,6 +74,7 @@ class OpenFile:
         self._blocks = count_blocks(begin.size, begin.block)
         self._digests = bytearray(digests.ljust(self._blocks * DIGEST_BYTES, b"\0"))
         self._writes: deque[tuple[Future[None], int]] = deque()
+        self._next = 0
 
     @property
     def under_way(self) -> int:
@@ -122,6 +124,9 @@ class OpenFile:
     def _expect(self, first: int, count: int) -> None:
         if not (first >= 0 and count > 0 and first + count <= self._blocks):
             raise ProtocolError(f"the sender sends blocks that {show(self.path)} does not have")
+        if first < self._next:
+            raise ProtocolError(f"the sender sends blocks of {show(self.path)} out of order")
+        self._next = first + count
 
 
 class Receiver:
@@ -137,7 +142,7 @@ class Receiver:
         self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
         self._file: OpenFile | None = None
         self._pass: PassStart | None = None
-        self._written = 0
+        self._allowance = Allowance()
 
     def close(self) -> None:
         if self._file is not None:
@@ -186,6 +191,8 @@ class Receiver:
                 if new is not None:
                     if trusted and new != row:
                         self._index.put(new)
+                    if trusted:
+                        self._allowance.has(found.status.st_size)
                     yield Have(new.path, new.record, new.blocks)
         finally:
             reader.close()
@@ -226,8 +233,8 @@ class Receiver:
                 with _refusals(message.path):
                     self._begin(message)
             case Blocks() if self._file is not None:
+                self._allowance.spend(len(payload))
                 self._check_room(self._file.under_way + len(payload))
-                self._written += len(payload)
                 with self._room(self._file.path):
                     self._file.write(self._pool, message.first, payload)
             case Holes() if self._file is not None:
@@ -251,14 +258,15 @@ class Receiver:
             be_idle(False)
             self._pool.shutdown()
             self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
-        self._pass, self._written = start, 0
+        self._allowance.begin(start.number, start.room)
+        self._pass = start
         if (missing := self._missing()) > 0:
             raise ResourceExhausted(f"the target has too little room: {missing} bytes more are needed")
 
     def _missing(self) -> int:
         """Return how many bytes the file system has too few for the rest of the pass, as the sender estimated it."""
         room = self._pass.room if self._pass is not None else 0
-        return room - self._written - room_on(self._root).bytes
+        return room - self._allowance.spent - room_on(self._root).bytes
 
     def _check_room(self, more: int = 0) -> None:
         """Refuse to fill the disk of everyone else here: what a sender has announced is its own word.
@@ -270,10 +278,12 @@ class Receiver:
             raise ResourceExhausted("the target has too little room: the rest of its disk is for others")
 
     def _change_all(self, changes: Changes, payload: bytearray) -> None:
+        self._allowance.spend(len(payload))
         self._check_room()
         content, at = memoryview(payload), 0
         for change in changes.items:
             path = parse_path(change.path)
+            self._allowance.go_to(path, removing=not change.record)
             if not 0 <= change.length <= len(content) - at:
                 raise ProtocolError("the sender sends less content than it says")
             try:
@@ -281,7 +291,6 @@ class Receiver:
             except OSError as error:
                 raise self._refusal(error, path) from error
             at += change.length
-            self._written += change.length
         if at != len(content):
             raise ProtocolError("the sender sends more content than it says")
 
@@ -348,6 +357,7 @@ class Receiver:
         path = parse_path(begin.path)
         if not path or not is_possible_size(begin.size, begin.block):
             raise ProtocolError(f"the sender begins {show(path)} with a size that no file has")
+        self._allowance.go_to(path)
         self._index.distrust(parent_of(path))
         if begin.anew:
             self._index.remove(path)

@@ -46,6 +46,7 @@ from worker.volumes.copy.stream import Stream
 ROOT = os.geteuid() == 0
 START = (Hello(PROTOCOL, "sender"), PassStart(1, False, 0))
 EMPTY = Record(kind=FILE, mode=0o600, block=BLOCK, root=digest(b""))
+ONE = Record(kind=FILE, mode=0o600, size=1, block=BLOCK, root=digest(b"x"))
 TO_SECRET = Record(kind=SYMLINK, mode=0o777, target=b"../secret")
 WRONG = Record(kind=FILE, mode=0o600, size=1, block=BLOCK, root=digest(b"y"))
 LINK_OUT = Change(b"out", encode_record(Record(kind=SYMLINK, mode=0o777, target=b"..")))
@@ -175,7 +176,7 @@ def test_a_device_is_not_opened_as_a_file(place: Path) -> None:
     [
         [Begin(b"f", BLOCK, 96 * MIB, True), *((Blocks(8 * number), os.urandom(MIB)) for number in range(96))],
         [
-            Changes(tuple(Change(b"%d" % each, encode_record(EMPTY)) for each in range(at, at + 50)))
+            Changes(tuple(Change(b"%04d" % each, encode_record(EMPTY)) for each in range(at, at + 50)))
             for at in range(100, 1200, 50)
         ],
     ],
@@ -188,6 +189,44 @@ def test_a_sender_cannot_fill_the_targets_disk(place: Path, monkeypatch: pytest.
     disk = SmallDisk(place / "target")
     assert disk.f_bavail > 0
     assert disk.f_favail > 0
+
+
+OFTEN = [(Changes((Change(b"f", encode_record(ONE), 1),)), b"x")] * 3
+BLOCK_OF_X = (Blocks(0), b"x" * BLOCK)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        OFTEN,
+        [put(b"b"), put(b"a")],
+        [put(b"a", Record(kind=FOLDER)), put(b"a\0b"), put(b"a")],
+        [Changes((Change(b"f", b""), Change(b"f", b"")))],
+        [Begin(b"f", BLOCK, 2 * BLOCK, True), BLOCK_OF_X, BLOCK_OF_X],
+        [Begin(b"f", BLOCK, 2 * BLOCK, True), Holes(1, 1), BLOCK_OF_X],
+    ],
+)
+def test_a_sender_cannot_say_the_same_for_ever(place: Path, messages: list) -> None:
+    """A pass says of each file once what it is, in the order of a walk, so it comes to an end."""
+    error = told(place, *frames(*START, *messages))
+    assert isinstance(error, ProtocolError), error
+    assert "order" in error.message
+
+
+def test_a_sender_cannot_make_passes_for_ever(place: Path) -> None:
+    passes = [message for number in range(1, 200) for message in (PassStart(number, False, 0), PassEnd(number))]
+    error = told(place, *frames(START[0], *passes))
+    assert isinstance(error, ProtocolError), error
+    assert "passes" in error.message
+
+
+def test_a_sender_cannot_send_far_more_than_it_announced(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.volumes.copy.allowance.SLACK", MIB)
+    sent = [(Blocks(8 * number), b"x" * MIB) for number in range(40)]
+    error = told(place, *frames(START[0], PassStart(1, False, MIB), Begin(b"f", BLOCK, 64 * MIB, True), *sent))
+    assert isinstance(error, ResourceExhausted), error
+    assert "more than 17MiB in one pass, for 1MiB" in error.message
+    assert (place / "target" / "f").stat().st_size <= 18 * MIB
 
 
 def test_what_is_still_to_be_written_takes_room(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

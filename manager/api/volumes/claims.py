@@ -14,9 +14,10 @@ from common.model.naming import Model
 from common.model.volume import claim_id, volume_id
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.errors import EngineError, invalid
+from manager.api.errors import invalid
 from manager.api.lookup import find_node
 from manager.api.router import Route
+from manager.api.volumes.records import ambiguous
 from manager.domain.volume_claims import holds
 from manager.domain.volumes import node_name
 from manager.store.transaction import Transaction
@@ -107,14 +108,13 @@ def only_copy(view: View, reference: str, copies: Sequence[Volume]) -> Volume:
 
     Raises:
         NotFound: there is none.
-        EngineError: 409, there are several; it names them.
+        EngineError: 409, there are several; it says what to write for each.
 
     """
     if not copies:
         raise NotFound(f"no such volume: {reference}")
     if len(copies) > 1:
-        each = ", ".join(sorted(f"{node_name(copy.node_id, view)}/{copy.name}" for copy in copies))
-        raise EngineError(409, f"several nodes have a volume {reference}: name one of {each}")
+        raise ambiguous(reference, ((copy.node_id, copy.name) for copy in copies), view)
     return copies[0]
 
 

@@ -12,6 +12,7 @@ from manager.api.engine.presence import node_name, ready_ids
 from manager.api.engine.proxy import ask, ask_all
 from manager.api.engine.types import Volume as ListedVolume
 from manager.api.errors import EngineError
+from manager.api.volumes.records import ambiguous
 
 VOLUME_SECONDS = 10.0
 
@@ -59,6 +60,5 @@ def only(context: Context, reference: str, found: list[Volume]) -> Volume:
     if not found:
         raise EngineError(404, f"get {reference}: no such volume")
     if len(found) > 1:
-        each = ", ".join(sorted(f"{node_name(context.store.view, one.node_id)}/{one.name}" for one in found))
-        raise EngineError(409, f"several nodes have a volume {reference}: name one of {each}")
+        raise ambiguous(reference, ((one.node_id, one.name) for one in found), context.store.view)
     return found[0]

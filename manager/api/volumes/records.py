@@ -5,7 +5,7 @@ What it forgets when a volume is removed through the API, is here, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from common.clock import to_the_second
@@ -13,6 +13,7 @@ from common.model import Volume
 from common.model.volume import volume_id
 from manager.api.call import Filters
 from manager.api.context import Context
+from manager.api.errors import EngineError
 from manager.api.lookup import labels_match, passes
 from manager.domain.volume_claims import holders, in_use
 from manager.domain.volumes import node_name
@@ -26,6 +27,18 @@ def status(node_id: str, name: str, view: View) -> dict[str, str]:
     used_by = ", ".join(holders(node_id, name, view))
     found = {"State": _state(node_id, copy, view), "UsedBy": used_by}
     return {key: value for key, value in found.items() if value}
+
+
+def ambiguous(reference: str, copies: Iterable[tuple[str, str]], view: View) -> EngineError:
+    """Make the answer to a reference that means several volumes: what to write for each, and who uses it.
+
+    copies: their nodes' ids and their names there.
+    """
+    words = sorted(
+        f"{node_name(node_id, view)}/{name} (used by {', '.join(holders(node_id, name, view)) or 'nobody'})"
+        for node_id, name in copies
+    )
+    return EngineError(409, f"several nodes have a volume {reference}: write {' or '.join(words)} instead")
 
 
 def usage(node_id: str, name: str, view: View) -> dict[str, Any]:

@@ -193,6 +193,9 @@ async def follow(client: Client, transfer_id: str) -> None:
             raise CommandFailed(f"not {done}: {transfer['Error']}; its tasks go on running on {transfer['From']}")
         if transfer["Phase"] == "done":
             echo(f"{done}; {_downtime(transfer)}")
+            if transfer["Kind"] == "copy" and transfer["Name"] in transfer["Volumes"]:
+                one, other = (f"{transfer[where]}/{transfer['Name']}" for where in ("From", "To"))
+                echo(f"from now on write {one} for the original, {other} for the copy")
             if transfer["Note"]:
                 echo(transfer["Note"], err=True)
             return

@@ -442,7 +442,10 @@ async def test_volumes_of_one_name_are_told_apart_by_node(client: Client, engine
         engine.answers["GET /volumes/data"] = (200, {"Name": "data"})
         engine.answers["DELETE /volumes/data"] = (204, b"")
     status, message = await client.error("DELETE", "/volumes/data")
-    assert (status, message) == (409, "several nodes have a volume data: name one of w1/data, w2/data")
+    assert (status, message) == (
+        409,
+        "several nodes have a volume data: write w1/data (used by nobody) or w2/data (used by nobody) instead",
+    )
     assert (await client.ask("DELETE", "/volumes/w2/data"))[0] == 204
     assert [r.method for r in engines.one.requests if r.path == "/volumes/data"] == ["GET"]
     assert (await client.error("GET", "/volumes/w9/data"))[0] == 404

@@ -195,7 +195,7 @@ async def test_claim_says_where_a_slots_data_is(cluster: ApiCluster, client: Cli
     await put(cluster, DB, copy(WORKER1, "data"), copy(WORKER2, "data", role="left"))
     assert await client.error("POST", "/swarm/volumes/data/claim", {"Slot": "db.1"}) == (
         409,
-        "several nodes have a volume data: name one of w1/data, w2/data",
+        "several nodes have a volume data: write w1/data (used by nobody) or w2/data (used by nobody) instead",
     )
     status, message = await client.error("POST", "/swarm/volumes/gone/claim", {"Slot": "db.1"})
     assert (status, message.endswith("no such volume: gone")) == (404, True)

@@ -46,6 +46,12 @@ async def test_what_it_cost_is_told(how: dict[str, Any], words: str, capsys: pyt
     assert capsys.readouterr().out == f"{words}\n"
 
 
+async def test_what_to_write_for_two_of_one_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    await follow(Followed({"Phase": "done", "Name": "data"}), "t")  # type: ignore[arg-type]
+    told = capsys.readouterr().out.splitlines()
+    assert told[1:] == ["from now on write h1/data for the original, h2/data for the copy"]
+
+
 async def test_what_is_to_be_noted_is_no_output(capsys: pytest.CaptureFixture[str]) -> None:
     await follow(Followed({"Phase": "done", "Note": "the old copy stays on h1"}), "t")  # type: ignore[arg-type]
     assert capsys.readouterr().err == "the old copy stays on h1\n"

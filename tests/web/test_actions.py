@@ -9,6 +9,7 @@ from common.model.client import Role
 from common.tls import certificate_request, new_key
 from manager.api.app import RESOURCES
 from manager.api.router import Router
+from manager.store.transaction import Transaction
 from tests.e2e.ci import long
 from tests.fakes.api_client import Client
 from tests.web.conftest import SHARED, Dashboard, dashboard_of
@@ -21,11 +22,19 @@ BUTTONS = {
     "/services/reports": {
         "Scale": ("POST", "/services/x/update"),
         "Update image": ("POST", "/services/x/update"),
+        "Environment": ("POST", "/services/x/update"),
         "Restart": ("POST", "/services/x/update"),
+        "Rebalance": ("POST", "/services/x/rebalance"),
         "Remove": ("DELETE", "/services/x"),
     },
-    "/nodes/w1": {"Drain": ("POST", "/nodes/x/update"), "Pause": ("POST", "/nodes/x/update")},
+    "/nodes/w1": {
+        "Drain": ("POST", "/nodes/x/update"),
+        "Pause": ("POST", "/nodes/x/update"),
+        "Label": ("POST", "/nodes/x/update"),
+    },
     "/nodes/w7": {"Remove": ("DELETE", "/nodes/x")},
+    "/stacks/blog": {"Remove": ("DELETE", "/services/x")},
+    "/configs/shop_nginx.conf": {"Remove": ("DELETE", "/configs/x")},
 }
 
 
@@ -102,6 +111,65 @@ async def test_what_stops_asks_for_the_name(operators: Dashboard) -> None:
     await remove.click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
     assert operators.scene.service("reports").pending_delete
+
+
+async def asked(page: Page, name: str, command: str, **values: str) -> None:
+    """Press a button, fill in its question by the labels of the fields, see its command, and say yes."""
+    await button(page, name).click()
+    for label, value in values.items():
+        await page.get_by_label(label, exact=True).fill(value)
+    await expect(page.get_by_role("dialog").locator("code").last).to_have_text(f"swarm-manager {command}")
+    await page.get_by_role("dialog").locator("button[type=submit]").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_variables_and_labels_are_set_and_removed(operators: Dashboard) -> None:
+    page, scene = await operators.open("/services/reports"), operators.scene
+    await asked(page, "Environment", "service update --env-add LEVEL=debug reports", Variable="LEVEL", Value="debug")
+    await operators.go(page, "/services/reports")
+    await asked(page, "Environment", "service update --env-rm PASSWORD reports", Variable="PASSWORD")
+    container = scene.service("reports").spec.task_template.container_spec
+    assert container is not None
+    assert container.env == ("LEVEL=debug",)
+    await operators.go(page, "/nodes/w1")
+    await asked(page, "Label", "node update --label-add disk=ssd w1", Label="disk", Value="ssd")
+    await expect(page.get_by_text("zone=a, disk=ssd")).to_be_visible()
+    await asked(page, "Label", "node update --label-rm zone w1", Label="zone")
+    assert scene.node("w1").spec.labels == {"disk": "ssd"}
+
+
+async def test_what_nobody_uses_is_removed(operators: Dashboard) -> None:
+    page = await operators.open("/secrets/shop_db-password")
+    await expect(button(page, "Remove")).to_be_disabled()
+    await expect(button(page, "Remove")).to_have_attribute("title", "shop_api, shop_db use it")
+    await operators.go(page, "/configs/shop_nginx.conf")
+    await button(page, "Remove").click()
+    await page.get_by_label("Type shop_nginx.conf to go on").fill("shop_nginx.conf")
+    await confirm(page, "Remove").click()
+    await expect(page.get_by_text("No config yet.")).to_be_visible()
+
+
+@long
+async def test_a_stack_is_removed_as_its_tasks_go(operators: Dashboard) -> None:
+    page, scene = await operators.open("/stacks/blog"), operators.scene
+    await button(page, "Remove").click()
+    await page.get_by_label("Type blog to go on").fill("blog")
+    await confirm(page, "Remove").click()
+    await expect(page.get_by_role("dialog").get_by_text("Working …")).to_be_visible()
+    with scene.store.watch() as changes:
+        while not all(scene.service(name).pending_delete for name in ("blog_web", "blog_db")):
+            await changes.next()
+
+    def leave(tx: Transaction) -> None:
+        for service in [each for each in tx.services if each.pending_delete]:
+            for task in list(tx.tasks.of_service(service.id)):
+                tx.remove(task)
+            tx.remove(service)
+
+    await scene.store.update(leave)
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_role("table", name="Stacks")).not_to_contain_text("blog")
+    assert "blog_default" not in {network.name for network in scene.store.view.networks}
 
 
 async def test_of_two_editors_the_later_is_told(operators: Dashboard) -> None:

@@ -128,9 +128,14 @@ async def test_the_last_hour_is_drawn(dashboard: Dashboard) -> None:
     page = await dashboard.open("/nodes/w1")
     for name in ("CPU", "Memory", "Disk of the engine", "Received", "Sent", "Waiting for CPU"):
         await expect(page.get_by_role("img", name=re.compile(f"^{name}, the last hour: now "))).to_be_visible()
+    disk = page.get_by_role("img", name=re.compile("^Disk of the engine"))
+    await expect(disk).to_have_accessible_name(re.compile("now 120 GiB of 200 GiB, 60 %, full in 2 h"))
     await expect(page.get_by_role("img", name="Waiting for memory")).to_have_count(0)  # of which nothing is known
     await dashboard.go(page, "/services/shop_api")
     await expect(page.get_by_role("img", name=re.compile("^CPU, the last hour: now .* cores"))).to_be_visible()
+    await dashboard.go(page, "/nodes")
+    row = page.get_by_role("row", name=re.compile("^w1 "))
+    await expect(row.get_by_role("cell", name="60 %")).to_be_visible()  # of its disk
     assert dashboard.complaints == []
 
 

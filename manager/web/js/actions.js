@@ -5,6 +5,7 @@ import { Conflict } from "./parts/conflict.js";
 import { differences } from "./parts/difference.js";
 import { ask } from "./parts/dialog.js";
 import { shell } from "./parts/command.js";
+import { me } from "./me.js";
 
 /**
  * @typedef {{name: string, needs: string, run: () => void, off?: string, danger?: boolean, key?: string}} Action
@@ -62,6 +63,33 @@ function updateImage(service) {
     text: "Its tasks are replaced as its update configuration says.",
     verb: "Update",
     act: ({ image }) => updateService(name, service, {}, withContainer(service.Spec, { Image: image })),
+  });
+}
+
+/** @param {any} service */
+function setVariable(service) {
+  const name = service.Spec.Name;
+  const present = service.Spec.TaskTemplate?.ContainerSpec?.Env ?? [];
+  const others = (/** @type {string} */ variable) => present.filter((/** @type {string} */ each) => each.split("=", 1)[0] !== variable);
+  ask({
+    title: `Change a variable of ${name}`,
+    fields: [{ name: "variable", label: "Variable", value: "" }, { name: "value", label: "Value", value: "", optional: true }],
+    command: ({ variable, value }) => shell("swarm-manager", "service", "update", ...(value ? ["--env-add", `${variable}=${value}`] : ["--env-rm", variable]), name),
+    text: `Its tasks are replaced as its update configuration says. Without a value the variable is removed. Now it has ${present.map((/** @type {string} */ each) => each.split("=", 1)[0]).join(", ") || "none"}.`,
+    verb: "Update",
+    act: ({ variable, value }) => updateService(name, service, {}, withContainer(service.Spec, { Env: [...others(variable), ...(value ? [`${variable}=${value}`] : [])] })),
+  });
+}
+
+/** @param {any} service */
+function rebalance(service) {
+  const name = service.Spec.Name;
+  ask({
+    title: `Rebalance ${name}`,
+    text: "Its tasks are spread evenly over the nodes: a few move, each is replaced before it stops.",
+    command: () => shell("swarm-manager", "service", "rebalance", name),
+    verb: "Rebalance",
+    act: () => send("POST", `/services/${service.ID}/rebalance`),
   });
 }
 
@@ -131,8 +159,10 @@ export function serviceActions(service) {
     ...(isPaused || goesOn ? [{ name: "Abort", needs: "operator", run: () => rollout(service, "abort", "Abort", "The service returns to its previous specification.") }] : []),
     ...(count === undefined ? [] : [{ name: "Scale", needs: "operator", run: () => scale(service, count) }]),
     { name: "Update image", needs: "operator", run: () => updateImage(service) },
+    { name: "Environment", needs: "operator", run: () => setVariable(service), off: me.value.Environment ? "" : "you are not shown what its variables are" },
     { name: "Roll back", needs: "operator", run: () => rollBack(service), off: service.PreviousSpec ? "" : "it has no previous specification" },
     { name: "Restart", needs: "operator", run: () => restart(service) },
+    ...(count === undefined ? [] : [{ name: "Rebalance", needs: "operator", run: () => rebalance(service) }]),
     { name: "Remove", needs: "operator", danger: true, run: () => remove(service) },
   ];
 }
@@ -150,6 +180,22 @@ function setAvailability(node, availability, title, text, verb, command) {
   });
 }
 
+/** @param {any} node @param {string} name */
+function setLabel(node, name) {
+  const present = node.Spec.Labels ?? {};
+  ask({
+    title: `Label ${name}`,
+    fields: [{ name: "label", label: "Label", value: "" }, { name: "value", label: "Value", value: "", optional: true }],
+    text: `Without a value the label is removed. Tasks with constraints on it may move. Now it has ${Object.entries(present).map(([label, value]) => `${label}=${value}`).join(", ") || "none"}.`,
+    command: ({ label, value }) => shell("swarm-manager", "node", "update", ...(value ? ["--label-add", `${label}=${value}`] : ["--label-rm", label]), name),
+    verb: "Update",
+    act: ({ label, value }) => {
+      const { [label]: _, ...others } = present;
+      return send("POST", `/nodes/${node.ID}/update`, { query: { version: String(node.Version.Index) }, body: { ...node.Spec, Labels: value ? { ...others, [label]: value } : others } });
+    },
+  });
+}
+
 /** @param {any} node @param {number} tasks @returns {Action[]} */
 export function nodeActions(node, tasks) {
   const name = node.Description?.Hostname ?? node.ID;
@@ -162,6 +208,7 @@ export function nodeActions(node, tasks) {
       setAvailability(node, "pause", `Pause ${name}`, "It keeps its tasks and gets no new ones.", "Pause", ["update", "--availability", "pause", name]) },
     { name: "Activate", needs: "operator", off: off("active"), run: () =>
       setAvailability(node, "active", `Activate ${name}`, "It gets tasks again.", "Activate", ["update", "--availability", "active", name]) },
+    { name: "Label", needs: "operator", run: () => setLabel(node, name) },
     { name: "Remove", needs: "admin", danger: true, off: node.Status?.State === "ready" ? "it is there: drain it, and let its worker leave" : "", run: () =>
       ask({
         title: `Remove ${name}`,

@@ -8,7 +8,7 @@ import { Problem } from "./conflict.js";
 
 /**
  * @typedef {{title: string, text?: unknown, command?: (values: Record<string, string>) => string, name?: string, verb: string,
- *   fields?: {name: string, label: string, value: string, type?: string, min?: string}[], danger?: (values: Record<string, string>) => boolean,
+ *   fields?: {name: string, label: string, value: string, type?: string, min?: string, optional?: boolean}[], danger?: (values: Record<string, string>) => boolean,
  *   act: (values: Record<string, string>) => Promise<unknown>}} Question
  */
 
@@ -67,7 +67,7 @@ function Asked({ question }) {
       ${text && html`<div class="dialog-text">${text}</div>`}
       ${fields.map(
         (field) => html`<label key=${field.name}>${field.label}
-          <input type=${field.type ?? "text"} min=${field.min} value=${values[field.name]} required spellcheck=${false} autocomplete="off"
+          <input type=${field.type ?? "text"} min=${field.min} value=${values[field.name]} required=${!field.optional} spellcheck=${false} autocomplete="off"
             onInput=${(/** @type {any} */ event) => setValues({ ...values, [field.name]: event.currentTarget.value })} /></label>`,
       )}
       ${isDangerous && html`<label>Type <code>${name}</code> to go on

@@ -34,11 +34,11 @@ export function inWords(counts) {
   return said.join(", ") || "no tasks";
 }
 
-/** Counts of marks, each with its mark. @param {{counts: Record<string, number> | undefined}} props */
-export function Counts({ counts }) {
+/** Counts of marks, each with its mark, and where there is room with its word. @param {{counts: Record<string, number> | undefined, withWords?: boolean}} props */
+export function Counts({ counts, withWords = false }) {
   const there = ORDER.filter((mark) => counts?.[mark]);
   return html`<span class="counts">
-    ${there.map((mark) => html`<span key=${mark} title=${MARKS[mark].word}><${Mark} mark=${mark} /> <span class="number">${counts?.[mark]}</span></span>`)}
+    ${there.map((mark) => html`<span key=${mark} title=${MARKS[mark].word}><${Mark} mark=${mark} /> <span class="number">${counts?.[mark]}</span>${withWords && html` <span class="count-word">${MARKS[mark].word}</span>`}</span>`)}
     ${there.length ? null : html`<span class="muted">no tasks</span>`}
   </span>`;
 }
@@ -64,6 +64,12 @@ const TONES = {
   pause: "busy",
   rollback_started: "busy",
 };
+
+/** What a node that takes no new tasks does. @param {{tile: any}} props */
+export function Away({ tile }) {
+  if (!tile.Availability || tile.Availability === "active") return null;
+  return html`<${Badge} word=${tile.Availability === "drain" ? "draining" : "paused"} tone="busy" />`;
+}
 
 /** A word on a ground of its tone. @param {{word: string, tone?: string}} props */
 export function Badge({ word, tone }) {

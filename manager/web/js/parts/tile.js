@@ -7,7 +7,7 @@ import { ago, bytes, cores, hostOf } from "../format.js";
 import { html } from "../html.js";
 import { href, go, objectHref } from "../router.js";
 import { isDark, theme } from "../theme.js";
-import { Badge, Counts, MARKS, Mark, inWords } from "./marks.js";
+import { Away, Badge, Counts, MARKS, Mark, inWords } from "./marks.js";
 import { useInView, useRoom } from "./seen.js";
 
 /** @typedef {{zoom: string, colour: string, filter: string, size: number, hosts: boolean}} How */
@@ -15,13 +15,13 @@ import { useInView, useRoom } from "./seen.js";
 /** @param {{tile: any, how: How}} props */
 export function NodeTile({ tile, how }) {
   const isDown = tile.State !== "ready";
-  const away = tile.Availability && tile.Availability !== "active";
   return html`<${Tile} boxKey=${`node:${tile.ID}`} row=${tile} how=${how} link=${objectHref("node", tile.Name)} name=${tile.Name} shown=${how.hosts ? hostOf(tile.Name) : tile.Name} isBad=${tile.State === "down"}
     badges=${html`
       ${isDown && html`<${Badge} word=${tile.State} /> <span class="muted number">${tile.Since ? ago(tile.Since) : ""}</span>`}
-      ${away && html`<${Badge} word=${tile.Availability === "drain" ? "draining" : "paused"} tone="busy" />`}
+      <${Away} tile=${tile} />
       ${tile.Manager && html`<${Badge} word="manager" tone="plain" />`}`}
-    foot=${tile.Agent === false ? html`<span class="muted">runs no tasks</span>` : isDown ? null : html`<${Load} tile=${tile} />`} />`;
+    none=${tile.Agent === false ? "runs no tasks" : "no tasks"}
+    foot=${tile.Agent === false || isDown ? null : html`<${Load} tile=${tile} />`} />`;
 }
 
 /** @param {{row: any, how: How}} props */
@@ -42,9 +42,9 @@ export function WaitingTile({ count, how }) {
 
 /**
  * What was never in the window has its head alone.
- * @param {{boxKey: string, row: any, how: How, link: string, name: string, isBad: boolean, badges: unknown, foot: unknown, shown?: string, counts?: Record<string, number>}} props
+ * @param {{boxKey: string, row: any, how: How, link: string, name: string, isBad: boolean, badges: unknown, foot: unknown, shown?: string, none?: string, counts?: Record<string, number>}} props
  */
-function Tile({ boxKey, row, how, link, name, shown = name, isBad, badges, foot, counts }) {
+function Tile({ boxKey, row, how, link, name, shown = name, none = "no tasks", isBad, badges, foot, counts }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const inView = useInView(element);
   const isSeen = useRef(false);
@@ -55,18 +55,18 @@ function Tile({ boxKey, row, how, link, name, shown = name, isBad, badges, foot,
   }, [inView, wantsBoxes, row]);
   const tasks = counts ?? row.Tasks;
   return html`<li ref=${element} class=${isBad ? "tile tile-bad" : "tile"} data-row data-name=${name}>
-    <header><a href=${link} class="tile-name" title=${shown === name ? undefined : name}>${shown}</a><span class="tile-badges">${badges}</span></header>
+    <header><a href=${link} class="tile-name" title=${shown === name ? undefined : name}>${shown}</a><span class="tile-badges">${row.Failures ? html`<span class="bad number" title="tasks that failed in the last hour">✕${row.Failures} in 1 h</span>` : null}${badges}</span></header>
     ${isSeen.current && html`<div class="tile-body">
       ${how.zoom === "nodes" && html`<${Counts} counts=${tasks} />`}
-      ${how.zoom === "boxes" && html`<${Boxes} boxKey=${boxKey} how=${how} inView=${inView} said=${inWords(tasks)} />`}
+      ${how.zoom === "boxes" && html`<${Boxes} boxKey=${boxKey} how=${how} inView=${inView} said=${inWords(tasks)} none=${none} />`}
       ${how.zoom === "names" && html`<${Names} boxKey=${boxKey} how=${how} />`}
     </div>`}
-    ${isSeen.current && foot && html`<footer>${foot}${row.Failures ? html`<span class="bad number" title="failed in the last hour">✕${row.Failures} in 1 h</span>` : null}</footer>`}
+    ${isSeen.current && foot && html`<footer>${foot}</footer>`}
   </li>`;
 }
 
-/** @param {{boxKey: string, how: How, inView: boolean, said: string}} props */
-function Boxes({ boxKey, how, inView, said }) {
+/** @param {{boxKey: string, how: How, inView: boolean, said: string, none: string}} props */
+function Boxes({ boxKey, how, inView, said, none }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const width = useRoom(canvas);
   const boxes = boxesOf(boxKey).value;
@@ -90,7 +90,7 @@ function Boxes({ boxKey, how, inView, said }) {
   };
   return html`<div class="boxes">
     <canvas ref=${canvas} role="img" aria-label=${said} hidden=${!boxes?.length} onMouseMove=${hover} onClick=${open} style=${{ width: `${width}px`, height: `${heightOf(boxes?.length ?? 0, { width, size: how.size })}px` }}></canvas>
-    ${boxes && !boxes.length && html`<span class="muted">no tasks</span>`}
+    ${boxes && !boxes.length && html`<span class="muted">${none}</span>`}
   </div>`;
 }
 

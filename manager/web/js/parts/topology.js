@@ -37,7 +37,7 @@ export function Topology({ tasks }) {
       <${Choice} name="colour" label="Colour" value=${how.colour} options=${["state", "service"]} />
       <input type="search" placeholder="Filter" aria-label="Filter nodes and services" value=${how.filter} spellcheck=${false}
         onInput=${(/** @type {any} */ event) => choose({ filter: event.currentTarget.value })} />
-      <span class="legend"><${Counts} counts=${tasks} /></span>
+      <span class="legend"><${Counts} counts=${tasks} withWords=${true} /></span>
     </div>
     ${how.zoom === "table" ? html`<${Twin} tiles=${tiles} />` : html`<${Groups} tiles=${tiles} rows=${[...services.value.rows.values()]} how=${how} waiting=${tasks?.waiting ?? 0} />`}
   </section>`;

@@ -27,6 +27,28 @@ function isKnown(columns) {
   return Object.values(columns ?? {}).some((values) => values.some((value) => value !== null));
 }
 
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const MOST_DAYS = 30;
+// Of less than this many seconds nothing is foretold.
+const LEAST_SECONDS = 600;
+
+/** @param {number | undefined} used @param {number | undefined} whole */
+function part(used, whole) {
+  return used !== undefined && whole ? `of ${bytes(whole)}, ${share(used / whole)}` : "";
+}
+
+/** When a disk that goes on filling as in the last hour is full. @param {(number | null)[] | undefined} values @param {number} step seconds @param {number} whole bytes */
+function fullIn(values, step, whole) {
+  const known = [...(values ?? []).entries()].filter(([, value]) => value !== null);
+  if (known.length < 2 || !whole) return "";
+  const [[first, before], [last, after]] = /** @type {[number, number][]} */ ([known[0], known[known.length - 1]]);
+  const seconds = (last - first) * step;
+  const left = ((whole - after) * seconds) / (after - before);
+  if (seconds < LEAST_SECONDS || after <= before || left > MOST_DAYS * DAY) return "";
+  return left > 2 * DAY ? `, full in ${Math.round(left / DAY)} days` : `, full in ${Math.max(1, Math.round(left / HOUR))} h`;
+}
+
 /** @param {{id: string}} props */
 export function NodeUsage({ id }) {
   const value = useUsage(`/nodes/${id}/usage`);
@@ -36,8 +58,8 @@ export function NodeUsage({ id }) {
   return html`<${Section} title="Last hour">
     <div class="sparks">
       <${Sparkline} name="CPU" values=${columns.CPU} say=${share} most=${1} />
-      <${Sparkline} name="Memory" values=${columns.Memory} say=${bytes} most=${now.Memory ?? 0} />
-      <${Sparkline} name="Disk of the engine" values=${columns.Disk} say=${bytes} most=${now.Disk ?? 0} />
+      <${Sparkline} name="Memory" values=${columns.Memory} say=${bytes} most=${now.Memory ?? 0} note=${part(now.MemoryUsed, now.Memory)} />
+      <${Sparkline} name="Disk of the engine" values=${columns.Disk} say=${bytes} most=${now.Disk ?? 0} note=${part(now.DiskUsed, now.Disk) + fullIn(columns.Disk, value.Step, now.Disk ?? 0)} />
       <${Sparkline} name="Received" values=${columns.Received} say=${rate} />
       <${Sparkline} name="Sent" values=${columns.Sent} say=${rate} />
       <${Sparkline} name="Waiting for CPU" values=${columns.PressureCPU} say=${share} most=${1} />

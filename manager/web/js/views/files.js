@@ -2,7 +2,9 @@
 import { get } from "../api.js";
 import { byName, clock, instant } from "../format.js";
 import { html } from "../html.js";
+import { removal } from "../removal.js";
 import { objectHref } from "../router.js";
+import { Buttons } from "../parts/buttons.js";
 import { Command, shell } from "../parts/command.js";
 import { Missing, useAnswer } from "../parts/state.js";
 import { Facts, Section, Table } from "../parts/table.js";
@@ -44,7 +46,7 @@ function Files({ kind, files, users: by }) {
   return html`<${Table} label=${`${kind}s`} columns=${columns} rows=${rows} id=${(/** @type {any} */ file) => file.ID} empty=${`No ${kind} yet.`} />`;
 }
 
-/** @param {{reference: string, kind: string}} props */
+/** @param {{reference: string, kind: "secret" | "config"}} props */
 export function FileView({ reference, kind }) {
   const { value, error } = useAnswer(async (signal) => {
     const [file, services] = await Promise.all([get(`/${kind}s/${encodeURIComponent(reference)}`, undefined, signal), get("/services", undefined, signal)]);
@@ -54,7 +56,8 @@ export function FileView({ reference, kind }) {
   const { file, services } = value;
   const by = users(services, kind === "secret" ? "Secret" : "Config").get(file.ID) ?? [];
   const labels = Object.entries(file.Spec.Labels ?? {}).map(([name, text]) => `${name}=${text}`);
-  return html`<header class="screen-head"><h1>${file.Spec.Name}</h1><p class="muted">${kind}</p></header>
+  return html`<header class="screen-head"><h1>${file.Spec.Name}</h1><p class="muted">${kind}</p>
+      <${Buttons} actions=${[removal(kind, file.ID, file.Spec.Name, by)]} /></header>
     <${Facts} pairs=${[
       ["Used by", by.length ? by.map((name) => html`<a key=${name} href=${objectHref("service", name)}>${name}</a> `) : "no service"],
       ["Labels", labels.join(", ")],

@@ -2,7 +2,9 @@
 import { get } from "../api.js";
 import { byName, clock, instant } from "../format.js";
 import { html } from "../html.js";
+import { removal } from "../removal.js";
 import { objectHref } from "../router.js";
+import { Buttons } from "../parts/buttons.js";
 import { Command, shell } from "../parts/command.js";
 import { Badge } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
@@ -57,7 +59,8 @@ export function NetworkView({ reference }) {
     { name: "tasks", title: "Tasks", class: "number right", cell: (/** @type {any} */ [, each]) => each.Tasks?.length ?? 0 },
     { name: "ports", title: "Ports", class: "says", cell: (/** @type {any} */ [, each]) => (each.Ports ?? []).join(", ") },
   ];
-  return html`<header class="screen-head"><h1>${value.Name}</h1><p><${Traits} network=${value} /></p></header>
+  return html`<header class="screen-head"><h1>${value.Name}</h1><p><${Traits} network=${value} /></p>
+      <${Buttons} actions=${[removal("network", value.Id, value.Name, services.map(([name]) => name))]} /></header>
     <${Facts} pairs=${[
       ["Subnets", html`<span class="mono">${subnets(value).join(" ")}</span>`],
       ["Addresses", Number.isFinite(all) && all > 0 ? html`<progress value=${Math.min(taken, all)} max=${all} aria-label="addresses that are taken"></progress> <span class="number">${taken} of ${all}</span>` : ""],

@@ -2,6 +2,7 @@
 import { byName } from "../format.js";
 import { html } from "../html.js";
 import { useLive } from "../model.js";
+import { stackRemoval } from "../removal.js";
 import { go, href, objectHref } from "../router.js";
 import { Buttons } from "../parts/buttons.js";
 import { Command, shell } from "../parts/command.js";
@@ -48,7 +49,7 @@ export function StackView({ name }) {
   const rows = [...value.rows.values()].filter((row) => row.Stack === name);
   if (!rows.length) return html`<div class="notice"><h1>There is no stack ${name}</h1><p>No service belongs to it. <a href=${href("/stacks")}>All stacks</a></p></div>`;
   return html`<header class="screen-head"><h1>${name}</h1><p class="muted">stack</p>
-      <${Buttons} actions=${[{ name: "Plan and deploy", needs: "operator", run: () => go(`/stacks/${encodeURIComponent(name)}/plan`) }]} /></header>
+      <${Buttons} actions=${[{ name: "Plan and deploy", needs: "operator", run: () => go(`/stacks/${encodeURIComponent(name)}/plan`) }, stackRemoval(name, rows)]} /></header>
     <${ServiceTable} rows=${rows} withStack=${false} />
     <p class="spaced"><${Command} text=${shell("swarm-manager", "stack", "ps", name)} /></p>
     <h2>Timeline</h2><${Happened} object=${name} />`;

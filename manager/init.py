@@ -370,7 +370,7 @@ def daemon_of(data: DataDir) -> Daemon:
 
 
 def foreign_address(advertised: str) -> str:
-    """Say that an address to advertise, `IP:PORT`, is not one of this host's; empty: it is."""
+    """Return a warning when an address to advertise, `IP:PORT`, is not one of this host's; else nothing."""
     host, port = split_address(advertised)
     if host_addresses.is_own(host):
         return ""

@@ -39,7 +39,7 @@ class Streams:
         headers: Mapping[str, str] | None = None,
         data: AsyncIterator[bytes] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request, with a body that is sent as it is made, and yield the answer when its head is there.
+        """Send a request whose body is sent as it is made; yield the answer when its head has come.
 
         Raises:
             ApiError: the manager refused.

@@ -214,7 +214,7 @@ class Admitting:
                     await self._membership.note_came(came)
                 for node_id in late:
                     why = f"its manager was not heard of within {COME_SECONDS:g} s after it had joined"
-                    _log.warning("node %s is a manager no more: %s", node_id, why)
+                    _log.warning("node %s is no longer a manager: %s", node_id, why)
                     await self._membership.take_back(node_id, why)
             except Unavailable as error:
                 _log.warning("the managers that joined are awaited further: %s", error.message)

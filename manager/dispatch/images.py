@@ -170,9 +170,9 @@ class ImageBroker:
             del self._serving[key]
 
     async def relay(self, channel: Channel, hello: RelayHello, expected: Callable[[], None]) -> None:
-        """Join a worker with the source that it cannot reach itself, until they are done.
+        """Carry an image to a worker from a source that it cannot reach, until both are done.
 
-        `expected` is called when it may be, and is about to.
+        `expected` is called when the ticket is accepted, before any bytes are carried.
 
         Raises:
             SwarmError: it has no ticket, or the source cannot be reached either.

@@ -113,7 +113,7 @@ class Liveness:
 
 
 class Losses:
-    """The nodes that were lost and are not yet written down, and what those that come were refused for."""
+    """Nodes whose loss is not in the store yet, and why nodes that connected were refused."""
 
     def __init__(self, store: Store, writes: WriteBatch[NodeWrite], connected: Container[str]) -> None:
         self._store = store

@@ -285,9 +285,9 @@ def is_claimed(node_id: str, name: str, view: View) -> bool:
 
 
 def claims_of(task: Task, view: View) -> Iterator[VolumeClaim]:
-    """Yield the claims that a placed task's slot has not, or not for good, though its engine has the volumes.
+    """Yield the claims that a placed task's slot lacks, or has not bound, though its engine has the volumes.
 
-    That is so of tasks which were placed before there were claims, and when a task's container was made.
+    That concerns tasks that were placed before there were claims, and tasks whose container was just made.
     """
     if not task.node_id or not has_made_volumes(task):
         return

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the others are told of this manager when it leads; see `LeaderRecord`. `generation` is its cluster's."""
+    """What other managers learn about this one when it leads; see `LeaderRecord`. `generation` is its cluster's."""
 
     node_id: str
     addr: str

@@ -36,7 +36,7 @@ def standing(node: Node | None) -> NodeAvailability:
 
 
 class NodeAvailabilities:
-    """The standings of nodes, each looked up once a decision."""
+    """The availability of nodes, looked up once for each node and decision."""
 
     def __init__(self, view: View) -> None:
         self._view = view

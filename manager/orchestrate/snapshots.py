@@ -29,7 +29,7 @@ LOOK_AGAIN = 5.0
 
 
 def concerned_tasks(change: Change, _view: View) -> Iterable[str]:
-    """Name the task that waits for a snapshot, or that one was made for, or could not be."""
+    """Name the task that waits for a snapshot, or whose snapshot was made or has failed."""
     if isinstance(change.new, Task):
         return (change.new.id,) if _waits(change.new) else ()
     transfer = change.current

@@ -338,7 +338,7 @@ def _record_region(load: NodeLoad) -> tuple[str, ...] | None:
 
 
 def _record(node: Node | None) -> tuple[object, ...]:
-    """Return what of a node the filters may ask beside its load and its readiness."""
+    """Return the parts of a node that filters read besides its load and its readiness."""
     if node is None:
         return ()
     return node.spec, replace(node.description, plain=NO_PLAIN), node.status.addr

@@ -117,7 +117,7 @@ class NetworkRoom:
 
     @property
     def left(self) -> int:
-        """How many parts there are for nodes that have none, claimed ones included. Looked for when it is asked."""
+        """How many parts are left for nodes that have none, claimed ones included. Counted when it is asked for."""
         if self._left is None:
             self._left = parts_left(self.network) if self.network is not None else 0
         return self._left

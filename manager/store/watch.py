@@ -43,7 +43,7 @@ class Subscription:
         self._filled.set()
 
     def wake(self) -> None:
-        """Let `next` return, though nothing may have changed."""
+        """Make `next` return, even if nothing has changed."""
         self._filled.set()
 
     async def next(self) -> tuple[ChangeSet, ...]:

@@ -156,7 +156,7 @@ class ImageTar:
     # --- the image ----------------------------------------------------------------------------------------------------
 
     def _judge(self, info: tarfile.TarInfo, name: str, size: int) -> None:
-        """Refuse what no image has."""
+        """Refuse an entry that does not belong in an image."""
         regular = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and _FILE.fullmatch(name)
         folder = info.type == tarfile.DIRTYPE and not size and _FOLDER.fullmatch(name)
         link = info.type == tarfile.SYMTYPE and _LINK.fullmatch(name) and _LINK_TARGET.fullmatch(info.linkname)
@@ -184,7 +184,7 @@ class ImageTar:
             raise WrongImage(f"the archive's index leads to another image than {config}")
 
     def _top(self) -> str:
-        """Return the digest of what the index names, which must be one thing and nameless."""
+        """Return the digest of the only entry of the index, which must have no name."""
         found = _descriptors(self._json("index.json", dict))
         if len(found) != 1:
             raise WrongImage(f"the archive's index names {len(found)} images, not one")

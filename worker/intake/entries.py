@@ -122,7 +122,7 @@ class Refusals:
         return before.keys() != self._present.keys()
 
     def lacks(self) -> Collection[str]:
-        """Say for `NodeDescription.lacks` what is left out, in none of its own words."""
+        """Describe for `NodeDescription.lacks` what is left out, without quoting it."""
         if not self._present:
             return ()
         named = sorted(each.what for each in self._present.values())

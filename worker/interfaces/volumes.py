@@ -57,7 +57,7 @@ class Snapshots(Protocol):
     """Makes the snapshots of volumes that a task mounts."""
 
     async def mounted(self, task: Task, spec: ContainerSpec) -> ContainerSpec:
-        """Make a task's snapshots; return its specification, templates expanded, with them in their volumes' place.
+        """Make a task's snapshots; return its specification, templates expanded, with snapshots in place of volumes.
 
         Raises:
             SwarmError: one cannot be made.
@@ -77,7 +77,11 @@ class VolumeKeeper(Protocol):
     async def keep(self, owner: str, container: Container) -> bool:
         """Keep those of a container that is to be removed; `owner` is what its slot is called.
 
-        Returns whether the container is to be removed without its volumes. Raises SwarmError: nobody knows.
+        Returns whether the container is to be removed without its volumes.
+
+        Raises:
+            SwarmError: the engine does not say, or the marks cannot be written; nobody knows which are kept.
+
         """
 
     async def run(self) -> None:

@@ -149,7 +149,7 @@ class Actions:
             return await networks.attach(run.task)
 
     async def _not_created(self, error: EngineError, image: str) -> None:
-        """Mend what a second try can: an image that has gone since it was seen, a container from a try before."""
+        """Repair what a retry can: an image that was removed meanwhile, a container that an earlier try left."""
         run = self._run
         if error.http_status == 404 and "No such image" in error.message and not self._image_missed:
             self._image_missed = True

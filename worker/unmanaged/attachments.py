@@ -123,7 +123,7 @@ class ContainerAttachments:
 
 
 class _AttachmentRunner:
-    """One container, from before it is made."""
+    """Attaches one container, from its record to its end; the record is there before the container."""
 
     def __init__(
         self, record: NetworkAttachment, engine: Engine, networks: Networks, say: Callable[[_AttachmentRunner], None]

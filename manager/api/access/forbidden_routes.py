@@ -111,7 +111,7 @@ def _same_spec(old: StoredObject | None, new: Service) -> bool:
 
 
 def _body(rule: Callable[[Mapping[str, Any]], Iterable[Finding]]) -> Check:
-    """Make the check of a JSON body. It is written anew: what was looked at is what an engine gets."""
+    """Return the check of a JSON body. The body is encoded again, so that the engine gets what was checked."""
 
     async def check(_: Context, call: Call) -> Call:
         call.require_json()

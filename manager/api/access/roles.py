@@ -54,7 +54,7 @@ class Caller:
 
     @property
     def described(self) -> str:
-        """Who it is, for the records of what was done."""
+        """The caller, as logs and records of changes name it."""
         return f"{self.name} ({self.serial})" if self.serial else f"{self.name} at {self.origin}"
 
     @property

@@ -218,7 +218,7 @@ def _constraints(asked: ContainerCreate) -> tuple[str, ...]:
 
 
 def _ports(host: HostConfig) -> Iterator[Port]:
-    """Yield the host's ports that are asked for; ranges and none are the engine's to choose from."""
+    """Yield the host ports that are asked for; where a range or none is given, the engine chooses."""
     for key, bindings in host.port_bindings.items():
         protocol = key.partition("/")[2] or "tcp"
         for binding in bindings or ():

@@ -80,7 +80,7 @@ def has_name(image: Mapping[str, Any]) -> bool:
 
 
 def merge(by_node: Mapping[str, Iterable[Image]], naming: Naming) -> list[Entry]:
-    """Join lists of images into one, an entry an id."""
+    """Merge lists of images into one, with one entry for each id."""
     merged: dict[str, Entry] = {}
     nameless: dict[str, Image] = {}
     for node_id, images in by_node.items():

@@ -83,7 +83,7 @@ class LineReader:
             yield frame
 
     def end(self) -> Iterator[Frame]:
-        """Yield at the log's end what no line end came for: a prompt, say."""
+        """Yield the rest of a log that does not end with a line end, such as a prompt."""
         rest, self._buffer = bytes(self._buffer), bytearray()
         if rest:
             yield Frame(STDOUT, rest)

@@ -85,7 +85,7 @@ async def create_network(context: Context, call: Call) -> Reply:
 
 
 def new_network(body: NetworkCreate, network_id: str) -> tuple[Network, str]:
-    """Return the network that a request asks for, without addresses, and a warning when it is not what was said.
+    """Return the network that a request asks for, without addresses, and a warning when it differs from the request.
 
     Raises:
         EngineError, InvalidArgument, Unimplemented: as `network_spec`.

@@ -38,7 +38,7 @@ class Pin:
     warning: str = ""
 
     def applied(self, spec: ServiceSpec, tell: Callable[[str], None] = warn) -> ServiceSpec:
-        """Name the image and its platforms in a specification; tell the warning."""
+        """Return a specification with this image and its platforms; `tell` hears the warning."""
         if self.warning:
             tell(self.warning)
         template = spec.task_template

@@ -116,7 +116,7 @@ def port_lookups(ports: Collection[Port], family: Nft = IP) -> dict[Nft, Lookup]
 
 
 def _in_rules(address: IPAddress | None, family: Nft) -> IPAddress | None:
-    """Return the one address that a port is published at as a family's rules have it, None where they have none."""
+    """Return the address that a port is published at, as the rules of a family write it; None without one."""
     known = LOOPBACK6_AS_IPV4 if address == LOOPBACK6 else address
     return known if known is not None and (known.version == 6) == (family == IP6) else None
 

@@ -8,7 +8,7 @@ from common.errors import ProtocolError, ResourceExhausted
 from worker.volumes.copy.allowance import FACTOR, MOST_PASSES, SLACK, Allowance
 
 
-def test_a_pass_goes_through_paths_in_order_and_the_next_one_does_again() -> None:
+def test_each_pass_goes_through_paths_in_order() -> None:
     allowance = Allowance()
     for number in (1, 2):
         allowance.begin(number, 0)

@@ -29,7 +29,7 @@ Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Deci
 
 RETRY_SECONDS = 1.0
 # A transaction decides fewer keys when it takes long: nothing else happens meanwhile, nor is a leader heard of.
-_FIRST_KEYS = 10
+_FIRST_KEYS = 2
 _QUICK_SECONDS, _LONG_SECONDS = 0.02, 0.1
 # In the place of a key: none is called so.
 _EVERYTHING = "*"

@@ -23,6 +23,7 @@ async def containers(cluster: Cluster) -> set[str]:
     return {each["Status"]["ContainerStatus"]["ContainerID"] for each in tasks}
 
 
+@pytest.mark.timeout(300)
 async def test_another_root_and_a_lock_touch_no_task(cluster: Cluster) -> None:
     await cluster.swarm("service", "create", "--name", "web", "--replicas", "4", "busybox:lab", "sleep", "1000")
     before, token = await containers(cluster), (await cluster.swarm("join-token", "-q", "worker")).stdout

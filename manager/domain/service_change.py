@@ -7,6 +7,8 @@ transaction's view), and returns the service as it is to be stored. Specificatio
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument
@@ -154,17 +156,31 @@ def check_dependencies(spec: ServiceSpec, view: View) -> None:
     wanted = extensions.read(spec.labels).depends_on
     if not wanted:
         return
-    present = {service.name: service for service in view.services if not service.pending_delete}
+
+    def dependencies(name: str) -> Collection[str]:
+        if name == spec.name:
+            return wanted
+        service = _present(view, name)
+        return extensions.of(service).depends_on if service is not None else ()
+
     for name, condition in wanted.items():
-        if name != spec.name and name not in present:
-            raise InvalidArgument(f"service {spec.name} depends on {name}, which does not exist: create {name} first")
-        if condition is Condition.COMPLETED and name != spec.name:
-            _check_ends(spec.name, present[name])
-        if condition is Condition.HEALTHY and name != spec.name:
-            _check_stays(spec.name, present[name])
-    graph = {name: extensions.of(service).depends_on for name, service in present.items()}
-    if found := start_order.cycle({**graph, spec.name: wanted}, spec.name):
+        if name != spec.name:  # that would be the shortest cycle
+            _check_condition(spec.name, name, condition, _present(view, name))
+    if found := start_order.cycle(dependencies, spec.name):
         raise InvalidArgument(f"services depend on each other in a cycle: {start_order.format_cycle(found)}")
+
+
+def _present(view: View, name: str) -> Service | None:
+    return next((service for service in view.services.named(name) if not service.pending_delete), None)
+
+
+def _check_condition(name: str, wanted: str, condition: Condition, other: Service | None) -> None:
+    if other is None:
+        raise InvalidArgument(f"service {name} depends on {wanted}, which does not exist: create {wanted} first")
+    if condition is Condition.COMPLETED:
+        _check_ends(name, other)
+    if condition is Condition.HEALTHY:
+        _check_stays(name, other)
 
 
 def _check_ends(name: str, service: Service) -> None:

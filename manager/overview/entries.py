@@ -13,12 +13,12 @@ import msgspec
 
 from common.model import Config, Network, Node, Secret, Service, StoredObject, Task, TaskState
 from common.model.container import ContainerSpec
-from common.model.service import PortConfig, Resources, ServiceSpec
+from common.model.service import STACK_LABEL, PortConfig, Resources, ServiceSpec
 from common.model.update import ACTIVE, HALTED, UpdateState
 from common.text.quantities import human_size
 from manager.domain.update_status import halted, message, state_of
 from manager.overview.marks import FAILURES, failed
-from manager.overview.rows import LONGEST_ERROR, short_image, stack_of
+from manager.overview.rows import LONGEST_ERROR, short_image
 from manager.overview.timeline import Entry, Kind, Level, Named
 from manager.store.changes import Change
 from manager.store.view import View
@@ -88,14 +88,14 @@ def _around(view: View, task: Task) -> tuple[Named, ...]:
     service, node = view.services.get(task.service_id), view.nodes.get(task.node_id)
     found = [Named(kind="service", id=task.service_id, name=task.service_name)]
     if service is not None:
-        found += _stack(service)
+        found += _stack(service.spec.labels)
     if node is not None:
         found.append(named(node))
     return tuple(found)
 
 
-def _stack(service: Service) -> Iterable[Named]:
-    stack = stack_of(service)
+def _stack(labels: Mapping[str, str]) -> Iterable[Named]:
+    stack = labels.get(STACK_LABEL, "")
     return (Named(kind="stack", name=stack),) if stack else ()
 
 
@@ -119,7 +119,13 @@ def _of_service(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
 
     def entry(kind: Kind, text: str, level: Level = Level.INFO, who: str = "") -> Entry:
         return Entry(
-            at=at, kind=kind, level=level, text=text, object=named(current), related=tuple(_stack(current)), by=who
+            at=at,
+            kind=kind,
+            level=level,
+            text=text,
+            object=named(current),
+            related=tuple(_stack(current.spec.labels)),
+            by=who,
         )
 
     name = current.name
@@ -219,12 +225,13 @@ def _node_changes(old: Node, new: Node) -> Iterator[str]:
 
 
 def _of_object(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
-    old, new = change.old, change.new
-    value = named(change.current)
+    old, new, current = change.old, change.new, change.current
+    assert isinstance(current, Config | Network | Secret)
+    value, related = named(current), tuple(_stack(current.spec.labels))
     what = f"{value.kind} {value.name}"
 
     def entry(kind: Kind, text: str) -> Entry:
-        return Entry(at=at, kind=kind, text=text, object=value, by=by)
+        return Entry(at=at, kind=kind, text=text, object=value, related=related, by=by)
 
     if old is None:
         yield entry(Kind.OBJECT_CREATED, f"{what} was created")

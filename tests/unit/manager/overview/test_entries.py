@@ -2,9 +2,11 @@
 
 from itertools import product
 
-from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model import Config, Network, Node, Secret, Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
+from common.model.network import NetworkSpec
 from common.model.node import NodeDescription, NodeStatus
+from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import (
     STACK_LABEL,
     EndpointSpec,
@@ -83,6 +85,20 @@ def test_a_service_is_created_and_removed_by_somebody() -> None:
     assert (created.kind, created.by, created.object.name) == (Kind.SERVICE_CREATED, "ann", "shop_web")
     removed = entries(SERVICE, None)[-1]
     assert (removed.kind, removed.at) == (Kind.SERVICE_REMOVED, 9.0)
+
+
+def test_what_belongs_to_a_stack_concerns_it() -> None:
+    """`timeline shop` tells of its networks, secrets and configs, too."""
+    labels = {STACK_LABEL: "shop"}
+    secret = Secret(id="x1", spec=SecretSpec(name="shop_key", data=b"hunter2", labels=labels))
+    config = Config(id="c1", spec=ConfigSpec(name="shop_conf", data=b"x", labels=labels))
+    network = Network(id="m1", spec=NetworkSpec(name="shop_default", labels=labels))
+    for value in (SERVICE, secret, config, network):
+        for change in ((None, value), (value, None)):
+            (entry,) = entries(*change)
+            assert entry.concerns("shop"), entry.text
+    (alone,) = entries(None, replace(secret, spec=SecretSpec(name="key", data=b"hunter2")))
+    assert alone.related == ()
 
 
 def test_a_changed_service_says_what_differs() -> None:

@@ -1,0 +1,30 @@
+"""What a process leaves of its memory when it crashes: nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+_TELLS = """
+import ctypes, resource, subprocess, sys
+from common.process.core_dumps import keep_memory_off_disk
+resource.setrlimit(resource.RLIMIT_CORE, (4096, resource.RLIM_INFINITY))
+if sys.argv[1] == "private":
+    keep_memory_off_disk()
+dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
+started = subprocess.run(["sh", "-c", "ulimit -c"], capture_output=True, text=True).stdout.strip()
+print(dumpable, resource.getrlimit(resource.RLIMIT_CORE)[0], started)
+"""
+
+
+@pytest.mark.parametrize(("how", "told"), [("plain", "1 4096 8"), ("private", "0 0 0")])
+def test_neither_it_nor_what_it_starts_leaves_a_core(how: str, told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TELLS, how], check=True, capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert done.stdout == f"{told}\n"

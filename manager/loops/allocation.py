@@ -18,7 +18,8 @@ KEYS_A_DECISION = 500
 
 
 def allocation_rule() -> Rule:
-    return Rule("allocation", keys_of, all_keys, _decide, KEYS_A_DECISION)
+    kinds = Network, Service, Task, Node, NetworkAttachment
+    return Rule("allocation", kinds, keys_of, all_keys, _decide, KEYS_A_DECISION)
 
 
 def keys_of(change: Change, view: View) -> Iterable[str]:
@@ -86,7 +87,7 @@ def _of_node(old: Node | None, value: Node | None, view: View) -> Iterator[str]:
 
 
 def attachment_rule() -> Rule:
-    return Rule("attachments", attachment_keys, all_attachments, decide)
+    return Rule("attachments", (NetworkAttachment, Node), attachment_keys, all_attachments, decide)
 
 
 def attachment_keys(change: Change, view: View) -> Iterable[str]:
@@ -105,7 +106,7 @@ def all_attachments(view: View) -> Iterable[str]:
 
 def tunnel_keys_rule() -> Rule:
     """Say when the keys are looked after. The loop's `rng` makes secrets: the operating system's in production."""
-    return Rule("tunnel-keys", tunnel_key_of, all_tunnel_keys, _keep_tunnel_keys)
+    return Rule("tunnel-keys", (Network, Node, Cluster), tunnel_key_of, all_tunnel_keys, _keep_tunnel_keys)
 
 
 def tunnel_key_of(change: Change, _view: View) -> Iterable[str]:

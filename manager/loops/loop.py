@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 from common.aio.steady import PAUSE_SECONDS
 from common.clock import CLOCK_CHECK_SECONDS, Clock
 from common.errors import Unavailable
+from common.model import StoredObject
 from manager.store.changes import Change, Decision
 from manager.store.store import Store
 from manager.store.transaction import Transaction
@@ -37,9 +38,13 @@ _EVERYTHING = "*"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a decider is woken: by the `keys` of a change, by `all_keys` in a full pass, at most `limit` at a time."""
+    """How a decider is woken: by the `keys` of a change, by `all_keys` in a full pass, at most `limit` at a time.
+
+    `kinds` are those of the objects whose changes may have keys: of other changes it is not told.
+    """
 
     name: str
+    kinds: tuple[type[StoredObject], ...]
     keys: Callable[[Change, View], Iterable[str]]
     all_keys: Callable[[View], Iterable[str]]
     decide: Decide
@@ -118,7 +123,7 @@ class Loop:
 
     async def run(self) -> None:
         """Decide everything once, which redoes what an earlier manager missed, then follow the changes."""
-        with self._store.watch() as changes:
+        with self._store.watch(kinds=self._rule.kinds) as changes:
             self._dirty[_EVERYTHING] = None
             while True:
                 await self._settle(changes)
@@ -126,8 +131,12 @@ class Loop:
 
     async def _hear(self, changes: Subscription) -> None:
         """Wait for changes or the next alarm, and mark what they concern."""
+        delay = self._alarms.delay(self._clock.now())
+        if delay is None:
+            await self._mark(changes)
+            return
         with contextlib.suppress(TimeoutError):  # an alarm may be due: it is taken below
-            async with asyncio.timeout(self._alarms.delay(self._clock.now())):
+            async with asyncio.timeout(delay):
                 await self._mark(changes)
         self._dirty.update(dict.fromkeys(self._alarms.take(self._clock.now())))
 

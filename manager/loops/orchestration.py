@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from common.model import Cluster, Node, Service, Task, TaskState, Transfer
+from common.model import Cluster, Config, Node, Secret, Service, Task, TaskState, Transfer, VolumeClaim
 from common.model.update import ACTIVE
 from manager.domain import revisions
 from manager.loops.loop import Rule
@@ -27,15 +27,29 @@ _NODES_A_TRANSACTION = 50
 def orchestration_rules() -> tuple[Rule, ...]:
     """Return the rules of all orchestrators, each for a `Loop` of its own."""
     return (
-        Rule("services", service_keys, all_services, services.decide),
-        Rule("enforcer", node_keys, all_nodes, housekeeping.enforce, limit=_NODES_A_TRANSACTION),
-        Rule("orphans", lost_node_keys, all_task_nodes, housekeeping.give_up_orphans, limit=_NODES_A_TRANSACTION),
-        Rule("reaper", slot_keys, all_slots, housekeeping.reap_records),
-        Rule("rotation", rotation.concerned_versions, rotation.old_versions, rotation.decide),
-        Rule("volume claims", volume_claims.concerned_tasks, volume_claims.all_tasks, volume_claims.decide),
-        Rule("snapshots", snapshots.concerned_tasks, snapshots.waiting_tasks, snapshots.decide),
-        Rule("evacuation", evacuation.concerned_nodes, evacuation.drained_nodes, evacuation.decide),
-        Rule("hostnames", hostnames.concerned_names, hostnames.all_names, hostnames.decide),
+        Rule("services", (Service, Task, Node, Transfer), service_keys, all_services, services.decide),
+        Rule("enforcer", (Node,), node_keys, all_nodes, housekeeping.enforce, limit=_NODES_A_TRANSACTION),
+        Rule(
+            "orphans", (Node,), lost_node_keys, all_task_nodes, housekeeping.give_up_orphans, limit=_NODES_A_TRANSACTION
+        ),
+        Rule("reaper", (Task, Service, Cluster), slot_keys, all_slots, housekeeping.reap_records),
+        Rule(
+            "rotation",
+            (Secret, Config, Service, Task),
+            rotation.concerned_versions,
+            rotation.old_versions,
+            rotation.decide,
+        ),
+        Rule("volume claims", (Task,), volume_claims.concerned_tasks, volume_claims.all_tasks, volume_claims.decide),
+        Rule("snapshots", (Task, Transfer), snapshots.concerned_tasks, snapshots.waiting_tasks, snapshots.decide),
+        Rule(
+            "evacuation",
+            (Node, VolumeClaim, Transfer),
+            evacuation.concerned_nodes,
+            evacuation.drained_nodes,
+            evacuation.decide,
+        ),
+        Rule("hostnames", (Node,), hostnames.concerned_names, hostnames.all_names, hostnames.decide),
     )
 
 

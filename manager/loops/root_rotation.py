@@ -16,7 +16,7 @@ _KEY = "root"
 
 def root_rotation_rule() -> Rule:
     """Say when the root is looked after. The loop's `rng` makes tokens: the operating system's in production."""
-    return Rule("root-rotation", keys_of, lambda _view: (_KEY,), _decide)
+    return Rule("root-rotation", (RootKey, Node), keys_of, lambda _view: (_KEY,), _decide)
 
 
 def keys_of(change: Change, _view: View) -> Iterable[str]:

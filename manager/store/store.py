@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from common.clock import Clock
 from common.errors import Unavailable
+from common.model import StoredObject
 from common.process.memory import without_collecting
 from manager.store.backend import Backend, LeaderRecord
 from manager.store.changes import ChangeSet
@@ -166,9 +167,14 @@ class Store:
     async def _breathe(self) -> None:
         await asyncio.sleep(0)
 
-    def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
-        """Subscribe to all changes from now on; `capacity` bounds the changes that may wait unread."""
-        return Subscription(self._watchers, capacity)
+    def watch(
+        self, capacity: int = DEFAULT_CAPACITY, *, kinds: Iterable[type[StoredObject]] | None = None
+    ) -> Subscription:
+        """Subscribe to all changes from now on, or to the change sets in which objects of some `kinds` change.
+
+        `capacity` bounds the changes that may wait unread.
+        """
+        return Subscription(self._watchers, capacity, kinds)
 
     def _refusal(self) -> Unavailable:
         """Return why there is no writer, for those who want to update."""
@@ -205,8 +211,10 @@ class Store:
 
     def _publish(self, change_sets: Sequence[ChangeSet]) -> None:
         for change_set in change_sets:
+            kinds = {type(change.current) for change in change_set.changes}
             for watcher in self._watchers:
-                watcher.publish(change_set)
+                if watcher.concerns(kinds):
+                    watcher.publish(change_set)
         if self._awaited:
             self._wake()
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Self
 
+from common.model import StoredObject
 from manager.store.changes import ChangeSet
 
 DEFAULT_CAPACITY = 200_000
@@ -19,10 +22,15 @@ class Lagged(Exception):
 class Subscription:
     """All change sets after its making, and only those. Leave it by `with` or `close`.
 
+    With `kinds`, those in which objects of these change: others wake nobody here.
+
     The store is read without awaiting, so a snapshot taken in the same breath as `watch()` fits it exactly.
     """
 
-    def __init__(self, watchers: dict[Subscription, None], capacity: int) -> None:
+    def __init__(
+        self, watchers: dict[Subscription, None], capacity: int, kinds: Iterable[type[StoredObject]] | None = None
+    ) -> None:
+        self.kinds = None if kinds is None else frozenset(kinds)
         self._watchers = watchers
         self._capacity = capacity
         self._queue: deque[ChangeSet] = deque()
@@ -30,6 +38,10 @@ class Subscription:
         self._lagged = False
         self._filled = asyncio.Event()
         watchers[self] = None
+
+    def concerns(self, kinds: AbstractSet[type[StoredObject]]) -> bool:
+        """Whether changes of objects of these kinds are to be heard of here."""
+        return self.kinds is None or not self.kinds.isdisjoint(kinds)
 
     def publish(self, change_set: ChangeSet) -> None:
         """Take a change set; past `capacity` changes unread, all are dropped and the reader is told."""

@@ -7,20 +7,28 @@ import dataclasses
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection
+from typing import Any, get_args
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from common.aio.steady import PAUSE_SECONDS
 from common.clock import CLOCK_CHECK_SECONDS, LoopClock
-from common.model import Service
+from common.model import Service, StoredObject
 from common.model.service import ServiceSpec
 from common.model.update import UpdateState, UpdateStatus
+from manager.loops.allocation import allocation_rule, attachment_rule, tunnel_keys_rule
 from manager.loops.loop import Alarms, Loop, Rule
+from manager.loops.orchestration import orchestration_rules
+from manager.loops.root_rotation import root_rotation_rule
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, Decision
 from manager.store.store import Store
+from manager.store.tables import Tables
 from manager.store.view import View
+from tests.fakes.structs import Scalars, structs
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -57,7 +65,7 @@ class Recorder:
                 raise RuntimeError("a bug")
             return [change.current.id]
 
-        return Rule("test", keys, lambda view: [s.id for s in view.services], self.decide, limit)
+        return Rule("test", (Service,), keys, lambda view: [s.id for s in view.services], self.decide, limit)
 
 
 async def put(store: Store, *names: str) -> None:
@@ -242,3 +250,26 @@ def test_alarms_look_at_the_clock_again_before_they_are_due() -> None:
     assert alarms.delay(0.0) == CLOCK_CHECK_SECONDS  # the clock may be set, or the machine suspended, meanwhile
     assert alarms.delay(86_395.0) == 5.0
     assert (alarms.delay(90_000.0), alarms.take(90_000.0)) == (0.0, ["nightly"])
+
+
+RULES = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule(), root_rotation_rule())
+KINDS = get_args(StoredObject)
+# So few names that objects name each other.
+NAMES = Scalars(texts=st.sampled_from(["", "a", "b", "drain", "ready", "down"]))
+
+
+@settings(
+    max_examples=15, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(
+    before=st.tuples(*(structs(kind, NAMES) for kind in KINDS)),
+    now=st.tuples(*(structs(kind, NAMES) for kind in KINDS)),
+)
+def test_what_a_rule_is_not_told_of_has_no_keys(before: tuple[Any, ...], now: tuple[Any, ...]) -> None:
+    tables = Tables()
+    for each in now:
+        tables.of(type(each)).put(each)
+    for rule in RULES:
+        for old, new in zip(before, now, strict=True):
+            for change in (Change(None, new), Change(old, new), Change(old, None)):
+                assert type(new) in rule.kinds or not list(rule.keys(change, tables)), rule.name

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from common.model import StoredObject
 
 
@@ -26,8 +28,7 @@ class Decision:
         return bool(self.put or self.remove)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One object's change: created (`old` is None), updated, or removed (`new` is None)."""
 
     old: StoredObject | None
@@ -41,8 +42,7 @@ class Change:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeSet:
+class ChangeSet(msgspec.Struct, frozen=True):
     """All changes of one transaction, in order, under one version index. The backend stores it whole or not at all.
 
     `by` is the name of the client that asked for it, empty where none did; it is for those who watch, and not stored.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -67,7 +68,8 @@ class Writer:
         self._publish = publish
         self._beat = beat
         self._beat_seconds = beat_seconds
-        self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue()  # None: the last one was before it
+        self._jobs: deque[_Job | None] = deque()  # None: the last one was before it
+        self._arrived = asyncio.Event()
         self._room = asyncio.Semaphore(_MAX_WAITING)
         self._refusal: Callable[[], Unavailable] | None = None
         self._finished = False
@@ -79,20 +81,21 @@ class Writer:
             if self._refusal is not None:
                 raise self._refusal()
             future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-            self._jobs.put_nowait(_Job(fn, by, future))
+            self._jobs.append(_Job(fn, by, future))
+            self._arrived.set()
             return await future
 
     def finish(self, refusal: Callable[[], Unavailable]) -> None:
         """Take no more updates; `run` ends when it has stored what waits already."""
         self._refusal = refusal
-        self._jobs.put_nowait(None)
+        self._jobs.append(None)
+        self._arrived.set()
 
     def close(self, refusal: Callable[[], Unavailable]) -> None:
         """Take no more updates, and refuse those that wait."""
         self._refusal = refusal
-        while not self._jobs.empty():
-            job = self._jobs.get_nowait()
-            if job is not None:
+        while self._jobs:
+            if (job := self._jobs.popleft()) is not None:
                 job.fail(refusal())
 
     async def run(self) -> None:
@@ -108,11 +111,10 @@ class Writer:
             if due <= self._now():
                 await self._show_life()
                 continue
-            try:
-                async with asyncio.timeout_at(None if due == math.inf else due):
-                    first = await self._jobs.get()
-            except TimeoutError:
+            if not self._jobs:
+                await self._wait_for_jobs(due)
                 continue
+            first = self._jobs.popleft()
             if first is None:
                 return
             jobs = [first]
@@ -126,6 +128,19 @@ class Writer:
                         Unknown("the manager stopped leading: this may or may not be stored: look, then repeat it")
                     )
                 raise
+
+    async def _wait_for_jobs(self, due: float) -> None:
+        """Wait until there is one, but until `due` at most, by the loop's time."""
+        self._arrived.clear()
+        if due == math.inf:
+            await self._arrived.wait()
+            return
+        # A leader without work does this several times a second: an event costs less than a timeout, which raises.
+        timer = asyncio.get_running_loop().call_at(due, self._arrived.set)
+        try:
+            await self._arrived.wait()
+        finally:
+            timer.cancel()
 
     async def _show_life(self) -> None:
         assert self._beat is not None
@@ -144,8 +159,8 @@ class Writer:
         change_sets: list[ChangeSet] = []
         done = self._run(jobs[0], batch, change_sets)
         share = sum(map(self._backend.share_of_commit, change_sets))
-        while not self._jobs.empty() and share < 1 and not self._is_long_since(began):
-            job = self._jobs.get_nowait()
+        while self._jobs and share < 1 and not self._is_long_since(began):
+            job = self._jobs.popleft()
             if job is None:
                 self._finished = True
                 break

@@ -7,8 +7,9 @@ last, 0 where the key is not there.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from common.errors import Unavailable
 
@@ -25,35 +26,30 @@ class Compacted(Unavailable):
     """What is asked for is too old: etcd does not have it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True):
     """That a key was written last by the revision `mod`."""
 
     key: bytes
     mod: int
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True):
     key: bytes
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(msgspec.Struct, frozen=True):
     key: bytes
 
 
 Operation: TypeAlias = Put | Delete | Get
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True):
     """If all of `compare` is so, `success` is done, else `failure`: at one instant, whole."""
 
     compare: tuple[Compare, ...]
@@ -61,15 +57,13 @@ class Transaction:
     failure: tuple[Operation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
+class KeyValue(msgspec.Struct, frozen=True):
     key: bytes
     value: bytes
     mod: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a transaction did, and the revision after it; `found` is the answer to each `Get`, None where no key is."""
 
     revision: int
@@ -77,8 +71,7 @@ class Outcome:
     found: tuple[KeyValue | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """Keys in their order; `more` says that there are others behind the last. `revision` is the present one."""
 
     revision: int
@@ -86,8 +79,7 @@ class Page:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(msgspec.Struct, frozen=True):
     """All that one transaction put and deleted, in its order."""
 
     number: int

@@ -109,7 +109,7 @@ class FakeEtcd:
         """Whether a member can have something decided just now: it is one of a majority that has a leader."""
         if self.electing or not member.working:
             return False
-        return sum(each.working for each in self.members.values()) * 2 > len(self.members)
+        return len([each for each in self.members.values() if each.working]) * 2 > len(self.members)
 
     def tell(self) -> None:
         """Wake all who wait for something to change."""
@@ -253,15 +253,17 @@ class FakeClient:
 
     async def watch(self, prefix: bytes, revision: int) -> AsyncGenerator[Revision, None]:
         etcd, member = self._etcd, self._member
+        end = end_of(prefix)
         while True:
             await asyncio.sleep(etcd.uniform(etcd.faults.lag))
-            await self._not_alone()
+            if not etcd.decides(member):
+                await self._not_alone()
             following = etcd.after(revision)
             if not following:
-                await self._changed()
+                await etcd.changed.wait()
             for each in following:
                 revision = each.number + 1
-                changes = tuple(change for change in each.changes if prefix <= change.key < end_of(prefix))
+                changes = tuple([change for change in each.changes if prefix <= change.key < end])
                 if changes:
                     yield Revision(each.number, changes)
                 if not member.up:
@@ -270,9 +272,6 @@ class FakeClient:
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def _changed(self) -> None:
-        await self._etcd.changed.wait()
-
     async def _not_alone(self) -> None:
         """Wait until the member hears of the others.
 
@@ -280,14 +279,12 @@ class FakeClient:
             NoAnswer: it does not, for too long, or is gone.
 
         """
-        if self._etcd.decides(self._member):
-            return
         try:
             async with asyncio.timeout(WATCH_SECONDS):
                 while not self._etcd.decides(self._member):
                     if not self._member.up:
                         raise NoAnswer("connection refused")
-                    await self._changed()
+                    await self._etcd.changed.wait()
         except TimeoutError:
             raise NoAnswer("etcdserver: no leader") from None
 
@@ -301,5 +298,7 @@ def _change(values: dict[bytes, KeyValue], change: Put | Delete, revision: int) 
 
 def _refuse_twice(operations: Sequence[Operation]) -> None:
     changed = [each.key for each in operations if not isinstance(each, Get)]
+    if len(changed) == len(set(changed)):
+        return
     if any(isinstance(each, Put) and changed.count(each.key) > 1 for each in operations):
         raise Refused("etcdserver: duplicate key given in txn request")

@@ -209,9 +209,11 @@ class Host:
         """Send heartbeats, and what the manager has not confirmed to have heard."""
         with contextlib.suppress(SwarmError):
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(heartbeat):
-                        await self._news.wait()
+                due = asyncio.get_running_loop().call_later(heartbeat, self._news.set)
+                try:
+                    await self._news.wait()
+                finally:
+                    due.cancel()
                 self._news.clear()
                 if self._unsaid:
                     news, self._unsaid = sorted(self._unsaid), set()

@@ -12,9 +12,11 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from common.clock import Clock
 from common.errors import Unavailable
-from common.model import Node, Service, Task, TaskState
+from common.model import Node, Service, StoredObject, Task, TaskState
 from common.model.service import TaskSpec
 from manager.orchestrate.node_availability import NodeAvailability, standing
 from manager.store.backend import Loaded
@@ -44,6 +46,23 @@ class Broken(AssertionError):
     """An invariant does not hold."""
 
 
+class Told(msgspec.Struct):
+    """An object as a change left it, and when. It is put into words only where a check has failed."""
+
+    at: float
+    value: StoredObject
+    is_gone: bool
+
+    @property
+    def wants_to_run(self) -> bool:
+        return isinstance(self.value, Task) and self.value.desired_state is TaskState.RUNNING
+
+    def __str__(self) -> str:
+        value = self.value
+        told = story(value) if isinstance(value, Task) else f"{type(value).__name__} {value.name}"
+        return f"{self.at:.3f} {told}{' is removed' if self.is_gone else ''}"
+
+
 class CheckedBackend:
     """A backend in memory that checks what it is given, and remembers each task's story.
 
@@ -67,9 +86,9 @@ class CheckedBackend:
         self._clock = clock
         self._delay = delay
         self.mirror = Tables()
-        self.history: list[str] = []
+        self.history: list[Told] = []
         self.broken: list[str] = []
-        self.stories: dict[str, list[str]] = defaultdict(list)
+        self.stories: dict[str, list[Told]] = defaultdict(list)
         self._specs: dict[tuple[str, int], TaskSpec] = {}
         self._due_times = DueTimes()
         self._scaled = Scaled(loads)
@@ -130,7 +149,7 @@ class CheckedBackend:
         for watch in (self._canaries, self._progress, self._backoff, self._goodbyes):
             self._say_all(watch.look(view, change_set, now))
         if len(self.history) > MOST_CHANGES:
-            self._say("changes do not come to an end; the last ones: " + "\n".join(self.history[-20:]), [])
+            self._say("changes do not come to an end; the last ones: " + "\n".join(map(str, self.history[-20:])), [])
 
     def look(self) -> None:
         """Check that nothing is overdue that nobody may have decided on."""
@@ -146,11 +165,10 @@ class CheckedBackend:
         else:
             table.put(change.new)
         current = change.current
-        told = story(current) if isinstance(current, Task) else f"{type(current).__name__} {current.name}"
-        line = f"{self._clock.now():.3f} {told}{'' if change.new is not None else ' is removed'}"
-        self.history.append(line)
+        told = Told(self._clock.now(), current, change.new is None)
+        self.history.append(told)
         if isinstance(current, Task):
-            self.stories[current.id].append(line)
+            self.stories[current.id].append(told)
 
     def _one(self, change: Change) -> None:
         old, new = change.old, change.new
@@ -244,7 +262,7 @@ class CheckedBackend:
 
     def _overlapped(self, task: Task, other: Task) -> bool:
         """Whether both were live together by right (drain, start-first), when one of them was told to stop."""
-        return any("wanted RUNNING" in line for line in self.stories[task.id][:-1]) or self._may_overlap(other)
+        return any(each.wants_to_run for each in self.stories[task.id][:-1]) or self._may_overlap(other)
 
     def _job(self, service_id: str) -> None:
         """No more tasks of a job's execution are wanted at once than it allows."""

@@ -109,8 +109,9 @@ async def converge(cluster: Cluster, rest: float = REST_SECONDS) -> None:
             return
         if now > end:
             found = problems(cluster)
-            stories = [line for task in cluster.view.tasks if task.live for line in cluster.backend.stories[task.id]]
-            last = cluster.backend.history[-20:]
+            live = [task.id for task in cluster.view.tasks if task.live]
+            stories = [str(told) for task_id in live for told in cluster.backend.stories[task_id]]
+            last = map(str, cluster.backend.history[-20:])
             raise Broken(
                 "\n".join(["the cluster does not come to rest:", *found, "stories:", *stories, "last:", *last])
             )

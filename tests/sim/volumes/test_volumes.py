@@ -32,8 +32,8 @@ from tests.sim.invariants import Broken
 from tests.sim.managers import Managers
 from tests.sim.volumes.trouble import Trouble
 
-# Each takes about twice as long as one of the other seeds.
-SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "200"))
+# As many as CI has time for: each takes about twice as long as one of the other seeds.
+SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "600"))
 PART = 5
 # Every so many seeds there are three managers with a store in etcd, of which another one leads after a fault.
 WITH_MANAGERS = 5
@@ -143,7 +143,9 @@ async def settle(cluster: Cluster) -> None:
     end = cluster.clock.now() + REST_SECONDS
     while found := unsettled(cluster):
         if cluster.clock.now() > end:
-            raise Broken("\n".join(["the cluster does not come to rest:", *found, *cluster.backend.history[-30:]]))
+            raise Broken(
+                "\n".join(["the cluster does not come to rest:", *found, *map(str, cluster.backend.history[-30:])])
+            )
         await asyncio.sleep(2.0)
         cluster.check()
 

@@ -77,6 +77,7 @@ async def test_an_update_fails_and_says_why(dashboard: Dashboard) -> None:
     await expect(page.locator("[data-update=updating]")).to_be_visible()
     await scene.update("shop_api", "shop/api:44", UpdateState.PAUSED, done=2, of=6, error="cannot reach db:5432")
     await expect(page.locator("[data-update=paused]")).to_contain_text("cannot reach db:5432")
+    assert "watching" not in await page.locator("[data-update=paused]").inner_text()
     assert dashboard.complaints == []
 
 

@@ -73,10 +73,11 @@ function Update({ service, tasks, nodes }) {
   if (!status || status.State === "completed") return null;
   const { Done: done = 0, Of: of = 0, Batch: batch = 0, MonitorUntil: until } = status.Progress ?? {};
   const left = Math.ceil(instant(until) - now.value);
+  const isPaused = status.State.includes("paused");
   return html`<div class="update" data-update=${status.State} role="status">
-    <p class="update-head"><${Badge} word=${status.State.replaceAll("_", " ")} tone=${status.State.includes("paused") ? "bad" : "busy"} />
+    <p class="update-head"><${Badge} word=${status.State.replaceAll("_", " ")} tone=${isPaused ? "bad" : "busy"} />
       ${of > 0 && html`<progress value=${done} max=${of} aria-label="tasks that were replaced"></progress> <span class="number">${done} of ${of}${batch ? `, ${batch} now` : ""}</span>`}
-      ${until && left > 0 ? html` <span class="number muted">watching ${left} s more</span>` : null}
+      ${isPaused || !until || left <= 0 ? null : html` <span class="number muted">watching ${left} s more</span>`}
       <span class="muted">${status.StartedAt ? `since ${clock(instant(status.StartedAt))}` : ""}</span></p>
     ${status.Message && html`<p>${named(status.Message, tasks, nodes)}</p>`}
     ${status.Reason?.Error && html`<p class="bad">${status.Reason.Error}</p>`}

@@ -110,7 +110,10 @@ def _check_copy(transfer: Transfer, view: View) -> None:
     there = view.volumes.get(volume_id(transfer.target, transfer.as_name))
     if there is not None and there.data_id != transfer.data_id:
         where = node_name(transfer.target, view)
-        raise FailedPrecondition(f"node {where} has a volume {transfer.as_name} already: choose another name")
+        there_is = f"node {where} has a volume {transfer.as_name} already"
+        raise FailedPrecondition(
+            f"{there_is}: choose another name, or swarm-manager volume rm {where}/{transfer.as_name}"
+        )
 
 
 def _check_source(transfer: Transfer, name: str, view: View) -> Volume:
@@ -139,12 +142,14 @@ def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
     name, where = copy.name, node_name(transfer.target, view)
     there = view.volumes.get(volume_id(transfer.target, name))
     if there is not None and there.data_id != copy.data_id:
-        raise FailedPrecondition(f"node {where} has a different volume {name}: remove that first")
+        remove = f"swarm-manager volume rm {where}/{name}"
+        raise FailedPrecondition(f"node {where} has a different volume {name}: choose another node, or {remove}")
     marked = transfer.phase == "last" and there is not None and there.generation == copy.generation + 1
     if there is not None and there.generation > copy.generation and not there.missing_since and not marked:
         raise FailedPrecondition(
             f"node {where} has a newer copy of volume {name}: a move was almost finished, or the manager was restored "
-            f"from an earlier backup: remove that copy with 'volume rm {where}/{name}', or use it with 'volume claim'"
+            f"from an earlier backup: swarm-manager volume rm {where}/{name} removes that copy, "
+            f"swarm-manager volume claim {where}/{name} SERVICE.SLOT uses it"
         )
     for claim in claims_on(transfer.target, name, view):
         raise FailedPrecondition(f"node {where} is to have the volume {name} of {claim.holder}: choose another node")

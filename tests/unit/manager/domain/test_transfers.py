@@ -73,7 +73,10 @@ def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClai
             (copy("a", "data", generation=MOST_GENERATIONS),),
             "claims to have been moved 2147483648 times, which is impossible",
         ),
-        ((copy("a", "data"), copy("b", "data", "e" * 32)), "node b has a different volume data: remove that first"),
+        (
+            (copy("a", "data"), copy("b", "data", "e" * 32)),
+            "different volume data: choose another node, or swarm-manager volume rm b/data",
+        ),
         ((copy("a", "data"), able("b", state="down")), "node b is not ready, or its worker is too old"),
         ((copy("a", "data"), node("b")), "node b is not ready, or its worker is too old"),
         ((copy("a", "data"), replace(MOVE, id="other")), "volume data is being moved already"),

@@ -77,7 +77,11 @@ async def test_what_a_copy_left_unfinished_is_gone_on_with(cluster: ApiCluster, 
     [
         ({"Hold": "freeze"}, 400, "invalid Hold 'freeze': it is one of pause, stop, live"),
         ({"Name": "../x"}, 400, "'../x' is not a valid volume name"),
-        ({"Node": "w2"}, 400, "node w2 has a volume data already: choose another name"),
+        (
+            {"Node": "w2"},
+            400,
+            "node w2 has a volume data already: choose another name, or swarm-manager volume rm w2/data",
+        ),
         ({"Node": "w9"}, 404, "w9"),
     ],
 )

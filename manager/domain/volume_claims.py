@@ -69,10 +69,19 @@ class Claims:
             return bool(known.volumes or known.snapshots)
         return bool(slot_volumes(task) or snapshot_sources(task))
 
+    def wants(self, task: Task) -> tuple[tuple[SlotVolume, ...], tuple[str, ...]]:
+        """Return a task's volumes as `bound_volumes` does, and those of which it mounts snapshots."""
+        known = self._known(task)
+        volumes, snapshots = known.volumes, known.snapshots
+        if volumes is None or snapshots is None:
+            volumes, snapshots = slot_volumes(task), snapshot_sources(task)
+        if volumes and task.node_id:
+            volumes = _bound(volumes, task.node_id, self.view)
+        return volumes, snapshots
+
     def wanted(self, task: Task) -> tuple[SlotVolume, ...]:
         """List a task's volumes as `bound_volumes` does, from what is known of its specification."""
-        found = self.volumes(task)
-        return _bound(found, task.node_id, self.view) if found and task.node_id else found
+        return self.wants(task)[0]
 
     def snapshots(self, task: Task) -> tuple[str, ...]:
         """Name the volumes of which a task mounts snapshots, as `snapshot_sources` does."""

@@ -69,7 +69,7 @@ def places(task: Task, claims: Claims) -> Places:
 
 def place_of_data(task: Task, claims: Claims) -> Places:
     """Say where a task that is to be placed may be for its data alone."""
-    wanted, snapshots = claims.wanted(task), claims.snapshots(task)
+    wanted, snapshots = claims.wants(task)
     if not wanted and not snapshots:
         return Anywhere()
     where = _places(task, wanted, snapshots, claims)

@@ -141,7 +141,15 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         constraints = parse_all(placement.constraints) if placement is not None else ()
     except InvalidArgument as error:
         return Pipeline(invalid=error.message)
-    return Pipeline(tuple(_of_record(task, constraints, view)), tuple(_of_load(task, load)), constraints)
+    spec = task.spec
+    mounts = spec.container_spec.mounts if spec.container_spec is not None else ()
+    asks_load = placement or spec.networks or spec.resources or task.ports  # most tasks ask for nothing
+    asks_record = placement or spec.networks or spec.log_driver or mounts
+    return Pipeline(
+        tuple(_of_record(task, constraints, view)) if asks_record else (),
+        tuple(_of_load(task, load)) if asks_load else (),
+        constraints,
+    )
 
 
 def _of_record(task: Task, constraints: tuple[Constraint, ...], view: View) -> Iterator[Filter]:

@@ -43,6 +43,7 @@ from manager.api.images import routes as images
 from manager.api.leader.forward import forward
 from manager.api.leader.standing import INDEX_HEADER, MADE_HEADER
 from manager.api.logs import routes as logs
+from manager.api.logs.stream import FollowedLogs
 from manager.api.metrics import routes as metrics
 from manager.api.networks import connect
 from manager.api.networks import routes as networks
@@ -161,6 +162,7 @@ class Api:
             cache=JsonCache(),
             presence=Presence(),
             containers=ContainerIndex(),
+            followed=FollowedLogs(),
             soft=telemetry.soft,
             overview=observer,
             feed=Feed(observer, telemetry.soft.usages, store, clock),

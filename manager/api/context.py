@@ -20,6 +20,7 @@ from manager.api.engine.presence import Presence
 from manager.api.events.log import EventLog
 from manager.api.http.answer_memory import Lease
 from manager.api.leader.standing import Alone, Standing
+from manager.api.logs.stream import FollowedLogs
 from manager.api.overview.feed import Feed
 from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
@@ -132,6 +133,7 @@ class Context:
     cache: JsonCache
     presence: Presence
     containers: ContainerIndex
+    followed: FollowedLogs
     soft: SoftState
     overview: Observer
     feed: Feed

@@ -31,6 +31,7 @@ from manager.api.engine.proxy import AS_IT_COMES, ENGINE, ENGINE_FAILURES
 from manager.api.engine.types import ErrorMessage
 from manager.api.http.bounded_json import WrongJson
 from manager.api.logs.stream import (
+    FOLLOWED_AT_ONCE,
     MULTIPLEXED,
     RAW,
     STDERR,
@@ -87,26 +88,29 @@ async def service_logs(context: Context, call: Call) -> Reply:
     request = log_request(call)
     service = find_service(context.store.view, call.params["id"])
     container = service.spec.task_template.container_spec
-    return _stream(context, request, _Tasks(service.id), tty=container is not None and container.tty)
+    return _stream(context, call, request, _Tasks(service.id), tty=container is not None and container.tty)
 
 
 async def task_logs(context: Context, call: Call) -> Reply:
     request = log_request(call)
     task = find_task(context.store.view, call.params["id"])
     container = task.spec.container_spec
-    return _stream(context, request, _Tasks(task.service_id, task.id), tty=container is not None and container.tty)
+    return _stream(
+        context, call, request, _Tasks(task.service_id, task.id), tty=container is not None and container.tty
+    )
 
 
-def _stream(context: Context, request: LogRequest, tasks: _Tasks, *, tty: bool) -> Stream:
-    collector = _Collector(context, request, tty=tty)
+def _stream(context: Context, call: Call, request: LogRequest, tasks: _Tasks, *, tty: bool) -> Stream:
+    collector = _Collector(context, call.caller.key, request, tty=tty)
     return Stream(partial(collector.run, tasks), RAW if tty else MULTIPLEXED, endless=True)
 
 
 class _Collector:
     """Reads several tasks' logs at once into one client's stream; frames are never torn."""
 
-    def __init__(self, context: Context, request: LogRequest, *, tty: bool) -> None:
+    def __init__(self, context: Context, client: str, request: LogRequest, *, tty: bool) -> None:
         self._context = context
+        self._client = client
         self._request = request
         self._tty = tty
         self._seen: set[str] = set()
@@ -126,9 +130,18 @@ class _Collector:
         for task in tasks.started(self._context.store.view):
             if task.id not in self._seen:
                 self._seen.add(task.id)
-                followed = request.follow and not self._tty
-                job = self._follow_one(tasks, task, request, send) if followed else self._one(task, request, send)
+                job = self._followed(tasks, task, request, send) if request.follow else self._one(task, request, send)
                 group.create_task(job, name=f"log-{task.id}")
+
+    async def _followed(self, tasks: _Tasks, task: Task, request: LogRequest, send: Send) -> None:
+        with self._context.followed.one_more(self._client) as allowed:
+            if not allowed:
+                most = f"this client follows {FOLLOWED_AT_ONCE} tasks' logs already"
+                await self._note(task, f"warning: the log of this task is not followed: {most}\n", send)
+            elif self._tty:
+                await self._one(task, request, send)
+            else:
+                await self._follow_one(tasks, task, request, send)
 
     async def _follow(self, tasks: _Tasks, group: asyncio.TaskGroup, send: Send) -> None:
         with self._context.store.watch() as subscription:

@@ -6,7 +6,9 @@ What a client asks of logs becomes the request to an engine.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -23,6 +25,8 @@ STDOUT, STDERR = 1, 2
 HEADER_BYTES = 8
 # The engine's log drivers cut lines at 16 KiB, some at 256 KiB; what claims to be longer is not a log.
 MAX_FRAME_BYTES = 1024 * 1024
+# Of one client, by all its connections together.
+FOLLOWED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,27 @@ def with_attributes(payload: bytes, task: Task, *, timestamps: bool) -> bytes:
 
 
 _TAIL = re.compile(r"[0-9]{1,18}")
+
+
+class FollowedLogs:
+    """How many tasks' logs each client follows: each is a connection here, to a worker, and from there to an engine."""
+
+    def __init__(self) -> None:
+        self._by_client: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, client: str) -> Iterator[bool]:
+        """Count one within the block; False, and not counted, where the client has as many as it may."""
+        if self._by_client[client] >= FOLLOWED_AT_ONCE:
+            yield False
+            return
+        self._by_client[client] += 1
+        try:
+            yield True
+        finally:
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]
 
 
 @dataclass(frozen=True, slots=True)

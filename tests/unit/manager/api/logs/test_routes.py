@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from common.model import TaskState
 from common.model.node import NodeStatus
 from manager.api.call import Call, Stream
-from manager.api.logs.stream import Frame, FrameReader
+from manager.api.logs.stream import FOLLOWED_AT_ONCE, Frame, FrameReader
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
@@ -157,6 +158,31 @@ async def test_following_takes_new_tasks_in_and_ends_with_the_service(client: Cl
         "stdout=1&follow=1&timestamps=1",
         "stdout=1&follow=1&timestamps=1&tail=2",
     ]
+
+
+async def test_a_client_follows_a_bounded_number_of_logs(client: Client, cluster: ApiCluster) -> None:
+    """A viewer could have workers and engines hold a connection for each task and each of its own connections."""
+    await start(client, cluster, replicas=1)
+    query = {"stdout": "1", "follow": "1"}
+    reply = await cluster.api.answer(Call("GET", "/services/web/logs", query=query, caller=ADMIN))
+    assert isinstance(reply, Stream)
+    lines: asyncio.Queue[bytes] = asyncio.Queue(100)
+
+    async def send(data: bytes) -> None:
+        if data:
+            await lines.put(data)
+
+    with contextlib.ExitStack() as held:
+        for _ in range(FOLLOWED_AT_ONCE):
+            assert held.enter_context(cluster.api.context.followed.one_more(ADMIN.key))
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(reply.produce(send))  # type: ignore[arg-type]
+            assert b"not followed: this client follows 1000" in await lines.get()
+            await client.ask("DELETE", "/services/web")
+        with cluster.api.context.followed.one_more("another") as allowed:
+            assert allowed
+    with cluster.api.context.followed.one_more(ADMIN.key) as allowed:
+        assert allowed
 
 
 def said(second: int, text: str) -> bytes:

@@ -123,6 +123,7 @@ async def asked(page: Page, name: str, command: str, **values: str) -> None:
     await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+@long
 async def test_variables_and_labels_are_set_and_removed(operators: Dashboard) -> None:
     page, scene = await operators.open("/services/reports"), operators.scene
     await asked(page, "Environment", "service update --env-add LEVEL=debug reports", Variable="LEVEL", Value="debug")

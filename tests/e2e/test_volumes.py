@@ -19,7 +19,7 @@ from tests.e2e.cluster import Cluster
 from tests.lab import Host
 from tests.lab.errors import LabError
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 NAME = "db"
 LOOP = ("sh", "-c", "date >> /data/starts; exec sleep 100000")

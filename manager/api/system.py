@@ -65,7 +65,8 @@ async def info(context: Context, _: Call) -> Reply:
     if context.keys.locked:
         swarm = absent_swarm_view("locked")
     else:
-        swarm = swarm_info_view(view, context.identity.node_id, context.identity.address, context.standing.trouble)
+        trouble = context.standing.trouble or context.store.failure
+        swarm = swarm_info_view(view, context.identity.node_id, context.identity.address, trouble)
     now = context.clock.now()
     return Answer(value=info_view(view, context.identity.version, context.host, swarm, now, engines, missing))
 

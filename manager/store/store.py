@@ -38,6 +38,9 @@ class Records(Protocol):
     @property
     def index(self) -> int: ...
 
+    @property
+    def failure(self) -> str: ...
+
     async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R: ...
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R: ...
@@ -81,6 +84,11 @@ class Store:
     def leads(self) -> bool:
         """Whether updates are taken here."""
         return self._writer is not None
+
+    @property
+    def failure(self) -> str:
+        """Why what was to be stored last was not, for a person; empty if it was, or nothing was to be stored here."""
+        return self._writer.failure if self._writer is not None else ""
 
     @property
     def leader(self) -> LeaderRecord | None:

@@ -50,6 +50,7 @@ class Writer:
     """Takes updates from when it is made until it is closed; `run` stores them, and `publish` hears what was stored.
 
     `beat` is called after every `beat_seconds` without a commit, also where updates that change nothing keep it busy.
+    `failure` says why the backend did not take the last commit; it is empty where it did.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Writer:
         self._room = asyncio.Semaphore(_MAX_WAITING)
         self._refusal: Callable[[], Unavailable] | None = None
         self._finished = False
+        self.failure = ""
         self._shown_at = 0.0
 
     async def update(self, fn: Callable[[Transaction], R], by: str) -> R:
@@ -195,10 +197,12 @@ class Writer:
         try:
             await self._backend.commit(change_sets)
         except Unavailable as error:
+            self.failure = error.message
             return error
         except Exception:  # noqa: BLE001 - the changes that trip a bug must not keep all others from being stored
             _log.exception("a bug: %d changes were not stored", sum(len(each.changes) for each in change_sets))
             return Unavailable("internal error: this was not stored; see the manager's log")
+        self.failure = ""
         return None
 
     @staticmethod

@@ -27,6 +27,10 @@ class PassedOn:
     def index(self) -> int:
         return self._store.index
 
+    @property
+    def failure(self) -> str:
+        return self._store.failure
+
     async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
         return await self._store.update(fn, by)
 

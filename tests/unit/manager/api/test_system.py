@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
+from common.errors import Unavailable
 from manager.api.call import Answer, Call
+from manager.store.backends.memory import MemoryBackend
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import MANAGER, WORKER1, ApiCluster
@@ -16,6 +18,21 @@ async def test_info(client: Client) -> None:
     assert (swarm["NodeID"], swarm["Nodes"], swarm["Managers"]) == (MANAGER, 3, 1)
     assert swarm["RemoteManagers"] == [{"NodeID": MANAGER, "Addr": "10.1.0.1:2377"}]
     assert "JoinTokens" not in swarm["Cluster"]
+
+
+async def test_info_says_why_nothing_can_be_stored(
+    client: Client, cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: object, __: object) -> None:
+        raise Unavailable("the disk is full")
+
+    key = {"Name": "key", "Data": "eA=="}
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryBackend, "commit", full)
+        assert await client.error("POST", "/secrets/create", key) == (503, "the disk is full")
+        assert (await client.get("/info"))["Swarm"]["Error"] == "the disk is full"
+    await client.make("/secrets/create", key)
+    assert (await client.get("/info"))["Swarm"]["Error"] == ""
 
 
 async def test_info_adds_up_what_the_engines_say(client: Client, cluster: ApiCluster) -> None:

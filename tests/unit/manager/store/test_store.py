@@ -162,10 +162,11 @@ async def test_a_failed_commit_fails_its_updates_and_changes_nothing(store: Stor
         with pytest.raises(Unavailable, match="disk is full"):
             await store.update(lambda tx: tx.put(service("s1", "web")))
         assert len(store.view.services) == 0
+        assert store.failure == "the disk is full"
         backend.failure = None
         await store.update(lambda tx: tx.put(service("s1", "web")))
         assert len(await changes.next()) == 1
-    assert store.index == 1
+    assert (store.index, store.failure) == (1, "")
 
 
 async def test_a_bug_in_the_backend_fails_its_updates_not_the_store(store: Store, backend: CountingBackend) -> None:

@@ -408,6 +408,16 @@ def convert(*, data_dir: Path, to: Literal["sqlite", "etcd"]) -> None:
     echo("Start the manager: swarm-manager start. The old store is kept beside the new one, as '.before'.")
 
 
+@click.command(
+    "repair",
+    cls=OwnCommand,
+    examples="""
+    swarm-manager repair
+    swarm-manager repair --accept-loss
+    """,
+)
+@_data_dir
+@click.option("--accept-loss", is_flag=True, help="Continue with what is left of a damaged store.")
 def repair(*, data_dir: Path, accept_loss: bool) -> int:
     """Say whether this host's manager, which must not run, has all of its store, and what is left of a damaged one.
 

@@ -119,11 +119,11 @@ class Audit:
         caller = call.caller
 
         def note(status: int, made: str) -> None:
+            if not _worth_noting(call, match, status):
+                return
             now = self.clock.now()
-            if (
-                _worth_noting(call, match, status)
-                and (unwritten := self.refusals.take(caller, status, now)) is not None
-            ):
+            unwritten = self.refusals.take(caller, status, now)
+            if unwritten is not None:
                 about = subject if subject.id else Subject(made)
                 self.write(_entry(now, caller, call, about, status, unwritten))
 

@@ -206,6 +206,20 @@ async def test_a_node_is_drained(operators: Dashboard) -> None:
     assert operators.scene.node("w1").spec.availability == "drain"
 
 
+async def test_a_node_is_promoted_by_an_admin_alone(scene: Scene, browser: Browser) -> None:
+    async with dashboard_of(scene, browser, "operator") as dashboard:
+        page = await dashboard.open("/nodes/w1")
+        await expect(button(page, "Promote")).to_be_disabled()
+    async with dashboard_of(scene, browser, "admin") as dashboard:
+        page = await dashboard.open("/nodes/w1")
+        await button(page, "Promote").click()
+        await expect(page.get_by_role("dialog").locator("code").last).to_have_text("swarm-manager node promote w1")
+        await confirm(page, "Promote").click()
+        await expect(page.get_by_role("alert")).to_contain_text("the store of this cluster is a file")
+        await dashboard.go(page, "/nodes/m1")
+        await expect(button(page, "Demote")).to_be_enabled()
+
+
 async def test_all_of_it_by_the_keyboard(operators: Dashboard) -> None:
     page = await operators.open()
     await page.keyboard.press("g")

@@ -167,6 +167,10 @@ export function serviceActions(service) {
   ];
 }
 
+/** @param {any} node @param {Record<string, unknown>} changes */
+const updateNode = (node, changes) =>
+  send("POST", `/nodes/${node.ID}/update`, { query: { version: String(node.Version.Index) }, body: { ...node.Spec, ...changes } });
+
 /** @param {any} node @param {string} availability @param {string} title @param {string} text @param {string} verb @param {string[]} command */
 function setAvailability(node, availability, title, text, verb, command) {
   ask({
@@ -175,9 +179,23 @@ function setAvailability(node, availability, title, text, verb, command) {
     command: () => shell("swarm-manager", "node", ...command),
     name: availability === "drain" ? node.Description.Hostname : "",
     verb,
-    act: () =>
-      send("POST", `/nodes/${node.ID}/update`, { query: { version: String(node.Version.Index) }, body: { ...node.Spec, Availability: availability } }),
+    act: () => updateNode(node, { Availability: availability }),
   });
+}
+
+/** @param {any} node @param {string} name @returns {Action} */
+function roleAction(node, name) {
+  const isManager = node.Spec.Role === "manager";
+  const verb = isManager ? "Demote" : "Promote";
+  const run = () => ask({
+    title: `${verb} ${name}`,
+    text: isManager ? "It is no longer a manager. Its worker and its tasks run on." : "It becomes a manager, too. Its tasks run on.",
+    command: () => shell("swarm-manager", "node", verb.toLowerCase(), name),
+    name: isManager ? name : "",
+    verb,
+    act: () => updateNode(node, { Role: isManager ? "worker" : "manager" }),
+  });
+  return { name: verb, needs: "admin", danger: isManager, run };
 }
 
 /** @param {any} node @param {string} name */
@@ -191,7 +209,7 @@ function setLabel(node, name) {
     verb: "Update",
     act: ({ label, value }) => {
       const { [label]: _, ...others } = present;
-      return send("POST", `/nodes/${node.ID}/update`, { query: { version: String(node.Version.Index) }, body: { ...node.Spec, Labels: value ? { ...others, [label]: value } : others } });
+      return updateNode(node, { Labels: value ? { ...others, [label]: value } : others });
     },
   });
 }
@@ -209,6 +227,7 @@ export function nodeActions(node, tasks) {
     { name: "Activate", needs: "operator", off: off("active"), run: () =>
       setAvailability(node, "active", `Activate ${name}`, "It gets tasks again.", "Activate", ["update", "--availability", "active", name]) },
     { name: "Label", needs: "operator", run: () => setLabel(node, name) },
+    roleAction(node, name),
     { name: "Remove", needs: "admin", danger: true, off: node.Status?.State === "ready" ? "it is there: drain it, and let its worker leave" : "", run: () =>
       ask({
         title: `Remove ${name}`,

@@ -79,8 +79,8 @@ async def test_every_screen(operators: Dashboard, width: int, theme: str) -> Non
 
 async def test_what_is_found_is_in_sight_on_a_narrow_screen(dashboard: Dashboard) -> None:
     page = await dashboard.open(width=320)
-    await page.get_by_role("combobox").fill("shop")
-    found = page.get_by_role("option")
+    await page.get_by_role("combobox", name="Search all names").fill("shop")
+    found = page.locator("#search-found").get_by_role("option")
     await found.first.wait_for()
     box = await found.first.bounding_box()
     assert box is not None

@@ -262,7 +262,7 @@ class Dispatcher:
         joined = await self._membership.join(request, source, at, self._managers.addresses)
         _log.info("node %s (%s) joined from %s", joined.node_id, request.hostname, source)
         now = asyncio.get_running_loop().time()
-        self._liveness.watch(joined.node_id, lambda: now, JOIN_GRACE)
+        self._wait_for(joined.node_id, now, JOIN_GRACE)
         return joined
 
     async def _take_back(self, channel: Channel, identity: Identity, request_id: int) -> None:
@@ -357,7 +357,7 @@ class Dispatcher:
             before.end(FailedPrecondition(f"another session of node {session.node_id} has begun"))
         self._sessions[session.node_id] = session
         self._losses.back(session.node_id)
-        self._liveness.watch(session.node_id, lambda: session.channel.last_received, session.grace)
+        self._liveness.watch(session.node_id, lambda: session.channel.last_received, lambda: session.patience)
         self.soft.contacts.begun(session.node_id, lambda: session.channel.last_received)
 
     def _exit(self, session: Session) -> None:
@@ -372,8 +372,12 @@ class Dispatcher:
             self._parts.barrier.back(session.node_id)
         elif self._liveness.watches(session.node_id):
             # The connection is gone, the node perhaps not: it has what is left of its grace to come back.
-            heard = session.channel.last_received
-            self._liveness.watch(session.node_id, lambda: heard, AWAY_GRACE if session.away else session.grace)
+            grace = AWAY_GRACE if session.away else session.grace
+            self._wait_for(session.node_id, session.channel.last_received, grace)
+
+    def _wait_for(self, node_id: str, since: float, grace: float) -> None:
+        """Give a node without a session `grace` seconds to come, or to come back, from a time of the loop's on."""
+        self._liveness.watch(node_id, lambda: since, lambda: grace)
 
     # --- background ---------------------------------------------------------------------------------------------------
 
@@ -383,7 +387,7 @@ class Dispatcher:
         for node in self._store.view.nodes:
             grace = _grace_after_start(node)
             if grace and not self._liveness.watches(node.id):
-                self._liveness.watch(node.id, lambda: started, grace)
+                self._wait_for(node.id, started, grace)
         ready = (node.id for node in self._store.view.nodes if node.agent and node.status.state == "ready")
         self._parts.barrier.expect(ready, RESTART_GRACE)
 
@@ -397,7 +401,7 @@ class Dispatcher:
         self._losses.lost(node_id)
         session = self._sessions.get(node_id)
         if session is not None:
-            session.end(Unavailable(f"node {node_id} gave no sign of life for {session.grace:g} s"))
+            session.end(Unavailable(f"node {node_id} gave no sign of life for {session.patience:g} s"))
 
     def _heartbeat(self) -> float:
         return seconds(self._store.view.cluster.spec.dispatcher.heartbeat_period)

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 class _Watch:
     node_id: str
     heard: Callable[[], float]
-    grace: float
+    grace: Callable[[], float]
 
 
 class Liveness:
@@ -57,11 +57,11 @@ class Liveness:
         # (when it ended, how long it was)
         self._stalls: deque[tuple[float, float]] = deque(maxlen=_MAX_STALLS)
 
-    def watch(self, node_id: str, heard: Callable[[], float], grace: float) -> None:
+    def watch(self, node_id: str, heard: Callable[[], float], grace: Callable[[], float]) -> None:
         """Watch a node, in place of an earlier watch.
 
-        `heard` tells the loop's time of its last sign of life; `grace` is in seconds, and this watch's own: a heartbeat
-        period that is changed later binds the sessions after it.
+        `heard` tells the loop's time of its last sign of life; `grace` how many seconds of silence it has from then on,
+        which may become more.
         """
         watch = self._watched[node_id] = _Watch(node_id, heard, grace)
         self._push(watch, self._deadline(watch))
@@ -106,7 +106,7 @@ class Liveness:
 
     def _deadline(self, watch: _Watch) -> float:
         heard = watch.heard()
-        return heard + watch.grace + sum(length for ended, length in self._stalls if ended > heard)
+        return heard + watch.grace() + sum(length for ended, length in self._stalls if ended > heard)
 
 
 # --- lost nodes ---

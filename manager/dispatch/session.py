@@ -118,6 +118,7 @@ class Session:
         self.grace = grace
         self.over = False
         self.away = False
+        self._reads = True
         self._parts = parts
         self._quota = quota
         self._counted = channel.bytes_received
@@ -145,6 +146,14 @@ class Session:
     @property
     def node_id(self) -> str:
         return self.identity.node_id
+
+    @property
+    def patience(self) -> float:
+        """How many seconds of silence are waited for; more once the agent was heard out that comes back.
+
+        Then its session may go on until the store has its last reports.
+        """
+        return AWAY_GRACE if self.away and not self._reads else self.grace
 
     def called(self, hostname: str) -> None:
         """Hear what the worker calls its host, whether or not the node's record calls it so."""
@@ -254,6 +263,7 @@ class Session:
         except ProtocolError as error:
             raise Offence(error.message) from error
         finally:
+            self._reads = False
             self._states.close()
             self._attachments.close()
             for task in endless:

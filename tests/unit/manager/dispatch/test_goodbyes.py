@@ -1,6 +1,7 @@
 """Agents that are stopped on purpose, joins that come to nothing, workers of another release: what the store says."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -19,12 +20,31 @@ from common.wire.messages import (
     Hello,
     LeaveAck,
     Refused,
+    StatusReport,
+    TaskReport,
 )
 from manager.dispatch.dispatcher import JOIN_GRACE
 from manager.dispatch.session import AWAY_GRACE
 from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import ChangeSet
 from tests.fakes.dispatching import FullBackend, Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
+
+
+class SlowReports(MemoryBackend):
+    """A backend that takes its time for one commit when it is `slow`."""
+
+    SECONDS = 5.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = False
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        if self.slow:
+            self.slow = False
+            await asyncio.sleep(self.SECONDS)
+        await super().commit(change_sets)
 
 
 def record(manager: Manager, node_id: str) -> Node:
@@ -122,6 +142,26 @@ def test_a_host_cut_off_in_its_goodbye_is_down_in_three_seconds() -> None:
             await worker.expect(GoodbyeAck, 3)
             said = asyncio.get_running_loop().time()
             assert await became(manager, "n1", "down") - said == pytest.approx(3, abs=0.05)
+
+    run_virtual(story())
+
+
+def test_reports_that_are_stored_late_do_not_shorten_that_time() -> None:
+    """They keep the session, though the agent has hung up."""
+
+    async def story() -> None:
+        backend = SlowReports()
+        async with Manager(backend).running() as manager:
+            await manager.put(Task(id="t", node_id="n1", status=TaskStatus(state=TaskState.ASSIGNED)))
+            worker = await manager.session("n1")
+            await worker.say(Goodbye(), 3)
+            await worker.expect(GoodbyeAck, 3)
+            backend.slow = True
+            preparing = TaskReport(task_id="t", status=TaskStatus(state=TaskState.PREPARING))
+            await worker.say(StatusReport(tasks=(preparing,)), 4)
+            await worker.channel.close()
+            gone = asyncio.get_running_loop().time()
+            assert await became(manager, "n1", "down") - gone == pytest.approx(AWAY_GRACE, abs=0.05)
 
     run_virtual(story())
 

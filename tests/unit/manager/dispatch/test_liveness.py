@@ -18,7 +18,7 @@ class Watcher:
 
     def watch(self, node_id: str, grace: float = 3.0) -> None:
         self.heard[node_id] = self.loop.time()
-        self.liveness.watch(node_id, lambda: self.heard[node_id], grace)
+        self.liveness.watch(node_id, lambda: self.heard[node_id], lambda: grace)
 
     def hear(self, node_id: str) -> None:
         self.heard[node_id] = self.loop.time()

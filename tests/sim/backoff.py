@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.clock import SECOND
 from common.model import Task, TaskState
@@ -18,11 +18,15 @@ _FAILED = (TaskState.FAILED, TaskState.REJECTED)
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """When a slot's last task failed, made from which version, and how often that had happened in a row."""
+    """When a slot's last task failed, made from which version, and how often that had happened in a row.
+
+    One that is `excused` was its host's, and no longer counts.
+    """
 
     task: Task
     at: float
     streak: int
+    excused: bool = False
 
 
 class Backoff:
@@ -66,11 +70,12 @@ class Backoff:
 
     def _started(self, view: View, task: Task, now: float) -> Iterator[Complaint]:
         last = self._failures.get(_place(task))
-        if last is None or last.task.spec_version != task.spec_version or task.created_at < last.at:
+        if last is None or last.task.spec_version != task.spec_version or task.created_at < last.at or last.excused:
             return
         node = view.nodes.get(last.task.node_id)
-        if node is None or node.status.state == "down":
-            return  # what fails on a host that goes down has not failed by itself
+        if node is None or node.status.state == "down":  # what fails on such a host has not failed by itself
+            self._failures[_place(task)] = replace(last, streak=last.streak - 1, excused=True)
+            return
         policy = task.spec.restart_policy
         first = (policy.delay if policy is not None and policy.delay is not None else 5 * SECOND) / SECOND
         wait = first if last.streak == 1 else min(max(_LONGEST, first), max(first, 0.5) * 2 ** (last.streak - 1))

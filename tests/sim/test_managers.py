@@ -23,7 +23,7 @@ from tests.sim.managers import Managers
 from tests.sim.test_seeds import converge
 
 # As many as CI has time for.
-SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "500"))
+SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "350"))
 PART = 5
 FAULTS_SECONDS = 40.0
 # More than any of the patience with managers; that with tasks, which is longer, is what one manager's seeds are for.

@@ -11,6 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from common.aio.steady import keep_going
 from common.clock import Clock
 from common.errors import SwarmError
@@ -24,7 +26,7 @@ from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
 from manager.api.access.sites import check_site
-from manager.api.call import Answer, Call, Relay, Reply, Stream
+from manager.api.call import Answer, Body, Call, Relay, Reply, Stream
 from manager.api.containers import create as containers_create
 from manager.api.containers import execs
 from manager.api.containers import list as containers_list
@@ -213,29 +215,18 @@ class Api:
         self.context.events.end()
         self.context.feed.end()
 
-    def is_raw(self, call: Call) -> bool:
-        """Whether the request's body must not be read before it is answered."""
-        try:
-            return self._router.match(call.method, call.path).raw
-        except EngineError:
-            return False  # `answer` says what is wrong
-
-    def is_led_elsewhere(self, call: Call) -> bool:
-        """Whether the request goes to another manager, whole: its body must not be read here."""
-        try:
-            match = self._router.match(call.method, call.path)
-        except EngineError:
-            return False
-        return match.place is Place.LEADER and not self.context.standing.leads
-
-    def is_large(self, call: Call) -> bool:
-        """Whether the request's body may be larger than others: who may not call the route is not read for so long."""
-        try:
-            match = self._router.match(call.method, call.path)
-        except EngineError:
-            return False
+    def body_of(self, call: Call) -> Body:
+        """Tell what is to become of a request's body. It is not read for who may not call the route."""
         role = call.caller.role
-        return match.large and match.needs is not None and role is not None and role >= match.needs
+        try:
+            match = self._router.match(call.method, call.path)
+        except EngineError:  # `answer` says what is wrong
+            return Body.LEFT if role is None else Body.READ
+        if match.place is Place.LEADER and not self.context.standing.leads:
+            return Body.PASSED_ON
+        if match.raw or role is None:
+            return Body.LEFT
+        return Body.READ_LARGE if match.large and match.needs is not None and role >= match.needs else Body.READ
 
     def lease(self) -> Lease:
         """Return what a request is to hold of engines' answers; it gives that back at its exit."""
@@ -258,7 +249,9 @@ class Api:
             match = self._router.match(call.method, call.path)
             subject = subject_of(view, match)
             authorise(caller, match.needs, f"{call.method} {match.pattern}")
-            reply = redact_reply(caller, await self._handle(match, replace(call, caller=caller), lease), lease)
+            reply = redact_reply(
+                caller, await self._handle(match, msgspec.structs.replace(call, caller=caller), lease), lease
+            )
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             reply = self.failure(call, error)
         self._measure(call, match, reply, time.perf_counter() - began)
@@ -291,7 +284,7 @@ class Api:
         if match.place is Place.STORE:
             warning = await standing.catch_up()
         acting = ActingStore(self.context.store, call.caller.name)
-        context = replace(self.context, answers=lease, store=acting)
+        context = msgspec.structs.replace(self.context, answers=lease, store=acting)
         call = call.matched(match.params, match.version)
         if call.caller.forbidden:
             context = restrict_context(context, call.caller)

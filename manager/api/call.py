@@ -6,9 +6,10 @@ A warning is a header beside the answer: `swarm-manager` prints it, docker's cli
 from __future__ import annotations
 
 import asyncio
+import enum
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -32,8 +33,7 @@ _AGO = re.compile(r"[0-9][0-9.hmsuµn]{0,40}")
 UNIX_TIME = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request. `params` are the path's, `query` the first value of each query key, header names are lower-case.
 
     `raw_query` is the whole query as it came, keys that come several times included. `repeated` has the values of
@@ -44,13 +44,13 @@ class Call:
 
     method: str
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
     body: bytes = b""
     version: str = ""
     raw_query: str = ""
-    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    repeated: Mapping[str, tuple[str, ...]] = {}
     caller: Caller = NOBODY
     target: str = ""
     forwarded: bool = False
@@ -59,10 +59,10 @@ class Call:
 
     def matched(self, params: Mapping[str, str], version: str) -> Call:
         """Return the call with what its path says."""
-        return replace(self, params=params, version=version)
+        return msgspec.structs.replace(self, params=params, version=version)
 
     def with_body(self, body: bytes) -> Call:
-        return replace(self, body=body)
+        return msgspec.structs.replace(self, body=body)
 
     def flag(self, name: str) -> bool:
         """Read a boolean query as the engine does: everything but 0, no, false, none and nothing is true."""
@@ -144,6 +144,15 @@ def _parse_filters(text: str) -> dict[str, frozenset[str]]:
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         raise invalid("invalid filter") from None
     return {name: frozenset(value for value, on in values.items() if on) for name, values in older.items()}
+
+
+class Body(enum.Enum):
+    """What becomes of a request's body before the request is answered."""
+
+    READ = enum.auto()
+    READ_LARGE = enum.auto()  # larger ones than usual are accepted
+    LEFT = enum.auto()  # to the handler, or for good
+    PASSED_ON = enum.auto()  # to another manager, with the request
 
 
 @dataclass(frozen=True, slots=True)

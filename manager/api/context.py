@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from common.clock import Clock
 from common.errors import InvalidArgument
 from common.model import Cluster
@@ -111,8 +113,7 @@ class Telemetry:
     vitals: ReadVitals = Vitals
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, eq=False):
     """All that a handler may use.
 
     `standing` is this manager's place among the others, `load()` what the scheduler knows of nodes (None where it does

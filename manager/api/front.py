@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from manager.api.app import Api
-from manager.api.call import Answer, Call, Reply
+from manager.api.call import Answer, Body, Call, Reply
 from manager.api.context import Context
 from manager.api.http.answer_memory import Lease
 
@@ -16,9 +16,7 @@ class Served(Protocol):
     @property
     def context(self) -> Context: ...
     def end_streams(self) -> None: ...
-    def is_raw(self, call: Call) -> bool: ...
-    def is_led_elsewhere(self, call: Call) -> bool: ...
-    def is_large(self, call: Call) -> bool: ...
+    def body_of(self, call: Call) -> Body: ...
     def lease(self) -> Lease: ...
     async def answer(self, call: Call, lease: Lease | None = None) -> Reply: ...
     def failure(self, call: Call, error: Exception) -> Answer: ...
@@ -37,14 +35,8 @@ class Front:
     def end_streams(self) -> None:
         self.present.end_streams()
 
-    def is_raw(self, call: Call) -> bool:
-        return self.present.is_raw(call)
-
-    def is_led_elsewhere(self, call: Call) -> bool:
-        return self.present.is_led_elsewhere(call)
-
-    def is_large(self, call: Call) -> bool:
-        return self.present.is_large(call)
+    def body_of(self, call: Call) -> Body:
+        return self.present.body_of(call)
 
     def lease(self) -> Lease:
         return self.present.lease()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import gzip
 import random
 import time
@@ -159,7 +158,7 @@ async def answers(api: Api, store: Store) -> list[tuple[object, ...]]:
     nodes = [node.id for node in store.view.nodes][:64]
     task = await waiting_task(store)
     load = ClusterLoad.of(store.view)  # where the manager leads, its scheduler has that
-    api.context = dataclasses.replace(api.context, load=lambda: load)
+    api.context = msgspec.structs.replace(api.context, load=lambda: load)
     rows: list[tuple[object, ...]] = []
     for path in (
         "/swarm/overview",

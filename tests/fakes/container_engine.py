@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
+import msgspec
 
 from common.errors import Unavailable
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
@@ -160,7 +161,7 @@ class Engines:
     def __init__(self, cluster: ApiCluster) -> None:
         self.one = ContainerEngine(cluster.folder / "one.sock")
         self.two = ContainerEngine(cluster.folder / "two.sock")
-        object.__setattr__(cluster.api.context, "engines", self)
+        cluster.api.context = msgspec.structs.replace(cluster.api.context, engines=self)
         self._by_node = {WORKER1: self.one, WORKER2: self.two}
         self.cut: set[str] = set()
         self.barriers = 0

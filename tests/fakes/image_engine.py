@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import msgspec
 from aiohttp import web
 
 from common.errors import NotFound, Unavailable
@@ -270,7 +271,7 @@ class ImageEngines:
         return self.by_node[MANAGER]
 
     async def __aenter__(self) -> Self:
-        object.__setattr__(self._cluster.api.context, "engines", self)
+        self._cluster.api.context = msgspec.structs.replace(self._cluster.api.context, engines=self)
         for engine in self.by_node.values():
             await engine.start()
         if MANAGER in self.by_node:

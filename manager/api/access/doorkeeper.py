@@ -6,7 +6,7 @@ leader or to an engine, has none.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import msgspec
 
 from common.aio.rate_limit import Rate, RateLimit
 from common.clock import Clock
@@ -45,7 +45,7 @@ class Doorkeeper:
             EngineError: 401, it has no token; 429, its address has shown too many wrong ones.
 
         """
-        call, shown = _without_token(replace(call, origins=self._origins))
+        call, shown = _without_token(msgspec.structs.replace(call, origins=self._origins))
         if not shown and is_page(call):
             return _of(call, Caller("a page", call.caller.origin, Role.VIEWER, environment=False)), 0.0
         if not shown:
@@ -66,7 +66,7 @@ class Doorkeeper:
 
 
 def _of(call: Call, caller: Caller) -> Call:
-    return replace(call, caller=caller)
+    return msgspec.structs.replace(call, caller=caller)
 
 
 def _without_token(call: Call) -> tuple[Call, str]:
@@ -80,4 +80,4 @@ def _without_token(call: Call) -> tuple[Call, str]:
     if kept:
         headers[_PROTOCOLS] = ", ".join(kept)
     repeated = {name: values for name, values in call.repeated.items() if name not in ("authorization", _PROTOCOLS)}
-    return replace(call, headers=headers, repeated=repeated), shown or next(iter(keys), "")
+    return msgspec.structs.replace(call, headers=headers, repeated=repeated), shown or next(iter(keys), "")

@@ -7,7 +7,6 @@ become in a transaction. A route that is in none of the two tables is not for su
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -46,7 +45,7 @@ Check: TypeAlias = Callable[[Context, Call], Awaitable[Call]]
 
 def restrict_context(context: Context, caller: Caller) -> Context:
     """Return the context for the requests of a caller that is forbidden something."""
-    return replace(context, store=LimitedStore(context.store, caller))
+    return msgspec.structs.replace(context, store=LimitedStore(context.store, caller))
 
 
 async def check_request(context: Context, match: Match, call: Call) -> Call:
@@ -128,7 +127,7 @@ async def _check_entered_container(context: Context, call: Call) -> Call:
     """Check the container that is entered or written to. From here on it goes by its id: a name may change hands."""
     found = await locate(context, call.params["id"])
     await _check_existing(context, call.caller, found)
-    return replace(call, params={**call.params, "id": found.id})
+    return msgspec.structs.replace(call, params={**call.params, "id": found.id})
 
 
 async def _exec_made(context: Context, call: Call) -> Call:

@@ -36,4 +36,4 @@ def check_site(call: Call) -> None:
 
 def _values(call: Call, name: str) -> tuple[str, ...]:
     """Return a header's values: all of them where it comes several times."""
-    return call.repeated.get(name) or tuple(call.headers[each] for each in (name,) if each in call.headers)
+    return call.repeated.get(name) or ((call.headers[name],) if name in call.headers else ())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -127,7 +126,8 @@ async def terminal(context: Context, call: Call) -> Relay:
     if reply.ok and not (reply.read(ExecInspect)["ProcessConfig"] or {}).get("tty"):
         raise invalid(f"the exec instance {exec_id[:12]} has no terminal: make it with Tty")
     path = f"/exec/{exec_id}/start"
-    start = replace(call, method="POST", headers={"content-type": JSON, "upgrade": "tcp"}, repeated={}, body=_START)
+    headers = {"content-type": JSON, "upgrade": "tcp"}
+    start = msgspec.structs.replace(call, method="POST", headers=headers, repeated={}, body=_START)
 
     async def run(exchange: Exchange) -> None:
         async with opened_stream(context, node_id, start, path, exchange) as engine:

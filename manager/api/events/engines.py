@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 
 import aiohttp
 import msgspec
@@ -62,7 +61,7 @@ class NodeEvents:
             return []
         query = {"since": f"{since:.9f}", "until": f"{until:.9f}", "filters": self._filters}
         with self._context.answers.part() as lease:
-            context = replace(self._context, answers=lease)
+            context = msgspec.structs.replace(self._context, answers=lease)
 
             async def one(node_id: str) -> list[Event]:
                 return _past(await ask(context, node_id, "GET", "/events", query=query, seconds=None))

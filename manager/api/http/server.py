@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,7 +20,7 @@ from multidict import CIMultiDictProxy
 from common.errors import InvalidArgument, SwarmError, Unavailable
 from manager.api.access.revocation import end_revoked
 from manager.api.access.roles import NOBODY, Caller
-from manager.api.call import Answer, Call, Relay, Stream
+from manager.api.call import Answer, Body, Call, Relay, Stream
 from manager.api.errors import EngineError, invalid
 from manager.api.front import Served
 from manager.api.http.answer_memory import Lease
@@ -86,11 +85,7 @@ class Shell:
         try:
             if self._identify is not None:
                 call = self._identified(call, protocol, self._identify)
-            limit = self._limits.large_body_bytes if self._api.is_large(call) else self._limits.body_bytes
-            unread = self._api.is_led_elsewhere(call)
-            is_nobody = call.caller.role is None
-            body = b"" if unread or is_nobody or self._api.is_raw(call) else await self._read(request, limit)
-            reply = await self._api.answer(replace(call, body=body, unread=unread), lease)
+            reply = await self._api.answer(await self._with_body(call, request), lease)
         except EngineError as error:
             reply = self._api.failure(call, error)
         if isinstance(reply, Relay):
@@ -129,6 +124,21 @@ class Shell:
                 return exchange.response
             return await self._send(request, self._response(failure))
         return exchange.response
+
+    async def _with_body(self, call: Call, request: web.BaseRequest) -> Call:
+        """Read the request's body, where it is to be read before it is answered.
+
+        Raises:
+            EngineError: 413 or 408.
+
+        """
+        use = self._api.body_of(call)
+        if use is Body.PASSED_ON:
+            return msgspec.structs.replace(call, unread=True)
+        if use is Body.LEFT or not request.can_read_body:
+            return call
+        limit = self._limits.large_body_bytes if use is Body.READ_LARGE else self._limits.body_bytes
+        return call.with_body(await self._read(request, limit))
 
     async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
         """Read a body of at most so many bytes, in time.

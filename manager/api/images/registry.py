@@ -10,7 +10,6 @@ import asyncio
 import base64
 import binascii
 import logging
-from dataclasses import replace
 from urllib.parse import quote
 
 import msgspec
@@ -146,8 +145,12 @@ def by_suitability(context: Context) -> list[Node]:
 
 
 def _builder(context: Context) -> Node | None:
-    usable = (node for node in by_suitability(context) if not _rank(context, node)[1])
-    return next(usable, None)
+    view = context.store.view
+    own = own_engine(context)
+    if own is not None:
+        return view.nodes.get(own)
+    active = (node for node in ready_nodes(view) if node.spec.availability == "active")
+    return min(active, key=lambda node: node.id, default=None)
 
 
 def _rank(context: Context, node: Node) -> tuple[bool, bool, str]:
@@ -160,7 +163,7 @@ def for_engine(context: Context, node_id: str, call: Call) -> Call:
     if node_id == context.identity.node_id:
         return call
     kept = {name: value for name, value in call.headers.items() if name not in {_AUTH, _CONFIG}}
-    return replace(call, headers=kept)
+    return msgspec.structs.replace(call, headers=kept)
 
 
 def has_credentials(call: Call) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -317,7 +316,7 @@ async def test_buildkits_own_interface_is_closed(cluster: ApiCluster, engines: E
 async def test_parameters_do_not_come_as_a_form(cluster: ApiCluster, engines: Engines, kind: str) -> None:
     """An engine takes its fields before those of the query."""
     asked = call("POST", "/build", None, query="t=x")
-    reply = await cluster.api.answer(replace(asked, headers={"content-type": kind}))
+    reply = await cluster.api.answer(msgspec.structs.replace(asked, headers={"content-type": kind}))
     assert (reply.status, "form bodies" in reply.value["message"]) == (400, True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from manager.api.engine import types as engine_types
@@ -108,11 +108,13 @@ def is_address(text: str) -> bool:
 
 
 @given(ADDRESSES)
+@example("0:0:0:0:0:0:0::")
 def test_addresses_are_addresses(text: str) -> None:
     try:
         msgspec.convert(text, engine_types.Address)
     except msgspec.ValidationError:
-        assert not is_address(text) or (":" in text and "." in text), "engines write no IPv4 address in an IPv6 one"
+        # Engines write neither an IPv4 address in an IPv6 one, nor "::" for a single group at an end.
+        assert not is_address(text) or (":" in text and "." in text) or text.count(":") == 8
     else:
         assert text == "" or is_address(text)
 

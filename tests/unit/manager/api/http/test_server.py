@@ -26,7 +26,7 @@ from common.model.client import Role
 from common.model.container import ContainerSpec
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
 from manager.api.access.roles import Caller
-from manager.api.call import Call
+from manager.api.call import Body, Call
 from manager.api.http.connection import Limits
 from manager.api.http.server import serve
 from manager.store.transaction import Transaction
@@ -198,7 +198,7 @@ async def test_only_those_who_may_deploy_may_send_a_stacks_larger_body(cluster: 
                 statuses.append(response.status)
     assert statuses == [400, 413]
     call = Call("POST", "/stacks/shop/deploy", caller=Caller("eve", "1.2.3.4:5", Role.VIEWER))
-    assert not cluster.api.is_large(call)
+    assert cluster.api.body_of(call) is Body.READ
 
 
 async def test_bodies_that_unpack_to_more_are_limited(path: Path) -> None:

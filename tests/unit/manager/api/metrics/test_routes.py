@@ -1,7 +1,6 @@
 """The pages' routes: who may read them, in which form, and the list of them all."""
 
 import gzip
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -55,7 +54,7 @@ class Follower(Alone):
 
 
 async def test_a_manager_that_does_not_lead_lists_its_own_page(cluster: ApiCluster, client: Client):
-    cluster.api.context = replace(cluster.api.context, standing=Follower())
+    cluster.api.context = msgspec.structs.replace(cluster.api.context, standing=Follower())
     _, found = await client.ask("GET", "/metrics/targets", headers={"host": "second.example:2376"})
     assert found == [{"targets": ["second.example:2376"], "labels": {"__metrics_path__": "/metrics"}}]
     _, page = await client.ask("GET", "/metrics")

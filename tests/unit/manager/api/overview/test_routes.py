@@ -1,7 +1,6 @@
 """What the overview's routes answer: `docs/api.md` has their shapes."""
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -289,7 +288,7 @@ async def test_why_asks_what_the_scheduler_knows(cluster: ApiCluster, client: Cl
     """What all tasks reserve is not counted anew for each who asks."""
     load, view = ClusterLoad(), cluster.store.view
     load.apply(Change(None, view.nodes.get(WORKER1)))
-    cluster.api.context = dataclasses.replace(cluster.api.context, load=lambda: load)
+    cluster.api.context = msgspec.structs.replace(cluster.api.context, load=lambda: load)
     found = await client.get(f"/tasks/{'2' * 25}/why")
     assert (found["LookedAt"], found["Fitting"]) == (1, ["w1"])
 

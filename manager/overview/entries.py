@@ -187,15 +187,25 @@ def _of_node(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
         return Entry(at=at, kind=kind, level=level, text=text, object=named(current), by=who)
 
     name = current.name or current.id
+    joined = entry(Kind.NODE_JOINED, f"{name} joined the cluster", Level.GOOD)
     if old is None:
-        yield entry(Kind.NODE_JOINED, f"{name} joined the cluster", Level.GOOD)
+        if not _awaited(current):
+            yield joined
     elif new is None:
-        yield entry(Kind.NODE_REMOVED, f"{name} was removed from the cluster", who=by)
+        if by or not _awaited(old):
+            yield entry(Kind.NODE_REMOVED, f"{name} was removed from the cluster", who=by)
     else:
-        if old.status.state != new.status.state:
+        if _awaited(old) and new.status.state == "ready":
+            yield joined
+        elif old.status.state != new.status.state and not _awaited(new):
             yield entry(Kind.NODE_STATE, f"{name} is {_state_of_node(new)}", _NODE_LEVELS.get(new.status.state, _WARN))
         if old.spec != new.spec:
             yield entry(Kind.NODE_CHANGED, f"{name} was changed: {'; '.join(_node_changes(old, new))}", who=by)
+
+
+def _awaited(node: Node) -> bool:
+    """Whether a node's first session has not begun: if its host cannot be a node, the join is taken back."""
+    return node.agent and node.joining is not None
 
 
 _WARN = Level.WARNING

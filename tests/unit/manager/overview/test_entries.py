@@ -5,7 +5,7 @@ from itertools import product
 from common.model import Config, Network, Node, Secret, Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
 from common.model.network import NetworkSpec
-from common.model.node import NodeDescription, NodeStatus
+from common.model.node import Joining, NodeDescription, NodeStatus
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import (
     STACK_LABEL,
@@ -111,6 +111,32 @@ def test_a_node_that_goes_down_is_an_entry() -> None:
     (entry,) = entries(NODE, replace(NODE, status=NodeStatus(state="down", message="no sign of life")))
     assert entry.kind is Kind.NODE_STATE
     assert "no sign of life" in entry.text
+
+
+AWAITED = replace(NODE, status=NodeStatus(state="unknown"), joining=Joining())
+
+
+def test_a_node_has_joined_when_its_first_session_begins() -> None:
+    assert entries(None, AWAITED) == []
+    (entry,) = entries(AWAITED, NODE)
+    assert (entry.kind, entry.text, entry.level) == (Kind.NODE_JOINED, "w1 joined the cluster", Level.GOOD)
+
+
+def test_a_join_that_was_taken_back_is_no_entry() -> None:
+    """The host was refused, by its engine's Docker Swarm for one: it never was a node of the cluster."""
+    assert entries(AWAITED, None) == []
+    (removed,) = entries(AWAITED, None, "ann")
+    assert (removed.kind, removed.by) == (Kind.NODE_REMOVED, "ann")
+    (left,) = entries(NODE, None)
+    assert left.kind is Kind.NODE_REMOVED
+
+
+def test_a_managers_own_node_joins_once() -> None:
+    alone = replace(NODE, agent=False)
+    assert [each.kind for each in entries(None, alone)] == [Kind.NODE_JOINED]
+    joining = replace(alone, joining=Joining())
+    assert entries(alone, joining) == []
+    assert entries(joining, NODE) == []
 
 
 def test_inner_bookkeeping_is_no_entry() -> None:

@@ -1,7 +1,7 @@
 """What the timeline is made of where nobody watched: what objects and requests still tell."""
 
 from common.model import Node, Secret, Service, Task, TaskState, TaskStatus
-from common.model.node import NodeDescription, NodeStatus
+from common.model.node import Joining, NodeDescription, NodeStatus
 from common.model.secret import SecretSpec
 from common.model.service import PastSpec, Replicated, ServiceMode, ServiceSpec
 from common.model.task import RestartRecord
@@ -81,6 +81,7 @@ def test_a_node_tells_that_it_joined_and_that_it_is_down() -> None:
     down = replace(NODE, status=NodeStatus(state="down", message="heartbeat failure"))
     assert told(NODE) == [(10.0, "w1 joined the cluster", "")]
     assert told(down)[1:] == [(50.0, "w1 is down: heartbeat failure", "")]
+    assert told(replace(NODE, agent=True, status=NodeStatus(state="unknown"), joining=Joining())) == []
 
 
 def test_requests_say_who_asked_and_what_was_removed() -> None:

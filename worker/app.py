@@ -8,6 +8,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -44,6 +45,8 @@ from worker.volumes.transfers import VolumeTransfers
 STATUS_SECONDS = 1.0
 # Until there is a manager: `join` reads who it is.
 FIRST_STATUS_SECONDS = 0.1
+# Until a status that could not be written is tried again.
+RETRY_STATUS_SECONDS = 5.0
 # `ready` waits for a manager's welcome, but not longer than this.
 READY_SECONDS = 10.0
 
@@ -188,6 +191,7 @@ class _Daemon:
     async def _tell_status(self, agent: Agent, session: Session, credentials: Credentials) -> None:
         """Write down what changed, for those who ask: who serves us, what runs, where managers are."""
         last, mark = WorkerStatus(pid=0), status_file.process_mark(os.getpid())
+        obstacle = ""
         while True:
             statuses = agent.supervisor.tasks
             status = WorkerStatus(
@@ -211,13 +215,17 @@ class _Daemon:
                     )
                     last = status
                 self._learn(session)
+                obstacle = ""
             except OSError as error:
-                _log.warning("cannot write to %s: %s: trying again with the next change", self._data_dir.path, error)
+                if str(error) != obstacle:
+                    obstacle = str(error)
+                    _log.warning("cannot write to %s: %s: trying again until it can", self._data_dir.path, error)
             if status.manager:  # after the file is written: `join` reads it then
                 self._welcomed()
                 self._ready()
             await asyncio.sleep(STATUS_SECONDS if self._is_ready else FIRST_STATUS_SECONDS)  # one file for many changes
-            await self._news.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), RETRY_STATUS_SECONDS if obstacle else None)
             self._news.clear()
 
     async def _ready_alone(self) -> None:

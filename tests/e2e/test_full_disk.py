@@ -37,7 +37,10 @@ async def test_a_full_disk_ends_nothing_and_hides_nothing() -> None:
         log = swarm.workers[host.name].output()
         assert f"{DATA}/state.db takes nothing (database or disk is full): free some space there" in log
         assert "Traceback" not in log
+        status = (await host.run("swarm-worker", "status")).stdout
+        assert f"as {DATA} cannot be written: No space left on device" in status
 
         await host.run("rm", f"{DATA}/filling")
         await swarm.running("db", 1)
         assert [task["ID"] for task in await swarm.running("web", 1)] == [before["ID"]]
+        assert "As of:" not in (await host.run("swarm-worker", "status")).stdout

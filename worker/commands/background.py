@@ -65,26 +65,38 @@ def status_command(layout: str, data_dir: Path) -> None:
     """Show whether this worker runs, which manager it talks to, and what it has. Exits with 1 if it does not run."""
     data = DataDir(data_dir)
     config = data.load()
-    status = status_file.read(data.status)
+    status, obstacle = status_file.read(data.status), status_file.obstacle(data.status)
     if layout == "json":
-        known = {"node_id": config.node_id, "cluster_id": config.cluster_id, "running": status is not None}
+        known = {
+            "node_id": config.node_id,
+            "cluster_id": config.cluster_id,
+            "running": status is not None,
+            "written_at": status_file.written_at(data.status),
+            "obstacle": obstacle,
+        }
         echo(msgspec.json.format(msgspec.json.encode(known | msgspec.to_builtins(status or {}))).decode())
     else:
-        for name, value in _status_lines(config, status, background.daemon(data).log_hint()):
+        for name, value in _status_lines(data, config, status, obstacle):
             echo(f"{name + ':':<14}{value}")
     if status is None:
         sys.exit(1)
 
 
 def _status_lines(
-    config: WorkerConfig, status: status_file.WorkerStatus | None, log_hint: str
+    data: DataDir, config: WorkerConfig, status: status_file.WorkerStatus | None, obstacle: str
 ) -> Iterator[tuple[str, str]]:
+    """Yield what to show; `obstacle` is why the worker cannot write a newer status."""
     yield "Node", config.node_id
     yield "Cluster", config.cluster_id
+    unwritable = f"{data.path} cannot be written: {obstacle}"
     if status is None:
-        yield "Worker", f"not running (log: {log_hint})"
+        state = f"not running, or {unwritable}" if obstacle else "not running"
+        yield "Worker", f"{state} (log: {background.daemon(data).log_hint()})"
         return
     yield "Worker", f"running as process {status.pid}"
+    if obstacle:
+        written = to_the_second(status_file.written_at(data.status))
+        yield "As of", f"{written}: what follows may have changed since, as {unwritable}"
     session = f"with {status.manager}" if status.manager else f"none (known managers: {', '.join(config.managers)})"
     yield "Session", session + (f", since {to_the_second(status.since)}" if status.since else "")
     if status.refused:

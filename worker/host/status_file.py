@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import msgspec
+
+# Bytes: more than a status has.
+_ROOM = 4096
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,3 +72,21 @@ def read(path: Path) -> WorkerStatus | None:
     except (OSError, msgspec.MsgspecError):
         return None
     return status if status.alive else None
+
+
+def written_at(path: Path) -> float:
+    """Return when the status was written that is there, Unix seconds; 0 without one."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def obstacle(path: Path) -> str:
+    """Say why no newer status can be written, in the kernel's words; empty when it can."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

@@ -1,5 +1,6 @@
 """The commands of swarm-worker: what they print, and how they fail."""
 
+import errno
 import os
 
 import pytest
@@ -91,6 +92,26 @@ def test_the_status_as_json(data):
     said = run("status", "--format", "json", "--data-dir", str(data.path))
     assert '"running": true' in said.stdout
     assert '"tasks": 1' in said.stdout
+
+
+def test_old_figures_on_a_full_disk_say_how_old_they_are(data, monkeypatch):
+    status_file.write(data.status, WorkerStatus(pid=os.getpid()))
+    os.utime(data.status, (1_700_000_000, 1_700_000_000))
+    assert "As of:" not in run("status", "--data-dir", str(data.path)).stdout
+
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("worker.host.status_file.tempfile.TemporaryFile", full)
+    why = f"{data.path} cannot be written: No space left on device"
+    said = run("status", "--data-dir", str(data.path)).stdout.splitlines()
+    assert said[3] == f"As of:        2023-11-14T22:13:20Z: what follows may have changed since, as {why}"
+    said = run("status", "--format", "json", "--data-dir", str(data.path)).stdout
+    assert '"written_at": 1700000000.0' in said
+    assert '"obstacle": "No space left on device"' in said
+    data.status.unlink()
+    said = run("status", "--data-dir", str(data.path)).stdout.splitlines()
+    assert said[2] == f"Worker:       not running, or {why} (log: {data.path}/daemon.log)"
 
 
 def test_a_second_worker_on_one_directory_is_refused(data):

@@ -43,3 +43,15 @@ def test_no_file_and_a_broken_one_are_no_worker(tmp_path: Path) -> None:
     assert status_file.read(tmp_path / "none") is None
     (tmp_path / "status").write_text("{")
     assert status_file.read(tmp_path / "status") is None
+
+
+def test_a_status_that_cannot_be_written_has_an_obstacle(tmp_path: Path) -> None:
+    assert status_file.obstacle(tmp_path / "status") == ""
+    assert status_file.obstacle(tmp_path / "gone" / "status") == "No such file or directory"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_status_none_was_written(tmp_path: Path) -> None:
+    assert status_file.written_at(tmp_path / "status") == 0.0
+    status_file.write(tmp_path / "status", WorkerStatus(pid=os.getpid()))
+    assert status_file.written_at(tmp_path / "status") > 0.0

@@ -39,10 +39,9 @@ by_systemd() {
 replace_daemon() {
     local command=$1 before=$2 back=$3
     echo "restarting $command"
-    restart_daemon "$command" && wait_for "$BACK_SECONDS" "$back" && return
+    restart_daemon "$command" && { [ "$command" != swarm-manager ] || unlock_manager; } && wait_for "$BACK_SECONDS" "$back" && return
     $back >&2 || true
     die "$command is not back after $BACK_SECONDS s: see its log ($(log_of "$command")). Its containers run on.
-A locked manager wants its key: swarm-manager unlock; then run this again.
 To go back, where the log says that the release is the reason: ln -sfn $before $PREFIX/current, and restart $command"
 }
 
@@ -54,6 +53,15 @@ restart_daemon() {
     fi
     pid=$(cat "/var/lib/$command/daemon.pid")
     kill "$pid" && tail --pid="$pid" --sleep-interval=0.1 -f /dev/null && "$command" start
+}
+
+# A locked manager that was restarted answers nobody before it has its key.
+unlock_manager() {
+    local said
+    said=$(swarm-manager node ls 2>&1) && return
+    [[ "$said" == *"Swarm is encrypted and needs to be unlocked"* ]] || return 0 # Docker's words
+    swarm-manager unlock ||
+        die "this host's manager waits for its unlock key: run this again with it, on the terminal or in SWARM_UNLOCK_KEY"
 }
 
 log_of() {

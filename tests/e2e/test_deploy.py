@@ -89,8 +89,13 @@ async def test_install_upgrade_and_uninstall_leave_no_trace(offline: dict[str, s
         await host.run("swarm-manager", "init", "--advertise-addr", host.ip, env=offline)
         manager = (await host.run("cat", "/var/lib/swarm-manager/daemon.pid")).stdout
         await host.run("sh", "-c", "xargs chmod a+w </opt/swarm/manifest && chmod -R a+w /opt/swarm")
-        await host.run("sh", "-c", f"umask 077 && exec {INSTALL} --upgrade", env=offline, timeout=80)
+        await host.run("swarm-manager", "cluster", "update", "--autolock", env=offline)
+        key = (await host.run("swarm-manager", "unlock-key", "-q", env=offline)).stdout.strip()
+        upgrade = f"umask 077 && exec {INSTALL} --upgrade"
+        elsewhere = {"SWARM_MANAGER_HOST": "tcp://192.0.2.1:2376"}
+        await host.run("sh", "-c", upgrade, env=offline | elsewhere | {"SWARM_UNLOCK_KEY": key}, timeout=80)
         assert (await host.run("cat", "/var/lib/swarm-manager/daemon.pid")).stdout != manager
+        assert "Leader" in (await host.run("swarm-manager", "node", "ls", env=offline)).stdout
         await host.run("swarm-manager", "leave", "--force", env=offline)
         assert not (await host.run("sh", "-c", WRITABLE)).stdout
         assert (await host.run("setpriv", "--reuid=65534", "--clear-groups", "swarm-manager", "--version")).stdout

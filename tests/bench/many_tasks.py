@@ -120,7 +120,7 @@ def hogs(count: int) -> Iterator[None]:
             each.wait()
 
 
-async def measure(tasks: int, hog_count: int) -> list[list[object]]:
+async def measure(tasks: int, hog_count: int, watched: float) -> list[list[object]]:
     rows: list[list[object]] = []
     async with Lab("many-tasks", hosts=3, client=False, engine=False) as lab:
         first, second, third = lab.hosts
@@ -147,8 +147,10 @@ async def measure(tasks: int, hog_count: int) -> list[list[object]]:
             rows += [[f"memory of the {word}'s etcd, MB", megabytes(etcd)]]
         rows.append(["takeovers until then", takeovers([leader, *followers])])
         with hogs(hog_count):
-            await asyncio.sleep(WATCHED)
-            rows.append([f"takeovers in {WATCHED:g} s beside {hog_count} hogs", takeovers([leader, *followers])])
+            before = takeovers([leader, *followers])
+            await asyncio.sleep(watched)
+            after = takeovers([leader, *followers]) - before
+            rows.append([f"takeovers in {watched:g} s beside {hog_count} hogs", after])
             rows += await take_over(leader, second, [each.pid for each in followers])
             await asyncio.sleep(WATCHED)
             rows.append([f"takeovers, {WATCHED:g} s later", takeovers([leader, *followers])])
@@ -170,8 +172,9 @@ async def take_over(leader: Process, asked: Host, others: Sequence[int]) -> list
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="tests/bench/run many_tasks --", description=__doc__)
     parser.add_argument("--tasks", type=int, default=TASKS)
-    parser.add_argument("--hogs", type=int, default=0)
+    parser.add_argument("--hogs", type=int, default=0, help="processes that only compute beside")
+    parser.add_argument("--watched", type=float, default=WATCHED, help="seconds before the leader is killed")
     options = parser.parse_args(argv)
-    rows = asyncio.run(measure(options.tasks, options.hogs))
+    rows = asyncio.run(measure(options.tasks, options.hogs, options.watched))
     print_table(f"Three managers with {options.tasks:,} tasks", ["what", "measured"], rows)
     return 0

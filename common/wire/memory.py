@@ -163,6 +163,9 @@ class MemoryTransport(asyncio.Transport):
         if data and not self._closing:
             self._channel.pass_on(partial(MemoryTransport.feed, data=bytes(data)))
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 

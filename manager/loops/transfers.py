@@ -24,7 +24,8 @@ from common.wire.volume_copy import Order
 from manager.domain import transfers as rules
 from manager.domain.transfers import Gauge, TransferProgress
 from manager.domain.volumes import node_name
-from manager.loops.volume_copies import Copy, OpenStream, Patience, copying
+from manager.loops.copy_patience import Patience, least_rate
+from manager.loops.volume_copies import Copy, OpenStream, copying
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
@@ -42,11 +43,10 @@ STOP_SECONDS = 180.0
 # Moves at once: more would make each slower. And of one node, so that one that hangs holds up its own alone.
 MOST_MOVES = 4
 MOST_OF_NODE = 2
-# In so long, and the time that reading the volume takes, a copy brings some bytes or ends a pass. A worker that only
-# says that it goes on would hold places of its own and of other nodes for ever.
+# For so long, and the time that reading the volume takes, a copy may bring less than the least pace (`Patience`).
 PATIENCE_SECONDS = 600.0
-# What a host reads in a second, and copies on itself, however slow it is. The size is a worker's word: it has a bound.
-READ_BYTES, CLONE_BYTES = 100e6, 10e6
+# What a host reads in a second, and copies on itself, however busy it is. The size is a worker's word: it has a bound.
+READ_BYTES, CLONE_BYTES = 25e6, 10e6
 MOST_SIZE = 1024**4
 # Records of moves that have ended.
 KEPT = 50
@@ -153,7 +153,7 @@ class Transfers:
         if transfer.operation == "copy" and self._is_made(transfer):
             await self._commit(transfer, 0.0)
             return
-        gauge, patience = self.progress.gauges[transfer.id], Patience(self._patience(transfer))
+        gauge, patience = self.progress.gauges[transfer.id], self._patience(transfer)
         ends = self.open_stream, transfer.source, transfer.target
         async with AsyncExitStack() as stack:
             async with patience.bound():
@@ -196,14 +196,23 @@ class Transfers:
             task=transfer.task,
         )
 
-    def _patience(self, transfer: Transfer) -> float:
-        """Return for how many seconds a copy may bring nothing: it may read all of a volume again that is the same."""
-        known = [self.store.view.volumes.get(volume_id(transfer.source, name)) for name in transfer.volumes]
-        size = sum(min(max(0, each.size), MOST_SIZE) for each in known if each is not None)
-        rate = READ_BYTES
+    def _patience(self, transfer: Transfer) -> Patience:
+        """Return how slow it may be: it brings nothing while either half reads again all of what it has."""
+        view = self.store.view
+        limit = transfer.limit or rules.transfer_limit(view)
+        sent = sum(self._size(transfer.source, name) for name in transfer.volumes)
+        had = sum(self._size(transfer.target, transfer.as_name or name) for name in transfer.volumes)
         if transfer.source == transfer.target:
-            rate = min(CLONE_BYTES, transfer.limit or rules.transfer_limit(self.store.view) or CLONE_BYTES)
-        return PATIENCE_SECONDS + size / rate
+            seconds = PATIENCE_SECONDS + sent / min(CLONE_BYTES, limit or CLONE_BYTES)
+        else:
+            seconds = PATIENCE_SECONDS + (sent + had) / READ_BYTES
+        names = (node_name(node_id, view) for node_id in (transfer.source, transfer.target))
+        return Patience(seconds, least_rate(limit), *names)
+
+    def _size(self, node_id: str, name: str) -> int:
+        """Return the bytes of a volume of a node, as far as that is known."""
+        copy = self.store.view.volumes.get(volume_id(node_id, name))
+        return min(max(0, copy.size), MOST_SIZE) if copy is not None else 0
 
     async def _finish(
         self, transfer: Transfer, copies: list[Copy], gauge: Gauge, rest: float, patience: Patience

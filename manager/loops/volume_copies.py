@@ -15,6 +15,7 @@ from common.errors import FailedPrecondition, Unavailable
 from common.wire.channel import splice
 from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, begin
 from manager.domain.transfers import Gauge
+from manager.loops.copy_patience import Patience
 
 OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 
@@ -22,49 +23,6 @@ OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 WORD_SECONDS = 2.0
 # A sender makes five passes at most before it says that the last one is due, whatever is left.
 MOST_PASSES = 20
-# Fewer bytes are no progress. More than a frame of the halves comes only while the receiver finds them good.
-LEAST_BYTES = 1024 * 1024
-
-
-class Patience:
-    """Ends what a block waits for when for `seconds` too few bytes have come, and no pass has ended."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._bytes = 0
-        self._timeout: asyncio.Timeout | None = None
-
-    @contextlib.asynccontextmanager
-    async def bound(self) -> AsyncIterator[None]:
-        """Bound what the block does.
-
-        Raises:
-            FailedPrecondition: it is over.
-
-        """
-        try:
-            async with asyncio.timeout(self._seconds) as timeout:
-                self._timeout = timeout
-                yield
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-            text = f"nothing of it was copied for {self._seconds / 60:.0f} minutes"
-            raise FailedPrecondition(f"{text}: look at the logs of both workers, and begin it again") from None
-        finally:
-            self._timeout = None
-
-    def renew(self) -> None:
-        """Take note that something has come to its end."""
-        self._bytes = 0
-        if self._timeout is not None and not self._timeout.expired():
-            self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
-
-    async def hear(self, data: bytes) -> None:
-        """Take note of bytes that one half has sent to the other."""
-        self._bytes += len(data)
-        if self._bytes >= LEAST_BYTES:
-            self.renew()
 
 
 @contextlib.asynccontextmanager
@@ -75,6 +33,7 @@ async def copying(
 
     Within a node the worker has both halves.
     """
+    patience.enter("begin")
     async with AsyncExitStack() as stack:
 
         async def opened(node_id: str, stream: str, like: Order) -> Ends:
@@ -94,6 +53,8 @@ async def copying(
         for half in (sender, receiver):
             await half.wait_for("prepared")
         data = [await opened(node_id, DATA, like) for node_id, like in orders]
+        patience.enter("compare")
+        patience.watch(data[1][1])
         joined = asyncio.create_task(splice(data[0], data[1], patience.hear))
         stack.push_async_callback(_end, joined)
         await sender.wait_for("ready")
@@ -117,6 +78,7 @@ class Copy:
             FailedPrecondition: the sender makes one after the other.
 
         """
+        self.patience.enter("pass")
         for _ in range(MOST_PASSES):
             self.sender.tell(CopyCommand(do="pass"))
             passed = await self._passed(gauge)
@@ -131,10 +93,12 @@ class Copy:
 
         hold: what writes to the volume is paused for it.
         """
+        self.patience.enter("pass")
         self.sender.tell(CopyCommand(do="last", hold=hold))
         passed = await self._passed(gauge)
         if not passed.digest:
             raise FailedPrecondition(f"the copy of volume {self.name} was not compared")
+        self.patience.enter("mark")
         taker = self.receiver or self.sender
         taker.tell(CopyCommand(do="mark", generation=self.generation + 1))
         await taker.wait_for("marked")
@@ -142,8 +106,10 @@ class Copy:
 
     async def remove_source(self) -> None:
         """Have the target read back what it has written, and then the source removed."""
+        self.patience.enter("verify")
         self.sender.tell(CopyCommand(do="verify"))
         await self.sender.wait_for("verified")
+        self.patience.enter("remove")
         self.sender.tell(CopyCommand(do="remove"))
         await self.sender.wait_for("removed")
 

@@ -11,6 +11,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +29,9 @@ from worker.volumes.transfers import VolumeTransfers
 
 MOST_SECONDS = 4.0
 _WAIT_SECONDS = 60.0
+# How a host that sends is slow: it stands still for a while in each pass, or sends a few bytes a second, for ever.
+Pace: TypeAlias = Literal["usual", "pauses", "trickles"]
+PAUSE_SECONDS = 300.0
 
 
 class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,20 +45,25 @@ _LINE = msgspec.json.Decoder(_Line)
 
 
 class SimTransfers(VolumeTransfers):
-    """A simulated host's side of copies. `faults`: the part of halves that fail somewhere by themselves."""
+    """A simulated host's side of copies. `faults`: the part of halves that fail somewhere by themselves.
+
+    `pace`: how the host's senders are slow. `wait`: for how many seconds a half waits for a word of the other.
+    """
 
     def __init__(self, disk: Disk, rng: random.Random) -> None:
         super().__init__(_Engine(disk), _Marks(disk), Path())  # type: ignore[arg-type]  # two calls of it
-        self._disk = disk
+        self.disk = disk
         self._rng = rng
         self.faults = 0.0
+        self.pace: Pace = "usual"
+        self.wait = _WAIT_SECONDS
         # The sources of copies within this host, by their orders: of all of them tasks stop.
         self._clones: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
     async def _process(self, order: Order, volume: EngineVolume, data: Ends) -> AsyncIterator[CopyProcess]:
         fails = self._rng.random() < self.faults
-        half = _Half(self._disk, volume.name, data, random.Random(self._rng.random()), fails=fails)
+        half = _Half(self, volume.name, data, random.Random(self._rng.random()), fails=fails)
         job = asyncio.create_task(half.send() if order.part == "send" else half.receive())
         try:
             yield half  # type: ignore[misc]  # all that is asked of a process
@@ -75,7 +84,7 @@ class SimTransfers(VolumeTransfers):
     async def _mark(self, volume: EngineVolume, order: Order, generation: int) -> None:
         await super()._mark(volume, order, generation)
         if source := self._clones.get(order.id):
-            self._disk.check_still(source, volume.name)
+            self.disk.check_still(source, volume.name)
 
     async def _clone(self, order: Order, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clones[order.id] = order.volume
@@ -122,11 +131,12 @@ class _Marks:
 class _Half:
     """A process that copies, as its parent sees it."""
 
-    def __init__(self, disk: Disk, name: str, data: Ends, rng: random.Random, *, fails: bool) -> None:
-        self._disk = disk
+    def __init__(self, host: SimTransfers, name: str, data: Ends, rng: random.Random, *, fails: bool) -> None:
+        self._disk = host.disk
         self._name = name
         self._reader, self._writer = data
         self._rng = rng
+        self._pace, self._wait = host.pace, host.wait
         self._steps_left = rng.randint(0, 12) if fails else -1
         self._commands: asyncio.Queue[str] = asyncio.Queue()
         self._reports: asyncio.Queue[AnyReport] = asyncio.Queue()
@@ -166,6 +176,7 @@ class _Half:
 
     async def _pass(self, number: int, *, last: bool) -> Passed:
         began = asyncio.get_running_loop().time()
+        await self._dawdle()
         keys = sorted(self._volume().numbers)
         sent = {}
         for key in keys:
@@ -195,6 +206,14 @@ class _Half:
 
     # --- inside ---
 
+    async def _dawdle(self) -> None:
+        """Be slow as this host is."""
+        if self._pace == "pauses":
+            await asyncio.sleep(PAUSE_SECONDS)
+        while self._pace == "trickles":
+            self._say(_Line())
+            await asyncio.sleep(1.0)
+
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
         """Report how what the block does has ended."""
@@ -223,7 +242,7 @@ class _Half:
 
     async def _hear(self) -> _Line:
         try:
-            async with asyncio.timeout(_WAIT_SECONDS):
+            async with asyncio.timeout(self._wait):
                 line = await self._reader.readline()
         except (OSError, TimeoutError):
             line = b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Container
 
 from common.model.naming import Model, Object, Version
 from common.model.service import GenericResource, PortConfig, TaskSpec
@@ -143,6 +144,10 @@ class Task(Object):
     def serves(self) -> bool:
         """Whether it runs, and is to."""
         return self.status.state is TaskState.RUNNING and self.desired_state is TaskState.RUNNING
+
+    def runs(self, down: Container[str]) -> bool:
+        """Whether it is counted as running; `down` are the ids of nodes that are, of whose tasks nothing is known."""
+        return self.live and self.status.state is TaskState.RUNNING and self.node_id not in down
 
     @property
     def finds_no_node(self) -> bool:

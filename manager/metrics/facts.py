@@ -152,7 +152,7 @@ def _node(tally: NodeTally, node: Node, host: HostSample | None, contact: Contac
         version=node.description.agent_version,
         state=node.status.state,
         availability=node.spec.availability,
-        running=tally.marks.get(Mark.RUNNING, 0),
+        running=0 if node.status.state == "down" else tally.marks.get(Mark.RUNNING, 0),
         reserved_cores=tally.cpu / _CPU,
         reserved_memory=tally.memory,
         cores=resources.nano_cpus / _CPU,

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, UntypedMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
@@ -47,7 +47,17 @@ def gauge(
     name: str, text: str, labels: Sequence[str] = (), samples: Iterable[tuple[Sequence[str], float]] = ()
 ) -> Metric:
     """Return a family of gauges."""
-    family = GaugeMetricFamily(name, text, labels=labels)
+    return _filled(GaugeMetricFamily(name, text, labels=labels), samples)
+
+
+def dockers_total(
+    name: str, text: str, labels: Sequence[str] = (), samples: Iterable[tuple[Sequence[str], float]] = ()
+) -> Metric:
+    """Return a family of gauges that Docker calls as counters are, without a type: neither would be right."""
+    return _filled(UntypedMetricFamily(name, text, labels=labels), samples)
+
+
+def _filled(family: GaugeMetricFamily | UntypedMetricFamily, samples: Iterable[tuple[Sequence[str], float]]) -> Metric:
     for values, number in samples:
         family.add_metric(values, number)
     return family
@@ -68,14 +78,14 @@ def _of_cluster(facts: Facts) -> Iterator[Metric]:
         ("state",),
         [((state,), present.count(state)) for state in _NODE_STATES],
     )
-    yield gauge(
+    yield dockers_total(
         "swarm_manager_tasks_total",
         "Tasks by the state that was last seen, those that have ended and are kept among them.",
         ("state",),
         [((state.name.lower(),), facts.states.get(state, 0)) for state in TaskState],
     )
     for kind, count in facts.counts.items():
-        yield gauge(f"swarm_manager_{kind}_total", f"The number of {kind}.", (), [((), count)])
+        yield dockers_total(f"swarm_manager_{kind}_total", f"The number of {kind}.", (), [((), count)])
 
 
 def _of_services(services: Sequence[ServiceFacts]) -> Iterator[Metric]:

@@ -6,7 +6,7 @@ asked of them then costs what is shown, not what there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 
 from common.model import Node, Service, StoredObject, Task, TaskState
 from common.model.update import ACTIVE, HALTED, UpdateState
@@ -14,7 +14,7 @@ from manager.domain.reservations import reservations_of
 from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile.slots import age
 from manager.overview.failures import HOUR, Failures
-from manager.overview.marks import Mark, completed, failed, mark_of
+from manager.overview.marks import Mark, completed, failed, mark_of, mark_with
 from manager.store.changes import Change
 from manager.store.view import View
 
@@ -25,16 +25,17 @@ SlotKey = int | str
 class ServiceTally:
     """What is known of a service's tasks.
 
-    `running` are those that run and are to, `wanted` those that are to and have not ended; `newest` has the task that
-    each slot shows, and `marks` counts these. `short_since` is when the service last came to have fewer tasks than it
-    is to have (Unix seconds; 0: it has all), `completed_at` when a task last completed. `complaints` are those of
-    `newest` that say an error.
+    `running` are those that run and are to, `lost` those of which that was so until their nodes were down, `wanted` all
+    that are to and have not ended; `newest` has the task that each slot shows, and `marks` counts these. `short_since`
+    is when the service last came to have fewer tasks than it is to have (Unix seconds; 0: it has all), `completed_at`
+    when a task last completed. `complaints` are those of `newest` that say an error.
     """
 
     __slots__ = (
         "complaints",
         "completed_at",
         "failures",
+        "lost",
         "marks",
         "newest",
         "running",
@@ -46,6 +47,7 @@ class ServiceTally:
     def __init__(self) -> None:
         self.service: Service | None = None
         self.running = 0
+        self.lost = 0
         self.wanted = 0
         self.marks: dict[Mark, int] = {}
         self.newest: dict[SlotKey, Task] = {}
@@ -66,31 +68,42 @@ class ServiceTally:
 
     @property
     def is_short(self) -> bool:
-        """Whether it lacks tasks; a job's come and go."""
-        return self.running < self.desired and not self.is_job
+        """Whether it lacks tasks; a job's come and go.
+
+        Of a global service no other node can have what is lost with one: while others run it lacks nothing.
+        """
+        excused = self.lost if self.running and self.service is not None and self.service.spec.mode.is_global else 0
+        return self.running + excused < self.desired and not self.is_job
 
     @property
     def leaves(self) -> bool:
         """Whether it is being removed, or is gone and its tasks are not yet."""
         return self.service is None or self.service.pending_delete
 
-    def count(self, task: Task, by: int) -> None:
+    def count(self, task: Task, by: int, down: Container[str]) -> None:
         if task.live:
             self.wanted += by
-            self.running += by if task.status.state is TaskState.RUNNING else 0
+            if task.runs(down):
+                self.running += by
+            elif task.status.state is TaskState.RUNNING:
+                self.lost += by
 
 
 class NodeTally:
     """What is known of a node's tasks: `marks` of those that are placed there, and of what last ended in a slot.
 
+    `placed` are the former, and `shown` those that their slots show, by their ids: all of them are counted anew when
+    the node comes to be down, or is no longer. The latter may be ahead of what was heard.
     `cpu` (billionths of a core) and `memory` (bytes) are what the placed ones reserve. `since` is when the node came to
     its present state.
     """
 
-    __slots__ = ("cpu", "failures", "marks", "memory", "node", "since")
+    __slots__ = ("cpu", "failures", "marks", "memory", "node", "placed", "shown", "since")
 
     def __init__(self) -> None:
         self.node: Node | None = None
+        self.placed: dict[str, Task] = {}
+        self.shown: dict[str, Task] = {}
         self.marks: dict[Mark, int] = {}
         self.cpu = 0
         self.memory = 0
@@ -99,6 +112,10 @@ class NodeTally:
 
     def count(self, task: Task, by: int, mark: Mark | None = None) -> None:
         """Count a task that is placed; `mark` is its mark, where that is known."""
+        if by > 0:
+            self.placed[task.id] = task
+        else:
+            self.placed.pop(task.id, None)
         add(self.marks, mark or mark_of(task), by)
         if task.spec.resources is not None:
             reserved = reservations_of(task)
@@ -129,8 +146,8 @@ class Counters:
     """All of it. `states` counts every task by its observed state.
 
     `suspects` are the services that may be in trouble: short of tasks, with failures in the last hour, with an update.
-    `unready` are the nodes that are not ready. `touched_services` and `touched_nodes` collect whose tallies changed,
-    for whoever empties them.
+    `unready` are the nodes that are not ready, `down` those of them that are down. `touched_services` and
+    `touched_nodes` collect whose tallies changed, for whoever empties them.
     """
 
     def __init__(self, view: View) -> None:
@@ -141,6 +158,7 @@ class Counters:
         self.states: dict[TaskState, int] = {}
         self.suspects: dict[str, None] = {}
         self.unready: dict[str, None] = {}
+        self.down: set[str] = set()
         self.touched_services: dict[str, None] = {}
         self.touched_nodes: dict[str, None] = {}
         self._apply: dict[type[StoredObject], Callable[[Change, float], None]] = {
@@ -176,6 +194,8 @@ class Counters:
         status, node_id, running = task.status, task.node_id, TaskState.RUNNING
         if status.state is not running or task.desired_state is not running or status.err or not node_id:
             return False
+        if node_id in self.down:
+            return False
         tally = self.services.get(task.service_id) or self._tally(task.service_id)
         slot = task.slot or node_id
         if slot in tally.newest:
@@ -184,7 +204,9 @@ class Counters:
         tally.wanted += 1
         tally.running += 1
         tally.marks[Mark.RUNNING] = tally.marks.get(Mark.RUNNING, 0) + 1
-        (self.nodes.get(node_id) or self._on_node(node_id)).count(task, 1, Mark.RUNNING)
+        node = self.nodes.get(node_id) or self._on_node(node_id)
+        node.count(task, 1, Mark.RUNNING)
+        node.shown[task.id] = task
         self.states[running] = self.states.get(running, 0) + 1
         return True
 
@@ -222,13 +244,15 @@ class Counters:
         if known is not None and old is not None and new is not None and _counts_alike(old, new):
             if old.status.err or new.status.err:
                 self.touched_services[task.service_id] = None
+            if new.placed:
+                self.nodes[new.node_id].placed[new.id] = new
             self._show(known, old, new)
             return
         tally = self._tally(task.service_id)
         for value, by in ((old, -1), (new, 1)):
             if value is not None:
                 self._count_state(value.status.state, by)
-                tally.count(value, by)
+                tally.count(value, by, self.down)
                 if value.placed:
                     self._on_node(value.node_id).count(value, by)
         self._show(tally, old, new)
@@ -277,10 +301,14 @@ class Counters:
         alike = shown is not None and instead is not None and shown.id == instead.id and _counts_alike(shown, instead)
         for task, by in ((shown, -1), (instead, 1)):
             if task is not None and not alike:
-                mark = mark_of(task)
+                mark = mark_with(task, self.down)
                 add(tally.marks, mark, by)
                 if task.node_id and task.status.state.terminal:
                     add(self._on_node(task.node_id).marks, mark, by)
+        if shown is not None and shown.placed:
+            self._on_node(shown.node_id).shown.pop(shown.id, None)
+        if instead is not None and instead.placed:
+            self._on_node(instead.node_id).shown[instead.id] = instead
         if instead is None:
             tally.newest.pop(slot, None)
         else:
@@ -326,16 +354,19 @@ class Counters:
         tally.service = change.new
         self._weigh(service_id, tally, change.new.updated_at if change.new is not None else now)
 
-    def _node(self, change: Change, _: float) -> None:
+    def _node(self, change: Change, now: float) -> None:
         old, new = change.old, change.new
         assert isinstance(old, Node | None)
         assert isinstance(new, Node | None)
         node_id = change.current.id
         tally = self._on_node(node_id)
         tally.node = new
+        is_down = new is not None and new.status.state == "down"
+        if is_down is not (node_id in self.down):
+            self._turn(node_id, tally, new.updated_at if new is not None else now)
         if new is None:
             self.unready.pop(node_id, None)
-            if not tally.marks:
+            if not tally.marks and not tally.shown:
                 del self.nodes[node_id]
             return
         if old is None or old.status.state != new.status.state:
@@ -344,3 +375,16 @@ class Counters:
             self.unready.pop(node_id, None)
         else:
             self.unready[node_id] = None
+
+    def _turn(self, node_id: str, tally: NodeTally, at: float) -> None:
+        """Count a node's tasks as lost from now on, or no longer."""
+        services = {task.service_id: None for tasks in (tally.placed, tally.shown) for task in tasks.values()}
+        for by in (-1, 1):
+            for task in tally.placed.values():
+                self._tally(task.service_id).count(task, by, self.down)
+            for task in tally.shown.values():
+                add(self._tally(task.service_id).marks, mark_with(task, self.down), by)
+            if by < 0:
+                self.down ^= {node_id}
+        for service_id in services:
+            self._weigh(service_id, self._tally(service_id), at)

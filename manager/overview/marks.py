@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from enum import StrEnum
 
 from common.model import Task, TaskState
@@ -38,6 +39,15 @@ def mark_of(task: Task) -> Mark:
     if state is TaskState.RUNNING:
         return Mark.RUNNING
     return Mark.STARTING if task.placed else Mark.WAITING
+
+
+PLACED = frozenset({Mark.RUNNING, Mark.STARTING, Mark.STOPPING})
+
+
+def mark_with(task: Task, down: Container[str]) -> Mark:
+    """Return a task's mark: what was placed on one of the nodes that are `down`, by their ids, is lost."""
+    mark = mark_of(task)
+    return Mark.LOST if mark in PLACED and task.node_id in down else mark
 
 
 def failed(old: Task | None, new: Task) -> bool:

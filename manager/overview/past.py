@@ -149,11 +149,14 @@ def _with_name(entry: Entry, asked: Iterable[Asked]) -> Entry:
 def short_since(tally: ServiceTally, view: View) -> float:
     """Return since when a service lacks tasks that was found to (Unix seconds): since the first slot's last good run.
 
-    Of a slot of which no task is left it is when the service was changed last.
+    Of a slot whose task is lost it is when the node was down, of one of which no task is left when the service was
+    changed last.
     """
     assert tally.service is not None
-    slots = [slot for slot, task in tally.newest.items() if not task.serves]
-    return min((_since(tally.newest[slot], view) for slot in slots), default=tally.service.updated_at)
+    found = [_since(task, view) for task in tally.newest.values() if not task.serves]
+    nodes = [view.nodes.get(task.node_id) for task in tally.newest.values() if task.serves]
+    found += [node.updated_at for node in nodes if node is not None and node.status.state == "down"]
+    return min(found, default=tally.service.updated_at)
 
 
 def _since(newest: Task, view: View) -> float:

@@ -9,7 +9,7 @@ shows also what it has still to stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -26,7 +26,7 @@ from common.wire.usage_messages import HostUsage
 from manager.domain.update_status import halted, state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.failures import HOUR
-from manager.overview.marks import Mark, mark_of
+from manager.overview.marks import PLACED, Mark, mark_of, mark_with
 from manager.overview.usage import HostSample
 from manager.store.view import View
 
@@ -110,9 +110,6 @@ def _where_lost(marks: dict[Mark, int]) -> dict[Mark, int]:
     placed = sum(count for mark, count in marks.items() if mark in PLACED)
     ended = {mark: count for mark, count in marks.items() if mark not in PLACED}
     return {**ended, Mark.LOST: placed + ended.get(Mark.LOST, 0)} if placed else ended
-
-
-PLACED = frozenset({Mark.RUNNING, Mark.STARTING, Mark.STOPPING})
 
 
 class ServiceState(StrEnum):
@@ -275,15 +272,14 @@ class TaskBox(Model, array_like=True):
 BOX_COLUMNS = ("ID", "ServiceID", "Slot", "NodeID", "Mark", "Since", "Error")
 
 
-def task_box(task: Task, *, lost: bool = False) -> TaskBox:
-    """Return a task's box; `lost`: its node is down."""
-    mark = mark_of(task)
+def task_box(task: Task, down: Container[str] = ()) -> TaskBox:
+    """Return a task's box; `down` are the ids of the nodes that are."""
     return TaskBox(
         id=task.id,
         service=task.service_id[:SHORT_ID],
         slot=task.slot,
         node=task.node_id[:SHORT_ID],
-        mark=Mark.LOST if lost and mark in PLACED else mark,
+        mark=mark_with(task, down),
         since=round(task.updated_at, 1),
         error=task.status.err[:LONGEST_ERROR],
     )
@@ -294,23 +290,20 @@ def boxes_of_node(node_id: str, counters: Counters, view: View) -> Iterator[Task
 
     They are those of the moment in which the first is asked for, as with the other boxes.
     """
-    node = view.nodes.get(node_id)
-    lost = node is not None and node.status.state == "down"
     for task in tuple(view.tasks.on_node(node_id)):
         tally = counters.services.get(task.service_id)
         shown = tally.newest.get(task.slot or task.node_id) if tally is not None else None
         newest = shown is not None and shown.id == task.id and mark_of(task) is not Mark.STOPPED
         if newest or task.placed:
-            yield task_box(task, lost=lost)
+            yield task_box(task, counters.down)
 
 
-def boxes_of_service(service_id: str, counters: Counters, view: View) -> Iterator[TaskBox]:
+def boxes_of_service(service_id: str, counters: Counters, _: View) -> Iterator[TaskBox]:
     """Yield the boxes of a service's slots."""
     tally = counters.services.get(service_id)
     for task in tuple(tally.newest.values()) if tally is not None else ():
         if mark_of(task) is not Mark.STOPPED:
-            node = view.nodes.get(task.node_id)
-            yield task_box(task, lost=node is not None and node.status.state == "down")
+            yield task_box(task, counters.down)
 
 
 def waiting_boxes(counters: Counters) -> Iterator[TaskBox]:

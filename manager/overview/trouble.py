@@ -13,10 +13,10 @@ from common.model import Service
 from common.model.naming import Model
 from common.model.update import ACTIVE, HALTED, Requested, TasksFailed, UpdateState
 from manager.domain.update_status import halted, state_of
-from manager.overview.counters import Counters, NodeTally, ServiceTally, add
+from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.entries import named
-from manager.overview.marks import Mark
-from manager.overview.rows import LONGEST_ERROR, PLACED, ServiceState, error_of, service_state, stack_of
+from manager.overview.marks import PLACED, Mark
+from manager.overview.rows import LONGEST_ERROR, ServiceState, error_of, service_state, stack_of
 from manager.overview.timeline import Entry, Named
 from manager.store.view import View
 
@@ -289,7 +289,6 @@ def _totals(counters: Counters, view: View, now: float) -> Totals:
             tasks[mark] = tasks.get(mark, 0) + count
     tasks.pop(Mark.STOPPED, None)
     stacks.discard("")
-    _lose(tasks, counters)
     return Totals(
         nodes=nodes,
         services=services,
@@ -301,18 +300,6 @@ def _totals(counters: Counters, view: View, now: float) -> Totals:
         secrets=len(view.secrets),
         configs=len(view.configs),
     )
-
-
-def _lose(tasks: dict[Mark, int], counters: Counters) -> None:
-    """Count as lost what was placed on nodes that are down: nothing is known of it, as their tiles say."""
-    for node_id in counters.unready:
-        tally = counters.nodes[node_id]
-        if tally.node is None or tally.node.status.state != "down":
-            continue
-        for mark in PLACED:
-            if count := min(tally.marks.get(mark, 0), tasks.get(mark, 0)):
-                add(tasks, mark, -count)
-                add(tasks, Mark.LOST, count)
 
 
 def _level(totals: Totals, found: Sequence[Trouble]) -> Level:

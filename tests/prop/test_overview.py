@@ -12,8 +12,18 @@ from msgspec.structs import replace
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import NodeStatus
-from common.model.service import Replicated, ReplicatedJob, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from common.model.service import (
+    Global,
+    Replicated,
+    ReplicatedJob,
+    Reservations,
+    Resources,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+)
 from common.model.update import ACTIVE, UpdateState, UpdateStatus
+from manager.api.services.view import status_view
 from manager.domain.update_status import state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.rows import node_tile, service_row, service_state
@@ -92,7 +102,8 @@ def change_service(rng: Random, tx: Transaction) -> None:
             tx.put(replace(service, pending_delete=True))
         return
     if rng.randint(0, 4):
-        mode = ServiceMode(replicated=Replicated(replicas=rng.randint(0, 3)))
+        replicated = ServiceMode(replicated=Replicated(replicas=rng.randint(0, 3)))
+        mode = rng.choice([replicated, replicated, ServiceMode(global_=Global())])
     else:
         mode = ServiceMode(replicated_job=ReplicatedJob(total_completions=rng.randint(1, 3)))
     states = [UpdateState.UPDATING, UpdateState.PAUSED, UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED]
@@ -111,18 +122,25 @@ def change_node(rng: Random, tx: Transaction) -> None:
 
 def of_service(tally: ServiceTally) -> object:
     shown = {slot: (task.id, task.version) for slot, task in tally.newest.items()}
-    return tally.service, tally.running, tally.wanted, tally.marks, shown, bool(tally.short_since)
+    return tally.service, tally.running, tally.lost, tally.wanted, tally.marks, shown, bool(tally.short_since)
 
 
 def of_node(tally: NodeTally) -> object:
     return tally.node, tally.marks, tally.cpu, tally.memory
 
 
+def status_of(view: Tables, tally: ServiceTally) -> int:
+    """Return how many tasks of a service the lists of clients count as running."""
+    down = {node.id for node in view.nodes if node.status.state == "down"}
+    assert tally.service is not None
+    return status_view(view, tally.service, down)["RunningTasks"]
+
+
 def facts(counters: Counters) -> object:
     """Return all that follows from the present state; since when something is so does not."""
     services = {key: of_service(tally) for key, tally in counters.services.items()}
     nodes = {key: of_node(tally) for key, tally in counters.nodes.items() if tally.node is not None or tally.marks}
-    return services, nodes, counters.states, set(counters.unready)
+    return services, nodes, counters.states, set(counters.unready), counters.down
 
 
 @settings(max_examples=150)
@@ -136,6 +154,9 @@ def test_counters_follow_the_state(seed: int):
     fresh = Counters(world.tables)
     fresh.begin([*world.tables.nodes, *world.tables.services, *world.tables.tasks])
     assert facts(world.counters) == facts(fresh)
+    for tally in fresh.services.values():
+        if tally.service is not None and not tally.is_job:
+            assert tally.running == status_of(world.tables, tally)
 
 
 @settings(max_examples=150)

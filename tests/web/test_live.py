@@ -33,6 +33,19 @@ async def test_a_node_dies_and_comes_back(dashboard: Dashboard) -> None:
     assert dashboard.complaints == []
 
 
+async def test_what_is_lost_with_a_node_does_not_run(dashboard: Dashboard) -> None:
+    page, scene = await dashboard.open("/services/reports"), dashboard.scene
+    standing = page.locator("[data-standing]")
+    await expect(standing).to_contain_text("4/4 running")
+    home = next(each.name for each in scene.store.view.nodes if each.id == scene.task("reports", 1).node_id)
+    await scene.kill_node(home)
+    await expect(standing).to_contain_text("3/4 running 1 lost")
+    await dashboard.follow(page, "/services")
+    await expect(page.get_by_role("row", name="reports")).to_contain_text("3/4")
+    await scene.revive_node(home)
+    await expect(page.get_by_role("row", name="reports")).to_contain_text("4/4")
+
+
 async def test_one_box_a_slot_whatever_failed_in_it(dashboard: Dashboard) -> None:
     page, scene = await dashboard.open("/?group=stack"), dashboard.scene
     canvas = page.locator("[data-name=reports] canvas")

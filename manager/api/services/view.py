@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import Any
 
 import msgspec
@@ -77,7 +77,7 @@ def spec_with_defaults(spec: ServiceSpec) -> dict[str, Any]:
     return result
 
 
-def status_view(view: View, service: Service, down: Collection[str]) -> dict[str, int]:
+def status_view(view: View, service: Service, down: Container[str]) -> dict[str, int]:
     """Count a service's tasks, as `services?status=true` shows them; `down` are the ids of nodes that are.
 
     Executions of a job that run beside each other are counted together; of a replicated job that of which it has a
@@ -92,7 +92,7 @@ def status_view(view: View, service: Service, down: Collection[str]) -> dict[str
             continue
         wanted = task.desired_state <= TaskState.RUNNING
         desired += wanted
-        running += wanted and task.status.state is TaskState.RUNNING and task.node_id not in down
+        running += task.runs(down)
         completed += task.status.state is TaskState.COMPLETE and (present or mode.replicated_job is None)
     if mode.replicated is not None:
         desired = mode.replicated.replicas or 0

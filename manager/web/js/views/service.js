@@ -13,7 +13,7 @@ import { Missing, useAnswer } from "../parts/state.js";
 import { Facts, Section, Table, said } from "../parts/table.js";
 import { Tabs } from "../parts/tabs.js";
 import { ServiceUsage } from "../parts/usage.js";
-import { markOf, nodeOf, slotName, slotsOf } from "../tasks.js";
+import { nodeOf, slotName, slotsOf } from "../tasks.js";
 import { running } from "./services.js";
 import { Happened } from "./timeline.js";
 
@@ -41,7 +41,7 @@ export function ServiceView({ reference }) {
   if (!value) return html`<${Missing} error=${error} what="service of this name" />`;
   const { service, row, tasks, nodes, networks } = value;
   const tab = place.value.query.get("tab") ?? "tasks";
-  return html`<header class="screen-head"><h1>${service.Spec.Name}</h1><${Standing} service=${service} row=${row} tasks=${tasks} nodes=${nodes} /><${Buttons} actions=${serviceActions(service)} /></header>
+  return html`<header class="screen-head"><h1>${service.Spec.Name}</h1><${Standing} service=${service} row=${row} /><${Buttons} actions=${serviceActions(service)} /></header>
     <${Update} service=${service} tasks=${tasks} nodes=${nodes} />
     <${Tabs} at=${tab} tabs=${[["tasks", "Tasks"], ["logs", "Logs"], ["revisions", "Revisions"], ["timeline", "Timeline"], ["spec", "Specification"]]} choose=${(/** @type {string} */ name) => choose({ tab: name })} />
     ${tab === "tasks" && html`<${Slots} tasks=${tasks} nodes=${nodes} /><${ServiceUsage} id=${service.ID} /><${About} service=${service} networks=${networks} />`}
@@ -51,11 +51,11 @@ export function ServiceView({ reference }) {
     ${tab === "spec" && html`<pre class="spec" tabindex="0">${JSON.stringify(service.Spec, null, 2)}</pre>`}`;
 }
 
-/** @param {{service: any, row: any, tasks: any[], nodes: Map<string, any>}} props */
-function Standing({ service, row, tasks, nodes }) {
+/** @param {{service: any, row: any}} props */
+function Standing({ service, row }) {
   if (!row) return null;
-  const lost = slotsOf(tasks).filter(({ newest }) => markOf(newest, nodeOf(newest, nodes)?.State === "down") === "lost").length;
-  return html`<p class="number" data-standing>${running(row)} ${row.Mode?.endsWith("job") ? "completed" : "running"} ${lost > 0 && html`<span class="bad">${lost} of them lost</span> `}<${Badge} word=${row.State} />
+  const lost = row.Tasks?.lost ?? 0;
+  return html`<p class="number" data-standing>${running(row)} ${row.Mode?.endsWith("job") ? "completed" : "running"} ${lost > 0 && html`<span class="bad">${lost} lost</span> `}<${Badge} word=${row.State} />
     ${service.AutoscaleStatus ? html` <${Badge} word="autoscaled" tone="plain" />` : null}</p>`;
 }
 

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import NodeSpec, NodeStatus
-from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
+from common.model.service import Global, Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from common.model.update import Action, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
 from manager.overview.marks import Mark
-from manager.overview.rows import service_row
+from manager.overview.rows import ServiceState, boxes_of_service, service_row
 from manager.overview.trouble import Ailment, Level, Trouble, summarize, troubles
 from manager.store.changes import Change
 from manager.store.tables import Tables
@@ -108,6 +108,42 @@ def test_tasks_on_a_node_that_is_down_are_lost_and_do_not_run():
     assert summarize(world.counters, world.tables, (), NOW).totals.tasks == {Mark.RUNNING: 1, Mark.LOST: 2}
     world.put(Node(id="w2", spec=NodeSpec(name="w2"), status=NodeStatus(state="ready")), at=NOW + 1)
     assert summarize(world.counters, world.tables, (), NOW).totals.tasks == {Mark.RUNNING: 3}
+
+
+def a_node(name: str, state: str) -> Node:
+    return Node(id=name, spec=NodeSpec(name=name), status=NodeStatus(state=state))
+
+
+def test_a_service_does_not_count_what_runs_on_a_node_that_is_down():
+    world = World()
+    one, two = running("web", 2)
+    world.put(a_node("w1", "ready"), a_node("w2", "ready"))
+    world.put(service("web", 2), replace(one, node_id="w1"), replace(two, node_id="w2"))
+    world.put(a_node("w2", "down"))
+    row = service_row(world.counters.services["web"], NOW + 31)
+    assert row is not None
+    assert (row.running, row.desired, row.state) == (1, 2, ServiceState.SHORT)
+    assert row.tasks == {Mark.RUNNING: 1, Mark.LOST: 1}
+    assert world.counters.services["web"].short_since == NOW
+    boxes = {box.slot: box.mark for box in boxes_of_service("web", world.counters, world.tables)}
+    assert boxes == {1: Mark.RUNNING, 2: Mark.LOST}
+    world.put(a_node("w2", "ready"))
+    back = service_row(world.counters.services["web"], NOW + 32)
+    assert back is not None
+    assert (back.running, back.state, back.tasks) == (2, ServiceState.WELL, {Mark.RUNNING: 2})
+
+
+def test_a_global_service_lacks_nothing_but_its_nodes():
+    """No other node can have what is lost: the node is the trouble, until none is left that runs it."""
+    world = World()
+    agent = Service(id="agent", spec=ServiceSpec(name="agent", mode=ServiceMode(global_=Global())))
+    world.put(a_node("w1", "ready"), a_node("w2", "down"), agent)
+    world.put(*(replace(task("agent", 0, TaskState.RUNNING), id=each, node_id=each) for each in ("w1", "w2")))
+    row = service_row(world.counters.services["agent"], NOW + 31)
+    assert row is not None
+    assert (row.running, row.desired, row.state) == (1, 2, ServiceState.WELL)
+    world.put(a_node("w1", "down"))
+    assert Ailment.SERVICE_DOWN in {each.kind for each in world.wrong(NOW + 31)}
 
 
 def test_many_failures_in_ten_minutes_are_a_loop():

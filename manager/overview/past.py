@@ -7,13 +7,15 @@ with the manager. What was removed since is known by the requests alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from common.ids import SHORT_ID
 from common.model import Node, Service, StoredObject, Task
+from common.model.service import STACK_LABEL
 from common.model.update import ACTIVE, UpdateState, UpdateStatus
 from manager.orchestrate.reconcile.slots import age
 from manager.overview.counters import ServiceTally
@@ -35,20 +37,30 @@ _ASKED_FOR = frozenset(
         Kind.OBJECT_CREATED,
     }
 )
-_REMOVED = {
-    "services": ("service", Kind.SERVICE_REMOVED),
-    "networks": ("network", Kind.OBJECT_REMOVED),
-    "secrets": ("secret", Kind.OBJECT_REMOVED),
-    "configs": ("config", Kind.OBJECT_REMOVED),
-    "nodes": ("node", Kind.NODE_REMOVED),
+# Of each collection of the API what one of it is called, and the kinds of entries that requests are told as.
+_TOLD = {
+    "services": (
+        "service",
+        {"created": Kind.SERVICE_CREATED, "changed": Kind.SERVICE_CHANGED, "removed": Kind.SERVICE_REMOVED},
+    ),
+    "nodes": ("node", {"changed": Kind.NODE_CHANGED, "removed": Kind.NODE_REMOVED}),
+    **{
+        f"{noun}s": (
+            noun,
+            {"created": Kind.OBJECT_CREATED, "changed": Kind.OBJECT_CHANGED, "removed": Kind.OBJECT_REMOVED},
+        )
+        for noun in ("network", "secret", "config")
+    },
 }
+_VERSION = re.compile(r"v[0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request that was granted `at` an instant (Unix seconds): by whom, and of which object.
 
-    `object` is its id, or what the path calls it; `name` is what it was called then, empty in lines of older releases.
+    `object` is its id, or what the path calls it; `name` is what it was called then, `stack` whose it was. Both are
+    empty in lines of older releases, and where the request made it.
     """
 
     at: float
@@ -57,6 +69,7 @@ class Asked:
     path: str
     object: str
     name: str = ""
+    stack: str = ""
 
 
 def entries_of_past(values: Iterable[StoredObject], view: View) -> Iterator[Entry]:
@@ -108,19 +121,77 @@ _ROLLBACKS = (UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_PAUSED, UpdateS
 # --- requests ---
 
 
-def removals(asked: Iterable[Asked], view: View) -> Iterator[Entry]:
-    """Yield the entries of objects that were removed by requests, under the names that they had."""
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What helps to tell of what is gone.
+
+    `named` are requests that found their objects still there, and so have their names, by the objects' ids. `stacks`
+    are those of which something is there.
+    """
+
+    named: Mapping[str, Asked]
+    stacks: Container[str]
+
+
+def gone_of(asked: Iterable[Asked], view: View) -> Gone:
+    """Look through all requests, and all that is there."""
+    values = (*view.services, *view.networks, *view.secrets, *view.configs)
+    stacks = {value.spec.labels.get(STACK_LABEL, "") for value in values}
+    return Gone({each.object: each for each in asked if each.name}, stacks)
+
+
+def entries_of_requests(asked: Iterable[Asked], gone: Gone, view: View) -> Iterator[Entry]:
+    """Yield what requests tell of objects that are gone: that they were made, changed and removed, and by whom.
+
+    A stack is gone with the last of its objects; of that it is told when it was deployed.
+    """
     for each in asked:
-        collection, _, called = each.path.rpartition("/")
-        resource = collection.rpartition("/")[2]
-        if each.method != "DELETE" or resource not in _REMOVED or each.object in getattr(view, resource):
+        deed, resource, called = _deed(each)
+        if deed == "deployed" and called not in gone.stacks:
+            subject = Named(kind="stack", name=called)
+            text = f"stack {called} was deployed"
+            yield Entry(at=each.at, kind=Kind.OBJECT_CHANGED, text=text, object=subject, by=each.by)
+        if deed not in _TOLD.get(resource, ("", {}))[1]:
             continue
-        noun, kind = _REMOVED[resource]
-        name = each.name or (called if called != each.object else "")
-        what = name if name and resource in ("services", "nodes") else f"{noun} {name or each.object[:SHORT_ID]}"
-        text = f"{what} was removed from the cluster" if resource == "nodes" else f"{what} was removed"
-        subject = Named(kind=noun, id=each.object, name=name)
-        yield Entry(at=each.at, kind=kind, text=text, object=subject, by=each.by)
+        there = getattr(view, resource).get(each.object)
+        is_gone = there is None or (deed == "removed" and getattr(there, "pending_delete", False))
+        if is_gone and (deed == "removed" or each.object in gone.named):
+            named = each if each.name else gone.named.get(each.object, replace(each, name=called))
+            yield _of_gone(each, deed, resource, named)
+
+
+def _deed(asked: Asked) -> tuple[str, str, str]:
+    """Return what a request did, to one of which collection, and what it called that; empty: it is not told."""
+    parts = asked.path.strip("/").split("/")
+    if _VERSION.fullmatch(parts[0]):
+        del parts[0]
+    match asked.method, parts:
+        case "DELETE", [resource, called]:
+            return "removed", resource, called
+        case "POST", [resource, "create"]:
+            return "created", resource, ""
+        case "POST", ["stacks", called, "deploy"]:
+            return "deployed", "stacks", called
+        case "POST", [resource, called, "update"]:
+            return "changed", resource, called
+        case _:
+            return "", "", ""
+
+
+def _of_gone(asked: Asked, deed: str, resource: str, named: Asked) -> Entry:
+    """Return the entry of a request for an object that is gone; `named` is one that has its name and stack."""
+    noun, kinds = _TOLD[resource]
+    name = named.name if named.name != asked.object else ""
+    what = name if name and resource in ("services", "nodes") else f"{noun} {name or asked.object[:SHORT_ID]}"
+    text = f"{what} was {deed}" + (" from the cluster" if kinds[deed] is Kind.NODE_REMOVED else "")
+    return Entry(
+        at=asked.at,
+        kind=kinds[deed],
+        text=text,
+        object=Named(kind=noun, id=asked.object, name=name),
+        related=(Named(kind="stack", name=named.stack),) if named.stack else (),
+        by=asked.by,
+    )
 
 
 def in_order(entries: Iterable[Entry], asked: Iterable[Asked]) -> list[Entry]:

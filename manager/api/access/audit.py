@@ -20,6 +20,7 @@ from common.aio.rate_limit import Rate, RateLimit
 from common.clock import Clock, parse_rfc3339, rfc3339
 from common.errors import SwarmError
 from common.model.client import Role
+from common.model.service import STACK_LABEL
 from manager.api.access.roles import Caller
 from manager.api.call import Answer, Call, Exchange, Relay, Reply
 from manager.api.context import Context
@@ -48,8 +49,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request: when (RFC 3339), who, from where, what, on which object, with which status.
 
     `serial` is that of the client's certificate; `uid` and `pid` are of the process at a unix socket. `object` is an
-    id; `object_name` is its name at that time, which nothing else knows once it is removed. `unwritten` is how many
-    requests of the same client before this one have no entry (`Refusals`).
+    id; `object_name` is its name at that time, which nothing else knows once it is removed, and
+    `object_stack` the stack that it was of. `unwritten` is how many requests of the same client
+    before this one have no entry (`Refusals`).
     """
 
     time: str
@@ -63,6 +65,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     object: str = ""
     object_name: str = ""
+    object_stack: str = ""
     status: int
     unwritten: int = 0
 
@@ -79,10 +82,11 @@ class AuditLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a request is about: the id of an object of the store and its name; of all else what the path calls it."""
+    """What a request is about: an object of the store, its id, name and stack; of all else what the path calls it."""
 
     id: str = ""
     name: str = ""
+    stack: str = ""
 
 
 class Refusals:
@@ -136,7 +140,15 @@ class Audit:
 def granted(entries: Sequence[Entry]) -> list[Asked]:
     """Return the requests that changed something, for whoever asks later who did."""
     return [
-        Asked(parse_rfc3339(each.time), each.name, each.method, each.path, each.object, each.object_name)
+        Asked(
+            parse_rfc3339(each.time),
+            each.name,
+            each.method,
+            each.path,
+            each.object,
+            each.object_name,
+            each.object_stack,
+        )
         for each in entries
         if each.method not in _READING and each.status in _GRANTED
     ]
@@ -158,7 +170,7 @@ def subject_of(view: View, match: Match) -> Subject:
         found = find(tables[match.resource], match.resource, reference)
     except SwarmError:
         return Subject(reference)
-    return Subject(found.id, found.name)
+    return Subject(found.id, found.name, found.spec.labels.get(STACK_LABEL, ""))
 
 
 def _worth_noting(call: Call, match: Match | None, status: int) -> bool:
@@ -179,6 +191,7 @@ def _entry(now: float, caller: Caller, call: Call, subject: Subject, status: int
         path=_text(call.path),
         object=_text(subject.id),
         object_name=_text(subject.name),
+        object_stack=_text(subject.stack),
         status=status,
         unwritten=unwritten,
     )

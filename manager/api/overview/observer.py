@@ -15,8 +15,8 @@ from common.model import StoredObject, Task
 from manager.metrics.instruments import Instruments
 from manager.overview.counters import Counters
 from manager.overview.entries import entries_of, is_told
-from manager.overview.past import Asked, entries_of_past, in_order, removals, short_since
-from manager.overview.timeline import Timeline
+from manager.overview.past import Asked, entries_of_past, entries_of_requests, gone_of, in_order, short_since
+from manager.overview.timeline import Entry, Timeline
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Records
 from manager.store.watch import Lagged, Subscription
@@ -100,7 +100,11 @@ class Observer:
         values = self._found()
         values += (*view.networks, *view.secrets, *view.configs)
         asked = await asyncio.to_thread(self._asked)
-        entries = list(removals(asked, view))
+        gone = gone_of(asked, view)
+        entries: list[Entry] = []
+        for start in range(0, len(asked), CHUNK):
+            entries += entries_of_requests(asked[start : start + CHUNK], gone, view)
+            await asyncio.sleep(0)
         for start in range(0, len(values), CHUNK):
             entries += entries_of_past(values[start : start + CHUNK], view)
             await asyncio.sleep(0)

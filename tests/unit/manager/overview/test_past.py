@@ -7,7 +7,7 @@ from common.model.service import PastSpec, Replicated, ServiceMode, ServiceSpec
 from common.model.task import RestartRecord
 from common.model.update import TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
-from manager.overview.past import Asked, entries_of_past, in_order, removals, short_since
+from manager.overview.past import Asked, entries_of_past, entries_of_requests, gone_of, in_order, short_since
 from manager.overview.timeline import KEPT, Entry, Kind, Named
 from tests.fakes.world import World, replace, template
 
@@ -26,10 +26,14 @@ NODE = Node(
 )
 
 
+def of_requests(asked: tuple[Asked, ...], world: World) -> list[Entry]:
+    return list(entries_of_requests(asked, gone_of(asked, world.tables), world.tables))
+
+
 def told(*values: Service | Node | Secret | Task, asked: tuple[Asked, ...] = ()) -> list[tuple[float, str, str]]:
     world = World()
     world.put(NODE, SERVICE)
-    entries = [*entries_of_past(values, world.tables), *removals(asked, world.tables)]
+    entries = [*entries_of_past(values, world.tables), *of_requests(asked, world)]
     return [(entry.at, entry.text, entry.by) for entry in in_order(entries, asked)]
 
 
@@ -116,8 +120,49 @@ def test_what_was_removed_by_its_id_has_the_name_that_it_had() -> None:
         "service oooooooooooo was removed",
         "network oooooooooooo was removed",
     ]
-    (entry, *_) = removals(asked[1:], World().tables)
+    (entry, *_) = of_requests(asked[1:], World())
     assert (entry.object.name, entry.concerns("shop_web")) == ("shop_web", True)
+
+
+def test_what_a_removed_stack_was_is_found_under_its_name() -> None:
+    """As after `stack deploy`, an update, `stack rm` and a start of the manager."""
+    web, key, other = "w" * 25, "k" * 25, "o" * 25
+    asked = (
+        Asked(599.0, "ann", "POST", "/v1.47/stacks/shop/deploy", "shop"),
+        Asked(600.0, "ann", "POST", "/v1.47/services/create", web),
+        Asked(601.0, "bob", "POST", f"/services/{web}/update", web, "shop_web", "shop"),
+        Asked(602.0, "bob", "DELETE", f"/services/{web}", web, "shop_web", "shop"),
+        Asked(603.0, "bob", "DELETE", f"/secrets/{key}", key, "shop_key", "shop"),
+        Asked(604.0, "bob", "DELETE", f"/configs/{other}", other, "other"),
+    )
+    found = [entry for entry in of_requests(asked, World()) if entry.concerns("shop")]
+    assert [(entry.text, entry.by) for entry in found] == [
+        ("stack shop was deployed", "ann"),
+        ("shop_web was created", "ann"),
+        ("shop_web was changed", "bob"),
+        ("shop_web was removed", "bob"),
+        ("secret shop_key was removed", "bob"),
+    ]
+
+
+def test_of_what_is_there_requests_tell_only_that_it_goes() -> None:
+    """Its making and its changes it tells itself; while its tasks stop a service is there, and removed."""
+    world = World()
+    labels = {"com.docker.stack.namespace": "shop"}
+    world.put(replace(SERVICE, spec=replace(SPEC, labels=labels)))
+    asked = (
+        Asked(599.0, "ann", "POST", "/stacks/shop/deploy", "shop"),
+        Asked(600.0, "ann", "POST", "/services/create", "s1"),
+        Asked(601.0, "ann", "POST", "/services/s1/update", "s1", "web", "shop"),
+        Asked(602.0, "ann", "DELETE", "/services/s1", "s1", "web", "shop"),
+        Asked(603.0, "ann", "DELETE", "/images/acme/services/s1", "acme/services/s1"),
+    )
+    assert of_requests(asked, world) == []
+    world.put(replace(SERVICE, pending_delete=True))
+    assert [entry.text for entry in of_requests(asked, world)] == [
+        "stack shop was deployed",
+        "web was removed",
+    ]
 
 
 def test_no_more_is_kept_than_the_timeline_keeps() -> None:

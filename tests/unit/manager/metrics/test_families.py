@@ -205,7 +205,7 @@ async def test_what_is_on_a_node_that_is_down_does_not_run():
     assert {service.name: service.running for service in facts.services} == {"web": 1, "job": 0}
 
 
-def test_docker_names_that_end_as_counters_have_no_type(made: Page):
+def test_dockers_names_like_counters_have_no_type(made: Page):
     """They go down, too: as gauges promtool complains of them, and to call them counters would be wrong."""
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", made.text.decode(), re.MULTILINE))
     assert {types[name] for name in DOCKERS} == {"untyped"}

@@ -210,7 +210,7 @@ def test_without_a_task_it_is_short_since_it_was_changed() -> None:
     assert short_since(counters.services["s1"], world.tables) == SERVICE.updated_at
 
 
-def test_what_was_lost_with_a_node_is_lacking_since_that_was_down() -> None:
+def test_what_is_lost_is_lacking_since_its_node_was_down() -> None:
     world = World()
     node = Node(id="n1", status=NodeStatus(state="down"), updated_at=500.0)
     task = attempt(1, TaskState.RUNNING, 100.0, 101.0, 101.0)

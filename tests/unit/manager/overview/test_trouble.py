@@ -114,7 +114,7 @@ def a_node(name: str, state: str) -> Node:
     return Node(id=name, spec=NodeSpec(name=name), status=NodeStatus(state=state))
 
 
-def test_a_service_does_not_count_what_runs_on_a_node_that_is_down():
+def test_a_service_does_not_run_on_a_node_that_is_down():
     world = World()
     one, two = running("web", 2)
     world.put(a_node("w1", "ready"), a_node("w2", "ready"))

@@ -306,3 +306,9 @@ class Service(Specified):
     @property
     def name(self) -> str:
         return self.spec.name
+
+    @property
+    def published_ports(self) -> tuple[PortConfig, ...]:
+        """Return the ports that it holds: those that it asks for by number, and those that were chosen for it."""
+        chosen = self.endpoint.ports if self.endpoint is not None else ()
+        return tuple(port for port in (*self.spec.ports, *chosen) if port.published_port)

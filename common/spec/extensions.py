@@ -247,6 +247,12 @@ def of(service: Service) -> Extensions:
     return read(service.spec.labels)
 
 
+def names_depended_on(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the services that labels, which were checked, say to start after."""
+    value = labels.get(f"{EXTENSION_PREFIX}depends-on")
+    return () if value is None else tuple(item.partition("=")[0].strip() for item in value.split(","))
+
+
 def read_cluster(labels: Mapping[str, str]) -> ClusterExtensions:
     """Parse the cluster's extensions.
 

@@ -20,7 +20,6 @@ from common.model.service import PortConfig, VirtualIP
 from common.net.addressing import vip_range
 from common.net.engine_networks import PREDEFINED_NETWORKS
 from manager.domain.network_parts import address_range
-from manager.domain.port_conflicts import ports_of
 
 PortKey: TypeAlias = tuple[str, int]
 
@@ -38,7 +37,7 @@ class PortsInUse:
     def __init__(self, services: Iterable[Service]) -> None:
         self._holders: dict[PortKey, set[str]] = {}
         for service in services:
-            for port in ports_of(service):
+            for port in service.published_ports:
                 self._holders.setdefault((port.protocol, port.published_port), set()).add(service.id)
 
     def choose(self, service_id: str, protocol: str) -> int:

@@ -5,7 +5,7 @@ Within one deploy of a stack a port may go from one service to another: the one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -49,34 +49,49 @@ def check_ports(view: View, service: Service) -> None:
         if use := _own_use(view, port):
             text = f"port '{port.published_port}/{port.protocol}' is the cluster's own: {use}; publish another one"
             raise InvalidArgument(text)
-    for other in _others(view, service):
-        for theirs in ports_of(other):
-            if any(conflict(port, theirs) for port in wanted):
-                kind = "a host-published" if theirs.publish_mode == "host" else "an ingress"
-                holder = f"service '{other.name}' ({other.id}) as {kind} port"
-                raise InvalidArgument(f"port '{theirs.published_port}' is already in use by {holder}")
+    for port in wanted:
+        for other in view.services.publishing(port.protocol, port.published_port):
+            if other.id != service.id and not other.pending_delete:  # what is being removed goes to whoever asks next
+                _check_against(other, port)
 
 
-def ports_of(service: Service) -> Iterator[PortConfig]:
-    """Yield the ports that a service holds: those that it asks for, and those that were chosen for it."""
-    yield from _published_ports(service.spec.ports)
-    if service.endpoint is not None:
-        yield from _published_ports(service.endpoint.ports)
+def _check_against(other: Service, port: PortConfig) -> None:
+    for theirs in other.published_ports:
+        if conflict(port, theirs):
+            kind = "a host-published" if theirs.publish_mode == "host" else "an ingress"
+            holder = f"service '{other.name}' ({other.id}) as {kind} port"
+            raise InvalidArgument(f"port '{theirs.published_port}' is already in use by {holder}")
 
 
-def without_passed_on(present: Service, wanted: ServiceSpec, others: Iterable[ServiceSpec]) -> Service:
-    """Return a service without the ports that others are to have and it is not.
+class AskedPorts:
+    """The ports that the services of a stack, by their names, are to have."""
 
-    `others` are the stack's other services as they are to be.
-    """
-    asked = [port for other in others for port in other.ports if not _in_conflict(port, wanted.ports)]
-    endpoint, spec = present.endpoint, present.spec
-    if endpoint is not None:
-        endpoint = msgspec.structs.replace(endpoint, ports=_kept_ports(endpoint.ports, asked))
-    if spec.endpoint_spec is not None:
-        ports = _kept_ports(spec.endpoint_spec.ports, asked)
-        spec = msgspec.structs.replace(spec, endpoint_spec=msgspec.structs.replace(spec.endpoint_spec, ports=ports))
-    return msgspec.structs.replace(present, spec=spec, endpoint=endpoint)
+    def __init__(self, specs: Mapping[str, ServiceSpec]) -> None:
+        self._specs = specs
+        self._asked: dict[tuple[str, int], list[tuple[str, PortConfig]]] = {}
+        for name, spec in specs.items():
+            for port in _published_ports(spec.ports):
+                self._asked.setdefault((port.protocol, port.published_port), []).append((name, port))
+
+    def without_passed_on(self, present: Service) -> Service:
+        """Return a service of the stack without the ports that others of it are to have and it is not."""
+        endpoint, spec = present.endpoint, present.spec
+        if endpoint is not None:
+            endpoint = msgspec.structs.replace(endpoint, ports=self._kept(present.name, endpoint.ports))
+        if spec.endpoint_spec is not None:
+            ports = self._kept(present.name, spec.endpoint_spec.ports)
+            spec = msgspec.structs.replace(spec, endpoint_spec=msgspec.structs.replace(spec.endpoint_spec, ports=ports))
+        return msgspec.structs.replace(present, spec=spec, endpoint=endpoint)
+
+    def _kept(self, name: str, ports: Iterable[PortConfig]) -> tuple[PortConfig, ...]:
+        return tuple(port for port in ports if not self._is_passed_on(name, port))
+
+    def _is_passed_on(self, name: str, port: PortConfig) -> bool:
+        wanted = self._specs[name].ports
+        return any(
+            other != name and conflict(port, asked) and not _in_conflict(asked, wanted)
+            for other, asked in self._asked.get((port.protocol, port.published_port), ())
+        )
 
 
 def _own_use(view: View, port: PortConfig) -> str:
@@ -98,16 +113,6 @@ def _own_use(view: View, port: PortConfig) -> str:
 
 def _published_ports(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
     return (port for port in ports if port.published_port)
-
-
-def _others(view: View, service: Service) -> Iterator[Service]:
-    """Yield the other services, without those that are being removed: their ports go to whoever asks next."""
-    return (other for other in view.services if other.id != service.id and not other.pending_delete)
-
-
-def _kept_ports(ports: Iterable[PortConfig], asked: Iterable[PortConfig]) -> tuple[PortConfig, ...]:
-    wanted = tuple(asked)
-    return tuple(port for port in ports if not _in_conflict(port, wanted))
 
 
 def _in_conflict(port: PortConfig, others: Iterable[PortConfig]) -> bool:

@@ -138,16 +138,19 @@ def _adopt(view: View, old: Service, changed: Service, now: float) -> Service:
 def _check(view: View, service: Service, old: Service | None = None) -> None:
     """Refuse what is not possible in this state. Dependencies that it has already may have gone: it waits for them."""
     check_references(service.spec, view)
-    if old is None or extensions.of(service).depends_on != extensions.of(old).depends_on:
-        check_dependencies(service.spec, view)
+    before = {} if old is None else extensions.of(old).depends_on
+    if extensions.of(service).depends_on != before:
+        check_dependencies(service.spec, view, before)
     check_ports(view, service)
 
 
 # --- dependencies ---
 
 
-def check_dependencies(spec: ServiceSpec, view: View) -> None:
-    """Refuse dependencies that can never be met.
+def check_dependencies(spec: ServiceSpec, view: View, before: Collection[str] = ()) -> None:
+    """Refuse dependencies that can never be met; `before` are the names of those that the service has already.
+
+    A new cycle goes through this service: there is none where nothing new is waited for, or nobody waits for it.
 
     Raises:
         InvalidArgument: names the service that is missing or never completes, or the cycle.
@@ -166,7 +169,9 @@ def check_dependencies(spec: ServiceSpec, view: View) -> None:
     for name, condition in wanted.items():
         if name != spec.name:  # that would be the shortest cycle
             _check_condition(spec.name, name, condition, _present(view, name))
-    if found := start_order.cycle(dependencies, spec.name):
+    new = [name for name in wanted if name not in before]
+    may_close_one = spec.name in new or any(not each.pending_delete for each in view.services.depending_on(spec.name))
+    if new and may_close_one and (found := start_order.cycle(dependencies, spec.name)):
         raise InvalidArgument(f"services depend on each other in a cycle: {start_order.format_cycle(found)}")
 
 

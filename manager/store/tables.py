@@ -28,6 +28,7 @@ from common.model import (
 )
 from common.net.addressing import fold
 from common.spec.autoscale import LABEL as AUTOSCALE_LABEL
+from common.spec.extensions import names_depended_on
 from manager.store.view import (
     AttachmentTableView,
     ImageNameTableView,
@@ -42,6 +43,7 @@ from manager.store.view import (
 
 T = TypeVar("T", bound=StoredObject)
 KeyOf: TypeAlias = Callable[[T], Hashable]
+KeysOf: TypeAlias = Callable[[T], Collection[Hashable]]
 
 
 class _Queries(Generic[T]):
@@ -63,6 +65,12 @@ class _Queries(Generic[T]):
     def autoscaled(self) -> Collection[T]:
         return self.select("autoscaled", True)
 
+    def publishing(self, protocol: str, number: int) -> Collection[T]:
+        return self.select("port", (protocol, number))
+
+    def depending_on(self, name: str) -> Collection[T]:
+        return self.select("dependency", name)
+
     def of_image(self, image_id: str) -> Collection[T]:
         return self.select("image", image_id)
 
@@ -80,12 +88,16 @@ class _Queries(Generic[T]):
 
 
 class Table(_Queries[T]):
-    """Objects by id, and by each index's key. Replacing an object keeps its place in the order."""
+    """Objects by id, and by each index's key. Replacing an object keeps its place in the order.
 
-    def __init__(self, indexes: Mapping[str, KeyOf[T]]) -> None:
+    In the indexes `several` an object has any number of keys.
+    """
+
+    def __init__(self, indexes: Mapping[str, KeyOf[T]], several: Mapping[str, KeysOf[T]]) -> None:
         self._objects: dict[str, T] = {}
         self._key_of = dict(indexes)
-        self._buckets: dict[str, dict[Hashable, dict[str, T]]] = {name: {} for name in indexes}
+        self._keys_of = dict(several)
+        self._buckets: dict[str, dict[Hashable, dict[str, T]]] = {name: {} for name in (*indexes, *several)}
 
     def get(self, object_id: str) -> T | None:
         return self._objects.get(object_id)
@@ -111,12 +123,21 @@ class Table(_Queries[T]):
             if old is not None and (old_key := key_of(old)) != key:
                 self._drop(index, old_key, value.id)
             self._buckets[index].setdefault(key, {})[value.id] = value
+        for index, keys_of in self._keys_of.items():
+            keys = keys_of(value)
+            for gone in () if old is None else {*keys_of(old)}.difference(keys):
+                self._drop(index, gone, value.id)
+            for key in keys:
+                self._buckets[index].setdefault(key, {})[value.id] = value
 
     def discard(self, object_id: str) -> None:
         old = self._objects.pop(object_id, None)
         if old is not None:
             for index, key_of in self._key_of.items():
                 self._drop(index, key_of(old), object_id)
+            for index, keys_of in self._keys_of.items():
+                for key in {*keys_of(old)}:
+                    self._drop(index, key, object_id)
 
     def _drop(self, index: str, key: Hashable, object_id: str) -> None:
         bucket = self._buckets[index][key]
@@ -128,9 +149,11 @@ class Table(_Queries[T]):
 class Overlay(_Queries[T]):
     """A table seen through changes that are not in it yet. Overlays stack: `base` is a table or another overlay."""
 
-    def __init__(self, base: Table[T] | Overlay[T], indexes: Mapping[str, KeyOf[T]]) -> None:
+    def __init__(
+        self, base: Table[T] | Overlay[T], indexes: Mapping[str, KeyOf[T]], several: Mapping[str, KeysOf[T]]
+    ) -> None:
         self._base = base
-        self._changed: Table[T] = Table(indexes)
+        self._changed: Table[T] = Table(indexes, several)
         self._removed: set[str] = set()
 
     def get(self, object_id: str) -> T | None:
@@ -212,6 +235,12 @@ _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
         "service": lambda claim: claim.service,
     },
 }
+_SEVERAL: Mapping[type[StoredObject], Mapping[str, KeysOf[Any]]] = {
+    Service: {
+        "port": lambda service: [(port.protocol, port.published_port) for port in service.published_ports],
+        "dependency": lambda service: names_depended_on(service.spec.labels),
+    }
+}
 
 
 def indexes_of(kind: type[StoredObject]) -> Mapping[str, KeyOf[Any]]:
@@ -273,8 +302,9 @@ class Tables:
         """Return the table of a kind of object, for code that handles all kinds alike."""
         table = self._by_type.get(kind)
         if table is None:
-            indexes, below = indexes_of(kind), self._below
-            table = self._by_type[kind] = Table(indexes) if below is None else Overlay(below.of(kind), indexes)
+            indexes, several, below = indexes_of(kind), _SEVERAL.get(kind, {}), self._below
+            table = Table(indexes, several) if below is None else Overlay(below.of(kind), indexes, several)
+            self._by_type[kind] = table
         return table
 
     def merge(self) -> None:

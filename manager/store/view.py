@@ -57,6 +57,12 @@ class ServiceTableView(NamedTableView[Service], Protocol):
     def autoscaled(self) -> Collection[Service]:
         """Return the services whose number of tasks is chosen by what they use."""
 
+    def publishing(self, protocol: str, number: int) -> Collection[Service]:
+        """Return the services that hold this published port, those that are being removed among them."""
+
+    def depending_on(self, name: str) -> Collection[Service]:
+        """Return the services that are to start after the one of this name."""
+
 
 class TaskTableView(TableView[Task], Protocol):
     def of_service(self, service_id: str) -> Collection[Task]: ...

@@ -14,7 +14,6 @@ from manager.api.containers.request import MARK_LABEL, PORTS_LABEL, RequestedCon
 from manager.api.engine.types import Container
 from manager.api.errors import EngineError
 from manager.api.logs.stream import TASK_LABEL
-from manager.domain.port_conflicts import ports_of
 from manager.domain.volumes import node_name
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
@@ -161,7 +160,7 @@ def _check_mesh(view: View, wanted: RequestedContainer) -> None:
     """Refuse a port that a service has on every node."""
     asked = {(port.protocol, port.number) for port in wanted.ports}
     for service in view.services if asked else ():
-        for port in ports_of(service):
+        for port in service.published_ports:
             if port.publish_mode == "ingress" and (port.protocol, port.published_port) in asked:
                 raise EngineError(
                     409,

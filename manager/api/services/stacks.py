@@ -38,7 +38,7 @@ from manager.api.services.routes import (
     warnings_of,
 )
 from manager.api.services.validation import check_service
-from manager.domain.port_conflicts import without_passed_on
+from manager.domain.port_conflicts import AskedPorts
 from manager.domain.references import with_ids
 from manager.domain.service_change import new_service
 from manager.store.transaction import Transaction
@@ -190,12 +190,8 @@ class _Deployment:
 
     def _without_passed_on(self, seen: dict[str, Service | None]) -> dict[str, Service]:
         """Return the services that give ports up to others of the stack, without these."""
-        specs = {each.spec.name: each.spec for each in self.services}
-        found = {
-            name: without_passed_on(service, specs[name], [spec for other, spec in specs.items() if other != name])
-            for name, service in seen.items()
-            if service is not None
-        }
+        asked = AskedPorts({each.spec.name: each.spec for each in self.services})
+        found = {name: asked.without_passed_on(service) for name, service in seen.items() if service is not None}
         return {name: service for name, service in found.items() if service != seen[name]}
 
     def _put_service(self, tx: Transaction, service: Service | None, spec: ServiceSpec) -> Done:

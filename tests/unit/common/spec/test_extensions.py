@@ -23,6 +23,8 @@ def test_dependencies_have_a_condition_each() -> None:
         "migrate": Condition.COMPLETED,
         "cache": Condition.STARTED,
     }
+    assert extensions.names_depended_on(labels) == ("db", "migrate", "cache")
+    assert extensions.names_depended_on({}) == ()
 
 
 @pytest.mark.parametrize(

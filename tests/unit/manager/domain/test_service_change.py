@@ -13,6 +13,7 @@ from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from common.model.update import Action, Reason, Requested, TasksFailed, UpdateState, UpdateStatus
+from common.spec import start_order
 from manager.domain.service_change import abort_update, change_spec, new_service, roll_back, undo_update
 from tests.fakes.world import World, replace
 
@@ -132,6 +133,37 @@ def test_a_dependency_removed_since_does_not_block_a_change() -> None:
     changed, _ = change_spec(world.tables, web, spec(image="web:2", labels=labels), world.now)
     assert changed.spec.task_template.container_spec is not None
     assert changed.spec.task_template.container_spec.image == "web:2"
+
+
+def after(name: str, condition: str = "started") -> dict[str, str]:
+    return {"swarm.x.depends-on": f"{name}={condition}"}
+
+
+def test_a_chain_of_services_is_not_walked_for_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is deployed in the order of its dependencies is checked in a time that grows with it, not its square."""
+    walks: list[str] = []
+    monkeypatch.setattr(start_order, "cycle", lambda _, name: walks.append(name) or ())
+    world = World()
+    for number in range(5):
+        labels = after(f"s{number - 1}") if number else {}
+        made = new_service(world.tables, f"id{number}", replace(spec(labels=labels), name=f"s{number}"), world.now)
+        world.put(made)
+    change_spec(world.tables, made, replace(made.spec, labels=after("s3", "healthy")), world.now)
+    assert walks == []
+
+
+def test_a_circle_is_found_whoever_closes_it() -> None:
+    world = World()
+    first = new_service(world.tables, "a", replace(spec(), name="a"), world.now)
+    world.put(first)
+    world.put(new_service(world.tables, "b", replace(spec(labels=after("a")), name="b"), world.now))
+    with pytest.raises(InvalidArgument, match="in a cycle: a → b → a"):
+        change_spec(world.tables, first, replace(first.spec, labels=after("b")), world.now)
+    with pytest.raises(InvalidArgument, match="in a cycle: a → a"):
+        change_spec(world.tables, first, replace(first.spec, labels=after("a")), world.now)
+    world.remove(first)
+    with pytest.raises(InvalidArgument, match="in a cycle: a → b → a"):
+        new_service(world.tables, "a2", replace(spec(labels=after("b")), name="a"), world.now)
 
 
 @pytest.mark.parametrize("state", ["", "completed", "rollback_started", "rollback_paused", "rollback_completed"])

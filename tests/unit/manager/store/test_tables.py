@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Unavailable
-from common.model import Cluster, Task
+from common.model import Cluster, Service, Task
+from common.model.service import Endpoint, EndpointSpec, PortConfig, ServiceSpec
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
 
@@ -42,3 +43,40 @@ def assert_found(state: Tables) -> None:
         assert {t.id for t in state.tasks.of_service(each)} == {t.id for t in state.tasks if t.service_id == each}
     for each in ("", "n1"):
         assert {t.id for t in state.tasks.on_node(each)} == {t.id for t in state.tasks if t.node_id == each}
+
+
+PUBLISHING = st.tuples(
+    st.sampled_from("abc"), st.lists(st.sampled_from([0, 80, 81]), max_size=3), st.sampled_from("abc"), st.booleans()
+)
+
+
+def service(name: str, numbers: list[int], after: str) -> Service:
+    ports = tuple(PortConfig(target_port=80, published_port=number) for number in numbers)
+    labels = {"swarm.x.depends-on": f"{after}=healthy, z"}
+    spec = ServiceSpec(name=name, labels=labels, endpoint_spec=EndpointSpec(ports=ports[:1]))
+    return Service(id=name, spec=spec, endpoint=Endpoint(ports=ports))
+
+
+@given(st.lists(st.lists(PUBLISHING, max_size=8), max_size=3))
+def test_an_object_is_found_by_each_of_several_keys(layers: list[list[tuple[str, list[int], str, bool]]]) -> None:
+    tables = Tables()
+    for steps in layers:
+        tx = Transaction(tables, 1.0)
+        for name, numbers, after, removed in steps:
+            if removed and (present := tx.services.get(name)) is not None:
+                tx.remove(present)
+            elif not removed:
+                tx.put(service(name, numbers, after))
+            for state in (tx, tables):
+                assert_services_found(state)
+        tx.merge()
+
+
+def assert_services_found(state: Tables) -> None:
+    for number in (0, 80, 81):
+        holders = {s.id for s in state.services if number in {port.published_port for port in s.published_ports}}
+        assert {s.id for s in state.services.publishing("tcp", number)} == holders
+    for name in "abc":
+        after = {s.id for s in state.services if s.spec.labels["swarm.x.depends-on"].startswith(name)}
+        assert {s.id for s in state.services.depending_on(name)} == after
+    assert len(state.services.depending_on("z")) == len(state.services)

@@ -29,6 +29,7 @@ from worker.images.fetch import ImageFetcher
 from worker.images.keep import DAY_SECONDS, FetchedImages
 from worker.images.serve import ImageLink, ImageServer
 from worker.interfaces.volumes import VolumeParts
+from worker.link.conversation import ConversationParts
 from worker.link.dialler import Credentials, TlsDialler
 from worker.link.requests import Requests
 from worker.link.session import Session
@@ -140,7 +141,8 @@ class _Daemon:
             VolumeTransfers(engine, marks, self._data_dir.copies, holds),
             agent.metrics_page,
         )
-        session = self._session = self._make_session(dialler, agent, credentials, requests, image_server)
+        parts = ConversationParts(dialler, agent, agent.reporter, credentials, requests, image_server)
+        session = self._session = self._make_session(parts)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run())
@@ -166,21 +168,9 @@ class _Daemon:
             keeper=KeptVolumes(engine, marks, self._clock, self._rng),
         )
 
-    def _make_session(
-        self,
-        dialler: TlsDialler,
-        agent: Agent,
-        credentials: Credentials,
-        requests: Requests,
-        image_server: ImageServer,
-    ) -> Session:
+    def _make_session(self, parts: ConversationParts) -> Session:
         return Session(
-            dialler,
-            agent,
-            agent.reporter,
-            credentials,
-            requests,
-            image_server,
+            parts,
             managers=lambda: self._config.managers,
             clock=self._clock,
             rng=self._rng,

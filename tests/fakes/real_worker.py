@@ -16,6 +16,7 @@ from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_h
 from worker.agent import Agent, Identity
 from worker.images.serve import ImageServer
 from worker.interfaces.networks import Networks
+from worker.link.conversation import ConversationParts
 from worker.link.interfaces import Dialler, Renewal
 from worker.link.requests import Requests
 from worker.link.session import Session
@@ -108,13 +109,9 @@ class RealWorker:
             read_host=idle_host,
             news=news,
         )
+        server = ImageServer(self.engine, self._clock)
         session = Session(
-            self.dialler,
-            agent,
-            agent.reporter,
-            self.renewal,
-            self.requests,
-            ImageServer(self.engine, self._clock),
+            ConversationParts(self.dialler, agent, agent.reporter, self.renewal, self.requests, server),
             managers=lambda: self._managers,
             clock=self._clock,
             rng=self._rng,

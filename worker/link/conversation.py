@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import SwarmError, Unavailable, leaves
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ConversationParts:
-    """What all sessions of a worker tell and ask; `pace` outlives them, as the manager's budget does."""
+    """What all sessions of a worker tell and ask, made in its loop. `pace` outlives them, as its budget does."""
 
     dialler: Dialler
     agent: Agent
@@ -58,7 +58,7 @@ class ConversationParts:
     renewal: Renewal
     requests: Requests
     image_server: ImageServer
-    pace: Pace
+    pace: Pace = field(default_factory=Pace)
 
 
 class Conversation:

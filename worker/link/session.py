@@ -14,13 +14,8 @@ from common.errors import SwarmError
 from common.wire.handshake import LedElsewhere
 from common.wire.manager_messages import WireEpoch
 from common.wire.membership_messages import Goodbye
-from worker.images.serve import ImageServer
 from worker.link.conversation import Conversation, ConversationParts
-from worker.link.interfaces import Agent, Dialler, Renewal
-from worker.link.pace import Pace
 from worker.link.race import NoWelcome, Welcomed, first_welcome
-from worker.link.reporter import Reporter
-from worker.link.requests import Requests
 
 RETRY_FIRST = 0.25
 RETRY_LIMIT = 5.0
@@ -40,12 +35,7 @@ class Session:
 
     def __init__(
         self,
-        dialler: Dialler,
-        agent: Agent,
-        reporter: Reporter,
-        renewal: Renewal,
-        requests: Requests,
-        image_server: ImageServer,
+        parts: ConversationParts,
         *,
         managers: Callable[[], Sequence[str]],
         clock: Clock,
@@ -56,13 +46,13 @@ class Session:
         self.epoch = epoch
         self.told: tuple[str, ...] = ()
         self._said: dict[str, str] = {}
-        self._dialler = dialler
-        self._agent = agent
+        self._dialler = parts.dialler
+        self._agent = parts.agent
         self._managers = managers
         self._clock = clock
         self._rng = rng
         self._news = news
-        self._parts = ConversationParts(dialler, agent, reporter, renewal, requests, image_server, Pace())
+        self._parts = parts
         self._backoff = Backoff(RETRY_FIRST, RETRY_LIMIT, rng)
         self._conversation: Conversation | None = None
         self._address = ""

@@ -35,7 +35,7 @@ from common.wire.usage_messages import Gauge, HostUsage, Measure, MeasureHost, T
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.images.serve import ImageServer
-from worker.link.conversation import MAX_STREAMS
+from worker.link.conversation import MAX_STREAMS, ConversationParts
 from worker.link.reporter import Reporter
 from worker.link.requests import Requests
 from worker.link.session import Session
@@ -184,12 +184,9 @@ class World:
         self.image_server = ImageServer(FakeEngine(), LoopClock())
         self.news = asyncio.Event()
         self.session = Session(
-            self.managers,
-            self.agent,
-            self.reporter,
-            self.renewal,
-            self.requests,
-            self.image_server,
+            ConversationParts(
+                *(self.managers, self.agent, self.reporter, self.renewal, self.requests, self.image_server)
+            ),
             managers=lambda: ("a:1", "b:1"),
             clock=LoopClock(),
             rng=random.Random(1),

@@ -1,8 +1,10 @@
 """Buttons: who may press them, what they ask, what they do, and the command that they show."""
 
+import asyncio
+
 import msgspec
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from common.model import Service
 from common.model.client import Role
@@ -193,6 +195,45 @@ async def test_of_two_editors_the_later_is_told(operators: Dashboard) -> None:
     row = said.get_by_role("row", name="Image")
     await expect(row.get_by_role("cell")).to_have_text(["acme/reports:3", "acme/reports:9", "acme/reports:4"])
     assert image(scene.service("reports")) == "acme/reports:9"
+
+
+async def test_a_second_change_does_not_meet_ones_own(operators: Dashboard) -> None:
+    """What a button does next begins with what it did last, whatever the feed has brought: here it brings nothing."""
+    page, scene = await operators.open(), operators.scene
+    await page.context.route("**/swarm/overview/feed?*", lambda _: asyncio.Event().wait())
+    await operators.go(page, "/services/reports")
+    for count in ("5", "6", "7"):
+        await asked(page, "Scale", f"service scale reports={count}", Tasks=count)
+    await asked(page, "Update image", "service update --image acme/reports:4 reports", Image="acme/reports:4")
+    assert (replicas(scene.service("reports")), image(scene.service("reports"))) == (7, "acme/reports:4")
+    await operators.go(page, "/nodes/w1")
+    for value in ("ssd", "hdd"):
+        await asked(page, "Label", f"node update --label-add disk={value} w1", Label="disk", Value=value)
+    await asked(page, "Pause", "node update --availability pause w1")
+    node = scene.node("w1")
+    assert (node.spec.labels["disk"], node.spec.availability) == ("hdd", "pause")
+
+
+async def test_a_dialog_that_is_closed_too_early_goes_on(operators: Dashboard) -> None:
+    page, scene = await operators.open("/services/reports"), operators.scene
+    go_on = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await go_on.wait()
+        await route.continue_()
+
+    await page.context.route("**/services/*/update?*", hold)
+    await button(page, "Scale").click()
+    await page.get_by_role("spinbutton", name="Tasks").fill("5")
+    await confirm(page, "Scale").click()
+    await expect(page.get_by_role("dialog").get_by_text("Working …")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(button(page, "Scale")).to_have_attribute("title", "what was asked for last is not done yet")
+    await expect(button(page, "Scale")).to_be_disabled()
+    go_on.set()
+    await expect(button(page, "Scale")).to_be_enabled()
+    await expect(page.locator("[data-standing]")).to_contain_text("/5")
+    assert replicas(scene.service("reports")) == 5
 
 
 async def test_a_node_is_drained(operators: Dashboard) -> None:

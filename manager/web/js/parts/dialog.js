@@ -5,6 +5,7 @@ import { html } from "../html.js";
 import { HELP, enabled, setEnabled, showsHelp } from "../keys.js";
 import { Command } from "./command.js";
 import { Problem } from "./conflict.js";
+import { refresh } from "./state.js";
 
 /**
  * @typedef {{title: string, text?: unknown, command?: (values: Record<string, string>) => string, name?: string, verb: string,
@@ -12,11 +13,34 @@ import { Problem } from "./conflict.js";
  *   act: (values: Record<string, string>) => Promise<unknown>}} Question
  */
 
-const asked = signal(/** @type {Question | null} */ (null));
+/** @typedef {Question & {at: string}} Placed a question, and the path of the screen where it was asked */
+
+const asked = signal(/** @type {Placed | null} */ (null));
+/** What was confirmed, and is not done or not seen yet. */
+const underway = signal(/** @type {Placed[]} */ ([]));
 
 /** Ask before something is done; with a `name` that has to be typed where something stops. @param {Question} question */
 export function ask(question) {
-  asked.value = question;
+  asked.value = { ...question, at: location.pathname };
+}
+
+/** Whether something goes on that was confirmed on this screen, in a dialog that was closed before its end. */
+export function isUnderway() {
+  return asked.value === null && underway.value.some(({ at }) => at === location.pathname);
+}
+
+/**
+ * Do what was confirmed, and wait until the screen shows it: what is done next from there begins with the version that
+ * this has made. @param {Placed} question @param {Record<string, string>} values
+ */
+async function carryOut(question, values) {
+  underway.value = [...underway.value, question];
+  try {
+    await question.act(values);
+    await refresh();
+  } finally {
+    underway.value = underway.value.filter((each) => each !== question);
+  }
 }
 
 export function Dialogs() {
@@ -38,7 +62,7 @@ function Dialog({ title, close, children }) {
   </dialog>`;
 }
 
-/** @param {{question: Question}} props */
+/** @param {{question: Placed}} props */
 function Asked({ question }) {
   const { title, text, fields = [], name = "", verb, command, danger } = question;
   const [values, setValues] = useState(Object.fromEntries(fields.map((field) => [field.name, field.value])));
@@ -46,7 +70,7 @@ function Asked({ question }) {
   const [works, setWorks] = useState(false);
   const [error, setError] = useState(/** @type {Error | null} */ (null));
   const close = () => {
-    asked.value = null;
+    if (asked.value === question) asked.value = null;
   };
   const isDangerous = Boolean(name) && (!danger || danger(values));
   const act = async (/** @type {Event} */ event) => {
@@ -54,7 +78,7 @@ function Asked({ question }) {
     setWorks(true);
     setError(null);
     try {
-      await question.act(values);
+      await carryOut(question, values);
       close();
     } catch (failure) {
       setError(failure instanceof Error ? failure : new Error(String(failure)));

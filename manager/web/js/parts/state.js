@@ -9,6 +9,14 @@ import { html } from "../html.js";
 const PAUSE_TIMES = 4;
 const MOST_MILLISECONDS = 10_000;
 
+/** The answers that the feed keeps up: each can be had anew. @type {Set<() => Promise<void>>} */
+const live = new Set();
+
+/** Ask anew for what is shown, as something was changed here; resolves when that is seen, or when the answer failed. */
+export async function refresh() {
+  await Promise.all([...live].map((renew) => renew()));
+}
+
 /**
  * Ask for what a screen shows, now and whenever the feed says that one of its topics has changed; which these are, the
  * answer may say. What was there is shown until the next answer is; answers that come out of order are dropped.
@@ -16,24 +24,43 @@ const MOST_MILLISECONDS = 10_000;
  * @param {(signal: AbortSignal) => Promise<T>} ask @param {unknown[]} inputs @param {(value: T) => string[]} [topicsOf]
  * @returns {{value: T | undefined, error: Error | undefined, again: () => void}}
  */
-export function useAnswer(ask, inputs, topicsOf = () => []) {
+export function useAnswer(ask, inputs, topicsOf) {
   const [answer, setAnswer] = useState(/** @type {{value?: T, error?: Error}} */ ({}));
   const [turn, setTurn] = useState(0);
   const [pace] = useState(() => newPace(() => setTurn((count) => count + 1)));
+  const [waiting] = useState(() => /** @type {(() => void)[]} */ ([]));
   useEffect(() => {
     const abort = new AbortController();
     const answered = pace.asked();
+    const told = waiting.splice(0);
     ask(abort.signal)
       .then(
         (value) => !abort.signal.aborted && setAnswer({ value }),
         (error) => !abort.signal.aborted && setAnswer((before) => (error instanceof Lost && before.value ? before : { error })),
       )
-      .finally(answered);
-    return () => abort.abort();
+      .finally(() => {
+        answered();
+        for (const resolve of told.splice(0)) resolve();
+      });
+    return () => {
+      abort.abort();
+      waiting.push(...told.splice(0)); // the next answer is theirs
+    };
   }, [...inputs, turn]);
-  useEffect(() => pace.end, []);
+  useEffect(() => {
+    const renew = () => new Promise((/** @type {(value: void) => void} */ resolve) => {
+      waiting.push(resolve);
+      pace.now();
+    });
+    if (topicsOf) live.add(renew);
+    return () => {
+      pace.end();
+      live.delete(renew);
+      for (const resolve of waiting.splice(0)) resolve();
+    };
+  }, []);
   const again = pace.now;
-  const topics = answer.value === undefined ? [] : topicsOf(answer.value);
+  const topics = answer.value === undefined || !topicsOf ? [] : topicsOf(answer.value);
   useEffect(() => hints.want(topics, pace.soon), [topics.join(" ")]);
   const isLive = link.value.state === "live";
   useEffect(() => {

@@ -12,7 +12,7 @@ import { Section, Table } from "../parts/table.js";
 const LINES = "200";
 
 export function AccessView() {
-  const { value, error, again } = useAnswer(async (signal) => {
+  const { value, error } = useAnswer(async (signal) => {
     const [certificates, tokens, audit] = await Promise.all([
       get("/swarm/client-certificates", undefined, signal),
       get("/swarm/dashboard-tokens", undefined, signal),
@@ -22,9 +22,9 @@ export function AccessView() {
   }, [], () => ["timeline"]);
   if (!value) return html`<${Missing} error=${error} />`;
   return html`<header class="screen-head"><h1>Access</h1></header>
-    <${Section} title="Tokens of the shared dashboard"><${Credentials} kind=${TOKENS} all=${value.tokens} again=${again} />
+    <${Section} title="Tokens of the shared dashboard"><${Credentials} kind=${TOKENS} all=${value.tokens} />
       <p class="spaced"><${Command} text="swarm-manager dashboard token create NAME --role viewer" /></p><//>
-    <${Section} title="Certificates of clients"><${Credentials} kind=${CERTIFICATES} all=${value.certificates} again=${again} />
+    <${Section} title="Certificates of clients"><${Credentials} kind=${CERTIFICATES} all=${value.certificates} />
       <p class="spaced"><${Command} text="swarm-manager client-cert NAME --role viewer" /></p><//>
     <${Section} title="Audit log of this manager"><${Audit} entries=${value.entries} /><//>`;
 }
@@ -41,8 +41,8 @@ const TOKENS = { noun: "token", label: "Tokens", path: "/swarm/dashboard-tokens"
 /** @type {Kind} */
 const CERTIFICATES = { noun: "certificate", label: "Certificates", path: "/swarm/client-certificates", command: ["client-cert", "revoke"], empty: "Nobody has a certificate: the API is used over its unix socket." };
 
-/** @param {{kind: Kind, all: any[], again: () => void}} props */
-function Credentials({ kind, all, again }) {
+/** @param {{kind: Kind, all: any[]}} props */
+function Credentials({ kind, all }) {
   const revoke = (/** @type {any} */ each) =>
     ask({
       title: `Revoke the ${kind.noun} of ${each.Name}`,
@@ -50,10 +50,7 @@ function Credentials({ kind, all, again }) {
       command: () => shell("swarm-manager", ...kind.command, each.ID),
       name: each.Name,
       verb: "Revoke",
-      act: async () => {
-        await send("DELETE", `${kind.path}/${each.ID}`);
-        again();
-      },
+      act: () => send("DELETE", `${kind.path}/${each.ID}`),
     });
   const columns = [
     { name: "name", title: "Name", cell: (/** @type {any} */ each) => each.Name },

@@ -18,9 +18,8 @@ from common.model.service import Reservations
 from common.spec import autoscale
 from manager.domain.update_status import state_of
 from manager.metrics.contacts import Contact
-from manager.overview.counters import Counters, NodeTally, ServiceTally
+from manager.overview.counters import Counters, NodeTally, ServiceTally, stack_of
 from manager.overview.marks import Mark
-from manager.overview.rows import stack_of
 from manager.overview.usage import HostSample
 from manager.store.view import View
 

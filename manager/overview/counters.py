@@ -7,8 +7,10 @@ asked of them then costs what is shown, not what there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container
+from typing import TypeVar
 
 from common.model import Node, Service, StoredObject, Task, TaskState
+from common.model.service import STACK_LABEL
 from common.model.update import ACTIVE, HALTED, UpdateState
 from manager.domain.reservations import reservations_of
 from manager.domain.update_status import state_of
@@ -17,6 +19,8 @@ from manager.overview.failures import HOUR, Failures
 from manager.overview.marks import Mark, completed, failed, mark_of, mark_with
 from manager.store.changes import Change
 from manager.store.view import View
+
+K = TypeVar("K")
 
 SlotKey = int | str
 """A slot's number; of a global service, its node's id."""
@@ -123,13 +127,55 @@ class NodeTally:
             self.memory += by * reserved.memory_bytes
 
 
-def add(marks: dict[Mark, int], mark: Mark, by: int) -> None:
-    """Count a mark; marks that nothing has are not kept."""
-    count = marks.get(mark, 0) + by
+def add(counts: dict[K, int], key: K, by: int) -> None:
+    """Count something; what there is none of is not kept."""
+    count = counts.get(key, 0) + by
     if count:
-        marks[mark] = count
+        counts[key] = count
     else:
-        marks.pop(mark, None)
+        counts.pop(key, None)
+
+
+class Sums:
+    """How much there is of all services that are there, and not being removed, and of all nodes.
+
+    `marks` counts what their slots show, `stacks` the services of each stack, `nodes` the nodes by their states. `jobs`
+    are the services that are jobs.
+    """
+
+    __slots__ = ("jobs", "marks", "nodes", "services", "stacks")
+
+    def __init__(self) -> None:
+        self.services = 0
+        self.jobs: dict[str, None] = {}
+        self.stacks: dict[str, int] = {}
+        self.marks: dict[Mark, int] = {}
+        self.nodes: dict[str, int] = {}
+
+    def service(self, tally: ServiceTally, old: Service | None) -> None:
+        """Count a tally's service in place of the one that it had."""
+        for service, by in ((old, -1), (tally.service, 1)):
+            if service is None or service.pending_delete:
+                continue
+            self.services += by
+            if stack := stack_of(service):
+                add(self.stacks, stack, by)
+            for mark, count in tally.marks.items():
+                add(self.marks, mark, by * count)
+            if by < 0:
+                self.jobs.pop(service.id, None)
+            elif service.spec.mode.is_job:
+                self.jobs[service.id] = None
+
+    def node(self, new: Node | None, old: Node | None) -> None:
+        """Count a node in place of what it was."""
+        for node, by in ((old, -1), (new, 1)):
+            if node is not None:
+                add(self.nodes, node.status.state, by)
+
+
+def stack_of(service: Service) -> str:
+    return service.spec.labels.get(STACK_LABEL, "")
 
 
 def _counts_alike(old: Task, new: Task) -> bool:
@@ -143,7 +189,7 @@ def _counts_alike(old: Task, new: Task) -> bool:
 
 
 class Counters:
-    """All of it. `states` counts every task by its observed state.
+    """All of it. `states` counts every task by its observed state, `sums` what is shown of all.
 
     `suspects` are the services that may be in trouble: short of tasks, with failures in the last hour, with an update.
     `unready` are the nodes that are not ready, `down` those of them that are down. `touched_services` and
@@ -156,6 +202,7 @@ class Counters:
         self.services: dict[str, ServiceTally] = {}
         self.nodes: dict[str, NodeTally] = {}
         self.states: dict[TaskState, int] = {}
+        self.sums = Sums()
         self.suspects: dict[str, None] = {}
         self.unready: dict[str, None] = {}
         self.down: set[str] = set()
@@ -204,6 +251,8 @@ class Counters:
         tally.wanted += 1
         tally.running += 1
         tally.marks[Mark.RUNNING] = tally.marks.get(Mark.RUNNING, 0) + 1
+        if not tally.leaves:
+            self.sums.marks[Mark.RUNNING] = self.sums.marks.get(Mark.RUNNING, 0) + 1
         node = self.nodes.get(node_id) or self._on_node(node_id)
         node.count(task, 1, Mark.RUNNING)
         node.shown[task.id] = task
@@ -251,7 +300,7 @@ class Counters:
         tally = self._tally(task.service_id)
         for value, by in ((old, -1), (new, 1)):
             if value is not None:
-                self._count_state(value.status.state, by)
+                add(self.states, value.status.state, by)
                 tally.count(value, by, self.down)
                 if value.placed:
                     self._on_node(value.node_id).count(value, by)
@@ -267,13 +316,6 @@ class Counters:
         tally.failures.add(task, at, heard=self._heard)
         if task.node_id:
             self._on_node(task.node_id).failures.add(task, at, heard=self._heard)
-
-    def _count_state(self, state: TaskState, by: int) -> None:
-        count = self.states.get(state, 0) + by
-        if count:
-            self.states[state] = count
-        else:
-            self.states.pop(state, None)
 
     def _show(self, tally: ServiceTally, old: Task | None, new: Task | None) -> None:
         """Let a slot show its newest task that is not on its way out."""
@@ -302,7 +344,7 @@ class Counters:
         for task, by in ((shown, -1), (instead, 1)):
             if task is not None and not alike:
                 mark = mark_with(task, self.down)
-                add(tally.marks, mark, by)
+                self._mark(tally, mark, by)
                 if task.node_id and task.status.state.terminal:
                     add(self._on_node(task.node_id).marks, mark, by)
         if shown is not None and shown.placed:
@@ -317,6 +359,11 @@ class Counters:
             tally.complaints[slot] = instead
         else:
             tally.complaints.pop(slot, None)
+
+    def _mark(self, tally: ServiceTally, mark: Mark, by: int) -> None:
+        add(tally.marks, mark, by)
+        if not tally.leaves:
+            add(self.sums.marks, mark, by)
 
     def _tally(self, service_id: str) -> ServiceTally:
         self.touched_services[service_id] = None
@@ -351,7 +398,8 @@ class Counters:
         assert isinstance(change.new, Service | None)
         service_id = change.current.id
         tally = self._tally(service_id)
-        tally.service = change.new
+        before, tally.service = tally.service, change.new
+        self.sums.service(tally, before)
         self._weigh(service_id, tally, change.new.updated_at if change.new is not None else now)
 
     def _node(self, change: Change, now: float) -> None:
@@ -360,7 +408,8 @@ class Counters:
         assert isinstance(new, Node | None)
         node_id = change.current.id
         tally = self._on_node(node_id)
-        tally.node = new
+        before, tally.node = tally.node, new
+        self.sums.node(new, before)
         is_down = new is not None and new.status.state == "down"
         if is_down is not (node_id in self.down):
             self._turn(node_id, tally, new.updated_at if new is not None else now)
@@ -383,7 +432,7 @@ class Counters:
             for task in tally.placed.values():
                 self._tally(task.service_id).count(task, by, self.down)
             for task in tally.shown.values():
-                add(self._tally(task.service_id).marks, mark_with(task, self.down), by)
+                self._mark(self._tally(task.service_id), mark_with(task, self.down), by)
             if by < 0:
                 self.down ^= {node_id}
         for service_id in services:

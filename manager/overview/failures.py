@@ -36,4 +36,6 @@ class Failures:
     def since(self, instant: float) -> int:
         """Return how many there were from the minute of `instant` on, an hour back at most."""
         first = int(instant // MINUTE)
+        if self.last_at // MINUTE < first:
+            return 0
         return sum(count for minute, count in self._minutes.items() if minute >= first)

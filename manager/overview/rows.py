@@ -19,12 +19,11 @@ import msgspec
 from common.ids import SHORT_ID
 from common.model import Service, Task
 from common.model.naming import Model
-from common.model.service import STACK_LABEL
 from common.model.update import ACTIVE, HALTED
 from common.text.image_names import familiar, is_id
 from common.wire.usage_messages import HostUsage
 from manager.domain.update_status import halted, state_of
-from manager.overview.counters import Counters, NodeTally, ServiceTally
+from manager.overview.counters import Counters, NodeTally, ServiceTally, stack_of
 from manager.overview.failures import HOUR
 from manager.overview.marks import PLACED, Mark, mark_of, mark_with
 from manager.overview.usage import HostSample
@@ -236,10 +235,6 @@ def error_of(tally: ServiceTally) -> str:
 
 
 LONGEST_ERROR = 300
-
-
-def stack_of(service: Service) -> str:
-    return service.spec.labels.get(STACK_LABEL, "")
 
 
 def image_of(service: Service) -> str:

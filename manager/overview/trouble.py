@@ -5,18 +5,19 @@ The overview has that, one sentence for all of it, how much there is of what, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 
-from common.model import Service
+from common.model import Node, Service
 from common.model.naming import Model
-from common.model.update import ACTIVE, HALTED, Requested, TasksFailed, UpdateState
+from common.model.update import ACTIVE, HALTED, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.domain.update_status import halted, state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.entries import named
 from manager.overview.marks import PLACED, Mark
-from manager.overview.rows import LONGEST_ERROR, ServiceState, error_of, service_state, stack_of
+from manager.overview.rows import LONGEST_ERROR, ServiceState, error_of, service_state
 from manager.overview.timeline import Entry, Named
 from manager.store.view import View
 
@@ -63,62 +64,83 @@ class Trouble(Model):
     command: str = ""
 
 
-def troubles(counters: Counters, now: float) -> list[Trouble]:
-    """Return all that is wrong, the worst first, of the same kind the oldest."""
-    found = [*_of_nodes(counters, now), *_of_services(counters, now)]
-    return sorted(found, key=lambda each: (_RANKS[each.kind], each.since))
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A trouble that has not been told yet: of many only the worst are, and words take longer than to find one."""
+
+    kind: Ailment
+    of: Node | Service
+    since: float
+    hint: str
+    command: str
+    text: Callable[[], str]
+
+    @property
+    def place(self) -> tuple[int, float]:
+        """By what they are ordered: the worst first, of the same kind the oldest."""
+        return _RANKS[self.kind], self.since
+
+    def told(self) -> Trouble:
+        return Trouble(
+            kind=self.kind,
+            text=self.text(),
+            since=round(self.since, 3),
+            object=named(self.of),
+            hint=self.hint,
+            command=self.command,
+        )
 
 
 # --- nodes ---
 
 
-def _of_nodes(counters: Counters, now: float) -> Iterator[Trouble]:
+def _of_nodes(counters: Counters, now: float) -> Iterator[_Finding]:
     """Yield what is wrong with nodes; many that are down are one trouble, which leaves room for the services'."""
     tallies = [counters.nodes[node_id] for node_id in counters.unready]
-    found = [(tally, trouble) for tally in tallies if (trouble := _of_node(tally, now)) is not None]
-    down = [tally for tally, trouble in found if trouble.kind is Ailment.NODE_DOWN]
+    found = [(tally, finding) for tally in tallies if (finding := _of_node(tally, now)) is not None]
+    down = [tally for tally, finding in found if finding.kind is Ailment.NODE_DOWN]
     if len(down) > MOST_DOWN:
         yield _many_down(sorted(down, key=lambda tally: tally.since))
     yield from (each for _, each in found if each.kind is not Ailment.NODE_DOWN or len(down) <= MOST_DOWN)
 
 
-def _many_down(tallies: Sequence[NodeTally]) -> Trouble:
+def _many_down(tallies: Sequence[NodeTally]) -> _Finding:
     nodes = [tally.node for tally in tallies if tally.node is not None]
     names = ", ".join(node.name for node in nodes[:MOST_DOWN])
-    return Trouble(
+    return _Finding(
         kind=Ailment.NODE_DOWN,
-        text=f"{len(nodes)} nodes are down, {names} and {len(nodes) - MOST_DOWN} more{_tasks_of(*tallies)}",
+        of=nodes[0],
         since=tallies[0].since,
-        object=named(nodes[0]),
         hint="see what they have in common: a switch, a rack, a power supply; and whether they reach the manager",
         command="swarm-manager node ls",
+        text=lambda: f"{len(nodes)} nodes are down, {names} and {len(nodes) - MOST_DOWN} more{_tasks_of(*tallies)}",
     )
 
 
-def _of_node(tally: NodeTally, now: float) -> Trouble | None:
+def _of_node(tally: NodeTally, now: float) -> _Finding | None:
     node = tally.node
     if node is None or (node.left and node.manager_status is None):
         return None  # it has left the cluster, and only its record is there
     state = node.status.state
     if state == "down":
         why = f" ({node.status.message})" if node.status.message else ""
-        return Trouble(
+        return _Finding(
             kind=Ailment.NODE_DOWN,
-            text=f"node {node.name} is down{why}{_tasks_of(tally)}",
+            of=node,
             since=tally.since,
-            object=named(node),
             hint="see whether its host runs and reaches the manager; its tasks are replaced where there is room",
             command=f"swarm-manager node inspect --pretty {node.name}",
+            text=lambda: f"node {node.name} is down{why}{_tasks_of(tally)}",
         )
     if now - tally.since < DISCONNECTED_SECONDS:
         return None
-    return Trouble(
+    return _Finding(
         kind=Ailment.NODE_AWAY,
-        text=f"node {node.name} is {state}: it keeps its tasks and takes no new ones",
+        of=node,
         since=tally.since,
-        object=named(node),
         hint="start its worker again: systemctl start swarm-worker",
         command=f"swarm-manager node inspect --pretty {node.name}",
+        text=lambda: f"node {node.name} is {state}: it keeps its tasks and takes no new ones",
     )
 
 
@@ -130,43 +152,58 @@ def _tasks_of(*tallies: NodeTally) -> str:
 # --- services ---
 
 
-def _of_services(counters: Counters, now: float) -> Iterator[Trouble]:
-    for service_id in counters.suspects:
-        tally = counters.services.get(service_id)
-        if tally is not None and tally.service is not None and not tally.leaves:
-            yield from islice(_of_service(tally, tally.service, now), 1)
-
-
-def _of_service(tally: ServiceTally, service: Service, now: float) -> Iterator[Trouble]:
+def _of_service(tally: ServiceTally, service: Service, state: ServiceState, now: float) -> Iterator[_Finding]:
     """Yield what is wrong with a service, the worst first."""
-    state = service_state(tally, now)
-    numbers = f"{service.name} {tally.running}/{tally.desired}"
-    error = error_of(tally)
-    why = f": {error}" if error else ""
+    status, marks = service.update_status, tally.marks
+    short_since = tally.short_since
     if state is ServiceState.DOWN:
-        text = f"{service.name} is down, 0 of {plural(tally.desired, 'task')} run{why}"
-        yield _trouble(Ailment.SERVICE_DOWN, service, text, tally.short_since, _PS)
-    if state_of(service) in HALTED and service.update_status is not None:
-        text = f"{numbers}: {halted(service.update_status)}"
-        yield _trouble(Ailment.UPDATE_HALTED, service, text, _halted_since(service), _UPDATE)
-    if Mark.WAITING in tally.marks and (waiting := [task for task in tally.complaints.values() if task.finds_no_node]):
-        text = f"{numbers}: {plural(len(waiting), 'task')} without a node{why}"
-        yield _trouble(Ailment.TASKS_WAIT, service, text, min(task.created_at for task in waiting), _WAITS)
+        yield _found(Ailment.SERVICE_DOWN, service, short_since, _PS, lambda: _down(tally, service))
+    if status is not None and status.state in HALTED:
+        since = status.held_at or service.updated_at
+        yield _found(
+            Ailment.UPDATE_HALTED, service, since, _UPDATE, lambda: f"{_run(tally, service)}: {halted(status)}"
+        )
+    if Mark.WAITING in marks and (waiting := [task for task in tally.complaints.values() if task.finds_no_node]):
+        since = min(task.created_at for task in waiting)
+        yield _found(Ailment.TASKS_WAIT, service, since, _WAITS, lambda: _waits(tally, service, len(waiting)))
     if (recent := tally.failures.since(now - LOOP_SECONDS)) > LOOP_FAILURES:
-        since = tally.short_since or tally.failures.last_at
-        text = f"{numbers}: {recent} tasks failed in ten minutes{why or _last_failure(tally)}"
-        yield _trouble(Ailment.CRASH_LOOP, service, text, since, _LOGS)
+        since = short_since or tally.failures.last_at
+        yield _found(Ailment.CRASH_LOOP, service, since, _LOGS, lambda: _loops(tally, service, recent))
     if state is ServiceState.SHORT:
-        yield _trouble(Ailment.SERVICE_SHORT, service, f"{numbers} tasks run{why}", tally.short_since, _PS)
+        yield _found(
+            Ailment.SERVICE_SHORT, service, short_since, _PS, lambda: f"{_run(tally, service)} tasks run{_why(tally)}"
+        )
     if state is ServiceState.FAILED:
-        text = f"job {service.name} failed{why}"
-        yield _trouble(Ailment.JOB_FAILED, service, text, tally.failures.last_at, _LOGS)
-    yield from _rolled_back(service, now)
+        since = tally.failures.last_at
+        yield _found(Ailment.JOB_FAILED, service, since, _LOGS, lambda: f"job {service.name} failed{_why(tally)}")
+    if status is not None and _is_news(status, now):
+        yield _found(Ailment.ROLLED_BACK, service, status.completed_at, _HISTORY, lambda: _rolled_back(service, status))
 
 
-def _halted_since(service: Service) -> float:
-    held = service.update_status.held_at if service.update_status is not None else 0.0
-    return held or service.updated_at
+def _found(kind: Ailment, service: Service, since: float, advice: tuple[str, str], text: Callable[[], str]) -> _Finding:
+    hint, command = advice
+    return _Finding(kind=kind, of=service, since=since, hint=hint, command=f"{command} {service.name}", text=text)
+
+
+def _run(tally: ServiceTally, service: Service) -> str:
+    return f"{service.name} {tally.running}/{tally.desired}"
+
+
+def _why(tally: ServiceTally) -> str:
+    error = error_of(tally)
+    return f": {error}" if error else ""
+
+
+def _down(tally: ServiceTally, service: Service) -> str:
+    return f"{service.name} is down, 0 of {plural(tally.desired, 'task')} run{_why(tally)}"
+
+
+def _waits(tally: ServiceTally, service: Service, count: int) -> str:
+    return f"{_run(tally, service)}: {plural(count, 'task')} without a node{_why(tally)}"
+
+
+def _loops(tally: ServiceTally, service: Service, recent: int) -> str:
+    return f"{_run(tally, service)}: {recent} tasks failed in ten minutes{_why(tally) or _last_failure(tally)}"
 
 
 def _last_failure(tally: ServiceTally) -> str:
@@ -174,27 +211,15 @@ def _last_failure(tally: ServiceTally) -> str:
     return f", last with: {last.status.err[:LONGEST_ERROR]}" if last is not None and last.status.err else ""
 
 
-def _rolled_back(service: Service, now: float) -> Iterator[Trouble]:
-    """Say that an update has failed, and was taken back, for as long as that is news."""
-    status = service.update_status
-    if status is None or status.state is not UpdateState.ROLLBACK_COMPLETED or isinstance(status.reason, Requested):
-        return
-    if now - status.completed_at <= ROLLED_BACK_SECONDS:
-        why = f": {status.reason.error}" if isinstance(status.reason, TasksFailed) and status.reason.error else ""
-        text = f"the update of {service.name} failed, and was rolled back{why}"
-        yield _trouble(Ailment.ROLLED_BACK, service, text, status.completed_at, _HISTORY)
+def _is_news(status: UpdateStatus, now: float) -> bool:
+    """Whether an update has failed, and was taken back, lately."""
+    taken_back = status.state is UpdateState.ROLLBACK_COMPLETED and not isinstance(status.reason, Requested)
+    return taken_back and now - status.completed_at <= ROLLED_BACK_SECONDS
 
 
-def _trouble(kind: Ailment, service: Service, text: str, since: float, advice: tuple[str, str]) -> Trouble:
-    hint, command = advice
-    return Trouble(
-        kind=kind,
-        text=text,
-        since=round(since, 3),
-        object=named(service),
-        hint=hint,
-        command=f"{command} {service.name}",
-    )
+def _rolled_back(service: Service, status: UpdateStatus) -> str:
+    why = f": {status.reason.error}" if isinstance(status.reason, TasksFailed) and status.reason.error else ""
+    return f"the update of {service.name} failed, and was rolled back{why}"
 
 
 _PS = ("look at what its tasks say", "swarm-manager service ps --no-trunc")
@@ -250,51 +275,57 @@ class Overview(Model):
 
 
 def summarize(counters: Counters, view: View, changes: Sequence[Entry], now: float) -> Overview:
-    """Return the overview."""
+    """Return the overview. It looks at what may be wrong alone, and has words for the worst of that."""
     counters.settle(now)
-    found = troubles(counters, now)
-    totals = _totals(counters, view, now)
+    standing = list(_standing(counters, now))
+    found = _findings(counters, standing, now)
+    totals = _totals(counters, standing, view)
     level = _level(totals, found)
     return Overview(
         at=round(now, 3),
         index=view.index,
         level=level,
         sentence=_sentence(level, totals, len(found)),
-        trouble=tuple(found[:MOST]),
+        trouble=tuple(each.told() for each in found[:MOST]),
         trouble_total=len(found),
         totals=totals,
         changes=tuple(changes),
     )
 
 
-def _totals(counters: Counters, view: View, now: float) -> Totals:
-    nodes: dict[str, int] = {}
-    for tally in counters.nodes.values():
-        if tally.node is not None:
-            state = tally.node.status.state
-            nodes[state] = nodes.get(state, 0) + 1
-    services = unlike = updates = 0
-    tasks: dict[Mark, int] = {}
-    stacks = set()
-    for service_id, each in counters.services.items():
-        service = each.service
-        if service is None or service.pending_delete:
-            continue
-        services += 1
-        if service_id in counters.suspects or each.is_job:  # of all others nothing is to be said
-            unlike += not service_state(each, now).as_wanted
-            updates += state_of(service) in ACTIVE
-        stacks.add(stack_of(service))
-        for mark, count in each.marks.items():
-            tasks[mark] = tasks.get(mark, 0) + count
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How a service stands of which there may be something to say."""
+
+    tally: ServiceTally
+    service: Service
+    state: ServiceState
+
+
+def _standing(counters: Counters, now: float) -> Iterator[_Standing]:
+    for service_id in {**counters.suspects, **counters.sums.jobs}:
+        tally = counters.services.get(service_id)
+        if tally is not None and tally.service is not None and not tally.leaves:
+            yield _Standing(tally, tally.service, service_state(tally, now))
+
+
+def _findings(counters: Counters, standing: Sequence[_Standing], now: float) -> list[_Finding]:
+    """Return all that is wrong, the worst first, of the same kind the oldest."""
+    of_services = (islice(_of_service(each.tally, each.service, each.state, now), 1) for each in standing)
+    found = [*_of_nodes(counters, now), *chain.from_iterable(of_services)]
+    return sorted(found, key=lambda each: each.place)
+
+
+def _totals(counters: Counters, standing: Sequence[_Standing], view: View) -> Totals:
+    sums = counters.sums
+    tasks = dict(sums.marks)
     tasks.pop(Mark.STOPPED, None)
-    stacks.discard("")
     return Totals(
-        nodes=nodes,
-        services=services,
-        services_as_wanted=services - unlike,
-        stacks=len(stacks),
-        updates=updates,
+        nodes=dict(sums.nodes),
+        services=sums.services,
+        services_as_wanted=sums.services - sum(not each.state.as_wanted for each in standing),
+        stacks=len(sums.stacks),
+        updates=sum(state_of(each.service) in ACTIVE for each in standing),
         tasks=tasks,
         networks=len(view.networks),
         secrets=len(view.secrets),
@@ -302,7 +333,7 @@ def _totals(counters: Counters, view: View, now: float) -> Totals:
     )
 
 
-def _level(totals: Totals, found: Sequence[Trouble]) -> Level:
+def _level(totals: Totals, found: Sequence[_Finding]) -> Level:
     if found:
         return Level.TROUBLE
     if not totals.services:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
 
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import NodeStatus
 from common.model.service import (
+    STACK_LABEL,
     Global,
     Replicated,
     ReplicatedJob,
@@ -26,6 +27,7 @@ from common.model.update import ACTIVE, UpdateState, UpdateStatus
 from manager.api.services.view import status_view
 from manager.domain.update_status import state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
+from manager.overview.marks import Mark
 from manager.overview.rows import node_tile, service_row, service_state
 from manager.overview.trouble import summarize
 from manager.store.changes import ChangeSet
@@ -108,7 +110,8 @@ def change_service(rng: Random, tx: Transaction) -> None:
         mode = ServiceMode(replicated_job=ReplicatedJob(total_completions=rng.randint(1, 3)))
     states = [UpdateState.UPDATING, UpdateState.PAUSED, UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED]
     update = rng.choice([None, None, UpdateStatus(state=rng.choice(states), completed_at=tx.now)])
-    tx.put(Service(id=service_id, spec=ServiceSpec(name=service_id, mode=mode), update_status=update))
+    labels = rng.choice([{}, {STACK_LABEL: "shop"}, {STACK_LABEL: "blog"}])
+    tx.put(Service(id=service_id, spec=ServiceSpec(name=service_id, labels=labels, mode=mode), update_status=update))
 
 
 def change_node(rng: Random, tx: Transaction) -> None:
@@ -140,7 +143,9 @@ def facts(counters: Counters) -> object:
     """Return all that follows from the present state; since when something is so does not."""
     services = {key: of_service(tally) for key, tally in counters.services.items()}
     nodes = {key: of_node(tally) for key, tally in counters.nodes.items() if tally.node is not None or tally.marks}
-    return services, nodes, counters.states, set(counters.unready), counters.down
+    sums = counters.sums
+    summed = (sums.services, set(sums.jobs), sums.stacks, sums.marks, sums.nodes)
+    return services, nodes, counters.states, set(counters.unready), counters.down, summed
 
 
 @settings(max_examples=150)
@@ -174,6 +179,12 @@ def test_the_totals_are_those_of_all_services(seed: int):
         assert (totals.services, totals.services_as_wanted) == (len(there), as_wanted)
         updates = [tally for tally in there if tally.service is not None and state_of(tally.service) in ACTIVE]
         assert totals.updates == len(updates)
+        stacks = {tally.service.spec.labels.get(STACK_LABEL, "") for tally in there if tally.service is not None}
+        assert totals.stacks == len(stacks - {""})
+        shown = sum((Counter(tally.marks) for tally in there), Counter[Mark]())
+        assert sum(totals.tasks.values()) == shown.total() - shown[Mark.STOPPED]
+        states = [tally.node.status.state for tally in counters.nodes.values() if tally.node is not None]
+        assert totals.nodes == Counter(states)
 
 
 def rows(counters: Counters, now: float) -> dict[str, object]:

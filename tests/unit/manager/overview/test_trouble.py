@@ -11,7 +11,7 @@ from common.model.update import Action, Requested, TasksFailed, UpdateState, Upd
 from manager.overview.counters import Counters
 from manager.overview.marks import Mark
 from manager.overview.rows import ServiceState, boxes_of_service, service_row
-from manager.overview.trouble import Ailment, Level, Trouble, summarize, troubles
+from manager.overview.trouble import MOST, Ailment, Level, Trouble, summarize
 from manager.store.changes import Change
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
@@ -36,8 +36,7 @@ class World:
         self.tables.index += 1
 
     def wrong(self, at: float = NOW) -> list[Trouble]:
-        self.counters.settle(at)
-        return troubles(self.counters, at)
+        return list(summarize(self.counters, self.tables, (), at).trouble)
 
 
 def service(name: str, replicas: int, update: UpdateStatus | None = None) -> Service:
@@ -188,6 +187,22 @@ def test_a_job_is_wrong_when_it_failed_for_good():
     world.put(task("job", 2, TaskState.FAILED, "exit 2"))
     (failed,) = world.wrong()
     assert (failed.kind, failed.text) == (Ailment.JOB_FAILED, "job job failed: exit 2")
+
+
+def test_a_task_of_a_job_that_finds_no_node_is_told():
+    world = World()
+    mode = ServiceMode(replicated_job=ReplicatedJob())
+    waits = task("job", 1, TaskState.PENDING, "no suitable node")
+    world.put(Service(id="job", spec=ServiceSpec(name="job", mode=mode)), waits)
+    (waiting,) = world.wrong()
+    assert (waiting.kind, waiting.text) == (Ailment.TASKS_WAIT, "job 0/1: 1 task without a node: no suitable node")
+
+
+def test_all_is_counted_and_the_worst_told():
+    world = World()
+    world.put(*(service(f"s{number}", 1) for number in range(MOST + 5)), service("well", 1), *running("well", 1))
+    found = summarize(world.counters, world.tables, (), NOW + 60)
+    assert (found.trouble_total, len(found.trouble)) == (MOST + 5, MOST)
 
 
 def test_a_node_that_comes_back_soon_is_not_trouble():

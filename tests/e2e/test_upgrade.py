@@ -1,7 +1,9 @@
 """From a release before to this one, daemon by daemon and in every order, under load: no task is replaced."""
 
+import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -17,7 +19,8 @@ from tests.lab.releases import release
 
 pytestmark = [long, pytest.mark.alone, pytest.mark.timeout(600)]
 
-# The last release that has one manager, with its store in a file; and an early one that has several.
+# The last release that has one manager, with its store in a file, and no claims to volumes; an early one that has
+# several managers.
 ONE_MANAGER = "89f83460"
 SEVERAL_MANAGERS = "599acbf7"
 PORT = 8080
@@ -100,6 +103,83 @@ async def to_three_managers(cluster: FromOne) -> None:
     for host in cluster.hosts[1:]:
         await cluster.docker(cluster.boss, "node", "promote", host.name)
     await cluster.all_reachable(cluster.hosts)
+
+
+# What each start adds to its slot's data, beside what the release before has left there.
+WRITER = ("sh", "-c", "date >> /data/starts; exec sleep 100000")
+
+
+async def volume_folder(host: Host, name: str) -> Path:
+    (found,) = json.loads(await host.docker("volume", "inspect", name))
+    return Path(found["Mountpoint"])
+
+
+async def starts(host: Host, name: str) -> int:
+    """Count how often tasks began with a volume of a host."""
+    return len((await volume_folder(host, name) / "starts").read_text().splitlines())
+
+
+async def test_volumes_of_running_tasks_are_claimed() -> None:
+    """The new manager binds tasks to their data at once, its workers mark it; no container starts anew for that."""
+    async with FromOne() as cluster:
+        create = ("service", "create", "-d", "--no-resolve-image", "--stop-grace-period", "1s")
+        db = ("--name", "db", "--constraint", "node.hostname==h2", "--mount", "source=db_data,target=/data")
+        pair = ("--name", "pair", "--replicas", "2", "--constraint", "node.hostname!=h1")
+        await cluster.docker(cluster.boss, *create, *db, "busybox:lab", *WRITER)
+        await cluster.docker(
+            cluster.boss, *create, *pair, "--mount", "source=pair_data,target=/data", "busybox:lab", *WRITER
+        )
+        (task,) = await cluster.running("db", 1)
+        await cluster.running("pair", 2)
+        _, holder, other = cluster.hosts
+        (await volume_folder(holder, "db_data") / "kept").write_text("before")
+        before = await cluster.containers_started()
+
+        await cluster.upgrade_manager(cluster.boss)
+
+        async def is_refused() -> bool:
+            said = await cluster.swarm("node", "drain", "h2", check=False)
+            return bool(said.returncode) and "node h2 has the data of db.1 (db_data)" in said.stderr
+
+        await cluster.until(is_refused, 20, pause=0.2)
+        for host in cluster.hosts:
+            await cluster.upgrade_worker(host)
+
+        async def is_listed() -> bool:
+            said = (await cluster.swarm("volume", "ls")).stdout.splitlines()
+            rows = sorted(tuple(line.split()[:2]) for line in said[1:] if "db.1" in line or "pair." in line)
+            return rows == [("db_data", "h2"), ("pair_data", "h2"), ("pair_data", "h3")]
+
+        await cluster.until(is_listed, 30, pause=0.2)
+        for host, name in ((holder, "db_data"), (holder, "pair_data"), (other, "pair_data")):
+            mark = json.loads(((await volume_folder(host, name)).parent / "swarm.json").read_text())
+            assert (len(mark["lineage"]), mark["generation"]) == (32, 1)
+        assert await cluster.containers_started() == before
+        assert [each["ID"] for each in await cluster.running("db", 1)] == [task["ID"]]
+        await drained_tasks_wait_for_their_data(cluster, holder, other)
+
+
+async def drained_tasks_wait_for_their_data(cluster: FromOne, holder: Host, other: Host) -> None:
+    await cluster.swarm("service", "update", "-d", "--constraint-rm", "node.hostname==h2", "db")
+    await cluster.swarm("service", "update", "-d", "--constraint-rm", "node.hostname!=h1", "pair")
+    await cluster.running("db", 1)
+    await cluster.running("pair", 2)
+    known = await starts(holder, "db_data")
+    await cluster.swarm("node", "drain", "--stop-stateful", "h2")
+    for service, volume in (("db", "db_data"), ("pair", "pair_data")):
+        words = f"waits for volume {volume} on h2, which is drained: make it active"
+
+        def waits(tasks: list[Any], words: str = words) -> bool:
+            return sum(words in task["Status"].get("Err", "") for task in tasks) == 1
+
+        await cluster.tasks_when(service, waits)
+    for host, name in ((cluster.boss, "db_data"), (cluster.boss, "pair_data"), (other, "db_data")):
+        assert name not in (await host.docker("volume", "ls", "-q")).split(), "nothing starts empty elsewhere"
+    await cluster.swarm("node", "activate", "h2")
+    await cluster.running("db", 1)
+    await cluster.running("pair", 2)
+    assert await starts(holder, "db_data") == known + 1
+    assert (await volume_folder(holder, "db_data") / "kept").read_text() == "before"
 
 
 async def test_three_managers_and_five_workers_under_load() -> None:

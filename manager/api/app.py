@@ -149,7 +149,7 @@ class Api:
         self._followers: list[asyncio.Task[None]] = []
         self._memory = AnswerMemory()
         self._instruments = telemetry.instruments
-        observer = Observer(store, clock, self._instruments, lambda: granted(audit.read("", KEPT)))
+        observer = Observer(store, clock, self._instruments, lambda: granted(audit.read("", KEPT, changes=True)))
         self.context = Context(
             store=store,
             clock=clock,

@@ -50,6 +50,12 @@ class Identity:
     dashboards: tuple[str, ...] = ()
 
 
+class ReadAudit(Protocol):
+    """Reads the audit log, as `AuditLog.read` does."""
+
+    def __call__(self, before: str, limit: int, *, changes: bool) -> Sequence[object]: ...
+
+
 class Keys(Protocol):
     """The keys that this manager's files are opened with."""
 
@@ -141,7 +147,7 @@ class Context(msgspec.Struct, frozen=True, eq=False):
     load: Callable[[], ClusterLoad | None]
     pages: Pages
     answers: Lease
-    read_audit: Callable[[str, int], Sequence[object]]
+    read_audit: ReadAudit
     keys: Keys
 
 

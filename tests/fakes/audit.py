@@ -11,5 +11,6 @@ class AuditList(list[Entry]):
     def record(self, entry: Entry) -> None:
         self.append(entry)
 
-    def read(self, before: str, limit: int) -> Sequence[Entry]:
-        return [entry for entry in reversed(self) if not before or entry.time < before][:limit]
+    def read(self, before: str, limit: int, *, changes: bool) -> Sequence[Entry]:
+        found = [entry for entry in reversed(self) if not before or entry.time < before]
+        return [entry for entry in found if not (changes and entry.is_read)][:limit]

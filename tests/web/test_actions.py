@@ -305,6 +305,11 @@ async def test_an_administrator_sees_who_may_what(scene: Scene, browser: Browser
         await page.get_by_label("Type grafana to go on").fill("grafana")
         await confirm(page, "Revoke").click()
         await expect(page.get_by_role("table", name="Certificates")).to_contain_text("revoked")
+        log = page.get_by_role("table", name="Audit log")
+        await expect(log).to_contain_text("DELETE /swarm/client-certificates/")
+        await expect(log).not_to_contain_text("GET ")
+        await page.get_by_role("radio", name="all").check()
+        await expect(log).to_contain_text("GET /swarm/audit")
         assert dashboard.complaints == []
     async with dashboard_of(scene, browser, "operator") as dashboard:
         page = await dashboard.open()

@@ -69,6 +69,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     unwritten: int = 0
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it was a look, and granted; a stream that was taken over (101) may be somebody's shell."""
+        return self.method in _READING and self.status in _GRANTED
+
 
 class AuditLog(Protocol):
     """Where entries are kept. Neither call fails, and `record` does not wait."""
@@ -76,8 +81,11 @@ class AuditLog(Protocol):
     def record(self, entry: Entry) -> None:
         """Take an entry."""
 
-    def read(self, before: str, limit: int) -> Sequence[Entry]:
-        """Return the newest entries, of those older than an instant (RFC 3339) if one is given. It may take a while."""
+    def read(self, before: str, limit: int, *, changes: bool) -> Sequence[Entry]:
+        """Return the newest entries, of those older than an instant (RFC 3339) if one is given. It may take a while.
+
+        With `changes` what only read (`Entry.is_read`) is passed over.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +265,10 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 async def audit(context: Context, call: Call) -> Reply:
-    """Answer with at most `limit` entries, of those older than the instant `before` (RFC 3339) if it is given."""
+    """Answer with at most `limit` entries, of those older than the instant `before` (RFC 3339) if it is given.
+
+    With `changes=1` what only read is left out: an open page alone would fill the answer with its own requests.
+    """
     before, limit = call.query.get("before", ""), call.query.get("limit", str(MOST))
     if _NUMBER.fullmatch(limit) is None or not 0 < int(limit) <= MOST:
         raise invalid(f"limit={limit[:40]!r} is not a number from 1 to {MOST}")
@@ -266,7 +277,7 @@ async def audit(context: Context, call: Call) -> Reply:
             parse_rfc3339(before)
         except (ValueError, OverflowError):
             raise invalid(f"before={before[:40]!r} is not a time like 2026-01-31T12:00:00Z") from None
-    entries = await asyncio.to_thread(context.read_audit, before, int(limit))
+    entries = await asyncio.to_thread(context.read_audit, before, int(limit), changes=call.flag("changes"))
     return Answer(value={"Entries": entries})
 
 

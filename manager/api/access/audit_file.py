@@ -56,12 +56,12 @@ class AuditFile:
         self._waiting.append(line)
         self._filled.set()
 
-    def read(self, before: str, limit: int) -> list[Entry]:
-        """Read the newest entries, of those older than an instant (RFC 3339) if one is given. It takes a while."""
+    def read(self, before: str, limit: int, *, changes: bool) -> list[Entry]:
+        """Read the newest entries, as `AuditLog` says. It takes a while."""
         found: list[Entry] = []
         for path in (self._path, *(self._numbered(number) for number in range(1, self._kept + 1))):
             for entry in _newest_first(path):
-                if not before or entry.time < before:
+                if (not before or entry.time < before) and not (changes and entry.is_read):
                     found.append(entry)
                 if len(found) == limit:
                     return found

@@ -3,22 +3,23 @@ import { get, send } from "../api.js";
 import { clock, instant } from "../format.js";
 import { html } from "../html.js";
 import { may } from "../me.js";
+import { place } from "../router.js";
 import { Command, shell } from "../parts/command.js";
 import { ask } from "../parts/dialog.js";
 import { Badge } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
 import { Section, Table } from "../parts/table.js";
+import { Choice } from "../parts/topology.js";
 
 const LINES = "200";
 
 export function AccessView() {
   const { value, error } = useAnswer(async (signal) => {
-    const [certificates, tokens, audit] = await Promise.all([
+    const [certificates, tokens] = await Promise.all([
       get("/swarm/client-certificates", undefined, signal),
       get("/swarm/dashboard-tokens", undefined, signal),
-      get("/swarm/audit", { limit: LINES }, signal),
     ]);
-    return { certificates, tokens, entries: audit.Entries ?? [] };
+    return { certificates, tokens };
   }, [], () => ["timeline"]);
   if (!value) return html`<${Missing} error=${error} />`;
   return html`<header class="screen-head"><h1>Access</h1></header>
@@ -26,7 +27,7 @@ export function AccessView() {
       <p class="spaced"><${Command} text="swarm-manager dashboard token create NAME --role viewer" /></p><//>
     <${Section} title="Certificates of clients"><${Credentials} kind=${CERTIFICATES} all=${value.certificates} />
       <p class="spaced"><${Command} text="swarm-manager client-cert NAME --role viewer" /></p><//>
-    <${Section} title="Audit log of this manager"><${Audit} entries=${value.entries} /><//>`;
+    <${Audit} />`;
 }
 
 /** @param {any} each */
@@ -63,8 +64,18 @@ function Credentials({ kind, all }) {
   return html`<${Table} label=${kind.label} columns=${columns} rows=${all} id=${(/** @type {any} */ each) => each.ID} empty=${kind.empty} />`;
 }
 
+/** What was changed or refused; what only was read, if that is asked for: this page alone reads with every change. */
+function Audit() {
+  const shown = place.value.query.get("audit") ?? "changes";
+  const query = { limit: LINES, ...(shown === "changes" && { changes: "1" }) };
+  const { value, error } = useAnswer((signal) => get("/swarm/audit", query, signal), [shown], () => ["timeline"]);
+  const choice = html`<${Choice} name="audit" label="Show" value=${shown} options=${["changes", "all"]} />`;
+  return html`<${Section} title="Audit log of this manager" aside=${choice}>
+    ${value ? html`<${Entries} entries=${value.Entries ?? []} />` : html`<${Missing} error=${error} />`}<//>`;
+}
+
 /** @param {{entries: any[]}} props */
-function Audit({ entries }) {
+function Entries({ entries }) {
   const columns = [
     { name: "time", title: "Time", class: "number", cell: (/** @type {any} */ entry) => clock(instant(entry.time), { withSeconds: true }) },
     { name: "who", title: "Who", cell: (/** @type {any} */ entry) => html`${entry.name} <span class="muted">${entry.role} ${entry.from}</span>` },

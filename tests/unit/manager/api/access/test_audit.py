@@ -182,5 +182,7 @@ async def test_administrators_read_it(client: Client) -> None:
     assert [(each["method"], each["path"], each["status"]) for each in answer["Entries"]] == [
         ("DELETE", "/services/nobody", 404)
     ]
+    assert (await client.get("/swarm/audit?limit=1"))["Entries"][0]["path"] == "/swarm/audit"
+    assert (await client.get("/swarm/audit?limit=1&changes=1"))["Entries"] == answer["Entries"]
     for query in ("limit=0", "limit=x", "limit=501", "before=yesterday"):
         assert (await client.error("GET", f"/swarm/audit?{query}"))[0] == 400

@@ -99,6 +99,17 @@ async def test_the_newest_lines_are_read_first(tmp_path: Path) -> None:
     assert len([*tmp_path.iterdir()]) > 1
     with (tmp_path / "audit.log").open("ab") as file:
         file.write(b'{"time":"2026-01-01T00:00:09Z","na')
-    assert [entry.time[18] for entry in audit.read("", 100)][:5] == ["7", "6", "5", "4", "3"]
-    assert [entry.time[18] for entry in audit.read("2026-01-01T00:00:05Z", 2)] == ["4", "3"]
-    assert AuditFile(tmp_path / "none.log").read("", 5) == []
+    assert [entry.time[18] for entry in audit.read("", 100, changes=False)][:5] == ["7", "6", "5", "4", "3"]
+    assert [entry.time[18] for entry in audit.read("2026-01-01T00:00:05Z", 2, changes=False)] == ["4", "3"]
+    assert AuditFile(tmp_path / "none.log").read("", 5, changes=False) == []
+
+
+async def test_what_only_read_is_passed_over_on_request(tmp_path: Path) -> None:
+    audit = AuditFile(tmp_path / "audit.log")
+    asked = (("POST", 200), ("GET", 200), ("GET", 101), ("GET", 403), ("HEAD", 200), ("GET", 200))
+    for number, (method, status) in enumerate(asked):
+        time = f"2026-01-01T00:00:0{number}Z"
+        audit.record(Entry(time=time, name="a", origin="unix", method=method, path="/x", status=status))
+    audit._write(audit._take())
+    found = [(entry.method, entry.status) for entry in audit.read("", 3, changes=True)]
+    assert found == [("GET", 403), ("GET", 101), ("POST", 200)]

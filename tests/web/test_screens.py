@@ -1,9 +1,10 @@
 """Every screen, light and dark, wide and narrow: all can use it, and nothing is asked of others."""
 
+import re
 from collections.abc import Mapping
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from manager.api.dashboard import FOLDER
 from tests.e2e.ci import long
@@ -49,6 +50,27 @@ SCREENS: Mapping[str, str] = {
 def address(scene: Scene, path: str) -> str:
     running, waiting = scene.task("shop_web", 1).id, scene.task("shop_cache", 2).id
     return path.replace("RUNNING", running).replace("WAITING", waiting)
+
+
+# Notes what was made of `Intl`, and what of it was before the page had its code.
+WATCH_INTL = """
+  globalThis.made = [];
+  for (const [name, Kind] of [["DateTimeFormat", Intl.DateTimeFormat], ["Collator", Intl.Collator]]) {
+    Intl[name] = class extends Kind { constructor(...given) { super(...given); made.push(name); } };
+  }
+  addEventListener("DOMContentLoaded", () => { globalThis.atStart = [...made]; });
+"""
+
+
+async def test_the_code_starts_without_tables_of_languages(dashboard: Dashboard) -> None:
+    """To read them was the page's longest task: each formatter is made when it is first used."""
+    context = await dashboard.context()
+    await context.add_init_script(WATCH_INTL)
+    page = await dashboard.open("/timeline", context=context)
+    await expect(page.locator(".entries time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    assert await page.evaluate("atStart") == []
+    assert "DateTimeFormat" in await page.evaluate("made")
+    assert dashboard.complaints == []
 
 
 async def violations(page: Page) -> list[str]:

@@ -25,26 +25,34 @@ export function ago(at) {
   return duration(Math.max(0, now.value + skew.value - at));
 }
 
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const TIME_SECONDS = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const DAY_YEAR = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
+// The browser reads its tables of languages for the first of these, which takes longer than all else at the start: each
+// is made when it is first used.
+const DAY = once(() => new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" }));
+const DAY_YEAR = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: "full" }));
+const NAMES = once(() => new Intl.Collator("en", { numeric: true }));
+
+/** @template T @param {() => T} make @returns {() => T} */
+function once(make) {
+  /** @type {T | undefined} */
+  let made;
+  return () => (made ??= make());
+}
 
 /** An instant as a clock shows it, with its day unless that is today. @param {number} at @param {{withSeconds?: boolean}} [how] */
 export function clock(at, { withSeconds = false } = {}) {
   const date = new Date(at * 1000);
-  const time = (withSeconds ? TIME_SECONDS : TIME).format(date);
-  return date.toDateString() === new Date().toDateString() ? time : `${DAY.format(date)} ${time}`;
+  const time = withSeconds ? timeOfDay(at) : timeOfDay(at).slice(0, 5);
+  return date.toDateString() === new Date().toDateString() ? time : `${DAY().format(date)} ${time}`;
 }
 
 /** @param {number} at */
 export function day(at) {
-  return DAY_YEAR.format(new Date(at * 1000));
+  return DAY_YEAR().format(new Date(at * 1000));
 }
 
-/** @param {number} at */
+/** `14:05:12`. @param {number} at */
 export function timeOfDay(at) {
-  return TIME_SECONDS.format(new Date(at * 1000));
+  return new Date(at * 1000).toTimeString().slice(0, 8);
 }
 
 /** Unix seconds of RFC 3339; 0 for what is none. @param {string | undefined} text */
@@ -58,11 +66,9 @@ export function plural(count, noun) {
   return `${grouped(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-const GROUPED = new Intl.NumberFormat("en");
-
-/** @param {number} count */
+/** `12,345`. @param {number} count */
 export function grouped(count) {
-  return GROUPED.format(count);
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** Bytes in powers of 1024. @param {number} count */
@@ -93,10 +99,8 @@ export function image(reference) {
 
 /** Order names as people do: w2 before w10. @param {string} a @param {string} b */
 export function byName(a, b) {
-  return NAMES.compare(a, b);
+  return NAMES().compare(a, b);
 }
-
-const NAMES = new Intl.Collator("en", { numeric: true });
 
 /** A host's name without its domain; an address is whole. @param {string} name */
 export function hostOf(name) {

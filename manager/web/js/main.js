@@ -3,6 +3,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Refused, get } from "./api.js";
 import { begin as beginFeed, link } from "./feed.js";
+import { timeOfDay } from "./format.js";
 import { html } from "./html.js";
 import { listen as listenToKeys } from "./keys.js";
 import { me } from "./me.js";
@@ -42,7 +43,7 @@ function skip(event) {
 function LinkNotice() {
   const { state, at, why } = link.value;
   if (state !== "lost") return null;
-  const since = at ? `What you see is as of ${new Date(at * 1000).toLocaleTimeString()}` : "Nothing is known yet";
+  const since = at ? `What you see is as of ${timeOfDay(at)}` : "Nothing is known yet";
   return html`<p class="link-notice" role="status" title=${why}>The manager does not answer. ${since}; trying again.</p>`;
 }
 

@@ -275,7 +275,8 @@ class Transfers:
 
         await self.store.update(step)
         done = transfer.participle
-        _log.info("volume %s is %s to node %s", ", ".join(transfer.volumes), done, transfer.target)
+        target = node_name(transfer.target, self.store.view)
+        _log.info("volume %s is %s to node %s", ", ".join(transfer.volumes), done, target)
 
     async def _fail(self, transfer: Transfer, why: str) -> None:
         _log.warning("volume %s is not %s: %s", transfer.name, transfer.participle, why)

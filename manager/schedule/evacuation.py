@@ -20,6 +20,8 @@ from manager.store.view import View
 
 # After so long what has failed is tried again.
 RETRY_SECONDS = 60.0
+# Of why nodes refuse what they are to take, so many are told.
+_REASONS = 3
 
 
 def concerned_nodes(change: Change, _view: View) -> Iterable[str]:
@@ -56,12 +58,10 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
                 continue
             load = load or ClusterLoad.of(view)
             try:
-                target = choose_target(node, group, load, view)
-                move = Transfer(id=new_id(rng), volumes=group, source=node.id, target=target)
-                check(move, view)
+                move = move_off(node, group, load, view, rng)
             except FailedPrecondition as error:
                 reasons.append(f"volume {group[0]} is not moved off the drained node {node.name}: {error.message}")
-                put.append(_not_begun(node, group, error.message, view, rng))
+                put.append(move_not_begun(node, group, error.message, view, rng))
                 wake_at[node.id] = min(now + RETRY_SECONDS, wake_at.get(node.id, now + RETRY_SECONDS))
             else:
                 put.append(move)
@@ -85,7 +85,7 @@ def _failed_at(node: Node, group: tuple[str, ...], view: View) -> float:
     return max((each.updated_at for each in failed if not set(group).isdisjoint(each.volumes)), default=float("-inf"))
 
 
-def _not_begun(node: Node, group: tuple[str, ...], why: str, view: View, rng: Random) -> Transfer:
+def move_not_begun(node: Node, group: tuple[str, ...], why: str, view: View, rng: Random) -> Transfer:
     """Return the record of a move that no node can take; there is one for what moves together, however often tried."""
     before = (each for each in view.transfers if each.phase == "failed" and each.source == node.id)
     same = next((each for each in before if not each.target and set(each.volumes) == set(group)), None)
@@ -107,20 +107,28 @@ def groups_on(node: Node, view: View) -> list[tuple[str, ...]]:
     return sorted(found.values(), key=lambda group: (size(group), group))
 
 
-def choose_target(source: Node, group: tuple[str, ...], load: ClusterLoad, view: View) -> str:
-    """Choose the node with the least to do that takes the tasks of all slots with this data.
+def move_off(source: Node, group: tuple[str, ...], load: ClusterLoad, view: View, rng: Random) -> Transfer:
+    """Return a move of volumes to the node with the least to do that takes them, and the tasks of all their slots.
 
     Raises:
         FailedPrecondition: there is none.
 
     """
-    tasks = list(_tasks(source, group, view))
-    rules = [pipeline(task, view, load) for task in tasks]
+    rules = [pipeline(task, view, load) for task in _tasks(source, group, view)]
+    move = Transfer(id=new_id(rng), volumes=group, source=source.id)
+    refused: dict[str, None] = {}
     for each in load.by_total():
         able = each.node is not None and each.id != source.id and each.node.description.volumes
         if able and each.open and all(rule.accepts(each) and not rule.invalid for rule in rules):
-            return each.id
-    why = "; ".join(dict.fromkeys(rule.invalid or rule.explain(load.nodes.values()) for rule in rules))
+            found = replace(move, target=each.id)
+            try:
+                check(found, view)
+            except FailedPrecondition as error:
+                refused[error.message] = None
+            else:
+                return found
+    others = dict.fromkeys(rule.invalid or rule.explain(load.nodes.values()) for rule in rules)
+    why = "; ".join(list(refused or others)[:_REASONS])
     raise FailedPrecondition(f"no other node can take volume {', '.join(group)}: {why or 'none is ready'}")
 
 

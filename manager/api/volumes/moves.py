@@ -27,7 +27,7 @@ from manager.api.router import Route
 from manager.api.volumes.claims import only_copy, split_reference
 from manager.domain.transfers import check, lineage_of_copy, moved_together
 from manager.domain.volumes import node_name
-from manager.schedule.evacuation import choose_target, groups_on
+from manager.schedule.evacuation import groups_on, move_not_begun, move_off
 from manager.schedule.load import ClusterLoad
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -192,7 +192,10 @@ def transfer_view(context: Context, transfer: Transfer) -> dict[str, Any]:
 
 
 async def move_all(context: Context, call: Call) -> Reply:
-    """Begin to move what slots have on a node, the smallest first; what is moved already is among the answer."""
+    """Begin to move what slots have on a node, the smallest first; what is moved already is among the answer.
+
+    So is what no node can take, as a move that has failed.
+    """
 
     def step(tx: Transaction) -> list[Transfer]:
         node = find_node(tx, call.params["id"])
@@ -201,9 +204,10 @@ async def move_all(context: Context, call: Call) -> Reply:
         load = ClusterLoad.of(tx)
         for group in groups_on(node, tx):
             if moving.isdisjoint(group):
-                target = choose_target(node, group, load, tx)
-                move = Transfer(id=new_id(context.rng), volumes=group, source=node.id, target=target)
-                check(move, tx)
+                try:
+                    move = move_off(node, group, load, tx, context.rng)
+                except FailedPrecondition as error:
+                    move = move_not_begun(node, group, error.message, tx, context.rng)
                 tx.put(move)
                 begun.append(move)
         return begun

@@ -16,6 +16,7 @@ from manager.cli.format.inspection import inspect
 from manager.cli.format.listing import format_flag, group_filters, listing
 from manager.cli.network.volume_copies import backup, copy, move, path_of, restore, snapshot
 from manager.cli.network.volume_rows import VOLUMES, rows
+from manager.cli.network.volume_transfers import cancel, list_transfers
 from manager.cli.session import with_client
 from manager.cli.several import each
 
@@ -124,5 +125,5 @@ async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, ever
     await run_prune(client, "volume", what, group_filters(filters, **more), force=force)
 
 
-for each_command in (move, copy, snapshot, backup, restore):
+for each_command in (move, copy, snapshot, list_transfers, cancel, backup, restore):
     volume.add_command(each_command)

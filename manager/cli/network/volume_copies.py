@@ -34,9 +34,9 @@ _LIMIT = flag(
     "--limit", type=RATE, help="Bytes a second that are sent at most, such as 50MB/s (default the cluster's)."
 )
 _MAX_DOWNTIME = flag(
-    "--max-downtime", type=DURATION, help="Give up if the tasks would be stopped for longer than this, as estimated."
+    "--max-downtime", type=DURATION, help="Give up if the last pass would take longer than this, as estimated."
 )
-_DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Do not wait for its end.")
+_DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Do not wait for its end: print its ID.")
 _HOLD = flag(
     "--hold",
     type=click.Choice(["pause", "stop", "live"]),
@@ -167,8 +167,9 @@ async def _follow_unless(client: Client, begun: Any, *, dry_run: bool, detach: b
         await follow(client, begun["ID"])
 
 
+# What a move or a copy is while it is under way, and when it has ended well.
 _DOING = {"move": "moving", "copy": "copying"}
-_DONE = {"move": "moved", "copy": "copied"}
+DONE = {"move": "moved", "copy": "copied"}
 
 
 def what(transfer: Any) -> str:
@@ -187,8 +188,13 @@ async def follow(client: Client, transfer_id: str) -> None:
     told, at = "", 0.0
     loop = asyncio.get_running_loop()
     while True:
-        (transfer,) = [each for each in await client.get("/swarm/transfers") if each["ID"] == transfer_id]
-        done = _DONE[transfer["Kind"]]
+        transfer = next((each for each in await client.get("/swarm/transfers") if each["ID"] == transfer_id), None)
+        if transfer is None:
+            echo(
+                "it has ended, and newer ones have taken its record's place: `swarm-manager volume ls` has the outcome"
+            )
+            return
+        done = DONE[transfer["Kind"]]
         if transfer["Phase"] == "failed":
             raise CommandFailed(f"not {done}: {transfer['Error']}; its tasks go on running on {transfer['From']}")
         if transfer["Phase"] == "done":
@@ -199,7 +205,7 @@ async def follow(client: Client, transfer_id: str) -> None:
             if transfer["Note"]:
                 echo(transfer["Note"], err=True)
             return
-        words = _progress(transfer)
+        words = progress(transfer)
         if words != told and (loop.time() >= at or transfer["Phase"] == "last"):
             echo(told := words)
             at = loop.time() + TELL_SECONDS
@@ -213,7 +219,8 @@ def _downtime(transfer: Any) -> str:
     return f"its tasks were {held} for {transfer['Downtime']:.1f} s"
 
 
-def _progress(transfer: Any) -> str:
+def progress(transfer: Any) -> str:
+    """Say how far a move or a copy that is under way is."""
     if transfer["Phase"] == "last":
         return "the last pass: its tasks are stopped"
     done, left = transfer.get("Done", 0), transfer.get("Left", 0)

@@ -35,15 +35,19 @@ VOLUMES = Table(
 
 
 def rows(volumes: Iterable[Any]) -> list[Row]:
-    """Make the rows by name. `Reference` is what other commands take: with the node where several have the name."""
-    volumes = sorted(volumes, key=lambda each: natural(each["Name"]))
+    """Make the rows by name and node. `Reference` is what other commands take: `NODE/NAME` where several have it."""
+    volumes = sorted(volumes, key=lambda each: (natural(each["Name"]), natural(_node(each))))
     count = Counter(each["Name"] for each in volumes)
     return [_row(each, alone=count[each["Name"]] == 1) for each in volumes]
 
 
+def _node(volume: Any) -> str:
+    return str((volume.get("Labels") or {}).get(NODE_LABEL, ""))
+
+
 def _row(each: Any, *, alone: bool) -> Row:
-    labels = dict(each.get("Labels") or {})
-    node = labels.pop(NODE_LABEL, "")
+    node = _node(each)
+    labels = {name: value for name, value in (each.get("Labels") or {}).items() if name != NODE_LABEL}
     usage = each.get("UsageData")
     status = each.get("Status") or {}
     return {

@@ -16,7 +16,7 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_nodes
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION
-from manager.cli.network.volume_copies import follow
+from manager.cli.network.volume_copies import follow, what
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.service.task_rows import fetch
@@ -54,12 +54,17 @@ async def drain(
     """Move all tasks away from nodes, each replaced before it stops, and give them no new ones.
 
     A node is not drained while tasks run there whose data in volumes is there, unless they are to stop, or their data
-    is to move: then the node takes no new tasks until all of it is elsewhere, and is drained after that.
+    is to move: then the node takes no new tasks until all of it is elsewhere, and is drained after that. With both
+    flags what cannot be moved stops.
     """
     if move_volumes:
-        for node in nodes:
+        for node in nodes:  # all of them first: none is to have the data of another
             await _change(client, node, "pause")
-            await _move_volumes(client, node)
+        left = [problem for node in nodes for problem in await _move_volumes(client, node)]
+        if left and not stop_stateful:
+            raise CommandFailed("\n".join([*left, _not_drained(nodes)]))
+        for problem in left:
+            echo(problem, err=True)
     due = time.monotonic() + seconds(deadline) if deadline is not None else None
     drained = await _set(client, nodes, "drain", {} if stop_stateful else {"stateful": "refuse"})
     if wait or due is not None:
@@ -74,11 +79,23 @@ async def activate(client: Client, /, nodes: tuple[str, ...]) -> None:
     await _set(client, nodes, "active")
 
 
-async def _move_volumes(client: Client, node: str) -> None:
-    """Move all data off a node, and tell how far that is."""
+async def _move_volumes(client: Client, node: str) -> list[str]:
+    """Move all data off a node that was paused for it, telling how far that is; return what stays, and why."""
+    left = []
     for move in await client.post(f"/nodes/{node}/volumes/move"):
-        echo(f"moving {', '.join(move['Volumes'])} from {move['From']} to {move['To']}")
-        await follow(client, move["ID"])
+        if move["To"]:
+            echo(f"moving {what(move)}")
+        try:
+            await follow(client, move["ID"])
+        except CommandFailed as error:
+            left.append(f"{', '.join(move['Volumes'])} is {error.message}")
+    return left
+
+
+def _not_drained(nodes: Iterable[str]) -> str:
+    names = " ".join(nodes)
+    advice = f"run this again, with --stop-stateful to stop these tasks, or swarm-manager node activate {names}"
+    return f"not drained, but given no new tasks: {names}: {advice}"
 
 
 async def _set(

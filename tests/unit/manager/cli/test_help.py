@@ -22,8 +22,9 @@ network-rotate-keys node-activate node-demote node-drain node-inspect node-ls no
 node-update repair restore run secret-create secret-inspect secret-ls secret-rm secret-update service-create
 service-history service-inspect service-logs service-ls service-ps service-rebalance service-rm service-rollback
 service-scale service-stats service-update stack-config stack-deploy stack-ls stack-plan stack-ps stack-rm
-stack-services start status task-inspect task-ls timeline unlock unlock-key volume-backup volume-claim volume-cp
-volume-create volume-inspect volume-ls volume-move volume-prune volume-release volume-restore volume-rm volume-snapshot
+stack-services start status task-inspect task-ls timeline unlock unlock-key volume-backup volume-cancel volume-claim
+volume-cp volume-create volume-inspect volume-ls volume-move volume-prune volume-release volume-restore volume-rm
+volume-snapshot volume-transfers
 """
 
 

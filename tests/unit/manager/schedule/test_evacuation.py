@@ -86,6 +86,18 @@ def test_where_none_can_take_it_that_is_said_and_tried_again() -> None:
     assert later.put == (replace(record, updated_at=NOW - RETRY_SECONDS),), "one record, however often it is tried"
 
 
+def test_a_node_with_other_data_of_the_name_is_passed_over() -> None:
+    """As where each node has a cache: the one with the least to do need not be one that can take it."""
+    other = copy("b", "data", "e" * 32)
+    (move,) = decided(world(other, able("c"), running(service("web"), "c"))).put
+    assert isinstance(move, Transfer)
+    assert move.target == "c"
+    (move,) = decided(world(other)).put
+    assert isinstance(move, Transfer)
+    assert (move.phase, move.target) == ("failed", "")
+    assert move.error.startswith("no other node can take volume data: node b has a different volume data: ")
+
+
 def test_what_may_be_news_wakes_it() -> None:
     view = world()
     assert list(drained_nodes(view)) == ["a"]

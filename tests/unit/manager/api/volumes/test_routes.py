@@ -282,8 +282,13 @@ async def test_all_data_of_a_node_can_be_moved(cluster: ApiCluster, client: Clie
         "data": "copying",
     }
     await down(cluster, WORKER2)
-    status, message = await client.error("POST", "/nodes/w1/volumes/move")
-    assert "no other node can take volume files" in message
+    status, moves = await client.ask("POST", "/nodes/w1/volumes/move")
+    assert status == 202
+    assert [(each["Volumes"], each["To"], each["Phase"]) for each in moves] == [
+        (["data"], "w2", "copying"),
+        (["files"], "", "failed"),
+    ]
+    assert moves[1]["Error"].startswith("no other node can take volume files: ")
 
 
 async def test_a_move_is_tried_without_being_begun(cluster: ApiCluster, client: Client, engines: Engines) -> None:

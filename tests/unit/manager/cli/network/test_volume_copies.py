@@ -17,6 +17,8 @@ class Followed:
         self._looks = list(looks)
 
     async def get(self, _: str) -> list[dict[str, Any]]:
+        if not self._looks:
+            return []
         usual = {"ID": "t", "Kind": "copy", "Volumes": ["data"], "From": "h1", "To": "h2", "Name": "again", "Note": ""}
         return [{**usual, "Hold": "pause", "Phase": "copying", "Downtime": 0.0, **self._looks.pop(0)}]
 
@@ -55,6 +57,12 @@ async def test_what_to_write_for_two_of_one_name_is_told(capsys: pytest.CaptureF
 async def test_what_is_to_be_noted_is_no_output(capsys: pytest.CaptureFixture[str]) -> None:
     await follow(Followed({"Phase": "done", "Note": "the old copy stays on h1"}), "t")  # type: ignore[arg-type]
     assert capsys.readouterr().err == "the old copy stays on h1\n"
+
+
+async def test_a_record_that_is_gone_is_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of those that have ended the newest are kept: `node drain --move-volumes` follows one after the other."""
+    await follow(Followed(), "t")  # type: ignore[arg-type]
+    assert "it has ended" in capsys.readouterr().out
 
 
 async def test_a_failure_is_one_of_the_command() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from common.clock import rfc3339
+from common.errors import Unavailable
 from common.model import Node
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
@@ -20,6 +22,7 @@ from manager.api.engine.types import BuildRecord, Container, DiskUsage, EngineIn
 from manager.api.errors import EngineError, Unimplemented
 from manager.api.images.names import Naming
 from manager.api.images.registry import builder_version, by_suitability
+from manager.api.lookup import find_node
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Handler, Place, Route
 from manager.api.swarm import cluster_view
 from manager.ca.rotation import root_of
@@ -76,17 +79,37 @@ async def _info(reply: EngineReply) -> EngineInfo:
 
 
 async def disk_usage(context: Context, call: Call) -> Reply:
-    """Add up what the engines say; a `Warning` header names the nodes that do not say."""
-    query = raw_query(call)
+    """Add up what the engines say, or tell what that of one `node` does (an extension of the API).
+
+    A `Warning` header names the nodes that do not say.
+
+    Raises:
+        Unavailable: the one node does not say.
+
+    """
+    query, only = raw_query(call), None
+    if "node" in call.query:
+        only = find_node(context.store.view, call.query["node"])
+        query = urlencode([each for each in parse_qsl(query, keep_blank_values=True) if each[0] != "node"])
     usages, reasons = await read_every(
-        context, "GET", "/system/df", _usage, version=call.version, query=query, seconds=DF_SECONDS
+        context,
+        "GET",
+        "/system/df",
+        _usage,
+        version=call.version,
+        query=query,
+        seconds=DF_SECONDS,
+        node_ids=[only.id] if only is not None else None,
     )
+    if only is not None and reasons:
+        raise Unavailable(f"node {only.name} does not say what its disk holds: {reasons[only.id]}")
     naming = Naming.of(context.store.view)
     for node_id, (_, items) in usages.items():
         items["Images"] = [naming.shown(node_id, image) for image in items["Images"]]
     totals = {name: [item for _, items in usages.values() for item in items[name]] for name in _USED}
     layers = sum(size for size, _ in usages.values())
-    return Answer(value={"LayersSize": layers, **totals}, headers=warning_header(context.store.view, reasons))
+    headers = warning_header(context.store.view, reasons, [only.id] if only is not None else None)
+    return Answer(value={"LayersSize": layers, **totals}, headers=headers)
 
 
 async def _usage(reply: EngineReply) -> tuple[int, dict[str, list[Any]]]:

@@ -47,6 +47,11 @@ class Contacts:
             node_id: Contact(max(0.0, now - heard()), self._connects[node_id]) for node_id, heard in self._heard.items()
         }
 
+    def age(self, node_id: str, now: float) -> float | None:
+        """Return how many seconds ago a node was heard; None if it never was."""
+        heard = self._heard.get(node_id)
+        return max(0.0, now - heard()) if heard is not None else None
+
 
 class Deliveries:
     """What one worker was sent and has yet to apply; `delay` as for `Contacts`."""

@@ -33,6 +33,11 @@ class Failures:
         if at >= self.last_at:
             self.last, self.last_at = task, at
 
+    def by_minute(self, now: float) -> list[int]:
+        """Return how many there were in each minute of the hour that ends now, the oldest first."""
+        last = int(now // MINUTE)
+        return [self._minutes.get(minute, 0) for minute in range(last - _KEPT_MINUTES + 1, last + 1)]
+
     def since(self, instant: float) -> int:
         """Return how many there were from the minute of `instant` on, an hour back at most."""
         first = int(instant // MINUTE)

@@ -18,7 +18,7 @@ def frame(stream: int, payload: bytes) -> bytes:
 
 
 class FakeEngine:
-    """One node's engine on a unix socket: logs, a registry that knows busybox, disk usage.
+    """One node's engine on a unix socket: logs, a list of `containers`, a registry that knows busybox, disk usage.
 
     `logs` are a container's messages (stream, text); `raw` what it answers instead, byte for byte. Of a `hanging`
     container nothing comes, and of one that is `cut` the answer has no end.
@@ -26,6 +26,7 @@ class FakeEngine:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.containers: list[dict[str, object]] = []
         self.logs: dict[str, list[tuple[int, str]]] = {}
         self.raw: dict[str, bytes] = {}
         self.hanging: set[str] = set()
@@ -36,7 +37,9 @@ class FakeEngine:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/containers/{id}/logs", self._logs)
+        app.router.add_get("/containers/json", self._list)
         version = "/{version:v1[.][0-9]+}"
+        app.router.add_get(version + "/containers/json", self._list)
         app.router.add_get(version + "/distribution/{name:.+}/json", self._distribution)
         app.router.add_get(version + "/system/df", self._usage)
         app.router.add_get(version + "/info", self._info)
@@ -85,7 +88,11 @@ class FakeEngine:
         platforms = [{"architecture": "amd64", "os": "linux"}]
         return web.json_response({"Descriptor": descriptor, "Platforms": platforms})
 
-    async def _usage(self, _: web.Request) -> web.Response:
+    async def _list(self, _: web.Request) -> web.Response:
+        return web.json_response(self.containers)
+
+    async def _usage(self, request: web.Request) -> web.Response:
+        self.requests.append(request.path_qs)
         image = {"Id": "sha256:1", "Size": 100, "SharedSize": 0, "Containers": 0, "Created": 1, "RepoTags": ["a:1"]}
         return web.json_response(
             {"LayersSize": 100, "Images": [image], "Containers": [], "Volumes": [], "BuildCache": []}

@@ -153,6 +153,59 @@ async def test_the_last_hour_is_drawn(dashboard: Dashboard) -> None:
     assert dashboard.complaints == []
 
 
+async def test_failures_are_drawn_where_there_were_any(dashboard: Dashboard) -> None:
+    page, scene = await dashboard.open("/services/reports"), dashboard.scene
+    await expect(page.locator("[data-standing]")).to_contain_text("4/4")
+    await expect(page.get_by_role("img", name=re.compile("^Failures"))).to_have_count(0)
+    for number in range(3):
+        await scene.fail_task("reports", 2, f"exit {number}")
+    await dashboard.go(page, "/services/reports")
+    drawn = page.get_by_role(
+        "img", name=re.compile(r"^Failures, the last hour: now [0-3] a minute, at most [1-3] a min")
+    )
+    await expect(drawn).to_be_visible()
+
+
+async def test_a_node_tells_what_it_has_beside_tasks(dashboard: Dashboard) -> None:
+    scene = dashboard.scene
+    engine = scene.cluster.engines.engines[scene.node("w1").id]
+    made = {"Image": "acme/backup:2", "Created": int(scene.now) - 7200, "State": "running", "Status": "Up 2 hours"}
+    engine.containers = [
+        {"Id": "b1" * 32, "Names": ["/backup"], "Labels": {}, **made},
+        {"Id": "a2" * 32, "Names": ["/web.1.x"], "Labels": {"com.docker.swarm.task.id": "x"}, **made},
+    ]
+    page = await dashboard.open("/nodes/w1")
+    rows = page.get_by_role("table", name="Plain containers").locator("tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("backupacme/backup:2Up 2 hours2 h ago")
+    assert not any("/system/df" in each for each in engine.requests)  # it is the engine's work: for whoever asks
+    await page.get_by_text("What its disk holds").click()
+    await expect(page.locator("details .facts")).to_contain_text("Images1 image, 100 B")
+    await dashboard.go(page, "/nodes/w2")
+    await expect(page.get_by_text("What its disk holds")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Plain containers")).to_have_count(0)
+    engine.containers = [{"Id": "nonsense"}]
+    await dashboard.go(page, "/nodes/w1")
+    await expect(page.get_by_role("region", name="Plain containers")).to_contain_text('Not known: "not complete: w1:')
+    assert dashboard.complaints == []
+
+
+async def test_a_node_says_when_it_was_last_seen(dashboard: Dashboard) -> None:
+    scene, loop = dashboard.scene, asyncio.get_running_loop()
+    contacts, heard_at = scene.cluster.api.context.soft.contacts, loop.time()
+    contacts.begun(scene.node("w3").id, loop.time)
+    page = await dashboard.open("/nodes/w3")
+    seen = page.locator("[data-seen]")
+    await expect(seen).to_have_text("Last seen 0.0 s ago.")
+    contacts.ended(scene.node("w3").id, heard_at - 100)
+    await scene.kill_node("w3")
+    await expect(page.locator(".screen-head")).to_contain_text("down for")
+    await expect(seen).to_have_text(re.compile(r"^Last seen .*[0-9]{2}:[0-9]{2}:[0-9]{2}, 1 min ago\.$"))
+    await scene.kill_node("w4")
+    await dashboard.go(page, "/nodes/w4")
+    await expect(seen).to_have_text("Not heard since this manager began to lead.")
+
+
 async def test_a_dashboard_that_was_ended_says_how_to_go_on(dashboard: Dashboard) -> None:
     """Its key is worth nothing to the next one."""
     page = await dashboard.open()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from manager.api.containers.locate import complaints, settle
 from manager.api.context import Context
 from manager.api.engine.presence import node_name, ready_nodes
 from manager.api.engine.proxy import EngineReply, read_every
-from manager.api.engine.types import Container
+from manager.api.engine.types import Container as Entry
 from manager.api.errors import EngineError, invalid
 from manager.api.logs.stream import TASK_LABEL
 from manager.api.networks.view import in_network, with_cluster_networks
@@ -91,12 +91,12 @@ async def every_list(
             if (node_id, entry["Id"]) not in others:
                 named = with_node(with_image(view, entry), node_name(view, node_id))
                 entries.append(with_cluster_networks(view, named))
-    return entries, warning_header(view, {**reasons, **complaints(view, others)})
+    return entries, warning_header(view, {**reasons, **complaints(view, others)}, only)
 
 
-async def read_list(reply: EngineReply) -> list[Container]:
+async def read_list(reply: EngineReply) -> list[Entry]:
     """Read an engine's list of containers."""
-    return await reply.listed(Container)
+    return await reply.listed(Entry)
 
 
 def with_node(entry: Mapping[str, Any], node: str) -> dict[str, Any]:
@@ -104,10 +104,14 @@ def with_node(entry: Mapping[str, Any], node: str) -> dict[str, Any]:
     return {**entry, "Labels": {**(entry.get("Labels") or {}), NODE_LABEL: node}}
 
 
-def warning_header(view: View, reasons: Mapping[str, str]) -> dict[str, str]:
-    """Say which nodes' part of an answer is missing: those that did not answer, and those that are known to be away."""
+def warning_header(view: View, reasons: Mapping[str, str], only: Container[str] | None = None) -> dict[str, str]:
+    """Say which nodes' part of an answer is missing: those that did not answer, and those that are known to be away.
+
+    Where nodes were chosen, those in `only` (names and ids), the others are not missing.
+    """
     missing = {node_name(view, node_id): reason for node_id, reason in reasons.items()}
-    missing |= {node.name: node.status.state for node in view.nodes if node.agent and node.status.state != "ready"}
+    away = [node for node in view.nodes if node.agent and node.status.state != "ready"]
+    missing |= {node.name: node.status.state for node in away if not only or node.id in only or node.name in only}
     if not missing:
         return {}
     text = "; ".join(f"{name}: {reason[:_MAX_REASON]}" for name, reason in sorted(missing.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import msgspec
@@ -37,13 +38,16 @@ class HostNow(Model):
 class NodeUsage(Model):
     """A node's last hour: the columns have a value each `step` seconds, the last of them is for the step of `until`.
 
-    `now` is missing where the host is not measured: by an older worker, or while it is down.
+    `now` is missing where the host is not measured: by an older worker, or while it is down. `heard_at` is when its
+    worker was last heard, missing if it never was since this manager began to lead; `at` is now.
     """
 
     id: str
     name: str
+    at: float
     step: float
     until: float
+    heard_at: float = 0.0
     now: HostNow | None = None
     columns: Columns = {}
 
@@ -51,10 +55,13 @@ class NodeUsage(Model):
 async def node_usage(context: Context, call: Call) -> Reply:
     node, now = find_node(context.store.view, call.params["id"]), context.clock.now()
     sample = context.soft.usages.host(node.id, now)
+    age = context.soft.contacts.age(node.id, asyncio.get_running_loop().time())
     return shaped(
         NodeUsage(
             id=node.id,
             name=node.name,
+            at=round(now, 3),
+            heard_at=round(now - age, 3) if age is not None else 0.0,
             step=STEP_SECONDS,
             until=_step(now),
             now=_host_now(sample) if sample is not None else None,
@@ -96,7 +103,7 @@ class TaskNow(Model):
 
 
 class ServiceUsage(Model):
-    """A service's last hour, as a node's, and what each of its tasks used last.
+    """A service's last hour, as a node's, what each of its tasks used last, and how many `failures` each minute had.
 
     `cpu_limit` (cores) and `memory_limit` (bytes) are of one task, 0 where there is none.
     """
@@ -108,16 +115,22 @@ class ServiceUsage(Model):
     cpu_limit: float = msgspec.field(default=0.0, name="CPULimit")
     memory_limit: int = 0
     tasks: tuple[TaskNow, ...] = ()
+    failures: tuple[int, ...] = ()
     columns: Columns = {}
 
 
 async def service_usage(context: Context, call: Call) -> Reply:
-    """Answer what is known, and have the service's tasks measured for the next half minute."""
+    """Answer what is known, and have the service's tasks measured for the next half minute.
+
+    Failures are counted while somebody looks: the first who does waits for that.
+    """
+    await context.overview.ready()
     view, now = context.store.view, context.clock.now()
     service = find_service(view, call.params["id"])
     context.soft.usages.ask(service.id, now)
     resources = service.spec.task_template.resources
     limits = resources.limits if resources is not None else None
+    tally = context.overview.counters.services.get(service.id)
     found = [
         (view.tasks.get(task_id), sample) for task_id, sample in context.soft.usages.tasks(service.id, now).items()
     ]
@@ -141,6 +154,7 @@ async def service_usage(context: Context, call: Call) -> Reply:
                 for task, sample in found
                 if task is not None
             ),
+            failures=tuple(tally.failures.by_minute(now)) if tally is not None else (),
             columns=dict(context.soft.usages.service_columns(service.id, now)),
         )
     )

@@ -1,7 +1,7 @@
 // What a node or a service uses, over the last hour. Asking is what has a service's tasks measured.
 import { useEffect } from "preact/hooks";
 import { get } from "../api.js";
-import { bytes, cores } from "../format.js";
+import { ago, bytes, clock, cores } from "../format.js";
 import { html } from "../html.js";
 import { Sparkline } from "./sparkline.js";
 import { useAnswer } from "./state.js";
@@ -9,14 +9,23 @@ import { Section } from "./table.js";
 
 const AGAIN_MILLISECONDS = 10_000;
 
-/** @param {string} path */
-function useUsage(path) {
-  const { value, again } = useAnswer((signal) => get(path, undefined, signal), [path]);
+/**
+ * Ask now, and every ten seconds while somebody looks.
+ * @template T
+ * @param {(signal: AbortSignal) => Promise<T>} ask @param {unknown[]} inputs
+ */
+export function usePolled(ask, inputs) {
+  const { value, error, again } = useAnswer(ask, inputs);
   useEffect(() => {
     const timer = setInterval(() => document.hidden || again(), AGAIN_MILLISECONDS);
     return () => clearInterval(timer);
-  }, [path]);
-  return value;
+  }, inputs);
+  return { value, error };
+}
+
+/** @param {string} path */
+function useUsage(path) {
+  return usePolled((signal) => get(path, undefined, signal), [path]).value;
 }
 
 const share = (/** @type {number} */ value) => `${Math.round(value * 100)} %`;
@@ -49,10 +58,24 @@ function fullIn(values, step, whole) {
   return left > 2 * DAY ? `, full in ${Math.round(left / DAY)} days` : `, full in ${Math.max(1, Math.round(left / HOUR))} h`;
 }
 
-/** @param {{id: string}} props */
-export function NodeUsage({ id }) {
+/** When a node was last heard, in words. @param {any} value @param {boolean} isDown */
+function seen(value, isDown) {
+  if (!value.HeardAt) return isDown ? "Not heard since this manager began to lead." : "";
+  if (isDown) return `Last seen ${clock(value.HeardAt, { withSeconds: true })}, ${ago(value.HeardAt)} ago.`;
+  return `Last seen ${Math.max(0, value.At - value.HeardAt).toFixed(1)} s ago.`;
+}
+
+/** @param {{id: string, isDown: boolean}} props */
+export function NodeUsage({ id, isDown }) {
   const value = useUsage(`/nodes/${id}/usage`);
-  if (!value || !isKnown(value.Columns)) return null;
+  if (!value) return null;
+  const said = seen(value, isDown);
+  return html`${said && html`<p class="muted number" data-seen>${said}</p>`}<${NodeHour} value=${value} />`;
+}
+
+/** @param {{value: any}} props */
+function NodeHour({ value }) {
+  if (!isKnown(value.Columns)) return null;
   const columns = value.Columns;
   const now = value.Now ?? {};
   return html`<${Section} title="Last hour">
@@ -72,12 +95,14 @@ export function NodeUsage({ id }) {
 /** @param {{id: string}} props */
 export function ServiceUsage({ id }) {
   const value = useUsage(`/services/${id}/usage`);
-  if (!value || !isKnown(value.Columns)) return null;
+  const failures = (value?.Failures ?? []).some((/** @type {number} */ count) => count > 0) ? value.Failures : undefined;
+  if (!value || (!isKnown(value.Columns) && !failures)) return null;
   const limit = (/** @type {number | undefined} */ one) => (one ?? 0) * (value.Tasks?.length ?? 0);
   return html`<${Section} title="Last hour, all tasks together">
     <div class="sparks">
       <${Sparkline} name="CPU" values=${value.Columns.CPU} say=${(/** @type {number} */ used) => `${cores(used)} cores`} limit=${limit(value.CPULimit)} />
       <${Sparkline} name="Memory" values=${value.Columns.Memory} say=${bytes} limit=${limit(value.MemoryLimit)} />
+      <${Sparkline} name="Failures" values=${failures} say=${(/** @type {number} */ count) => `${count} a minute`} />
     </div>
   <//>`;
 }

@@ -6,6 +6,7 @@ import { html } from "../html.js";
 import { href } from "../router.js";
 import { Buttons } from "../parts/buttons.js";
 import { Command, shell } from "../parts/command.js";
+import { Disk, PlainContainers } from "../parts/held.js";
 import { Badge, State } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
 import { Facts, Section, Table, said } from "../parts/table.js";
@@ -49,9 +50,10 @@ export function NodeView({ reference }) {
         <span class="muted number">${bytes(tile.ReservedMemory ?? 0)} of ${bytes(tile.Memory ?? 0)} reserved</span>
       </div>
     <//>
-    <${NodeUsage} id=${node.ID} />
+    <${NodeUsage} id=${node.ID} isDown=${isDown} />
     <${Section} title=${`Tasks (${live.length})`}><${Tasks} tasks=${live} services=${services} isLost=${isDown} empty="No task runs here." /><//>
     ${ended.length > 0 && html`<details><summary>${ended.length} that have ended</summary><${Tasks} tasks=${ended} services=${services} isLost=${false} /></details>`}
+    ${node.Status.State === "ready" && html`<${PlainContainers} id=${node.ID} /><${Disk} id=${node.ID} />`}
     <${About} node=${node} />
     <${Section} title="Timeline"><${Happened} object=${node.ID} /><//>`;
 }

@@ -66,5 +66,17 @@ async def test_clients_build_with_what_the_builder_prefers(
 async def test_disk_usage_adds_up(client: Client, cluster: ApiCluster) -> None:
     usage = await client.get("/system/df")
     assert (usage["LayersSize"], len(usage["Images"])) == (200, 2)
+    asked = "type=image&node=w1&type=volume"
+    call = Call("GET", "/system/df", query={"node": "w1", "type": "volume"}, raw_query=asked, caller=ADMIN)
+    one = await cluster.api.answer(call)
+    assert isinstance(one, Answer)
+    assert (one.value["LayersSize"], len(one.value["Images"])) == (100, 1)
+    assert cluster.engines.engines[WORKER1].requests[-1].endswith("/system/df?type=image&type=volume")
     await cluster.engines.engines.pop(WORKER1).stop()
     assert (await client.get("/system/df"))["LayersSize"] == 100
+    status, message = await client.error("GET", "/system/df?node=w1")
+    assert (status, message) == (
+        503,
+        f"node w1 does not say what its disk holds: node {WORKER1} is not connected",
+    )
+    assert (await client.error("GET", "/system/df?node=w99"))[0] == 404

@@ -13,6 +13,7 @@ def test_a_node_is_as_old_as_what_was_heard_of_it_last():
     contacts.ended("a", heard[0])
     heard[0] = 99.0
     assert contacts.of({"a"}, 20.0) == {"a": Contact(7.0, 1)}
+    assert (contacts.age("a", 20.0), contacts.age("b", 20.0)) == (7.0, None)
 
 
 def test_each_connection_counts_until_its_node_is_gone():

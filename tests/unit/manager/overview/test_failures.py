@@ -15,6 +15,15 @@ def test_those_since_an_instant_are_counted_by_minutes() -> None:
     assert failures.since(NOW + MINUTE) == 0
 
 
+def test_an_hour_has_a_number_a_minute() -> None:
+    failures = Failures()
+    for ago in (0.0, 30.0, 5 * MINUTE, 59 * MINUTE, 60 * MINUTE):
+        failures.add(Task(id="t"), NOW + 30.0 - ago, heard=True)
+    minutes = failures.by_minute(NOW + 30.0)
+    assert len(minutes) == 60
+    assert {-n - 1: count for n, count in enumerate(reversed(minutes)) if count} == {-1: 2, -6: 1, -60: 1}
+
+
 def test_the_last_one_is_the_newest_whatever_is_found_later() -> None:
     failures = Failures()
     failures.add(Task(id="new"), NOW, heard=True)

@@ -127,6 +127,10 @@ async def test_a_node_that_does_not_answer_is_missing_and_named(
     await down(cluster, WORKER2)
     reply = await answer(cluster, "GET", "/containers/json")
     assert reply.headers["Warning"] == '199 swarm-manager "not complete: w2: down"'
+    asked = {"filters": '{"node":["w1"]}'}
+    reply = await cluster.api.answer(Call("GET", "/containers/json", query=asked, caller=ADMIN))
+    assert isinstance(reply, Answer)
+    assert ([each["Id"] for each in reply.value], reply.headers) == ([A], {})
 
 
 async def answer(cluster: ApiCluster, method: str, path: str) -> Answer:

@@ -252,6 +252,23 @@ async def test_a_removed_stack_is_told_of_after_a_start(cluster: ApiCluster, cli
     ]
 
 
+async def test_a_node_says_when_it_was_heard(cluster: ApiCluster, client: Client):
+    contacts, now = cluster.api.context.soft.contacts, asyncio.get_running_loop().time()
+    contacts.begun(WORKER1, lambda: now - 5.0)
+    found = await client.get("/nodes/w1/usage")
+    assert 5.0 <= found["At"] - found["HeardAt"] < 6.0
+    assert "HeardAt" not in await client.get("/nodes/w2/usage")
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_a_service_says_what_failed_each_minute(cluster: ApiCluster, client: Client):
+    await heard(cluster)
+    before = sum((await client.get("/services/web/usage"))["Failures"])
+    await set_state(cluster, "0" * 25, TaskState.FAILED, "task: non-zero exit (1)")
+    failures = (await client.get("/services/web/usage"))["Failures"]
+    assert (len(failures), sum(failures), sum(failures[-2:])) == (60, before + 1, before + 1)
+
+
 async def test_a_viewer_sees_neither_names_nor_values(cluster: ApiCluster, client: Client):
     await client.make("/services/create", SPEC)
     await heard(cluster)

@@ -62,15 +62,18 @@ def rotate(view: View, now: float) -> Cluster:
     """Return the cluster with its keys rotated; `keep_keys` makes them.
 
     Raises:
-        FailedPrecondition: there is nothing to rotate, or the last rotation is not through.
+        FailedPrecondition: there is nothing to rotate, or the last rotation is not through. Two at once would skip a
+            generation, and the one after the next has the link of the present one.
 
     """
     members = encrypted_network_nodes(view)
     if not members:
         raise FailedPrecondition("no node has a part of an encrypted network: there are no keys to rotate")
-    if any(len(node.tunnel_keys) > 1 for node in view.nodes):
-        left = max(1.0, view.cluster.tunnel_rotated_at + OVERLAP_SECONDS - now)
-        raise FailedPrecondition(f"the last rotation of the keys is not finished: try again in {left:.0f} s")
+    if not all(_has_only(node, view.cluster.tunnel_generation) for node in view.nodes):
+        away = now >= view.cluster.tunnel_rotated_at + OVERLAP_SECONDS and _away(view, members)
+        when = "when all nodes with a part of an encrypted network are connected, or " if away else ""
+        left = max(1.0, _overlap_ends(view, members, now) - now)
+        raise FailedPrecondition(f"the last rotation of the keys is not finished: try again {when}in {left:.0f} s")
     return next_generation(view.cluster, now)
 
 
@@ -87,10 +90,18 @@ def _overlap_ends(view: View, members: Collection[str], now: float) -> float:
     """Return until when the generation before the present one is kept: later than now as long as it is."""
     rotated_at = view.cluster.tunnel_rotated_at
     soonest, latest = rotated_at + OVERLAP_SECONDS, rotated_at + LONGEST_OVERLAP
+    return latest if now >= soonest and _away(view, members) else soonest
+
+
+def _away(view: View, members: Collection[str]) -> bool:
+    """Whether a node that takes part is not connected."""
     nodes = (view.nodes.get(node_id) for node_id in members)
-    if now >= soonest and any(node is not None and node.status.state != "ready" for node in nodes):
-        return latest
-    return soonest
+    return any(node is not None and node.status.state != "ready" for node in nodes)
+
+
+def _has_only(node: Node, generation: int) -> bool:
+    """Whether all of a node's keys are of this generation, as they are when no rotation is under way."""
+    return all(key.generation == generation for key in node.tunnel_keys)
 
 
 def _next_look(cluster: Cluster, overlap_ends: float, now: float) -> float:

@@ -73,6 +73,16 @@ async def cable(host: Host) -> str:
     return next(each["ifname"] for each in addresses if any(one["local"] == host.ip for one in each["addr_info"]))
 
 
+async def situation(swarm: Cluster) -> str:
+    """Say what both hosts and the manager have of the keys, for whoever reads of a failure."""
+    told = []
+    for host in swarm.hosts:
+        shown = await host.run("sh", "-c", "wg show all latest-handshakes; ip route show proto 111", check=False)
+        told.append(f"{host.name}: {await processes(host)}\n{shown.stdout}{swarm.workers[host.name].tail()}")
+    refused = await swarm.swarm("network", "rotate-keys", check=False)
+    return "\n".join((*told, f"manager, asked to rotate: {refused.stdout}{refused.stderr}"))
+
+
 async def answered(swarm: Cluster, host: Host, url: str, within: float) -> float:
     async def look() -> bool:
         return await ask(swarm, host, url) is not None
@@ -135,7 +145,11 @@ async def test_new_keys_cut_nothing_off(swarm: Cluster):
     async def changed() -> bool:
         return before not in await links(first) | await links(second)
 
-    await swarm.until(changed, CHANGE_SECONDS, swarm.workers[first.name].tail)
+    try:
+        await swarm.until(changed, CHANGE_SECONDS, swarm.workers[first.name].tail)
+    except AssertionError as error:
+        error.add_note(await situation(swarm))
+        raise
     said = (await ping).stdout
     assert " 0% packet loss" in said, said
     refused = await swarm.swarm("network", "rotate-keys", check=False)

@@ -119,7 +119,7 @@ class PaperHost:
         self.tables = tables
         self.ipv6_refusal = ""
         self.has_rules = False
-        self.wireguard = SimpleNamespace(look=_nothing, answered=frozenset(), wanted={})
+        self.wireguard = SimpleNamespace(survey=_nothing, answered=frozenset(), wanted={})
 
     async def apply(self, plan: HostPlan, seen: Seen | None) -> None:
         self.tables.apply([*plan.rulesets, *([plan.way_back] if plan.way_back is not None else [])], plan.services)

@@ -326,7 +326,7 @@ class HostSurvey:
             return None
         self._due, self._peers = False, world.peers
         seen = await kernel.look()
-        await host.wireguard.look(seen.links)
+        await host.wireguard.survey(seen.links)
         found = host_facts.facts(self._node_id, seen, world.peers.values(), self._advertised, self.facts.address)
         self.ipv6_refusal = host_facts.ipv6_refusal(found.mtu) or host.ipv6_refusal
         self.facts = replace(

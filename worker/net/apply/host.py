@@ -113,8 +113,7 @@ class Host:
 
     async def encryption_changed(self) -> bool:
         """Look at what nobody tells of: whether another peer has answered, whether a link is as it was made."""
-        wireguard = self.wireguard
-        return bool(wireguard.wanted) and await wireguard.look(wireguard.wanted.keys())
+        return bool(self.wireguard.wanted) and await self.wireguard.changed()
 
     async def remove_unused_networks(self) -> bool:
         """Remove the Docker networks that are ours and not in the plan; return whether none is left.

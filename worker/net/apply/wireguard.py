@@ -71,26 +71,41 @@ class WireGuard:
         self._prepare = prepare
         self.wanted: Mapping[str, WireGuardLink] = {}
         self._states: dict[str, State] = {}
+        self._surveyed: Mapping[str, State] = {}
         self._silent: Counter[str] = Counter()
 
     @property
     def answered(self) -> frozenset[bytes]:
-        """The keys of the peers that there was a handshake with, over the link that the key belongs to."""
-        return frozenset().union(*(state.answered for state in self._states.values()))
+        """The keys of the peers that there was a handshake with, over the link that the key belongs to.
 
-    async def look(self, names: Collection[str]) -> bool:
-        """Read the links that are there; return whether what matters has changed since the last time."""
-        before = self._states
+        As of the last `survey`: it is what plans are made from.
+        """
+        return frozenset().union(*(state.answered for state in self._surveyed.values()))
+
+    async def survey(self, names: Collection[str]) -> None:
+        """Read the links that are there, for a plan to be made from them."""
+        await self.look(names)
+        self._surveyed = dict(self._states)
+
+    async def changed(self) -> bool:
+        """Look at the links; return whether they are not what they were in the last survey.
+
+        Whatever has looked meanwhile: what a plan does not know is news until it does.
+        """
+        await self.look(self.wanted.keys())
+        return self._states != self._surveyed
+
+    async def look(self, names: Collection[str]) -> None:
+        """Read the links that are there, for `apply`."""
         there = [name for name in WIREGUARD_LINKS if name in names]
         found = [(name, await self._state(name)) for name in there]
         self._states = {name: state for name, state in found if state is not None}
-        return self._states != before
 
     async def _state(self, name: str) -> State | None:
-        """Read a link; one that is only late is taken to be what it was, and None when it is given up."""
+        """Read a link; one that is late, or cannot be asked, is what it was, and None when it is given up."""
         try:
             state = await _read(name, PATIENCE_SECONDS)
-        except TimeoutError:
+        except (TimeoutError, Unavailable):
             self._silent[name] += 1
             return self._states.get(name) if self._silent[name] < SILENT_LOOKS else None
         del self._silent[name]
@@ -129,7 +144,7 @@ class WireGuard:
         await set_up(link.name, link.mtu, link.address)
         try:
             state = await _read(link.name, FIRST_PATIENCE_SECONDS)
-        except TimeoutError:
+        except (TimeoutError, Unavailable):
             state = None
         if state is None:
             raise Unavailable(f"the link {link.name} of encrypted networks does not answer: check {self.kind}")
@@ -165,13 +180,11 @@ async def _read(name: str, patience: float) -> State | None:
 
     Raises:
         TimeoutError: there is no answer within `patience` seconds.
+        Unavailable: the question cannot be asked, as on a host that can start no more processes.
 
     """
-    try:
-        async with asyncio.timeout(patience):
-            output = await command.run("wg", "show", name, "dump")
-    except Unavailable:
-        return None
+    async with asyncio.timeout(patience):
+        output = await command.run("wg", "show", name, "dump")
     return parse(output.text) if output.code == 0 else None
 
 

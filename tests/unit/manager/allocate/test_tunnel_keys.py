@@ -120,6 +120,22 @@ def test_rotation_on_request_waits_for_the_one_before(world: World):
     assert rotate(world.view, NOW + 200).tunnel_generation == 3
 
 
+def test_a_rotation_whose_keys_are_not_made_yet_is_not_finished(world: World):
+    """A second one would skip a generation: the keys before it would be gone from all nodes at once."""
+    world.put(rotate(world.view, NOW + 100))
+    with pytest.raises(FailedPrecondition, match="try again in 60 s"):
+        rotate(world.view, NOW + 100)
+
+
+def test_while_a_node_is_away_it_is_said_what_is_waited_for(world: World):
+    world.put(rotate(world.view, NOW + 100))
+    world.decide(NOW + 100)
+    world.state("b", "down")
+    world.decide(NOW + 100 + OVERLAP_SECONDS)
+    with pytest.raises(FailedPrecondition, match="encrypted network are connected, or in 3500 s"):
+        rotate(world.view, NOW + 200)
+
+
 def test_without_encrypted_networks_there_is_nothing_to_rotate():
     view = Tables()
     view.of(Cluster).put(Cluster(id="c"))

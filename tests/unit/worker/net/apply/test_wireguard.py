@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import Unavailable
 from tests.unit.worker.net.plan.test_encrypted import planned, public
 from worker.host import command
 from worker.net.apply import wireguard
@@ -21,13 +22,15 @@ STATE = (
 
 async def test_a_link_that_is_late_is_not_given_up_at_once(monkeypatch: pytest.MonkeyPatch):
     """Making it anew would cut off what it carries: it is silent three times running before that."""
-    answers = iter([STATE, "late", "late", STATE, "late", "late", "late", "gone", STATE, "gone"])
+    answers = iter([STATE, "late", "late", STATE, "late", "unasked", "late", "gone", STATE, "gone"])
 
     async def run(*argv: str) -> command.Output:
         assert argv == ("wg", "show", "orc-wg0", "dump")
         said = next(answers)
         if said == "late":
             await asyncio.Event().wait()
+        if said == "unasked":
+            raise Unavailable("cannot run wg: Resource temporarily unavailable")
         return command.Output(int(said == "gone"), said, "")
 
     monkeypatch.setattr(command, "run", run)
@@ -35,9 +38,29 @@ async def test_a_link_that_is_late_is_not_given_up_at_once(monkeypatch: pytest.M
     kept = wireguard.WireGuard(wireguard.USERSPACE, lambda: None)
     seen = []
     for _ in range(10):
-        await kept.look({"orc-wg0", "eth0"})
+        await kept.survey({"orc-wg0", "eth0"})
         seen.append(bool(kept.answered))
     assert seen == [True, True, True, True, True, True, False, False, True, False]
+
+
+async def test_what_a_plan_does_not_know_is_news_whoever_saw_it_first(monkeypatch: pytest.MonkeyPatch):
+    """Repairs look, too: of an answer that they see first, no plan would ever hear."""
+    silent = STATE.replace("1790000000", "0")
+    answers = iter([silent, STATE, STATE, STATE, STATE])
+
+    async def run(*_: str) -> command.Output:
+        return command.Output(0, next(answers), "")
+
+    monkeypatch.setattr(command, "run", run)
+    kept = wireguard.WireGuard(wireguard.USERSPACE, lambda: None)
+    kept.wanted = planned(4).wireguard or {}
+    await kept.survey({"orc-wg0"})
+    await kept.look({"orc-wg0"})
+    assert await kept.changed()
+    assert kept.answered == frozenset()
+    await kept.survey({"orc-wg0"})
+    assert kept.answered == {public(4, 2)}
+    assert not await kept.changed()
 
 
 async def test_a_new_link_is_prepared_before_anything_can_come_over_it(monkeypatch: pytest.MonkeyPatch):

@@ -29,8 +29,8 @@ class PeerInfo:
     local_address: str = ""
 
     def __str__(self) -> str:
-        who = f"{self.identity.role} {self.identity.node_id}" if self.identity else "a client without a certificate"
-        return f"{who} at {self.remote_address or 'an unknown address'}"
+        speaker = f"{self.identity.role} {self.identity.node_id}" if self.identity else "a client without a certificate"
+        return f"{speaker} at {self.remote_address or 'an unknown address'}"
 
 
 class ChannelClosed(Unavailable):

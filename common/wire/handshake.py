@@ -104,7 +104,7 @@ class OtherProtocol(FailedPrecondition):
 def check_version(
     protocol: int,
     release: str = "",
-    who: str = "worker",
+    speaker: str = "worker",
     *,
     oldest: int = OLDEST_PROTOCOL,
     newest: int = PROTOCOL_VERSION,
@@ -119,8 +119,8 @@ def check_version(
         return
     theirs = f"protocol {protocol} (release {printable(release, 64)})" if release else f"protocol {protocol}"
     ours = f"this manager protocol {newest} (release {version()})"
-    older = f"{who}'s host to this" if protocol < newest else "manager's host to that"
-    raise OtherProtocol(f"the {who} speaks {theirs}, {ours}: upgrade the {older} release, with 'deploy/install'")
+    older = f"{speaker}'s host to this" if protocol < newest else "manager's host to that"
+    raise OtherProtocol(f"the {speaker} speaks {theirs}, {ours}: upgrade the {older} release, with 'deploy/install'")
 
 
 def identity_of(peer: PeerInfo) -> Identity:
@@ -141,8 +141,8 @@ def _check_role(peer: PeerInfo, cluster_id: str, role: str) -> None:
     if identity.cluster_id != cluster_id:
         raise Unauthenticated(f"the certificate is of cluster {identity.cluster_id!r}, this is {cluster_id!r}")
     if identity.role != role:
-        whose = "a worker's" if role == ROLE_WORKER else "a manager's"
-        raise PermissionDenied(f"a certificate for {identity.role!r} cannot be used as {whose}")
+        owner = "a worker's" if role == ROLE_WORKER else "a manager's"
+        raise PermissionDenied(f"a certificate for {identity.role!r} cannot be used as {owner}")
 
 
 def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
@@ -150,9 +150,9 @@ def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
     skew = there - here
     if abs(skew) <= MAX_CLOCK_SKEW:
         return None
-    for whose, clock in (("worker's", there), ("manager's", here)):
+    for owner, clock in (("worker's", there), ("manager's", here)):
         if not is_instant(clock):
-            return FailedPrecondition(f"the {whose} clock says {clock:g}, which is not a time: set it and join again")
+            return FailedPrecondition(f"the {owner} clock says {clock:g}, which is not a time: set it and join again")
     days, hours = divmod(round(abs(skew) / 3600, 1), 24)
     length = f"{days:.0f} days and {hours:.1f} hours" if days else f"{hours:.1f} hours"
     return FailedPrecondition(

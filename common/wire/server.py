@@ -202,7 +202,7 @@ async def dial(
         Unauthenticated: whoever answers is not that of our cluster.
 
     """
-    who = "a manager" if server_name == MANAGER_NAME else server_name
+    speaker = "a manager" if server_name == MANAGER_NAME else server_name
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[StreamChannel] = loop.create_future()
     try:
@@ -218,15 +218,15 @@ async def dial(
             )
     except ssl.SSLCertVerificationError as error:
         raise Unauthenticated(
-            f"{host}:{port} is not {who} of this cluster ({error.verify_message}); "
+            f"{host}:{port} is not {speaker} of this cluster ({error.verify_message}); "
             "check the address, and that the clocks of both hosts are right"
         ) from error
     except TimeoutError as error:
         raise Unavailable(f"no answer from {host}:{port} within {wait:g} s: check the address and firewalls") from error
     except UnicodeError as error:  # what the resolver's encoding of names refuses
-        raise Unavailable(f"cannot reach {who}: {host!r} is not a known host name: check the address") from error
+        raise Unavailable(f"cannot reach {speaker}: {host!r} is not a known host name: check the address") from error
     except OSError as error:
-        raise Unavailable(f"cannot reach {who} at {host}:{port}: {_reason(error)}") from error
+        raise Unavailable(f"cannot reach {speaker} at {host}:{port}: {_reason(error)}") from error
     return await opened
 
 

@@ -110,8 +110,8 @@ def _next_look(cluster: Cluster, overlap_ends: float, now: float) -> float:
 
 def _suits(node: Node, members: Collection[str], wanted: Collection[int]) -> bool:
     """Whether a node has the newest key and no older ones than are wanted; one that came late has one only."""
-    had = {key.generation for key in node.tunnel_keys}
-    return node.id in members and max(wanted) in had and had <= set(wanted)
+    generations = {key.generation for key in node.tunnel_keys}
+    return node.id in members and max(wanted) in generations and generations <= set(wanted)
 
 
 def _keys(node: Node, wanted: Iterable[int], rng: random.Random) -> tuple[TunnelKey, ...]:

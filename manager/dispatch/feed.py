@@ -221,13 +221,13 @@ class Feed:
             if task is not None and (task.node_id != self.node_id or not is_assigned(task)):
                 task = None
             self._count_needs(task_id, needs_of(task) if task is not None else NOTHING)
-            had = self._tasks.get(task_id)
+            old = self._tasks.get(task_id)
             if task is None:
-                if had is not None:
+                if old is not None:
                     del self._tasks[task_id]
                     removed.append(task_id)
                 continue
-            if had is None or not same_for_worker(had, task):
+            if old is None or not same_for_worker(old, task):
                 changed.append(task)
             self._tasks[task_id] = task
         return changed, removed
@@ -241,12 +241,12 @@ class Feed:
                 attachment = None
             needs = Needs(networks=attachments.networks_of(attachment)) if attachment is not None else NOTHING
             self._count_needs(attachment_id, needs)
-            had = self._attachments.pop(attachment_id, None)
+            old = self._attachments.pop(attachment_id, None)
             if attachment is None:
-                if had is not None:
+                if old is not None:
                     removed.append(attachment_id)
                 continue
-            if had is None or not attachments.same_for_worker(had, attachment):
+            if old is None or not attachments.same_for_worker(old, attachment):
                 changed.append(attachment)
             self._attachments[attachment_id] = attachment
         return changed, removed
@@ -328,12 +328,12 @@ def _diff(held: dict[str, V], now: Iterable[tuple[str, V | None]]) -> tuple[list
     changed: list[V] = []
     removed: list[str] = []
     for key, value in now:
-        had = held.get(key)
+        old = held.get(key)
         if value is None:
-            if had is not None:
+            if old is not None:
                 del held[key]
                 removed.append(key)
-        elif had is not value and had != value:
+        elif old is not value and old != value:
             held[key] = value
             changed.append(value)
     return changed, removed

@@ -222,8 +222,8 @@ class Links:
         """
         identity = identity_of(channel.peer)
         node = member_manager(self._view, identity)
-        who = f"manager {node.name}, release {printable(opening.release, 64)},"
-        check_levels(opening.levels, self._view.cluster.store_level, who)
+        speaker = f"manager {node.name}, release {printable(opening.release, 64)},"
+        check_levels(opening.levels, self._view.cluster.store_level, speaker)
         channel.expect(SIZES)
         await channel.send(_introduced(LinkWelcome, self._own, self._answers), request_id)
         settle()

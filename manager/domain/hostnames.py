@@ -22,9 +22,9 @@ def nodes_called(view: View, name: str) -> list[Node]:
     return sorted((node for node in view.nodes.called(fold(name)) if node.member), key=attrgetter("created_at", "id"))
 
 
-def holder(view: View, name: str, but: str = "") -> Node | None:
+def holder(view: View, name: str, except_id: str = "") -> Node | None:
     """Return the node that has a name, other than `but`; None when none has."""
-    others = (node for node in nodes_called(view, name) if node.id != but)
+    others = (node for node in nodes_called(view, name) if node.id != except_id)
     return next((node for node in others if not node.hostname_taken), None)
 
 

@@ -246,8 +246,8 @@ def _choose(task: Task, choices: list[tuple[SlotVolume, dict[str, bool]]], claim
     unused = [node_id for node_id in common if not copies[node_id]]
     if len(common) > 1 and len(unused) > _slots_left(task, each, claims):
         listed = ", ".join(name for name, _ in names)
-        how = f"swarm-manager volume claim NODE/{each.name} {task.service_name}.{task.slot}"
-        return Nowhere(f"volume {each.name} is on {listed}, and nobody has said which one is meant: {how}")
+        command = f"swarm-manager volume claim NODE/{each.name} {task.service_name}.{task.slot}"
+        return Nowhere(f"volume {each.name} is on {listed}, and nobody has said which one is meant: {command}")
     ready = [node_id for _, node_id in names if _is_up(node_id, view)]
     return Only((ready or [names[0][1]])[0], each.name)
 

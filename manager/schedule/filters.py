@@ -215,19 +215,19 @@ _READY = Filter(_is_open, "1 node not available for new tasks", "{} nodes not av
 def _resources(wanted: Reservations) -> Filter:
     def accepts(load: NodeLoad) -> bool:
         assert load.node is not None
-        has = load.node.description.resources
-        if wanted.nano_cpus and wanted.nano_cpus > has.nano_cpus - load.cpu:
+        resources = load.node.description.resources
+        if wanted.nano_cpus and wanted.nano_cpus > resources.nano_cpus - load.cpu:
             return False
-        if wanted.memory_bytes and wanted.memory_bytes > has.memory_bytes - load.memory:
+        if wanted.memory_bytes and wanted.memory_bytes > resources.memory_bytes - load.memory:
             return False
         return not wanted.generic_resources or generic_left(load).fits(wanted)
 
     def lacking(load: NodeLoad) -> Iterator[str]:
         assert load.node is not None
-        has = load.node.description.resources
-        if wanted.nano_cpus and wanted.nano_cpus > has.nano_cpus - load.cpu:
+        resources = load.node.description.resources
+        if wanted.nano_cpus and wanted.nano_cpus > resources.nano_cpus - load.cpu:
             yield f"{wanted.nano_cpus / _CPU:g} CPUs"
-        if wanted.memory_bytes and wanted.memory_bytes > has.memory_bytes - load.memory:
+        if wanted.memory_bytes and wanted.memory_bytes > resources.memory_bytes - load.memory:
             yield f"{human_size(wanted.memory_bytes)} of memory"
         if wanted.generic_resources and (kind := generic_left(load).lacking(wanted)):
             yield kind

@@ -150,8 +150,8 @@ def _reserved_share(load: NodeLoad) -> float:
     """Return the share of the node that is reserved: of its CPU or its memory, whichever is scarcer."""
     if load.node is None:
         return 0.0
-    has = load.node.description.resources
-    parts = ((load.cpu, has.nano_cpus), (load.memory, has.memory_bytes))
+    resources = load.node.description.resources
+    parts = ((load.cpu, resources.nano_cpus), (load.memory, resources.memory_bytes))
     return max((used / total for used, total in parts if total), default=0.0)
 
 

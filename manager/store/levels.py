@@ -42,8 +42,8 @@ def check_level(level: int, newest: int = NEWEST_LEVEL) -> None:
         )
 
 
-def check_levels(levels: tuple[int, int], level: int, who: str) -> None:
-    """Check that a manager `who`, which knows levels from the oldest to the newest, can share a store.
+def check_levels(levels: tuple[int, int], level: int, peer: str) -> None:
+    """Check that a manager `peer`, which knows levels from the oldest to the newest, can share a store.
 
     Raises:
         UnknownLevel: it cannot.
@@ -52,12 +52,12 @@ def check_levels(levels: tuple[int, int], level: int, who: str) -> None:
     oldest, newest = levels
     if level > newest:
         raise UnknownLevel(
-            f"{who} supports store levels up to {newest}, and the store has level {level}: install the release "
+            f"{peer} supports store levels up to {newest}, and the store has level {level}: install the release "
             "that the other managers run"
         )
     if level < oldest:
         raise UnknownLevel(
-            f"{who} supports store levels from {oldest} on, and the store has level {level}: first install a release "
+            f"{peer} supports store levels from {oldest} on, and the store has level {level}: first install a release "
             "in between on all managers"
         )
 

@@ -77,5 +77,7 @@ def check_not_running(data: DataDir) -> None:
     """
     status = status_file.read(data.status)
     if status is not None:
-        how = f"'systemctl stop {UNIT}', or 'kill {status.pid}' where no systemd runs it"
-        raise FailedPrecondition(f"the worker of {data.path} runs, as process {status.pid}: stop it first, with {how}")
+        command = f"'systemctl stop {UNIT}', or 'kill {status.pid}' where no systemd runs it"
+        raise FailedPrecondition(
+            f"the worker of {data.path} runs, as process {status.pid}: stop it first, with {command}"
+        )

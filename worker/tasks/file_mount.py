@@ -124,8 +124,8 @@ def put(mount: int, target: str) -> str:
     return ""
 
 
-def _move(mount: int, place: int, how: int) -> None:
-    flags = _MOVE_FROM_EMPTY | _MOVE_TO_EMPTY | how
+def _move(mount: int, place: int, extra_flags: int) -> None:
+    flags = _MOVE_FROM_EMPTY | _MOVE_TO_EMPTY | extra_flags
     system_call("syscall", _MOVE_MOUNT, mount, b"", place, b"", flags)
 
 

@@ -198,15 +198,15 @@ def _options(pages: int, files: int) -> str:
     return f"mode=0700,size={pages * _PAGE},nr_inodes={files + 8}"
 
 
-def _mount_noswap(folder: Path, options: str, how: int = 0) -> None:
+def _mount_noswap(folder: Path, options: str, extra_flags: int = 0) -> None:
     try:
-        _mount_tmpfs(folder, f"{options},noswap", how)
+        _mount_tmpfs(folder, f"{options},noswap", extra_flags)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        _mount_tmpfs(folder, options, how)  # a kernel before 6.4 may write it to its swap space
+        _mount_tmpfs(folder, options, extra_flags)  # a kernel before 6.4 may write it to its swap space
 
 
-def _mount_tmpfs(folder: Path, options: str, how: int) -> None:
-    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | how
+def _mount_tmpfs(folder: Path, options: str, extra_flags: int) -> None:
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | extra_flags
     system_call("mount", b"swarm-worker", str(folder).encode(), b"tmpfs", flags, options.encode())

@@ -67,7 +67,7 @@ async def check_request(context: Context, match: Match, call: Call) -> Call:
     return call
 
 
-def refuse(caller: Caller, found: Iterable[Finding], whose: str) -> None:
+def refuse(caller: Caller, found: Iterable[Finding], holder: str) -> None:
     """Refuse what is forbidden of that which was found.
 
     Raises:
@@ -77,7 +77,7 @@ def refuse(caller: Caller, found: Iterable[Finding], whose: str) -> None:
     for finding in found:
         if finding.word in caller.forbidden:
             what = finding.what if len(finding.what) <= 200 else f"{finding.what[:200]}…"
-            raise access_denied(f"the {caller.credential} of {caller.name} forbids {finding.word}, and {whose} {what}")
+            raise access_denied(f"the {caller.credential} of {caller.name} forbids {finding.word}, and {holder} {what}")
 
 
 class LimitedStore(PassedOn):
@@ -149,11 +149,11 @@ async def _exec_begun(context: Context, call: Call) -> Call:
 
 async def _check_existing(context: Context, caller: Caller, found: Found) -> None:
     view = context.store.view
-    whose = f"container {found.name or found.id[:12]} has"
+    holder = f"container {found.name or found.id[:12]} has"
     tasks = view.tasks.of_container(found.id)
     task = next((t for t in tasks if t.node_id == found.node_id and t.container == found.id), None)
     if task is not None:
-        refuse(caller, in_task(task.spec), whose)
+        refuse(caller, in_task(task.spec), holder)
         return
     reply = await ask(context, found.node_id, "GET", f"/containers/{found.id}/json")
     if not reply.ok:
@@ -161,7 +161,7 @@ async def _check_existing(context: Context, caller: Caller, found: Found) -> Non
     host: Mapping[str, Any] = reply.read(ContainerInspect).get("HostConfig") or {}
     attachment = attachment_of(view, found.id)
     ours = {mount.source for mount in attachment.status.mounts} if attachment is not None else set()
-    refuse(caller, in_existing(host, ours), whose)
+    refuse(caller, in_existing(host, ours), holder)
 
 
 async def _build(_: Context, call: Call) -> Call:

@@ -172,8 +172,8 @@ def authorise(caller: Caller, needs: Role | None, what: str) -> None:
     if needs is None:
         raise access_denied(f"no role may do {what}: its route declares none, which is a bug in swarm-manager")
     if caller.role is None or caller.role < needs:
-        has = caller.role.label if caller.role is not None else "none"
-        raise access_denied(f"{caller.name} has the role {has}, and {what} needs the role {needs.label}")
+        role = caller.role.label if caller.role is not None else "none"
+        raise access_denied(f"{caller.name} has the role {role}, and {what} needs the role {needs.label}")
 
 
 def access_denied(why: str) -> EngineError:

@@ -241,9 +241,9 @@ def in_use(view: View, network_id: str, name: str) -> EngineError | None:
         return None
     first = users[0]
     more = f", and {len(users) - 1} more" if len(users) > 1 else ""
-    who = first.name or first.container[:12]
+    container = first.name or first.container[:12]
     return EngineError(
         409,
-        f"network {name} is in use by container {who} on node {node_name(view, first.node_id)}{more}: "
-        f"remove it, or 'docker network disconnect {name} {who}'",
+        f"network {name} is in use by container {container} on node {node_name(view, first.node_id)}{more}: "
+        f"remove it, or 'docker network disconnect {name} {container}'",
     )

@@ -55,10 +55,10 @@ async def create_container(context: Context, call: Call) -> Reply:
     claim = Claim(node_id, wanted.name, wanted.ports, wanted.nano_cpus, wanted.memory)
     context.containers.claim(claim)
     try:
-        had = await have(context, node_id, meant) if meant is not None else NodeImage("")
-        body = engine_body(wanted, had.labels)
-        if had.reference != wanted.image:
-            body = of_image_id(body, had.reference, wanted.image)
+        image = await have(context, node_id, meant) if meant is not None else NodeImage("")
+        body = engine_body(wanted, image.labels)
+        if image.reference != wanted.image:
+            body = of_image_id(body, image.reference, wanted.image)
         reply = await (make_attached if wanted.networks else make)(context, call, node_id, wanted, body)
     except BaseException:
         context.containers.release(claim)

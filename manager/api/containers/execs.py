@@ -84,7 +84,7 @@ async def find(context: Context, exec_id: str) -> str:
         return reply.ok and reply.read(Exec)["ID"] == exec_id
 
     answered, reasons = await ask_all(one, ready_ids(context.store.view), seconds=LOOK_SECONDS)
-    nodes = [node_id for node_id, has in answered.items() if has]
+    nodes = [node_id for node_id, found in answered.items() if found]
     if not nodes and reasons:
         away = ", ".join(sorted(node_name(context.store.view, node_id) for node_id in reasons))
         raise Unavailable(f"exec {exec_id} was not found (not asked, as they do not answer: {away}): try again")

@@ -287,7 +287,7 @@ def conflict(name: str, holder: str) -> EngineError:
     )
 
 
-async def check_name(context: Context, name: str, but: str = "") -> None:
+async def check_name(context: Context, name: str, except_id: str = "") -> None:
     """Look whether a container has the name, the one with the id `but` aside, on the nodes that answer.
 
     Raises:
@@ -301,7 +301,7 @@ async def check_name(context: Context, name: str, but: str = "") -> None:
 
     results, _ = await ask_all(one, ready_ids(context.store.view), seconds=LOOK_SECONDS)
     for found in results.values():
-        if found is not None and found["Name"] == f"/{name}" and found["Id"] != but:
+        if found is not None and found["Name"] == f"/{name}" and found["Id"] != except_id:
             raise conflict(name, found["Id"])
 
 
@@ -312,7 +312,7 @@ def check_claims(context: Context, name: str, since: float) -> None:
 
 
 @asynccontextmanager
-async def claim_name(context: Context, name: str, node_id: str, but: str) -> AsyncIterator[None]:
+async def claim_name(context: Context, name: str, node_id: str, except_id: str) -> AsyncIterator[None]:
     """Hold a name while something is given it.
 
     Raises:
@@ -325,7 +325,7 @@ async def claim_name(context: Context, name: str, node_id: str, but: str) -> Asy
     context.containers.claim(claim)
     try:
         if name:
-            await check_name(context, name, but)
+            await check_name(context, name, except_id)
         yield
     except BaseException:
         context.containers.release(claim)

@@ -110,7 +110,7 @@ async def rename_container(context: Context, call: Call) -> Reply:
     """Rename a container; a name is taken once in the whole cluster."""
     found = await locate(context, call.params["id"])
     name = call.query.get("name", "")
-    async with claim_name(context, name, found.node_id, but=found.id):
+    async with claim_name(context, name, found.node_id, except_id=found.id):
         path = f"/containers/{found.id}/rename"
         reply = await ask(context, found.node_id, "POST", path, version=call.version, query={"name": name})
     if reply.ok:

@@ -49,8 +49,8 @@ async def ca(client: Client, /, *, rotate: bool, detach: bool) -> None:
     found = await client.get("/swarm/client-certificates")
     ended = {str(each["Name"]) for each in found if each["RevokedBy"] == _REVOKER and each["RevokedAt"] >= began}
     if ended:
-        how = "'swarm-manager client-cert NAME --replace'"
-        echo(f"These clients need new certificates ({how}): {', '.join(sorted(ended))}")
+        command = "'swarm-manager client-cert NAME --replace'"
+        echo(f"These clients need new certificates ({command}): {', '.join(sorted(ended))}")
 
 
 async def _wait(client: Client) -> None:

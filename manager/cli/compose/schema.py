@@ -99,7 +99,9 @@ def _file_reference() -> Rule:
         required=("source",),
     )
     item = Forms("a name or a mapping", scalar=Short(Text(), lambda name: {"source": name}), mapping=long)
-    return Keyed(Items(item, unique=False), lambda it: it.get("source", ""), lambda it: it.get("source", ""))
+    return Keyed(
+        Items(item, unique=False), lambda entry: entry.get("source", ""), lambda entry: entry.get("source", "")
+    )
 
 
 HEALTHCHECK = Object(
@@ -231,7 +233,9 @@ SERVICE = Object(
         "user": TEXT,
         "userns_mode": TEXT,
         "volumes": Key(
-            Keyed(Items(ServiceVolume(VOLUME)), lambda it: it.get("target"), lambda it: it.get("target", ""))
+            Keyed(
+                Items(ServiceVolume(VOLUME)), lambda entry: entry.get("target"), lambda entry: entry.get("target", "")
+            )
         ),
         "working_dir": TEXT,
         "oom_score_adj": Key(Number(), since=13),

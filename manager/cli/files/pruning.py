@@ -53,6 +53,6 @@ async def run_prune(client: Client, noun: str, what: str, filters: dict[str, lis
 def _lines(deleted: Sequence[Any]) -> list[str]:
     """Name what went: names, or for images what happened to each."""
     return [
-        each if isinstance(each, str) else "\n".join(f"{what.lower()}: {which}" for what, which in each.items())
+        each if isinstance(each, str) else "\n".join(f"{what.lower()}: {value}" for what, value in each.items())
         for each in deleted
     ]

@@ -202,7 +202,7 @@ async def remove_images(client: Client, /, names: tuple[str, ...], *, force: boo
 
     async def one(name: str) -> list[str]:
         removed = await client.delete(f"/images/{name}", query)
-        return [f"{what}: {which}" for done in removed for what, which in done.items()]
+        return [f"{what}: {name}" for done in removed for what, name in done.items()]
 
     await print_each(names, one)
 

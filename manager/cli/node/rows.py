@@ -65,12 +65,12 @@ def notes(nodes: Sequence[Any]) -> list[str]:
 def _name_notes(nodes: Iterable[Any]) -> Iterator[str]:
     """Say which nodes have a name that is another's, and which say that they have another than they have."""
     for node in sorted(nodes, key=lambda node: natural(_hostname(node))):
-        who = f"{_hostname(node)} ({node['ID']})"
+        label = f"{_hostname(node)} ({node['ID']})"
         if node["Description"].get("HostnameTaken"):
-            yield f"{who}: another node had this host name first: node.hostname=={_hostname(node)} means that one"
+            yield f"{label}: another node had this host name first: node.hostname=={_hostname(node)} means that one"
         for refused in node.get("Refused") or []:
             if refused["Field"] == "NodeDescription.hostname":
-                yield f"{who}: {refused['Reason']}"
+                yield f"{label}: {refused['Reason']}"
 
 
 def _names(names: list[str]) -> str:

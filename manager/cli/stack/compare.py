@@ -132,11 +132,11 @@ def compare_services(
         return None
     changed = [field for field in fields if field.restarts]
     on_rotate = extensions.read(wanted.labels).on_rotate
-    how = "restarts its tasks"
+    effect = "restarts its tasks"
     if on_rotate != "restart" and all(field.is_file for field in changed):
-        how = "changes files of its running tasks" + (f" and sends {on_rotate[7:]}" if on_rotate != "file" else "")
+        effect = "changes files of its running tasks" + (f" and sends {on_rotate[7:]}" if on_rotate != "file" else "")
     why = f" for the new content of {', '.join(fresh)}" if fresh else ""
-    return Step(CHANGE, "service", name, fields, f"{how}{why}" if fresh or changed else "restarts no task")
+    return Step(CHANGE, "service", name, fields, f"{effect}{why}" if fresh or changed else "restarts no task")
 
 
 def compare_labels(kind: str, name: str, present: Any, wanted: Mapping[str, str], content: bool | None) -> Step | None:

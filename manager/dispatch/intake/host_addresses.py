@@ -94,9 +94,9 @@ def _addresses_of(node: Node) -> tuple[str, ...]:
     return (node.status.addr, *node.description.ipv6_addresses)
 
 
-def _holder(view: View, address: str, but: str) -> Node | None:
+def _holder(view: View, address: str, except_id: str) -> Node | None:
     """Return the node that has an address, of those that have not left; one that is down may come back with it."""
-    others = (node for node in view.nodes if node.id != but and node.member)
+    others = (node for node in view.nodes if node.id != except_id and node.member)
     return next((node for node in others if address in _addresses_of(node)), None)
 
 

@@ -18,11 +18,11 @@ def has_right_attachment(task: Task, service: Service, view: View) -> bool:
 
     Whether a placed task published a port when it was made is in its `ports`.
     """
-    had, wants = is_reachable_from_outside(task.ports), is_reachable_from_outside(service.spec.ports)
-    if had == wants:
+    was_reachable, is_reachable = is_reachable_from_outside(task.ports), is_reachable_from_outside(service.spec.ports)
+    if was_reachable == is_reachable:
         return True
     targets = [each.target for each in service.spec.attachments]
     if not targets:
-        return had  # its last port went: nobody minds its way out
+        return was_reachable  # its last port went: nobody minds its way out
     networks = [view.networks.get(target) for target in targets if target not in PREDEFINED_NETWORKS]
     return any(network is not None and not network.spec.internal for network in networks) or not networks

@@ -251,13 +251,13 @@ class ServiceContext:
     def renew(self, task: Task) -> None:
         """Have a task's container get the secrets and configs that the service names now, as it is."""
         latest = self.draft.latest(task)
-        has = container_references(task.spec.container_spec)
+        references = container_references(task.spec.container_spec)
         if task.renewal is not None and task.renewing:
-            has |= frozenset(task.renewal.replaces)
+            references |= frozenset(task.renewal.replaces)
         renewal = Renewal(
             asked_at=self.now,
             signal=self.on_rotate.partition(":")[2],
-            replaces=tuple(sorted(has - container_references(self.recipe.container_spec))),
+            replaces=tuple(sorted(references - container_references(self.recipe.container_spec))),
         )
         self.draft.put(
             msgspec.structs.replace(latest, spec=self.recipe, spec_version=self.service.spec_version, renewal=renewal)

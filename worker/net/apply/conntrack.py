@@ -107,11 +107,11 @@ def _challenge(listing: str) -> None:
         _log.warning("clients may not notice that their connections were cut until they send: %s", error)
 
 
-async def _delete(*which: str) -> str:
+async def _delete(*arguments: str) -> str:
     """Delete some, and return the list of them."""
-    output = await command.run("conntrack", "-D", *which)
+    output = await command.run("conntrack", "-D", *arguments)
     if output.code not in (0, _NOTHING_FOUND):
-        _log.warning("conntrack cannot delete %s: %s", " ".join(which), output.errors)
+        _log.warning("conntrack cannot delete %s: %s", " ".join(arguments), output.errors)
     return output.text
 
 

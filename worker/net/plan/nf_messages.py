@@ -283,8 +283,8 @@ def _payload(header: int, place: tuple[int, int], register: int) -> bytes:
     return _expression("payload", _register(1, register), number(2, header), number(3, offset), number(4, length))
 
 
-def _compare(how: int, value: bytes) -> bytes:
-    return _expression("cmp", _register(1), number(2, how), _bytes(3, value))
+def _compare(operator: int, value: bytes) -> bytes:
+    return _expression("cmp", _register(1), number(2, operator), _bytes(3, value))
 
 
 @lru_cache(maxsize=1024)

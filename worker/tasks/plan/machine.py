@@ -192,14 +192,14 @@ def _serve(now: Situation, instant: float) -> Step:
     if not now.silent:
         return Step(TaskState.RUNNING, "started", now.refusal)
     waited = instant - now.ran_at
-    which = f"port{'s' if len(now.silent) > 1 else ''} {', '.join(map(str, now.silent))}/tcp"
+    ports = f"port{'s' if len(now.silent) > 1 else ''} {', '.join(map(str, now.silent))}/tcp"
     if waited >= LISTEN_SECONDS or now.state is TaskState.RUNNING:
-        message = f"started, but its program did not listen on {which} within {LISTEN_SECONDS:g} s"
+        message = f"started, but its program did not listen on {ports} within {LISTEN_SECONDS:g} s"
         return Step(TaskState.RUNNING, message, now.refusal)
     pause = min(max(SHORTEST_LOOK, waited / 2), LONGEST_LOOK)
     if waited < UNSAID_SECONDS:
         return Step(now.state, wake_at=instant + pause)
-    why = now.refusal or f"waiting for its program to listen on {which}"
+    why = now.refusal or f"waiting for its program to listen on {ports}"
     return Step(now.state, "starting", why, wake_at=instant + pause)
 
 

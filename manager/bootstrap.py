@@ -157,7 +157,7 @@ def ingress_network(rng: random.Random) -> Network:
     return Network(id=new_id(rng), spec=NetworkSpec(name="ingress", driver=overlay, ingress=True, ipam=ipam))
 
 
-def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
+def choose_pools(asked: Sequence[str]) -> tuple[str, ...]:
     """Check the pools that were asked for, or choose one that no route of this host overlaps.
 
     Raises:
@@ -165,30 +165,30 @@ def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
 
     """
     routes = host_addresses.routed_networks()
-    if not wished:
+    if not asked:
         for pool in _POOLS:
             if not _overlapping_route(pool, routes):
                 return (pool,)
         raise InvalidArgument("every default address pool overlaps a route of this host: give --default-addr-pool CIDR")
-    addressing.layout(wished)
-    addressing6.ipv6_pools(wished)
-    for pool in wished:
+    addressing.layout(asked)
+    addressing6.ipv6_pools(asked)
+    for pool in asked:
         if taken := _overlapping_route(pool, routes):
             raise InvalidArgument(f"address pool {pool} overlaps this host's route {taken}: choose another")
-    return tuple(wished)
+    return tuple(asked)
 
 
-def choose_data_path_port(wished: int) -> int:
+def choose_data_path_port(asked: int) -> int:
     """Return the UDP port of the tunnels: Docker's usual one for 0, else what was asked for.
 
     Raises:
         InvalidArgument: it is out of Docker's range, where neither well-known nor ephemeral ports are.
 
     """
-    if wished and wished not in _DATA_PATH_PORTS:
+    if asked and asked not in _DATA_PATH_PORTS:
         first, last = _DATA_PATH_PORTS[0], _DATA_PATH_PORTS[-1]
-        raise InvalidArgument(f"--data-path-port {wished}: expected a port from {first} to {last}")
-    return wished or DEFAULT_DATA_PATH_PORT
+        raise InvalidArgument(f"--data-path-port {asked}: expected a port from {first} to {last}")
+    return asked or DEFAULT_DATA_PATH_PORT
 
 
 def _overlapping_route(pool: str, routes: Sequence[tuple[host_addresses.Network, str]]) -> str:

@@ -14,7 +14,7 @@ from manager.domain import revisions
 from manager.loops.loop import Rule
 from manager.orchestrate import dependencies, hostnames, housekeeping, snapshots, volume_claims
 from manager.orchestrate.housekeeping import slot_key
-from manager.orchestrate.node_availability import standing
+from manager.orchestrate.node_availability import availability_of
 from manager.orchestrate.reconcile import drain, services
 from manager.orchestrate.update import rotation
 from manager.schedule import evacuation
@@ -158,7 +158,7 @@ def _differs(change: Change) -> bool:
     old, new = change.old, change.new
     if not isinstance(old, Node) or not isinstance(new, Node):
         return True
-    return standing(old) is not standing(new) or _traits(old) != _traits(new)
+    return availability_of(old) is not availability_of(new) or _traits(old) != _traits(new)
 
 
 def _traits(node: Node) -> tuple[object, ...]:

@@ -27,7 +27,7 @@ from common.model.update import (
 from common.spec import extensions
 from common.spec.constraints import unmet
 from manager.domain.update_status import waits_for
-from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.node_availability import NodeAvailability, availability_of
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.update import rolling
 from manager.store.view import View
@@ -121,7 +121,9 @@ def _count(service: Service, view: View) -> int:
 
 def _eligible(service: Service, view: View) -> Iterator[str]:
     placement = service.spec.task_template.placement
-    return (node.id for node in view.nodes if standing(node) is NodeAvailability.OPEN and not unmet(placement, node))
+    return (
+        node.id for node in view.nodes if availability_of(node) is NodeAvailability.OPEN and not unmet(placement, node)
+    )
 
 
 # --- what is done meanwhile ---

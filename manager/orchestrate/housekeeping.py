@@ -11,7 +11,7 @@ from common.model import Node, Task, TaskState
 from common.spec.constraints import unmet
 from manager.domain import revisions
 from manager.domain.reservations import Available, reservations_of
-from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.node_availability import NodeAvailability, availability_of
 from manager.orchestrate.reconcile.service_context import Draft
 from manager.orchestrate.reconcile.slots import Slot, age
 from manager.store.changes import Decision
@@ -123,7 +123,7 @@ def enforce(view: View, keys: Collection[str], now: float, _rng: Random) -> Deci
             draft.wake(node_id, now)
             continue
         node = view.nodes.get(node_id)
-        if node is not None and standing(node) in (NodeAvailability.OPEN, NodeAvailability.KEEPING):
+        if node is not None and availability_of(node) in (NodeAvailability.OPEN, NodeAvailability.KEEPING):
             _enforce(view, node, draft, now)
     return draft.decision()
 

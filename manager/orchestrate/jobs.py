@@ -23,7 +23,7 @@ from common.spec import cron, extensions
 from common.spec.constraints import unmet
 from common.spec.extensions import Extensions
 from manager.domain import revisions
-from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.node_availability import NodeAvailability, availability_of
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, settle, successor
@@ -123,17 +123,17 @@ def _global(context: ServiceContext, slots: _Slots, earlier: _Slots) -> bool:
 
 def _on_node(context: ServiceContext, node: Node, slot: Slot | None, earlier: _Slots) -> bool:
     """Do what a node's slot needs; return whether a task of it is yet to end there."""
-    stands = standing(node)
-    if stands in (NodeAvailability.DRAINED, NodeAvailability.LOST):
+    availability = availability_of(node)
+    if availability in (NodeAvailability.DRAINED, NodeAvailability.LOST):
         for task in slot.tasks if slot is not None else ():
             context.stop(task)
         return False
     if slot is not None and slot.tasks:
         going = bool(slot.live) or successor(context, slot) is not None
-        if (stands is NodeAvailability.OPEN or slot.live) and settle(context, slot) is Phase.DIRTY:
+        if (availability is NodeAvailability.OPEN or slot.live) and settle(context, slot) is Phase.DIRTY:
             _renew(context, slot)
         return going
-    if stands is NodeAvailability.OPEN:
+    if availability is NodeAvailability.OPEN:
         _begin(context, 0, node.id, earlier.get((0, node.id)))
         return True
     return False

@@ -9,7 +9,7 @@ from manager.store.view import View
 
 
 class NodeAvailability(enum.Enum):
-    """How a node stands towards tasks.
+    """What a node is to tasks.
 
     OPEN takes new tasks and keeps its own. KEEPING keeps its own only (paused, or not heard from yet). DRAINED is to
     be emptied, and can still report. LOST is down or gone: nothing is known of what it runs.
@@ -21,11 +21,11 @@ class NodeAvailability(enum.Enum):
     LOST = "lost"
 
 
-# A node that its tasks may stay on.
-STANDS_WELL = frozenset((NodeAvailability.OPEN, NodeAvailability.KEEPING))
+# Nodes that their tasks may stay on.
+KEEPS_TASKS = frozenset((NodeAvailability.OPEN, NodeAvailability.KEEPING))
 
 
-def standing(node: Node | None) -> NodeAvailability:
+def availability_of(node: Node | None) -> NodeAvailability:
     if node is None or not node.agent or node.status.state == "down":
         return NodeAvailability.LOST
     if node.spec.availability == "drain":
@@ -43,10 +43,10 @@ class NodeAvailabilities:
         self._known: dict[str, NodeAvailability] = {"": NodeAvailability.OPEN}
 
     def of(self, task: Task) -> NodeAvailability:
-        """Return the standing of a task's node; a task that has no node yet stands well."""
+        """Return the availability of a task's node; a task that has no node yet is fine."""
         found = self._known.get(task.node_id)
         if found is None:
-            found = self._known[task.node_id] = standing(self._view.nodes.get(task.node_id))
+            found = self._known[task.node_id] = availability_of(self._view.nodes.get(task.node_id))
         return found
 
     def lost(self, task: Task) -> bool:

@@ -33,7 +33,7 @@ ROLLED_BACK_SECONDS = 3600.0
 DISCONNECTED_SECONDS = 60.0
 
 
-class Ailment(StrEnum):
+class TroubleKind(StrEnum):
     """What may be wrong, the worst first."""
 
     SERVICE_DOWN = "service-down"
@@ -47,7 +47,7 @@ class Ailment(StrEnum):
     NODE_AWAY = "node-away"
 
 
-_RANKS = {ailment: number for number, ailment in enumerate(Ailment)}
+_RANKS = {kind: number for number, kind in enumerate(TroubleKind)}
 
 
 class Trouble(Model):
@@ -56,7 +56,7 @@ class Trouble(Model):
     `command` is one that shows more, or mends it.
     """
 
-    kind: Ailment
+    kind: TroubleKind
     text: str
     since: float
     object: Named
@@ -68,7 +68,7 @@ class Trouble(Model):
 class _Finding:
     """A trouble that has not been told yet: of many only the worst are, and words take longer than to find one."""
 
-    kind: Ailment
+    kind: TroubleKind
     of: Node | Service
     since: float
     hint: str
@@ -98,17 +98,17 @@ def _of_nodes(counters: Counters, now: float) -> Iterator[_Finding]:
     """Yield what is wrong with nodes; many that are down are one trouble, which leaves room for the services'."""
     tallies = [counters.nodes[node_id] for node_id in counters.unready]
     found = [(tally, finding) for tally in tallies if (finding := _of_node(tally, now)) is not None]
-    down = [tally for tally, finding in found if finding.kind is Ailment.NODE_DOWN]
+    down = [tally for tally, finding in found if finding.kind is TroubleKind.NODE_DOWN]
     if len(down) > MOST_DOWN:
         yield _many_down(sorted(down, key=lambda tally: tally.since))
-    yield from (each for _, each in found if each.kind is not Ailment.NODE_DOWN or len(down) <= MOST_DOWN)
+    yield from (each for _, each in found if each.kind is not TroubleKind.NODE_DOWN or len(down) <= MOST_DOWN)
 
 
 def _many_down(tallies: Sequence[NodeTally]) -> _Finding:
     nodes = [tally.node for tally in tallies if tally.node is not None]
     names = ", ".join(node.name for node in nodes[:MOST_DOWN])
     return _Finding(
-        kind=Ailment.NODE_DOWN,
+        kind=TroubleKind.NODE_DOWN,
         of=nodes[0],
         since=tallies[0].since,
         hint="see what they have in common: a switch, a rack, a power supply; and whether they reach the manager",
@@ -125,7 +125,7 @@ def _of_node(tally: NodeTally, now: float) -> _Finding | None:
     if state == "down":
         why = f" ({node.status.message})" if node.status.message else ""
         return _Finding(
-            kind=Ailment.NODE_DOWN,
+            kind=TroubleKind.NODE_DOWN,
             of=node,
             since=tally.since,
             hint="see whether its host runs and reaches the manager; its tasks are replaced where there is room",
@@ -135,7 +135,7 @@ def _of_node(tally: NodeTally, now: float) -> _Finding | None:
     if now - tally.since < DISCONNECTED_SECONDS:
         return None
     return _Finding(
-        kind=Ailment.NODE_AWAY,
+        kind=TroubleKind.NODE_AWAY,
         of=node,
         since=tally.since,
         hint="start its worker again: systemctl start swarm-worker",
@@ -157,30 +157,38 @@ def _of_service(tally: ServiceTally, service: Service, state: ServiceState, now:
     status, marks = service.update_status, tally.marks
     short_since = tally.short_since
     if state is ServiceState.DOWN:
-        yield _found(Ailment.SERVICE_DOWN, service, short_since, _PS, lambda: _down(tally, service))
+        yield _found(TroubleKind.SERVICE_DOWN, service, short_since, _PS, lambda: _down(tally, service))
     if status is not None and status.state in HALTED:
         since = status.held_at or service.updated_at
         yield _found(
-            Ailment.UPDATE_HALTED, service, since, _UPDATE, lambda: f"{_run(tally, service)}: {halted(status)}"
+            TroubleKind.UPDATE_HALTED, service, since, _UPDATE, lambda: f"{_run(tally, service)}: {halted(status)}"
         )
     if Mark.WAITING in marks and (waiting := [task for task in tally.complaints.values() if task.finds_no_node]):
         since = min(task.created_at for task in waiting)
-        yield _found(Ailment.TASKS_WAIT, service, since, _WAITS, lambda: _waits(tally, service, len(waiting)))
+        yield _found(TroubleKind.TASKS_WAIT, service, since, _WAITS, lambda: _waits(tally, service, len(waiting)))
     if (recent := tally.failures.since(now - LOOP_SECONDS)) > LOOP_FAILURES:
         since = short_since or tally.failures.last_at
-        yield _found(Ailment.CRASH_LOOP, service, since, _LOGS, lambda: _loops(tally, service, recent))
+        yield _found(TroubleKind.CRASH_LOOP, service, since, _LOGS, lambda: _loops(tally, service, recent))
     if state is ServiceState.SHORT:
         yield _found(
-            Ailment.SERVICE_SHORT, service, short_since, _PS, lambda: f"{_run(tally, service)} tasks run{_why(tally)}"
+            TroubleKind.SERVICE_SHORT,
+            service,
+            short_since,
+            _PS,
+            lambda: f"{_run(tally, service)} tasks run{_why(tally)}",
         )
     if state is ServiceState.FAILED:
         since = tally.failures.last_at
-        yield _found(Ailment.JOB_FAILED, service, since, _LOGS, lambda: f"job {service.name} failed{_why(tally)}")
+        yield _found(TroubleKind.JOB_FAILED, service, since, _LOGS, lambda: f"job {service.name} failed{_why(tally)}")
     if status is not None and _is_news(status, now):
-        yield _found(Ailment.ROLLED_BACK, service, status.completed_at, _HISTORY, lambda: _rolled_back(service, status))
+        yield _found(
+            TroubleKind.ROLLED_BACK, service, status.completed_at, _HISTORY, lambda: _rolled_back(service, status)
+        )
 
 
-def _found(kind: Ailment, service: Service, since: float, advice: tuple[str, str], text: Callable[[], str]) -> _Finding:
+def _found(
+    kind: TroubleKind, service: Service, since: float, advice: tuple[str, str], text: Callable[[], str]
+) -> _Finding:
     hint, command = advice
     return _Finding(kind=kind, of=service, since=since, hint=hint, command=f"{command} {service.name}", text=text)
 

@@ -15,7 +15,7 @@ from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import CannotConnect
 from manager.cli.progress import converge
-from manager.cli.progress.judgement import Wish
+from manager.cli.progress.judgement import WaitOptions
 from manager.domain.refusals import Refusal
 from manager.store.transaction import Transaction
 from tests.api.conftest import DockerCli
@@ -347,7 +347,7 @@ async def test_status_does_not_wait_for_a_manager_that_hangs(tmp_path: Path, mon
 async def test_a_wait_that_loses_its_manager_says_the_change_goes_on(capsys: pytest.CaptureFixture[str]):
     async with Client(Endpoint("unix:///nothing.sock")) as client:
         with pytest.raises(BaseExceptionGroup) as caught:
-            await converge.converge(client, {"s1": "web"}, Wish(), quiet=True)
+            await converge.converge(client, {"s1": "web"}, WaitOptions(), quiet=True)
     assert caught.group_contains(CannotConnect)
     assert "Operation continuing in background." in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from common.clock import Clock
 from common.errors import Unavailable
 from common.model import Node, Service, StoredObject, Task, TaskState
 from common.model.service import TaskSpec
-from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.node_availability import NodeAvailability, availability_of
 from manager.store.backend import Loaded
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, ChangeSet
@@ -277,7 +277,7 @@ class CheckedBackend:
                 self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
 
     def _standing(self, task: Task) -> NodeAvailability:
-        return standing(self.mirror.nodes.get(task.node_id)) if task.node_id else NodeAvailability.OPEN
+        return availability_of(self.mirror.nodes.get(task.node_id)) if task.node_id else NodeAvailability.OPEN
 
     def _say_all(self, *complaints: Iterable[Complaint]) -> None:
         for problem, tasks in itertools.chain(*complaints):

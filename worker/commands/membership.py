@@ -85,7 +85,7 @@ def join_command(
 ) -> None:
     """Make this host a node of the cluster whose manager is at HOST[:PORT]."""
     data = DataDir(data_dir)
-    wishes = join.JoinOptions(
+    options = join.JoinOptions(
         manager=manager,
         token=join_token.read_token(token, token_file),
         advertise_addr=advertise_addr,
@@ -99,7 +99,7 @@ def join_command(
         interruptible("Interrupted: undoing the join."),
         join.take_back_unless_settled(data) as settle,
     ):
-        config = asyncio.run(join.become_member(data, wishes, warn))
+        config = asyncio.run(join.become_member(data, options, warn))
         if foreground:
             run_agent(data, log_level, settle)
             return

@@ -58,7 +58,9 @@ class JoinOptions:
     availability: str = "active"
 
 
-async def become_member(data: DataDir, wishes: JoinOptions, warn: Callable[[str], None] = _log.warning) -> WorkerConfig:
+async def become_member(
+    data: DataDir, options: JoinOptions, warn: Callable[[str], None] = _log.warning
+) -> WorkerConfig:
     """Get a certificate and store it; nothing is stored when anything fails. `warn` gets what the manager warns of.
 
     Raises:
@@ -76,41 +78,41 @@ async def become_member(data: DataDir, wishes: JoinOptions, warn: Callable[[str]
             f"this host has already joined cluster {config.cluster_id} as node {config.node_id}: leave it "
             "first with 'swarm-worker leave', or join another engine with --docker-host and --data-dir"
         )
-    parse_token(wishes.token)
-    check_ip(wishes.advertise_addr)
-    if wishes.advertise_addr and not host_addresses.is_own(wishes.advertise_addr):
+    parse_token(options.token)
+    check_ip(options.advertise_addr)
+    if options.advertise_addr and not host_addresses.is_own(options.advertise_addr):
         warn(
-            f"--advertise-addr {wishes.advertise_addr} is not an address of this host: other nodes reach its "
+            f"--advertise-addr {options.advertise_addr} is not an address of this host: other nodes reach its "
             "containers and images only where something (NAT) takes what comes there to this one"
         )
-    host, port = parse_address(wishes.manager)
-    with locks.hold(locks.engine_at(wishes.docker_host)) as ours:
+    host, port = parse_address(options.manager)
+    with locks.hold(locks.engine_at(options.docker_host)) as ours:
         if not ours:
-            raise FailedPrecondition(locks.engine_taken(wishes.docker_host))
-    info = await engine_info(wishes.docker_host)
+            raise FailedPrecondition(locks.engine_taken(options.docker_host))
+    info = await engine_info(options.docker_host)
     terms = JoinTerms(
         hostname=str(info.get("Name", "")),
-        advertise_addr=wishes.advertise_addr,
-        labels=wishes.labels,
-        availability=wishes.availability,
+        advertise_addr=options.advertise_addr,
+        labels=options.labels,
+        availability=options.availability,
         engine=str(info.get("ID", "")),
     )
     with _keep_on_success(data):  # what cannot be stored is not asked for
-        member = await join(host, port, wishes.token, terms, SystemClock())
+        member = await join(host, port, options.token, terms, SystemClock())
         for sentence in member.warnings:
             warn(printable(sentence, LONGEST_WARNING))
-        return await _keep(data, _config(wishes, member, format_address(host, port)), member, info, warn)
+        return await _keep(data, _config(options, member, format_address(host, port)), member, info, warn)
 
 
-def _config(wishes: JoinOptions, member: Membership, asked: str) -> WorkerConfig:
+def _config(options: JoinOptions, member: Membership, asked: str) -> WorkerConfig:
     return WorkerConfig(
         node_id=identifier(member.node_id),
         cluster_id=member.cluster_id,
         managers=tuple(filter(is_manager_address, member.managers)) or (asked,),
-        advertise_addr=wishes.advertise_addr,
-        docker_host=wishes.docker_host,
-        image_port=wishes.image_port,
-        keep_images=wishes.keep_images,
+        advertise_addr=options.advertise_addr,
+        docker_host=options.docker_host,
+        image_port=options.image_port,
+        keep_images=options.keep_images,
     )
 
 

@@ -24,7 +24,7 @@ from manager.cli.compose import ComposeError, ComposeFile, Config, Problem, Read
 from manager.cli.compose.config import locate
 from manager.cli.compose.errors import KeyPath, format_path
 from manager.cli.stack.compare import Step
-from manager.cli.stack.deploy import Manners, deploy, line_of
+from manager.cli.stack.deploy import DeployOptions, deploy, line_of
 from manager.cli.stack.plan import plan, summary
 
 MAX_SENT_BYTES = 1024 * 1024
@@ -133,18 +133,18 @@ async def deploy_sent(client: Client, name: str, sent: SentStack) -> dict[str, A
         raise AlreadyExists(
             "a deploy would no longer do what this plan says, as something has changed since: look at the plan again"
         )
-    done = await deploy(client, stack, _manners(sent, warnings))
+    done = await deploy(client, stack, _options(sent, warnings))
     return {"done": [line_of(each) for each in done], "warnings": list(dict.fromkeys(warnings))}
 
 
 async def _planned(client: Client, name: str, sent: SentStack) -> tuple[Stack, list[Step], list[str]]:
     stack = await asyncio.to_thread(read_stack, sent, name)
     warnings = list(stack.warnings)
-    return stack, await plan(client, stack, _manners(sent, warnings)), warnings
+    return stack, await plan(client, stack, _options(sent, warnings)), warnings
 
 
-def _manners(sent: SentStack, warnings: list[str]) -> Manners:
-    return Manners(sent.resolve, prune=sent.prune, tell=warnings.append)
+def _options(sent: SentStack, warnings: list[str]) -> DeployOptions:
+    return DeployOptions(sent.resolve, prune=sent.prune, tell=warnings.append)
 
 
 def _plan_view(sent: SentStack, steps: list[Step], warnings: list[str]) -> dict[str, Any]:

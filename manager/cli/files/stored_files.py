@@ -112,9 +112,9 @@ def command(kind: str, complete: Any) -> click.Command:
         if services and not given["detach"]:
             # Only here are they needed, and commands that list or create files start without them.
             from manager.cli.progress.converge import converge  # noqa: PLC0415
-            from manager.cli.progress.judgement import Wish  # noqa: PLC0415
+            from manager.cli.progress.judgement import WaitOptions  # noqa: PLC0415
 
-            await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+            await converge(client, services, WaitOptions(timeout=seconds(given["timeout"])), quiet=given["quiet"])
             if not given["quiet"]:
                 await _count(client, services)
 

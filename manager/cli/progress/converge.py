@@ -15,7 +15,7 @@ from manager.cli.client import Client
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed
 from manager.cli.progress import judgement
 from manager.cli.progress.event_feed import EventFeed, event_feed
-from manager.cli.progress.judgement import Progress, Verdict, Wish
+from manager.cli.progress.judgement import Progress, Verdict, WaitOptions
 from manager.cli.progress.view import NoView, PlainView, View
 from manager.cli.service.task_rows import fetch
 
@@ -27,7 +27,7 @@ _STILL = ("", "dumb", "unknown")  # terminals that write below each other only
 _NO_CREDENTIALS = ("no basic auth credentials", "unauthorized", "authentication required")
 
 
-async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, quiet: bool = False) -> None:
+async def converge(client: Client, services: Mapping[str, str], options: WaitOptions, *, quiet: bool = False) -> None:
     """Wait until every service (id → name to show) has converged.
 
     Raises:
@@ -38,7 +38,7 @@ async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, q
         try:
             async with event_feed(client) as feed, asyncio.TaskGroup() as group:
                 waits = {
-                    name: group.create_task(_one(client, service_id, name, view, feed, wish))
+                    name: group.create_task(_one(client, service_id, name, view, feed, options))
                     for service_id, name in services.items()
                 }
         except (asyncio.CancelledError, BaseExceptionGroup) as error:
@@ -81,13 +81,15 @@ def explain(failed: Mapping[str, Progress]) -> str:
     return "\n".join(lines)
 
 
-async def _one(client: Client, service_id: str, name: str, view: View, feed: EventFeed, wish: Wish) -> Progress:
+async def _one(
+    client: Client, service_id: str, name: str, view: View, feed: EventFeed, options: WaitOptions
+) -> Progress:
     seen: Progress | None = None
     heard_at = time.time()
     while True:
         count = feed.count
         try:
-            seen = await _look(client, service_id, seen, wish)
+            seen = await _look(client, service_id, seen, options)
             heard_at = time.time()
         except ApiError as error:
             if error.not_found:
@@ -106,10 +108,10 @@ async def _one(client: Client, service_id: str, name: str, view: View, feed: Eve
         )
 
 
-async def _look(client: Client, service_id: str, seen: Progress | None, wish: Wish) -> Progress:
+async def _look(client: Client, service_id: str, seen: Progress | None, options: WaitOptions) -> Progress:
     service = codec.service(await client.get(f"/services/{service_id}"))
     tasks = await fetch(client, {"service": [service_id], "_up-to-date": ["true"]})
     nodes = await client.get("/nodes")
     down = frozenset(node["ID"] for node in nodes if node["Status"].get("State") == "down")
     others = await fetch(client, {"service": [service_id]}) if judgement.is_undone(service) else ()
-    return judgement.judge(service, tasks, time.time(), seen, replace(wish, down=down), others)
+    return judgement.judge(service, tasks, time.time(), seen, replace(options, down=down), others)

@@ -43,7 +43,7 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WaitOptions:
     """What the wait is for.
 
     `rollback` says that a rollback was asked for, `executes` that a scheduled job was, before it is due. `timeout` is
@@ -88,17 +88,17 @@ def judge(
     tasks: Sequence[Task],
     now: float,
     previous: Progress | None = None,
-    wish: Wish | None = None,
+    options: WaitOptions | None = None,
     others: Sequence[Task] = (),
 ) -> Progress:
     """Judge a service by its up-to-date tasks (those of its present specification, ended ones included).
 
     `others`: where an update was rolled back, the tasks of its specification too.
     """
-    wish = wish or Wish()
+    options = options or WaitOptions()
     blamed = others or tasks
     tasks = _with_forgotten(service, tasks, previous)
-    slots = slots_of(service, tasks, wish.down)
+    slots = slots_of(service, tasks, options.down)
     known = previous.known_failures if previous else frozenset(task.id for task in tasks if has_failed(task))
     told = _told(service)
     done = told.done if told is not None else sum(1 for slot in slots.values() if slot.done)
@@ -124,10 +124,10 @@ def judge(
         failed=tuple(task for task in tasks if has_failed(task)),
         template=service.spec.task_template,
         failures=failures,
-        wake_at=moved_at + wish.timeout,
+        wake_at=moved_at + options.timeout,
         note=waiting(service),
     )
-    return _decide(service, slots, seen, now, wish, blamed)
+    return _decide(service, slots, seen, now, options, blamed)
 
 
 def _told(service: Service) -> UpdateProgress | None:
@@ -166,22 +166,22 @@ def _decide(
     slots: Mapping[tuple[int, str], Slot],
     seen: Progress,
     now: float,
-    wish: Wish,
+    options: WaitOptions,
     blamed: Sequence[Task],
 ) -> Progress:
     held = holding(service.update_status)
-    idle = service.schedule_status is not None and not wish.executes  # a scheduled job runs when it is due
+    idle = service.schedule_status is not None and not options.executes  # a scheduled job runs when it is due
     if held or idle:
         return replace(seen, verdict=Verdict.CONVERGED, note=held or seen.note, holds=bool(held))
-    if reasons := _stopped(service.update_status, wish):
+    if reasons := _stopped(service.update_status, options):
         return replace(seen, verdict=Verdict.FAILED, reasons=(*reasons, *_troubles(service, blamed)))
     if reasons := _hopeless(service, slots, seen.known_failures):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
-    if seen.stable_since is not None and (wish.rollback or not seen.rolling_back):
+    if seen.stable_since is not None and (options.rollback or not seen.rolling_back):
         return _verify(service, seen, now)
-    if now - seen.moved_at >= wish.timeout:
+    if now - seen.moved_at >= options.timeout:
         why = [f"{_task_name(service, slot)}: {slot.line.trouble}" for slot in slots.values() if slot.line.trouble]
-        head = f"no progress for {wish.timeout:g} seconds: {seen.done} out of {seen.wanted} tasks"
+        head = f"no progress for {options.timeout:g} seconds: {seen.done} out of {seen.wanted} tasks"
         waits = (f"the service {seen.note}",) if seen.note else ()
         return replace(seen, verdict=Verdict.FAILED, reasons=(head, *waits, *_distinct(why)))
     return seen
@@ -220,13 +220,13 @@ def holding(status: UpdateStatus | None) -> str:
     return status.message if status is not None and isinstance(status.reason, CanaryHolds) else ""
 
 
-def _stopped(status: UpdateStatus | None, wish: Wish) -> tuple[str, ...]:
+def _stopped(status: UpdateStatus | None, options: WaitOptions) -> tuple[str, ...]:
     """Say why the manager itself gave the update up."""
     if status is None:
         return ()
     if status.state in _PAUSED:
         return (f"{_PAUSED[status.state]}: {status.message}",)
-    if status.state is UpdateState.ROLLBACK_COMPLETED and not wish.rollback:
+    if status.state is UpdateState.ROLLBACK_COMPLETED and not options.rollback:
         return (f"service rolled back: {status.message}",)
     return ()
 

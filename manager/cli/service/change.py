@@ -30,7 +30,7 @@ from manager.cli.flags.service_options import SECTIONS, create_flags, section_of
 from manager.cli.flags.types import DETACH, TIMEOUT
 from manager.cli.image import pins
 from manager.cli.progress.converge import converge
-from manager.cli.progress.judgement import Wish
+from manager.cli.progress.judgement import WaitOptions
 from manager.cli.session import with_client
 from manager.cli.several import finish
 
@@ -79,8 +79,8 @@ async def _resolve_references(client: Client, spec: ServiceSpec) -> ServiceSpec:
 
 async def _wait(client: Client, services: dict[str, str], given: spec_create.Given, *, rollback: bool = False) -> None:
     if not given["detach"]:
-        wish = Wish(timeout=seconds(given["timeout"]), rollback=rollback, executes=given.get("force", False))
-        await converge(client, services, wish, quiet=given.get("quiet", False))
+        options = WaitOptions(timeout=seconds(given["timeout"]), rollback=rollback, executes=given.get("force", False))
+        await converge(client, services, options, quiet=given.get("quiet", False))
 
 
 @click.command(

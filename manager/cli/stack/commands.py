@@ -17,11 +17,11 @@ from manager.cli.completion import complete_stacks
 from manager.cli.compose import Config, Stack, builds, convert, render
 from manager.cli.flags.types import DETACH, TIMEOUT
 from manager.cli.progress.converge import converge
-from manager.cli.progress.judgement import Wish
+from manager.cli.progress.judgement import WaitOptions
 from manager.cli.session import with_client
 from manager.cli.several import collect, finish
 from manager.cli.stack.build import build_stack
-from manager.cli.stack.deploy import RESOLVE, Manners, line_of, rehearse, services_that_run
+from manager.cli.stack.deploy import RESOLVE, DeployOptions, line_of, rehearse, services_that_run
 from manager.cli.stack.deploy import deploy as deploy_stack
 from manager.cli.stack.files import load_files, project_directory, read_bytes
 from manager.cli.stack.plan import show_plan
@@ -87,24 +87,25 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
         raise InvalidArgument("--wait and --detach contradict each other: give one of them")
     config = load_files(files)
     converted = _convert(config, name, given["resolve_image"])
-    manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])
+    options = DeployOptions(given["resolve_image"], given["with_registry_auth"], given["prune"])
     if given["dry_run"]:
-        await show_plan(client, converted, manners)
+        await show_plan(client, converted, options)
         return
     if not given["no_build"]:
         wanted = builds(config, name, project_directory(files), os.environ)
         if wanted:
-            await rehearse(client, converted, manners)
+            await rehearse(client, converted, options)
         await build_stack(client, config, wanted, quiet=given["quiet"])
     try:
-        done = await deploy_stack(client, converted, manners)
+        done = await deploy_stack(client, converted, options)
     except asyncio.CancelledError:
         echo(f"\nStack {name} is deployed as a whole or not at all: 'stack services {name}' shows which.", err=True)
         raise
     for each in done:
         echo(line_of(each))
     if not given["detach"]:
-        await converge(client, services_that_run(done), Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+        waiting = WaitOptions(timeout=seconds(given["timeout"]))
+        await converge(client, services_that_run(done), waiting, quiet=given["quiet"])
 
 
 @click.command(
@@ -123,7 +124,7 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
 async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: bool, resolve_image: str) -> None:
     """Print what a deploy would create, change and remove; the exit code is 2 when that is anything."""
     converted = _convert(load_files(files), name, resolve_image)
-    await show_plan(client, converted, Manners(resolve_image, prune=prune))
+    await show_plan(client, converted, DeployOptions(resolve_image, prune=prune))
 
 
 @click.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")

@@ -30,7 +30,7 @@ RESOLVE = ("always", "changed", "never")
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class DeployOptions:
     """How to deploy: when to ask registries for digests (one of `RESOLVE`), and whether credentials are sent along.
 
     `tell` hears what is worth knowing and no reason to stop.
@@ -47,7 +47,7 @@ def of_stack(stack: str) -> dict[str, str]:
     return filter_query({"label": [f"{STACK_LABEL}={stack}"]})
 
 
-async def deploy(client: Client, stack: Stack, manners: Manners) -> list[Done]:
+async def deploy(client: Client, stack: Stack, options: DeployOptions) -> list[Done]:
     """Bring the cluster to what the stack says, all of it or nothing; return what was done.
 
     Raises:
@@ -55,11 +55,11 @@ async def deploy(client: Client, stack: Stack, manners: Manners) -> list[Done]:
 
     """
     await check_external(client, stack)
-    targets = await find_targets(client, stack, manners)
-    async with Pins(client, [each.spec for each in targets if each.resolve], manners.tell) as pins:
+    targets = await find_targets(client, stack, options)
+    async with Pins(client, [each.spec for each in targets if each.resolve], options.tell) as pins:
         resolved = [await pins.pinned(each.spec) if each.resolve else each.spec for each in targets]
-    services = [_service_order(spec, each, manners) for spec, each in zip(resolved, targets, strict=True)]
-    return await send(client, stack, services, manners)
+    services = [_service_order(spec, each, options) for spec, each in zip(resolved, targets, strict=True)]
+    return await send(client, stack, services, options)
 
 
 def services_that_run(done: list[Done]) -> dict[str, str]:
@@ -67,7 +67,7 @@ def services_that_run(done: list[Done]) -> dict[str, str]:
     return {each["ID"]: each["Name"] for each in done if each["Kind"] == "service" and each["Action"] != "remove"}
 
 
-async def rehearse(client: Client, stack: Stack, manners: Manners) -> None:
+async def rehearse(client: Client, stack: Stack, options: DeployOptions) -> None:
     """Find out whether a deploy would be refused, before anything is made for it.
 
     Raises:
@@ -75,15 +75,15 @@ async def rehearse(client: Client, stack: Stack, manners: Manners) -> None:
 
     """
     await check_external(client, stack)
-    targets = await find_targets(client, stack, manners)
+    targets = await find_targets(client, stack, options)
     services = [service_order(each.spec, each.present) for each in targets]
-    await _ask(client, stack, services, manners, dry_run=True)
+    await _ask(client, stack, services, options, dry_run=True)
 
 
-def _service_order(spec: ServiceSpec, target: Target, manners: Manners) -> dict[str, Any]:
+def _service_order(spec: ServiceSpec, target: Target, options: DeployOptions) -> dict[str, Any]:
     container = spec.task_template.container_spec
     assert container is not None, "every service of a stack has a container"
-    auth = docker_config.auth_header(container.image, config_path()) if manners.registry_auth else ""
+    auth = docker_config.auth_header(container.image, config_path()) if options.registry_auth else ""
     return {**service_order(spec, target.present), "RegistryAuth": auth}
 
 
@@ -93,7 +93,7 @@ def service_order(spec: ServiceSpec, present: Service | None) -> dict[str, Any]:
 
 
 async def send(
-    client: Client, stack: Stack, services: list[dict[str, Any]], manners: Manners, *, dry_run: bool = False
+    client: Client, stack: Stack, services: list[dict[str, Any]], options: DeployOptions, *, dry_run: bool = False
 ) -> list[Done]:
     """Have the manager do all that a deploy does in one transaction, or try it out, and tell what it warns of.
 
@@ -104,15 +104,15 @@ async def send(
         CommandFailed: something is refused; nothing has changed.
 
     """
-    answer = await _ask(client, stack, services, manners, dry_run=dry_run)
+    answer = await _ask(client, stack, services, options, dry_run=dry_run)
     for warning in answer["Warnings"] or []:
-        manners.tell(warning)
+        options.tell(warning)
     done: list[Done] = answer["Done"]
     return done
 
 
 async def _ask(
-    client: Client, stack: Stack, services: list[dict[str, Any]], manners: Manners, *, dry_run: bool
+    client: Client, stack: Stack, services: list[dict[str, Any]], options: DeployOptions, *, dry_run: bool
 ) -> dict[str, Any]:
     order = {
         "Networks": [network_request(spec) for spec in stack.networks.values()],
@@ -121,7 +121,7 @@ async def _ask(
         ],
         "Configs": [to_json(spec) for spec in stack.configs.values()],
         "Services": services,
-        "Prune": manners.prune,
+        "Prune": options.prune,
     }
     try:
         answer: dict[str, Any] = await client.post(
@@ -204,10 +204,10 @@ async def present_file(client: Client, kind: str, name: str) -> Any:
         raise
 
 
-async def find_targets(client: Client, stack: Stack, manners: Manners) -> list[Target]:
+async def find_targets(client: Client, stack: Stack, options: DeployOptions) -> list[Target]:
     """Compare what the files say of the services with what is there, in the order in which they start."""
     present = {each["Spec"]["Name"]: each for each in await client.get("/services", of_stack(stack.name))}
-    return [target(spec, present.get(spec.name), manners.resolve_image) for spec in in_start_order(stack)]
+    return [target(spec, present.get(spec.name), options.resolve_image) for spec in in_start_order(stack)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,20 +17,28 @@ from manager.cli.compose import Stack
 from manager.cli.files import digest
 from manager.cli.image.pins import Pins
 from manager.cli.stack.compare import CHANGE, CREATE, REMOVE, Step, compare_labels, compare_services
-from manager.cli.stack.deploy import Manners, check_external, find_targets, of_stack, present_file, send, service_order
+from manager.cli.stack.deploy import (
+    DeployOptions,
+    check_external,
+    find_targets,
+    of_stack,
+    present_file,
+    send,
+    service_order,
+)
 
 # The exit code when a deploy would change something.
 CHANGES_EXIT = 2
 
 
-async def show_plan(client: Client, stack: Stack, manners: Manners) -> None:
+async def show_plan(client: Client, stack: Stack, options: DeployOptions) -> None:
     """Print what a deploy of the stack would do.
 
     Raises:
         click.exceptions.Exit: with `CHANGES_EXIT`, it would change something.
 
     """
-    steps = await plan(client, stack, manners)
+    steps = await plan(client, stack, options)
     for step in steps:
         echo(str(step))
     echo(summary(steps))
@@ -46,7 +54,7 @@ def summary(steps: list[Step]) -> str:
     return f"Plan: {counts[CREATE]} to create, {counts[CHANGE]} to change, {counts[REMOVE]} to remove."
 
 
-async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
+async def plan(client: Client, stack: Stack, options: DeployOptions) -> list[Step]:
     """Return what a deploy would do, in its order.
 
     Raises:
@@ -54,18 +62,18 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
 
     """
     await check_external(client, stack)
-    targets = await find_targets(client, stack, manners)
-    async with Pins(client, [each.spec for each in targets if each.present and each.resolve], manners.tell) as pins:
+    targets = await find_targets(client, stack, options)
+    async with Pins(client, [each.spec for each in targets if each.present and each.resolve], options.tell) as pins:
         pinned = [await pins.pinned(each.spec) if each.present and each.resolve else each.spec for each in targets]
     orders = [service_order(spec, each.present) for spec, each in zip(pinned, targets, strict=True)]
-    await send(client, stack, orders, manners, dry_run=True)
+    await send(client, stack, orders, options, dry_run=True)
     services = {each["Spec"]["Name"]: each for each in await client.get("/services", of_stack(stack.name))}
     networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
-    steps = list(_pruned_services(services, stack)) if manners.prune else []
+    steps = list(_pruned_services(services, stack)) if options.prune else []
     ours = {each["Name"] for each in await client.get("/networks", of_stack(stack.name))}
     steps += [Step(CREATE, "network", name) for name in stack.networks if name not in ours]
     for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
-        steps += [step for name in specs if (step := await _file(client, kind, specs[name], manners))]
+        steps += [step for name in specs if (step := await _file(client, kind, specs[name], options))]
     renewed = frozenset(f"{step.kind} {step.name}" for step in steps if step.remark == "new content")
     for spec, each in zip(pinned, targets, strict=True):
         if each.present is None:
@@ -80,15 +88,15 @@ def _pruned_services(services: Mapping[str, Any], stack: Stack) -> Iterator[Step
     return (Step(REMOVE, "service", name, remark="stops its tasks") for name in services if name not in wanted)
 
 
-async def _file(client: Client, kind: str, spec: Any, manners: Manners) -> Step | None:
+async def _file(client: Client, kind: str, spec: Any, options: DeployOptions) -> Step | None:
     present = await present_file(client, kind, spec.name)
     if present is None:
         return Step(CREATE, kind, spec.name)
-    changes = _content_changes(kind, present["Spec"], spec, manners)
+    changes = _content_changes(kind, present["Spec"], spec, options)
     return compare_labels(kind, spec.name, present["Spec"].get("Labels"), spec.labels, changes)
 
 
-def _content_changes(kind: str, present: Mapping[str, Any], spec: Any, manners: Manners) -> bool | None:
+def _content_changes(kind: str, present: Mapping[str, Any], spec: Any, options: DeployOptions) -> bool | None:
     """Whether the content changes: of a secret by its digest. None, and a warning, when it has none."""
     driver = spec.templating.name if spec.templating is not None else ""
     if (present.get("Templating") or {}).get("Name", "") != driver:
@@ -97,7 +105,7 @@ def _content_changes(kind: str, present: Mapping[str, Any], spec: Any, manners: 
         return base64.b64decode(present.get("Data", "")) != bytes(spec.data)
     known = (present.get("Labels") or {}).get(digest.LABEL)
     if known is None:
-        manners.tell(f"secret {spec.name}: made by another client, so it is not known whether its content changes")
+        options.tell(f"secret {spec.name}: made by another client, so it is not known whether its content changes")
         return None
     return not digest.matches(known, spec.data)
 

@@ -8,7 +8,7 @@ from common.model import Node, Task
 from common.model.task import RestartRecord
 from common.spec.constraints import unmet
 from manager.domain.volume_claims import data_node
-from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.node_availability import NodeAvailability, availability_of
 from manager.orchestrate.reconcile import drain, restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, settle
@@ -129,7 +129,7 @@ def decide_global(context: ServiceContext) -> None:
             return
         slot = slots.pop(node.id, None)
         phases += _global_mode_look_after(context, node, slot)
-        if slot is not None and standing(node) is NodeAvailability.LOST and canary.has_begun(context, slot):
+        if slot is not None and availability_of(node) is NodeAvailability.LOST and canary.has_begun(context, slot):
             away.append((slot, Phase.SETTLED))
     for slot in slots.values():
         context.give_up(slot)
@@ -138,19 +138,19 @@ def decide_global(context: ServiceContext) -> None:
 
 
 def _global_mode_look_after(context: ServiceContext, node: Node, slot: Slot | None) -> list[tuple[Slot, Phase]]:
-    stands = standing(node)
+    availability = availability_of(node)
     if unmet(context.recipe.placement, node):
         context.give_up(slot)
-    elif stands in (NodeAvailability.DRAINED, NodeAvailability.LOST):
+    elif availability in (NodeAvailability.DRAINED, NodeAvailability.LOST):
         for task in slot.tasks if slot is not None else ():
             if node.spec.availability == "drain" or not task.serves:
                 context.stop(task)
     elif slot is None or not slot.tasks:
-        if stands is NodeAvailability.OPEN:
+        if availability is NodeAvailability.OPEN:
             _fill(context, node, slot)
-    elif stands is NodeAvailability.OPEN or slot.live:
+    elif availability is NodeAvailability.OPEN or slot.live:
         phase = settle(context, slot)
-        return [(slot, Phase.SETTLED if stands is NodeAvailability.KEEPING and phase is Phase.DIRTY else phase)]
+        return [(slot, Phase.SETTLED if availability is NodeAvailability.KEEPING and phase is Phase.DIRTY else phase)]
     return []
 
 

@@ -20,7 +20,7 @@ from common.spec.volumes import POLICY_LABEL
 from manager.domain import revisions, transfers, volume_claims
 from manager.domain.references import container_references
 from manager.domain.update_status import canary_size
-from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailabilities, NodeAvailability
+from manager.orchestrate.node_availability import KEEPS_TASKS, NodeAvailabilities, NodeAvailability
 from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
@@ -61,7 +61,7 @@ class ServiceContext:
         self.rng = rng
         self.draft = draft
         self.canary = 0 if held else canary_size(service)
-        self.standings = NodeAvailabilities(view)
+        self.availabilities = NodeAvailabilities(view)
         self.recipe = recipe(service)
         self.host_ports = host_ports(service)
         # Tasks that serve and may stop before others do in their place; None when that has no bound.
@@ -109,7 +109,7 @@ class ServiceContext:
             and task.status.state <= TaskState.RUNNING
             and not task.moving_to
             and not task.refused
-            and self.standings.of(task) in STANDS_WELL
+            and self.availabilities.of(task) in KEEPS_TASKS
             and not self.stands_still(task)
         )
 
@@ -141,14 +141,14 @@ class ServiceContext:
             transfers.is_stopped(task.node_id, each.name, self.view) for each in slot_volumes(task)
         )
 
-    def stays_with_data(self, task: Task, stands: NodeAvailability) -> bool:
+    def stays_with_data(self, task: Task, availability: NodeAvailability) -> bool:
         """Whether a task stays on a node that others leave: for its data, on a host that may only be cut off.
 
         On a drained one, until its data is moved from there and it stops for the last pass of that.
         """
-        if stands is NodeAvailability.LOST:
+        if availability is NodeAvailability.LOST:
             return self.tied_to_data(task)
-        drained = stands is NodeAvailability.DRAINED and volume_claims.moves_with_drain(self.service)
+        drained = availability is NodeAvailability.DRAINED and volume_claims.moves_with_drain(self.service)
         return drained and self.tied_to_data(task) and not self.stands_still(task)
 
     def tied_to_data(self, task: Task) -> bool:
@@ -317,7 +317,7 @@ class ServiceContext:
 
     def lost(self, task: Task) -> bool:
         """Whether nothing is known of a task's node any more."""
-        return self.standings.lost(task)
+        return self.availabilities.lost(task)
 
     def may_return(self, task: Task) -> bool:
         """Whether a task is lost that served, and may go on when its node is heard of again.

@@ -60,11 +60,11 @@ def _take_down(view: View, service_id: str, service: Service | None, draft: Draf
 
     A task on a node that is down keeps neither the service nor its name: it is told when its node is back.
     """
-    standings = NodeAvailabilities(view)
+    availabilities = NodeAvailabilities(view)
     tasks = view.tasks.of_service(service_id)
     if not discard_all(tasks, draft):
         draft.wake(service_id, now)
-    if service is not None and all(standings.lost(task) for task in tasks):
+    if service is not None and all(availabilities.lost(task) for task in tasks):
         draft.reason(f"{service.spec.name}: removed")
         draft.remove(service)
         if (login := view.registry_logins.get(service_id)) is not None:

@@ -14,7 +14,7 @@ from common.model.update import StopsFirst
 from common.spec.constraints import unmet
 from manager.domain.reservations import Available, reservations_of
 from manager.domain.update_status import remark
-from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailability, standing
+from manager.orchestrate.node_availability import KEEPS_TASKS, NodeAvailability, availability_of
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slots import Slot
@@ -96,19 +96,19 @@ def _say_why(context: ServiceContext, last: Task, record: RestartRecord) -> None
 
 def _keep(context: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Look after the one task of a slot."""
-    stands = context.standings.of(task)
-    if context.stays_with_data(task, stands):
+    availability = context.availabilities.of(task)
+    if context.stays_with_data(task, availability):
         return Phase.SETTLED
     if context.stands_still(task):
         context.reason(f"task {task.name} stops for the last pass of a move of its data")
         context.replace(slot, task, restart.moved_record(task))
         return Phase.SETTLED
-    if stands is NodeAvailability.LOST or (stands is NodeAvailability.DRAINED and not task.serves):
+    if availability is NodeAvailability.LOST or (availability is NodeAvailability.DRAINED and not task.serves):
         _move(context, slot, task)
         return Phase.SETTLED
     if task.desired_state is TaskState.READY:
         _promote(context, slot, task)
-    if stands is NodeAvailability.DRAINED:
+    if availability is NodeAvailability.DRAINED:
         return Phase.DRAINING
     if not context.clean(task):
         return Phase.DIRTY
@@ -119,7 +119,7 @@ def _leave_or_stay(context: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Let a task's slot go to another node, unless that was tried already, or is not possible now."""
     node = context.view.nodes.get(task.moving_to)
     tried = slot.newest is not task and slot.newest.created_at >= task.moving_since
-    if task.serves and not tried and standing(node) is NodeAvailability.OPEN:
+    if task.serves and not tried and availability_of(node) is NodeAvailability.OPEN:
         return Phase.LEAVING
     context.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
     context.stay(task)
@@ -132,7 +132,7 @@ def _move(context: ServiceContext, slot: Slot, task: Task) -> None:
     One that served is told to stop only when its replacement has found a node (`_choose`): until then it may come back.
     """
     if restart.movable(task):
-        context.reason(f"task {task.name} leaves node {task.node_id}, which is {context.standings.of(task).value}")
+        context.reason(f"task {task.name} leaves node {task.node_id}, which is {context.availabilities.of(task).value}")
         record = _record_elsewhere(context, slot, task)
         if not context.may_return(task):
             context.stop(task)
@@ -175,7 +175,7 @@ def _choose(context: ServiceContext, slot: Slot) -> Phase:
     live = slot.live
     left_out = canary.leaves_out(context, slot)
     fitting = [task for task in live if (left_out or context.clean(task)) and not task.moving_to]
-    good = [task for task in fitting if context.standings.of(task) in STANDS_WELL]
+    good = [task for task in fitting if context.availabilities.of(task) in KEEPS_TASKS]
     serving = next((task for task in good if task.serves), None)
     if serving is not None:
         _keep_only(context, slot, serving)
@@ -217,7 +217,7 @@ def _yields(context: ServiceContext, incumbent: Task, challenger: Task) -> bool:
     """
     if not challenger.finds_no_node:
         return False
-    drained = context.standings.of(incumbent) is NodeAvailability.DRAINED
+    drained = context.availabilities.of(incumbent) is NodeAvailability.DRAINED
     if drained and context.now < (patience := challenger.created_at + DRAIN_PATIENCE):
         context.wake(patience)
         return False

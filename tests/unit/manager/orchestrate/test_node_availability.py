@@ -4,7 +4,7 @@ import pytest
 
 from common.model import Node, Task
 from common.model.node import NodeSpec, NodeStatus
-from manager.orchestrate.node_availability import NodeAvailabilities, NodeAvailability, standing
+from manager.orchestrate.node_availability import NodeAvailabilities, NodeAvailability, availability_of
 from tests.fakes.world import World
 
 
@@ -27,7 +27,7 @@ def node(state: str, availability: str = "active", *, agent: bool = True) -> Nod
     ],
 )
 def test_state_and_availability_say_how(seen: Node | None, expected: NodeAvailability) -> None:
-    assert standing(seen) is expected
+    assert availability_of(seen) is expected
 
 
 def test_a_task_of_a_gone_node_is_lost_one_of_no_node_is_not() -> None:

@@ -11,7 +11,7 @@ from common.model.update import Action, Requested, TasksFailed, UpdateState, Upd
 from manager.overview.counters import Counters
 from manager.overview.marks import Mark
 from manager.overview.rows import ServiceState, boxes_of_service, service_row
-from manager.overview.trouble import MOST, Ailment, Level, Trouble, summarize
+from manager.overview.trouble import MOST, Level, Trouble, TroubleKind, summarize
 from manager.store.changes import Change
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
@@ -65,7 +65,7 @@ def test_nothing_is_wrong_with_what_runs_or_was_just_made():
     world.put(service("web", 2), *running("web", 2), service("new", 1))
     assert world.wrong() == []
     (short,) = world.wrong(NOW + 60)
-    assert (short.kind, short.text) == (Ailment.SERVICE_DOWN, "new is down, 0 of 1 task run")
+    assert (short.kind, short.text) == (TroubleKind.SERVICE_DOWN, "new is down, 0 of 1 task run")
 
 
 def test_the_worst_comes_first():
@@ -76,7 +76,7 @@ def test_the_worst_comes_first():
     world.put(node)
     world.put(replace(node, status=NodeStatus(state="down", message="no sign of life")), at=NOW + 5)
     found = world.wrong(NOW + 10)
-    assert [each.kind for each in found] == [Ailment.SERVICE_DOWN, Ailment.NODE_DOWN, Ailment.TASKS_WAIT]
+    assert [each.kind for each in found] == [TroubleKind.SERVICE_DOWN, TroubleKind.NODE_DOWN, TroubleKind.TASKS_WAIT]
     assert [each.text for each in found] == [
         "down is down, 0 of 1 task run: exit 1",
         "node w7 is down (no sign of life)",
@@ -93,7 +93,7 @@ def test_many_nodes_that_are_down_are_one_trouble():
     world.put(service("web", 1), replace(running("web", 1)[0], node_id="w4"), at=NOW + 6)
     (down,) = world.wrong(NOW + 10)
     assert down.text == "4 nodes are down, w1, w2, w3 and 1 more: nothing is known of 1 task there"
-    assert (down.kind, down.since, down.command) == (Ailment.NODE_DOWN, NOW + 1, "swarm-manager node ls")
+    assert (down.kind, down.since, down.command) == (TroubleKind.NODE_DOWN, NOW + 1, "swarm-manager node ls")
     world.put(Node(id="w4", spec=NodeSpec(name="w4"), status=NodeStatus(state="ready")), at=NOW + 7)
     assert [each.object.name for each in world.wrong(NOW + 10)] == ["w1", "w2", "w3"]
 
@@ -142,7 +142,7 @@ def test_a_global_service_lacks_nothing_but_its_nodes():
     assert row is not None
     assert (row.running, row.desired, row.state) == (1, 2, ServiceState.WELL)
     world.put(a_node("w1", "down"))
-    assert Ailment.SERVICE_DOWN in {each.kind for each in world.wrong(NOW + 31)}
+    assert TroubleKind.SERVICE_DOWN in {each.kind for each in world.wrong(NOW + 31)}
 
 
 def test_many_failures_in_ten_minutes_are_a_loop():
@@ -155,7 +155,7 @@ def test_many_failures_in_ten_minutes_are_a_loop():
             replace(failing, status=TaskStatus(state=TaskState.FAILED, err="exit 3"), desired_state=TaskState.REMOVE)
         )
     (loop,) = world.wrong()
-    assert (loop.kind, loop.text) == (Ailment.CRASH_LOOP, "web 2/2: 4 tasks failed in ten minutes: exit 3")
+    assert (loop.kind, loop.text) == (TroubleKind.CRASH_LOOP, "web 2/2: 4 tasks failed in ten minutes: exit 3")
     assert world.wrong(NOW + 700) == []
 
 
@@ -164,7 +164,7 @@ def test_an_update_that_halts_or_was_taken_back_is_told():
     reason = TasksFailed(task="t", failed=1, of=2, error="exit 1")
     world.put(service("web", 1, UpdateStatus(state=UpdateState.PAUSED, reason=reason)), *running("web", 1))
     (halted,) = world.wrong()
-    assert halted.kind is Ailment.UPDATE_HALTED
+    assert halted.kind is TroubleKind.UPDATE_HALTED
     assert halted.text == "web 1/1: update paused, 1 of 2 tasks failed: exit 1"
     row = service_row(world.counters.services["web"], NOW)
     assert row is not None
@@ -186,7 +186,7 @@ def test_a_job_is_wrong_when_it_failed_for_good():
     assert world.wrong(NOW + 100) == []
     world.put(task("job", 2, TaskState.FAILED, "exit 2"))
     (failed,) = world.wrong()
-    assert (failed.kind, failed.text) == (Ailment.JOB_FAILED, "job job failed: exit 2")
+    assert (failed.kind, failed.text) == (TroubleKind.JOB_FAILED, "job job failed: exit 2")
 
 
 def test_a_task_of_a_job_that_finds_no_node_is_told():
@@ -195,7 +195,7 @@ def test_a_task_of_a_job_that_finds_no_node_is_told():
     waits = task("job", 1, TaskState.PENDING, "no suitable node")
     world.put(Service(id="job", spec=ServiceSpec(name="job", mode=mode)), waits)
     (waiting,) = world.wrong()
-    assert (waiting.kind, waiting.text) == (Ailment.TASKS_WAIT, "job 0/1: 1 task without a node: no suitable node")
+    assert (waiting.kind, waiting.text) == (TroubleKind.TASKS_WAIT, "job 0/1: 1 task without a node: no suitable node")
 
 
 def test_all_is_counted_and_the_worst_told():
@@ -209,7 +209,7 @@ def test_a_node_that_comes_back_soon_is_not_trouble():
     world = World()
     world.put(Node(id="w", status=NodeStatus(state="disconnected"), certificate_serials=("1",)))
     assert world.wrong(NOW + 30) == []
-    assert [each.kind for each in world.wrong(NOW + 61)] == [Ailment.NODE_AWAY]
+    assert [each.kind for each in world.wrong(NOW + 61)] == [TroubleKind.NODE_AWAY]
     world.put(Node(id="w", status=NodeStatus(state="down")))  # it has left
     assert world.wrong(NOW + 61) == []
 

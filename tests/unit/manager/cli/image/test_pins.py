@@ -11,7 +11,7 @@ from common.model.service import Platform, ServiceSpec, TaskSpec
 from manager.cli.compose import Stack
 from manager.cli.failures import ApiError
 from manager.cli.image.pins import AT_ONCE, Pins, pin
-from manager.cli.stack.deploy import Manners, deploy, line_of, services_that_run
+from manager.cli.stack.deploy import DeployOptions, deploy, line_of, services_that_run
 from manager.cli.stack.plan import plan
 
 DIGEST = "sha256:" + "a" * 64
@@ -111,17 +111,17 @@ async def test_a_registry_without_the_image_is_a_warning(capsys: pytest.CaptureF
 async def test_a_deploy_sends_nothing_before_it_knows_all_images(capsys: pytest.CaptureFixture[str]) -> None:
     registry = Registry(missing=("c:1",))
     registry.open.set()
-    done = await deploy(registry, stack(a="a:1", b="B", c="c:1"), Manners("never"))
+    done = await deploy(registry, stack(a="a:1", b="B", c="c:1"), DeployOptions("never"))
     assert list(services_that_run(done)) == ["shop_a", "shop_b", "shop_c"]
     assert (registry.asked, registry.sent) == ([], ["a:1", "B", "c:1"])
     capsys.readouterr()
 
     registry.sent.clear()
     with pytest.raises(InvalidArgument, match="'D'"):
-        await deploy(registry, stack(a="a:1", c="c:1", d="D", e="e:1"), Manners())
+        await deploy(registry, stack(a="a:1", c="c:1", d="D", e="e:1"), DeployOptions())
     assert (registry.sent, capsys.readouterr().out) == ([], "")
 
-    done = await deploy(registry, stack(a="a:1", c="c:1", e="e:1"), Manners())
+    done = await deploy(registry, stack(a="a:1", c="c:1", e="e:1"), DeployOptions())
     told = capsys.readouterr()
     assert [line_of(each) for each in done] == [f"Creating service shop_{name}" for name in "ace"]
     assert told.err.count("could not be accessed") == told.err.count("image c:1") == 1
@@ -130,5 +130,5 @@ async def test_a_deploy_sends_nothing_before_it_knows_all_images(capsys: pytest.
 
 async def test_a_plan_asks_for_no_image_of_a_service_that_is_new() -> None:
     registry = Registry()
-    assert [step.name for step in await plan(registry, stack(a="a:1"), Manners())] == ["shop_a"]
+    assert [step.name for step in await plan(registry, stack(a="a:1"), DeployOptions())] == ["shop_a"]
     assert registry.asked == []

@@ -31,7 +31,7 @@ from common.model.update import (
     UpdateState,
     UpdateStatus,
 )
-from manager.cli.progress.judgement import DEADLINE, MONITOR, Progress, Verdict, Wish, judge
+from manager.cli.progress.judgement import DEADLINE, MONITOR, Progress, Verdict, WaitOptions, judge
 from manager.cli.progress.view import converged_text
 
 RUNNING, FAILED, REJECTED = TaskState.RUNNING, TaskState.FAILED, TaskState.REJECTED
@@ -61,10 +61,10 @@ def failed(slot: int, number: int, state: TaskState = FAILED, err: str = "exit 3
     return task(slot, state, desired=TaskState.SHUTDOWN, number=number, err=err)
 
 
-def story(what: Service, looks: Sequence[tuple[float, Sequence[Task]]], wish: Wish | None = None) -> Progress:
+def story(what: Service, looks: Sequence[tuple[float, Sequence[Task]]], options: WaitOptions | None = None) -> Progress:
     seen: Progress | None = None
     for now, tasks in looks:
-        seen = judge(what, tasks, now, seen, wish)
+        seen = judge(what, tasks, now, seen, options)
     assert seen is not None
     return seen
 
@@ -205,21 +205,21 @@ def test_progress_moves_the_deadline():
 
 
 @pytest.mark.parametrize(
-    ("state", "wish", "verdict"),
+    ("state", "options", "verdict"),
     [
-        ("paused", Wish(), Verdict.FAILED),
-        ("rollback_paused", Wish(rollback=True), Verdict.FAILED),
-        ("rollback_completed", Wish(), Verdict.FAILED),
-        ("rollback_completed", Wish(rollback=True), Verdict.CONVERGED),
-        ("completed", Wish(), Verdict.CONVERGED),
-        ("updating", Wish(), Verdict.VERIFYING),
-        ("rollback_started", Wish(rollback=True), Verdict.VERIFYING),
-        ("rollback_started", Wish(), Verdict.WAITING),
+        ("paused", WaitOptions(), Verdict.FAILED),
+        ("rollback_paused", WaitOptions(rollback=True), Verdict.FAILED),
+        ("rollback_completed", WaitOptions(), Verdict.FAILED),
+        ("rollback_completed", WaitOptions(rollback=True), Verdict.CONVERGED),
+        ("completed", WaitOptions(), Verdict.CONVERGED),
+        ("updating", WaitOptions(), Verdict.VERIFYING),
+        ("rollback_started", WaitOptions(rollback=True), Verdict.VERIFYING),
+        ("rollback_started", WaitOptions(), Verdict.WAITING),
     ],
 )
-def test_the_manager_s_own_judgement_of_an_update(state: str, wish: Wish, verdict: Verdict):
+def test_the_manager_s_own_judgement_of_an_update(state: str, options: WaitOptions, verdict: Verdict):
     what = service(1, status=UpdateStatus(state=UpdateState(state), message="update paused due to failure"))
-    seen = story(what, [(0, [task(1, RUNNING)])], wish)
+    seen = story(what, [(0, [task(1, RUNNING)])], options)
     assert seen.verdict is verdict
     assert bool(seen.reasons) == (verdict is Verdict.FAILED)
 
@@ -235,7 +235,9 @@ def test_a_rolled_back_update_reports_why_its_tasks_failed():
     undone = service(1, status=UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, message="rollback completed"))
     old = msgspec.structs.replace(failed(1, 0, err="long ago"), spec=TaskSpec(force_update=1))
     running = task(1, RUNNING, number=2)
-    seen = judge(undone, [running], 10, None, Wish(), [running, failed(1, 1, REJECTED, err="unknown capability"), old])
+    seen = judge(
+        undone, [running], 10, None, WaitOptions(), [running, failed(1, 1, REJECTED, err="unknown capability"), old]
+    )
     assert seen.reasons == ("service rolled back: rollback completed", "web.1: unknown capability")
 
 
@@ -289,12 +291,12 @@ def test_an_update_that_rolls_back_has_not_converged():
     )
     running = [task(1, RUNNING)]
     assert story(what, [(0, running), (MONITOR + 1, running)]).verdict is Verdict.WAITING
-    assert story(what, [(0, running), (MONITOR + 1, running)], Wish(rollback=True)).verdict is Verdict.CONVERGED
+    assert story(what, [(0, running), (MONITOR + 1, running)], WaitOptions(rollback=True)).verdict is Verdict.CONVERGED
 
 
 def test_tasks_on_nodes_that_are_down_do_not_count():
     lost = [task(1, RUNNING, node="gone"), task(2, RUNNING)]
-    assert story(service(), [(0, lost)], Wish(down=frozenset({"gone"}))).done == 1
+    assert story(service(), [(0, lost)], WaitOptions(down=frozenset({"gone"}))).done == 1
 
 
 def test_a_global_service_has_a_slot_a_node():
@@ -329,7 +331,7 @@ def test_a_scheduled_job_is_awaited_when_executed_by_hand():
     due = ScheduleStatus(last_at=1.0, next_at=3600.0)
     what = Service(id="s", spec=spec, job_status=JobStatus(last_execution=2.0), schedule_status=due)
     assert story(what, [(2, [])]).verdict is Verdict.CONVERGED
-    by_hand = Wish(executes=True)
+    by_hand = WaitOptions(executes=True)
     assert story(what, [(2, [])], by_hand).verdict is Verdict.WAITING
     done = msgspec.structs.replace(
         task(1, TaskState.COMPLETE, desired=TaskState.COMPLETE), job_iteration=Version(index=0)

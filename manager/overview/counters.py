@@ -96,18 +96,19 @@ class ServiceTally:
 class NodeTally:
     """What is known of a node's tasks: `marks` of those that are placed there, and of what last ended in a slot.
 
-    `placed` are the former, and `shown` those that their slots show, by their ids: all of them are counted anew when
-    the node comes to be down, or is no longer. The latter may be ahead of what was heard.
+    `placed` are the former, by their ids: when the node comes to be down, or is no longer, they are counted anew. So
+    are those `ahead`: their slots show them, placed here as the view has them, before that was heard of them.
+
     `cpu` (billionths of a core) and `memory` (bytes) are what the placed ones reserve. `since` is when the node came to
     its present state.
     """
 
-    __slots__ = ("cpu", "failures", "marks", "memory", "node", "placed", "shown", "since")
+    __slots__ = ("ahead", "cpu", "failures", "marks", "memory", "node", "placed", "since")
 
     def __init__(self) -> None:
         self.node: Node | None = None
         self.placed: dict[str, Task] = {}
-        self.shown: dict[str, Task] = {}
+        self.ahead: dict[str, Task] = {}
         self.marks: dict[Mark, int] = {}
         self.cpu = 0
         self.memory = 0
@@ -253,9 +254,7 @@ class Counters:
         tally.marks[Mark.RUNNING] = tally.marks.get(Mark.RUNNING, 0) + 1
         if not tally.leaves:
             self.sums.marks[Mark.RUNNING] = self.sums.marks.get(Mark.RUNNING, 0) + 1
-        node = self.nodes.get(node_id) or self._on_node(node_id)
-        node.count(task, 1, Mark.RUNNING)
-        node.shown[task.id] = task
+        (self.nodes.get(node_id) or self._on_node(node_id)).count(task, 1, Mark.RUNNING)
         self.states[running] = self.states.get(running, 0) + 1
         return True
 
@@ -348,9 +347,9 @@ class Counters:
                 if task.node_id and task.status.state.terminal:
                     add(self._on_node(task.node_id).marks, mark, by)
         if shown is not None and shown.placed:
-            self._on_node(shown.node_id).shown.pop(shown.id, None)
-        if instead is not None and instead.placed:
-            self._on_node(instead.node_id).shown[instead.id] = instead
+            self._on_node(shown.node_id).ahead.pop(shown.id, None)
+        if instead is not None and instead.placed and instead.id not in self._on_node(instead.node_id).placed:
+            self._on_node(instead.node_id).ahead[instead.id] = instead
         if instead is None:
             tally.newest.pop(slot, None)
         else:
@@ -415,7 +414,7 @@ class Counters:
             self._turn(node_id, tally, new.updated_at if new is not None else now)
         if new is None:
             self.unready.pop(node_id, None)
-            if not tally.marks and not tally.shown:
+            if not tally.marks and not tally.ahead:
                 del self.nodes[node_id]
             return
         if old is None or old.status.state != new.status.state:
@@ -427,13 +426,16 @@ class Counters:
 
     def _turn(self, node_id: str, tally: NodeTally, at: float) -> None:
         """Count a node's tasks as lost from now on, or no longer."""
-        services = {task.service_id: None for tasks in (tally.placed, tally.shown) for task in tasks.values()}
+        tasks = {**tally.ahead, **tally.placed}
         for by in (-1, 1):
-            for task in tally.placed.values():
-                self._tally(task.service_id).count(task, by, self.down)
-            for task in tally.shown.values():
-                self._mark(self._tally(task.service_id), mark_with(task, self.down), by)
+            for task in tasks.values():
+                of = self._tally(task.service_id)
+                if task.id in tally.placed:
+                    of.count(task, by, self.down)
+                shown = of.newest.get(task.slot or task.node_id)
+                if shown is not None and shown.id == task.id:  # and may be ahead of what was heard
+                    self._mark(of, mark_with(shown, self.down), by)
             if by < 0:
                 self.down ^= {node_id}
-        for service_id in services:
+        for service_id in {task.service_id: None for task in tasks.values()}:
             self._weigh(service_id, self._tally(service_id), at)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,30 @@ def test_what_the_project_asks_for_is_in_it(environment: dict[str, str]) -> None
         assert pinned.marker is None or pinned.marker.evaluate(environment), requirement
         assert requirement.specifier.contains(str(pinned.specifier).removeprefix("==")), requirement
     assert {canonicalize_name(each.name) for each in wanted()} <= run.keys()
-    assert not run.keys() & test.keys()
     assert "setuptools" in run
+    for name in run.keys() & test.keys():
+        assert run[name][0].specifier == test[name][0].specifier, "pip installs both files at once"
+        assert run[name][0].marker, "one that always runs is not in both"
+
+
+@pytest.mark.parametrize("environment", PYTHONS, ids=["3.11", "3.13"])
+def test_what_those_ask_for_is_in_it(environment: dict[str, str]) -> None:
+    """With hashes pip installs nothing that is not written down; another Python may ask for more than this one."""
+    here = [each for each, _ in (*pins(RUN).values(), *pins(TEST).values())]
+    installed = {
+        canonicalize_name(each.name) for each in here if each.marker is None or each.marker.evaluate(environment)
+    }
+    looked_at = 0
+    for name in installed:
+        try:
+            asked = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # another Python's alone
+            continue
+        looked_at += 1
+        for requirement in map(Requirement, asked):
+            if requirement.marker is None or requirement.marker.evaluate({**environment, "extra": ""}):
+                assert canonicalize_name(requirement.name) in installed, f"{name} asks for {requirement}"
+    assert looked_at > 40
 
 
 def test_scripts_install_by_hashes_alone() -> None:

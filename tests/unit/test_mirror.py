@@ -12,6 +12,7 @@ A module whose functions do nothing (structs, protocols) has nothing to test: it
 """
 
 import ast
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +165,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
 LISTED = [module for modules in ELSEWHERE.values() for module in modules]
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Find the modules that have functions, by their paths below the root."""
     found = (path for package in ("common", "manager", "worker") for path in (ROOT / package).rglob("*.py"))

@@ -47,6 +47,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# A browser keeps code and styles, and asks each time whether they are still the same; a page it asks for anew.
+_KEPT = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
 _MISSING = b"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Dashboard</title>
 <h1>The dashboard's libraries are not installed here</h1>
@@ -68,7 +70,7 @@ async def file(_: Context, call: Call) -> Reply:
 
 
 def _file(name: str, call: Call) -> Answer:
-    """Read a file below the folder.
+    """Read a file below the folder; 304 where the browser has it as it is.
 
     Raises:
         EngineError: 404, there is none of this name.
@@ -78,10 +80,16 @@ def _file(name: str, call: Call) -> Answer:
     if not _NAME.fullmatch(name) or path.suffix not in _TYPES or not path.is_file():
         raise EngineError(404, f"the dashboard has no file {name[:80]!r}")
     data = path.read_bytes()
-    policy = _policy(data, terminal=name == "terminal.html") if path.suffix == ".html" else ""
-    if "gzip" in call.headers.get("accept-encoding", ""):
-        return _answer(_compressed(path, data), path.suffix, {"Content-Encoding": "gzip"}, policy)
-    return _answer(data, path.suffix, {}, policy)
+    packs = "gzip" in call.headers.get("accept-encoding", "")
+    policy, headers = "", {"Content-Encoding": "gzip"} if packs else {}
+    if path.suffix == ".html":
+        policy = _policy(data, terminal=name == "terminal.html")
+    else:
+        tag = f'"{hashlib.sha256(data).hexdigest()[:32]}{"-gzip" if packs else ""}"'
+        if tag in call.headers.get("if-none-match", ""):
+            return Answer(304, headers={**_HEADERS, **_KEPT, "ETag": tag}, public=True)
+        headers |= {**_KEPT, "ETag": tag}
+    return _answer(_compressed(path, data) if packs else data, path.suffix, headers, policy)
 
 
 def _answer(data: bytes, suffix: str, headers: dict[str, str], policy: str, status: int = 200) -> Answer:

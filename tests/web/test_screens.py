@@ -16,7 +16,7 @@ pytestmark = SHARED
 AXE = FOLDER / "vendor" / "tests" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCREENS: Mapping[str, str] = {
-    "/": "4 things need attention",
+    "/": "things need attention",
     "/?zoom=names": "without a node",
     "/?zoom=table": "lost",
     "/?group=stack&colour=service": "monitoring_agent",
@@ -41,7 +41,7 @@ SCREENS: Mapping[str, str] = {
     "/secrets/shop_db-password": "shop_api",
     "/configs/shop_nginx.conf": "no service",
     "/timeline": "reports.2 failed",
-    "/wall": "4 things need attention",
+    "/wall": "things need attention",
     "/nonsense": "There is no such screen",
     "/services/nobody": "There is no service of this name",
 }
@@ -70,6 +70,26 @@ async def test_the_code_starts_without_tables_of_languages(dashboard: Dashboard)
     await expect(page.locator(".entries time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     assert await page.evaluate("atStart") == []
     assert "DateTimeFormat" in await page.evaluate("made")
+    assert dashboard.complaints == []
+
+
+# Bytes that came of each file of code and styles; what the browser had is 300, for the answer's head.
+TRANSFERRED = """
+  performance.getEntriesByType("resource")
+    .filter((each) => each.name.includes("/static/"))
+    .map((each) => each.transferSize)
+"""
+
+
+async def test_a_second_look_fetches_no_code(dashboard: Dashboard) -> None:
+    page = await dashboard.open()
+    first = await page.evaluate(TRANSFERRED)
+    await page.reload()
+    await expect(page.locator("[data-sentence]")).to_be_visible()
+    again = await page.evaluate(TRANSFERRED)
+    assert max(first) > 2000
+    assert len(again) > 20
+    assert max(again) <= 300
     assert dashboard.complaints == []
 
 

@@ -41,7 +41,7 @@ _END_SECONDS = 1.0
 _MAX_TOKEN_BYTES = 4096
 _MAX_MESSAGE = 1024 * 1024
 # What of a request is the API's business, and what of its answer is the page's.
-_ASKED = ("Accept", "Accept-Encoding", "Content-Type", "Last-Event-ID", "X-Registry-Auth")
+_ASKED = ("Accept", "Accept-Encoding", "Content-Type", "If-None-Match", "Last-Event-ID", "X-Registry-Auth")
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "content-length", "date"})
 
 

@@ -13,7 +13,7 @@ export const skew = signal(0);
 const STEPS = /** @type {[number, string][]} */ ([[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]]);
 
 /** How long: `12 min`, `3 d`. @param {number} seconds */
-export function duration(seconds) {
+function duration(seconds) {
   for (const [size, unit] of STEPS) {
     if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
   }
@@ -61,14 +61,10 @@ export function instant(text) {
   return Number.isFinite(at) && at > 0 ? at : 0;
 }
 
-/** `1 task`, `2 tasks`. @param {number} count @param {string} noun */
+/** `1 task`, `12,345 tasks`. @param {number} count @param {string} noun */
 export function plural(count, noun) {
-  return `${grouped(count)} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-/** `12,345`. @param {number} count */
-export function grouped(count) {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+  const grouped = String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+  return `${grouped} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** Bytes in powers of 1024. @param {number} count */

@@ -115,8 +115,3 @@ export function Missing({ error, what = "this" }) {
   const title = error instanceof Refused && error.status === 403 ? "You may not see this" : "This cannot be shown";
   return html`<div class="notice" role="alert"><h1>${title}</h1><p>${error.message}</p></div>`;
 }
-
-/** A list without entries. @param {{children: unknown}} props */
-export function Empty({ children }) {
-  return html`<p class="empty muted">${children}</p>`;
-}

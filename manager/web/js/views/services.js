@@ -16,7 +16,7 @@ export function running(row) {
 }
 
 /** @param {any[]} rows */
-export function byTrouble(rows) {
+function byTrouble(rows) {
   return rows.sort((a, b) => RANKS.indexOf(a.State) - RANKS.indexOf(b.State) || byName(a.Name, b.Name));
 }
 

@@ -80,6 +80,23 @@ async def test_files_are_compressed_for_who_can_read_that(cluster: ApiCluster) -
         assert gzip.decompress(packed.value) == plain.value
 
 
+async def test_a_browser_keeps_code_while_it_is_the_same(cluster: ApiCluster, web: Path) -> None:
+    first = await ask(cluster, "/dashboard/static/main.js", **{"accept-encoding": "gzip"})
+    plain = await ask(cluster, "/dashboard/static/main.js")
+    assert first.headers["Cache-Control"] == plain.headers["Cache-Control"] == "no-cache"
+    assert first.headers["Vary"] == "Accept-Encoding"
+    assert first.headers["ETag"] != plain.headers["ETag"]
+    known = {"accept-encoding": "gzip", "if-none-match": f"W/{first.headers['ETag']}"}
+    again = await ask(cluster, "/dashboard/static/main.js", **known)
+    assert (again.status, again.value, again.headers["ETag"]) == (304, None, first.headers["ETag"])
+    (web / "main.js").write_text("export const other = 1;")
+    changed = await ask(cluster, "/dashboard/static/main.js", **known)
+    assert changed.status == 200
+    assert gzip.decompress(changed.value) == b"export const other = 1;"
+    for path in ("/dashboard/", "/dashboard/static/terminal.html"):
+        assert (await ask(cluster, path)).headers["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     "name",
     ["missing.js", "../app.py", "vendor/../index.html", "secret.pem", "vendor", "/etc/passwd", ".hidden.js", "a/", ""],

@@ -245,6 +245,13 @@ async def test_bodies_and_answers_go_as_they_are(gate: Opened) -> None:
     assert gate.manager.requests[0][3] == b"x" * 300_000
 
 
+async def test_what_a_browser_has_is_not_sent_again(gate: Opened) -> None:
+    gate.manager.status, gate.manager.body, gate.manager.headers = 304, b"", {"ETag": '"a"'}
+    async with gate.get("/dashboard/static/js/main.js", "", {"If-None-Match": '"a"'}) as answer:
+        assert (answer.status, await answer.read(), answer.headers["ETag"]) == (304, b"", '"a"')
+    assert gate.manager.requests[0][2]["If-None-Match"] == '"a"'
+
+
 async def test_a_stream_comes_as_it_is_made(gate: Opened) -> None:
     async with gate.get("/stream", await gate.key()) as answer:
         assert await answer.content.readany() == b"first"

@@ -201,18 +201,18 @@ class Loop:
         return keys
 
     async def _decide(self, keys: Collection[str]) -> None:
-        now = self._clock.now()
         loop = asyncio.get_running_loop()
 
-        def step(tx: Transaction) -> Decision:
+        def step(tx: Transaction) -> tuple[Decision, float]:
             began, began_of_loop = time.perf_counter(), loop.time()
-            decision = self._rule.decide(tx, keys, now, self._rng)
+            # Not the instant at which this was asked for: a commit before it may have taken long.
+            decision = self._rule.decide(tx, keys, tx.now, self._rng)
             tx.apply(decision)
             self._watch.decided(self._rule.name, time.perf_counter() - began)
             self._pace(loop.time() - began_of_loop)
-            return decision
+            return decision, tx.now
 
-        decision = await self._store.update(step)
+        decision, now = await self._store.update(step)
         for reason in decision.reasons:
             self._log.info("%s", reason)
         self._alarms.set(decision.wake_at)

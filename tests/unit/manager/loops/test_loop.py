@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from common.aio.steady import PAUSE_SECONDS
 from common.clock import CLOCK_CHECK_SECONDS, LoopClock
-from common.model import Service, StoredObject
+from common.model import Network, Service, StoredObject
+from common.model.network import NetworkSpec
 from common.model.service import ServiceSpec
 from common.model.update import UpdateState, UpdateStatus
 from manager.loops.allocation import allocation_rule, attachment_rule, tunnel_keys_rule
@@ -231,6 +232,30 @@ async def test_an_alarm_brings_its_key_back(store: Store) -> None:
         while ("late",) not in recorder.asked:
             await asyncio.sleep(0.01)
     await stop(task)
+
+
+def test_a_decision_is_made_at_the_time_of_its_transaction() -> None:
+    """It may wait behind a commit that takes long: what was due when it was asked for may be past its deadline."""
+    decided: list[float] = []
+
+    def decide(view: View, keys: Collection[str], now: float, rng: random.Random) -> Decision:
+        decided.append(now)
+        return Decision(wake_at={"a": now + 1.0} if len(decided) == 1 else {})
+
+    async def story() -> float:
+        clock = LoopClock()
+        async with Store(MemoryBackend(delay=8.0), clock) as store:
+            await put(store, "a")
+            rule = dataclasses.replace(Recorder().rule(), decide=decide)
+            task = asyncio.create_task(Loop(rule, store, clock, random.Random(1)).run())
+            await asyncio.sleep(0.5)
+            await store.update(lambda tx: tx.put(Network(id="n", spec=NetworkSpec(name="n"))))
+            stored = clock.now()
+            await asyncio.sleep(1)
+            await stop(task)
+            return stored
+
+    assert run_virtual(story()) <= decided[1]
 
 
 def test_only_the_earliest_alarm_of_a_key_counts() -> None:

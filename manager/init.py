@@ -209,7 +209,7 @@ def configuration_after_restore(
             if address in (own := host_addresses.addresses()) or not own
             else host_addresses.choose_advertised_address()
         )
-    host, port = split_address(advertise, port)
+    host, port = split_address(advertise, _listening_port(listen, port))
     config = configuration(
         before.node_id, f"{bracket_host(host)}:{port}", listen, hosts or before.hosts, tls_names or before.tls_names
     )
@@ -381,6 +381,11 @@ def foreign_address(advertised: str) -> str:
     )
 
 
+def _listening_port(listen: str | None, otherwise: int) -> int:
+    """Return the port that is listened on, which is advertised where `--advertise-addr` names none."""
+    return split_address(listen, otherwise)[1] if listen else otherwise
+
+
 def configuration(
     node_id: str, advertise: str | None, listen: str | None, hosts: Sequence[str], tls_names: Sequence[str] = ()
 ) -> ManagerConfig:
@@ -390,7 +395,8 @@ def configuration(
         InvalidArgument: an address is malformed, or there are several to choose from.
 
     """
-    host, port = split_address(advertise or host_addresses.choose_advertised_address(), DEFAULT_PORT)
+    advertised = advertise or host_addresses.choose_advertised_address()
+    host, port = split_address(advertised, _listening_port(listen, DEFAULT_PORT))
     if host in ANY_ADDRESS:
         raise InvalidArgument(f"--advertise-addr {advertise}: give one address at which the other hosts reach this one")
     if not is_one_host(host):

@@ -112,6 +112,9 @@ def test_the_chosen_pool_overlaps_none_of_the_hosts_routes(monkeypatch: pytest.M
 def test_the_flags_of_init_are_completed() -> None:
     made = configuration("n1", "[2001:db8::1]:99", None, ())
     assert (made.advertise_addr, made.listen_addr) == ("[2001:db8::1]:99", ":99")
+    for advertise, port in (("192.0.2.1", 2399), ("192.0.2.1:2377", 2377)):
+        made = configuration("n1", advertise, "192.0.2.1:2399", ())
+        assert (made.advertise_addr, made.listen_addr) == (f"192.0.2.1:{port}", "192.0.2.1:2399")
     with pytest.raises(InvalidArgument, match="one address"):
         configuration("n1", "0.0.0.0", None, ())
     with pytest.raises(InvalidArgument, match="--advertise-addr eth0: expected an IP address of this host"):

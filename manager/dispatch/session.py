@@ -69,6 +69,7 @@ LEAST_PAUSE = 0.1
 # Heartbeats that follow each other within this part of a node's grace, half their period, have one answer.
 ACKNOWLEDGED_EVERY = 1 / 6
 DESCRIBE_SECONDS = 1.0
+VOLUMES_SECONDS = 0.2
 # An agent that was stopped on purpose has this long to come back: a restart or an upgrade takes a few seconds.
 AWAY_GRACE = 30.0
 
@@ -139,6 +140,9 @@ class Session:
         self._attachments = SlicedWrites(self._write_attachments)
         self._description: NodeDescription | None = None
         self._described = asyncio.Event()
+        self._inventory: Inventory | None = None
+        self._inventoried = asyncio.Event()
+        self._parting = False
         self._greeted = asyncio.Event()
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
         self._open_barriers = asyncio.Semaphore(MAX_OPEN_BARRIERS)
@@ -187,7 +191,12 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 endless = [
                     group.create_task(each)
-                    for each in (self._outbox.run(), self._describe(), self._outbox.have_renewed())
+                    for each in (
+                        self._outbox.run(),
+                        self._describe(),
+                        self._write_volumes(),
+                        self._outbox.have_renewed(),
+                    )
                 ]
                 for writes in (self._states, self._attachments):
                     group.create_task(writes.run())
@@ -308,7 +317,7 @@ class Session:
                 self.over = True
                 await self.channel.send(LeaveAck(), frame.id)
             case Goodbye() as goodbye:
-                group.create_task(self._part(goodbye, frame.id))
+                self._begin_to_part(goodbye, frame.id, group)
             case message:
                 raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
 
@@ -318,6 +327,12 @@ class Session:
                 await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
             case CertificateStored(serial=serial):
                 await self._parts.nodes.submit(Renewed(self.node_id, serial))
+
+    def _begin_to_part(self, goodbye: Goodbye, request_id: int, group: asyncio.TaskGroup) -> None:
+        """Take the first goodbye of a session, and no other: each would wait in a task of its own."""
+        if not self._parting:
+            self._parting = True
+            group.create_task(self._part(goodbye, request_id))
 
     async def _part(self, goodbye: Goodbye, request_id: int) -> None:
         """Write down that the agent goes, while this goes on: where its host goes, too, its peers must know first."""
@@ -354,7 +369,8 @@ class Session:
             case VolumeReport() as report:
                 inventory = self._volumes.take(report)
                 if inventory is not None:
-                    await self._parts.volumes.submit(inventory)
+                    self._inventory = inventory
+                    self._inventoried.set()
 
     async def _write_states(self, reports: Sequence[TaskReport]) -> None:
         await self._take_turn(retells=reports_retell(self._parts.store.view, reports))
@@ -377,6 +393,15 @@ class Session:
             assert self._description is not None, "it is set before the event is"
             await self._parts.nodes.submit(Described(self.node_id, self._description))
             await asyncio.sleep(DESCRIBE_SECONDS)
+
+    async def _write_volumes(self) -> None:
+        """Write which volumes the worker's host has: the newest list, no more often than every `VOLUMES_SECONDS`."""
+        while True:
+            await self._inventoried.wait()
+            self._inventoried.clear()
+            assert self._inventory is not None, "it is set before the event is"
+            await self._parts.volumes.submit(self._inventory)
+            await asyncio.sleep(VOLUMES_SECONDS)
 
     async def _answer_image(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         match frame.message:

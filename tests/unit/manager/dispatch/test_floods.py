@@ -32,7 +32,9 @@ from common.wire.messages import (
     TaskReport,
     Welcome,
 )
+from common.wire.volume_copy import SeenVolume, VolumeReport
 from manager.dispatch.quota import EXCESS_SECONDS, KEPT_OUT_FIRST, RETOLD, SESSIONS
+from manager.dispatch.session import VOLUMES_SECONDS
 from manager.dispatch.visitors import VAIN_OF_NODE
 from tests.fakes.dispatching import Manager, Worker
 from tests.fakes.hearings import IN_OWN, NET, attachment, network, task
@@ -206,6 +208,23 @@ def test_however_much_a_node_reports_it_makes_few_transactions() -> None:
                 await asyncio.sleep(0.005)
             await worker.expect(StatusAck, 399)
             assert manager.store.view.index - before <= 2.0 / 0.02 + 2
+
+    run_virtual(story())
+
+
+def test_volumes_that_come_and_go_make_few_transactions() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            await worker.expect(Assignments)
+            before, seconds = manager.store.view.index, 2.0
+            for number in range(400):
+                volumes = (SeenVolume(name="data", data_id=f"{number:032x}"),) if number % 2 else ()
+                await worker.say(VolumeReport(volumes=volumes))
+                await asyncio.sleep(seconds / 400)
+            await asyncio.sleep(VOLUMES_SECONDS)
+            assert manager.store.view.index - before <= seconds / VOLUMES_SECONDS + 2
+            assert [each.data_id for each in manager.store.view.volumes] == [f"{399:032x}"], "the newest is not lost"
 
     run_virtual(story())
 

@@ -166,6 +166,26 @@ def test_reports_that_are_stored_late_do_not_shorten_that_time() -> None:
     run_virtual(story())
 
 
+def test_goodbyes_said_again_and_again_are_one() -> None:
+    """Each would wait for its own write, and for all nodes, in a task of its own."""
+
+    async def story() -> None:
+        backend = SlowReports()
+        async with Manager(backend).running() as manager:
+            worker = await manager.session("n1")
+            tasks = len(asyncio.all_tasks())
+            backend.slow = True
+            for _ in range(500):
+                await worker.say(Goodbye(host=True), 3)
+            await asyncio.sleep(SlowReports.SECONDS / 2)
+            assert len(asyncio.all_tasks()) <= tasks + 2
+            await worker.say(Heartbeat(), 4)
+            await worker.expect(GoodbyeAck, 3)
+            assert state_of(manager, "n1") == "down"
+
+    run_virtual(story())
+
+
 def test_a_restarted_manager_still_waits_for_the_agent() -> None:
     async def story() -> None:
         backend = MemoryBackend()

@@ -6,7 +6,7 @@ One cluster and its three services serve all tests of this file; the last one ta
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from itertools import product
 from typing import Any
@@ -109,6 +109,32 @@ table ip6 wall {
 """
 
 
+async def firewall_is_told_of(
+    swarm: Cluster, host: Host, family: str, rules: str, ask: Callable[[], Awaitable[None]], words: str
+) -> None:
+    """Have a host drop by the rules of a table `wall`: its node says so, in these words, until they are gone.
+
+    `ask` sends what they drop.
+    """
+
+    async def told() -> list[str]:
+        await ask()
+        lacks = (await swarm.nodes())[host.name]["Description"].get("Lacks") or []
+        return [sentence for sentence in lacks if "firewall" in sentence]
+
+    async def dropped() -> bool:
+        return [words in sentence for sentence in await told()] == [True]
+
+    async def let_through() -> bool:
+        return not await told()
+
+    assert await let_through()
+    await host.run("nft", "-f", "-", input=rules)
+    await swarm.until(dropped, 30)
+    await host.run("nft", "delete", "table", family, "wall")
+    await swarm.until(let_through, 30)
+
+
 @long
 async def test_a_firewall_that_drops_what_is_forwarded_is_told_of(swarm: Cluster):
     """One that judges IPv6 alone: what goes over IPv4 says nothing of it."""
@@ -116,24 +142,11 @@ async def test_a_firewall_that_drops_what_is_forwarded_is_told_of(swarm: Cluster
     asker, other = [await swarm.container_of(host, "asker") for host in swarm.hosts]
     ipv4 = next(end["IPAddress"] for name, end in other["NetworkSettings"]["Networks"].items() if "blue" in name)
 
-    async def told() -> list[str]:
-        """Ask over both, and read what the last host's node says."""
+    async def ask() -> None:
         assert await ask_from(first, asker, f"http://{ipv4}/", 1)
         await ask_from(first, asker, f"http://[{address_in(other, 'blue')}]/", 1)
-        lacks = (await swarm.nodes())[last.name]["Description"].get("Lacks") or []
-        return [sentence for sentence in lacks if "firewall" in sentence]
 
-    async def dropped() -> bool:
-        return ["send to this host's containers over IPv6" in sentence for sentence in await told()] == [True]
-
-    async def let_through() -> bool:
-        return not await told()
-
-    assert await let_through()
-    await last.run("nft", "-f", "-", input=DROPS)
-    await swarm.until(dropped, 30)
-    await last.run("nft", "delete", "table", "ip6", "wall")
-    await swarm.until(let_through, 30)
+    await firewall_is_told_of(swarm, last, "ip6", DROPS, ask, "send to this host's containers over IPv6")
 
 
 NO_NEIGHBOURS = """
@@ -152,24 +165,11 @@ async def test_a_firewall_that_drops_neighbours_is_told_of(swarm: Cluster):
     first, last = swarm.hosts
     asker, other = [await swarm.container_of(host, "asker") for host in swarm.hosts]
 
-    async def told() -> list[str]:
-        """Have neighbours looked for anew, and read what the last host's node says."""
-        await last.run("ip", "-6", "neigh", "flush", "all")
+    async def ask() -> None:
+        await last.run("ip", "-6", "neigh", "flush", "all")  # neighbours are looked for anew
         await ask_from(first, asker, f"http://[{address_in(other, 'blue')}]/", 1)
-        lacks = (await swarm.nodes())[last.name]["Description"].get("Lacks") or []
-        return [sentence for sentence in lacks if "firewall" in sentence]
 
-    async def dropped() -> bool:
-        return ["nd-neighbor-solicit" in sentence for sentence in await told()] == [True]
-
-    async def let_through() -> bool:
-        return not await told()
-
-    assert await let_through()
-    await last.run("nft", "-f", "-", input=NO_NEIGHBOURS)
-    await swarm.until(dropped, 30)
-    await last.run("nft", "delete", "table", "inet", "wall")
-    await swarm.until(let_through, 30)
+    await firewall_is_told_of(swarm, last, "inet", NO_NEIGHBOURS, ask, "nd-neighbor-solicit")
 
 
 STEADY = """

@@ -1,10 +1,22 @@
-"""Image archives as engines write them, and as nobody should."""
+"""Tar archives with members of any kind, and image archives as engines write them, and as nobody should."""
 
 import hashlib
 import io
 import json
 import tarfile
 from typing import Any
+
+
+def tar_of(*members: tuple[str, bytes, str]) -> bytes:
+    """Make an archive of (name, type, text): a file's text is its content, a link's is where it leads."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, text in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, text
+            info.size = len(text.encode()) if kind == tarfile.REGTYPE else 0
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return out.getvalue()
 
 
 def sha256(data: bytes) -> str:

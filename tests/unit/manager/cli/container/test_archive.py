@@ -12,6 +12,7 @@ from common.errors import InvalidArgument, SwarmError
 from manager.cli.container.archive import END, member, unpack
 from manager.cli.container.copy import renaming
 from manager.cli.failures import CommandFailed
+from tests.fakes.archives import tar_of
 
 
 class Arriving:
@@ -51,18 +52,6 @@ async def test_what_is_written_is_unpacked_the_same(tmp_path: Path) -> None:
     await unpack(Arriving(data), out, renaming("new"))  # and again, over what is there
 
 
-def tar(*members: tuple[str, bytes, str]) -> bytes:
-    """Make an archive of (name, type, text); a link's text is where it leads."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, kind, text in members:
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, text
-            info.size = len(text) if kind == tarfile.REGTYPE else 0
-            archive.addfile(info, io.BytesIO(text.encode()))
-    return file.getvalue()
-
-
 REG, LINK, SYM, DIR = tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE
 
 
@@ -81,7 +70,7 @@ async def test_an_archive_does_not_lead_out_of_its_folder(
     inside = tmp_path / "a" / "inside"
     inside.mkdir(parents=True)
     with pytest.raises(CommandFailed, match="leads out of"):
-        await unpack(Arriving(tar(*members)), inside, renaming("d"))
+        await unpack(Arriving(tar_of(*members)), inside, renaming("d"))
     assert not list(tmp_path.rglob("stolen"))
 
 
@@ -91,7 +80,7 @@ async def test_a_link_that_comes_is_not_written_through(tmp_path: Path) -> None:
     kept.chmod(0o600)
     out.mkdir()
     members = [("d/a", SYM, str(kept)), ("d/b", LINK, "d/a"), ("d/a", REG, "after"), ("d/b", REG, "after")]
-    await unpack(Arriving(tar(*members)), out, renaming(""))
+    await unpack(Arriving(tar_of(*members)), out, renaming(""))
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("before", 0o600)
     assert ((out / "a").read_text(), (out / "b").read_text()) == ("after", "after")
 
@@ -99,9 +88,9 @@ async def test_a_link_that_comes_is_not_written_through(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "data", "why"),
     [
-        (lambda out: (out / "x").mkdir(), tar(("d/x", REG, "")), "cannot overwrite directory .*/x'"),
-        (lambda out: (out / "x").touch(), tar(("d/x", DIR, "")), "cannot overwrite non-directory .*/x'"),
-        (lambda out: None, tar(("d/x", REG, "y" * 9000))[:3000], "not a complete archive"),
+        (lambda out: (out / "x").mkdir(), tar_of(("d/x", REG, "")), "cannot overwrite directory .*/x'"),
+        (lambda out: (out / "x").touch(), tar_of(("d/x", DIR, "")), "cannot overwrite non-directory .*/x'"),
+        (lambda out: None, tar_of(("d/x", REG, "y" * 9000))[:3000], "not a complete archive"),
         (lambda out: None, b"<html>" * 200, "not a complete archive"),
     ],
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidArgument, ResourceExhausted, SwarmError
+from tests.fakes.archives import tar_of
 from tests.unit.worker.volumes.copy.trees import SmallDisk, look, scratch
 from worker.volumes.copy.archive import export, restore
 from worker.volumes.copy.walk import open_root
@@ -163,17 +164,6 @@ def test_owners_are_relative_to_a_base(place: Path) -> None:
     assert (status.st_uid, status.st_gid) == (500_005, 500_006)
 
 
-def hostile(*members: tuple[str, bytes, str]) -> bytes:
-    """Make an archive of members of any name, type and target."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, kind, target in members:
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, target
-            tar.addfile(info)
-    return out.getvalue()
-
-
 @pytest.mark.parametrize(
     "members",
     [
@@ -189,13 +179,13 @@ def hostile(*members: tuple[str, bytes, str]) -> bytes:
 def test_nothing_leads_out_of_the_folder(place: Path, members: list[tuple[str, bytes, str]]) -> None:
     (place / "secret").write_text("secret")
     with pytest.raises(InvalidArgument):
-        unpack(hostile(*members), place / "target")
+        unpack(tar_of(*members), place / "target")
     assert not (place / "outside").exists()
     assert (place / "secret").stat().st_nlink == 1
 
 
 def test_a_link_that_is_taken_for_a_folder_becomes_one(place: Path) -> None:
-    unpack(hostile(("link", tarfile.SYMTYPE, ".."), ("link/outside", tarfile.REGTYPE, "")), place / "target")
+    unpack(tar_of(("link", tarfile.SYMTYPE, ".."), ("link/outside", tarfile.REGTYPE, "")), place / "target")
     assert not (place / "outside").exists()
     assert (place / "target" / "link" / "outside").read_bytes() == b""
 

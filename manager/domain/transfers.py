@@ -17,7 +17,7 @@ from common.model.volume import new_lineage, volume_id
 from common.spec import extensions
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import named_mounts, slot_volumes
-from common.spec.volumes import snapshot_of
+from common.spec.volumes import scope_of, snapshot_of
 from common.wire.volume_copy import MOST_GENERATIONS
 from manager.domain.volume_claims import RETIRED, holds, moves_with_drain
 from manager.domain.volumes import node_name
@@ -95,7 +95,8 @@ def _check_volume(transfer: Transfer, name: str, view: View) -> None:
 def _check_others(transfer: Transfer, name: str, view: View) -> None:
     """Refuse to stop the tasks of slots while others write to the volume, which do not stop."""
     for task in view.tasks.on_node(transfer.source):
-        written = {mount.source for mount in named_mounts(task) if not snapshot_of(mount)}
+        mounts = (mount for mount in named_mounts(task) if not (task.slot and scope_of(mount) == "slot"))
+        written = {mount.source for mount in mounts if not snapshot_of(mount)}
         if task.placed and name in written - {each.name for each in slot_volumes(task)}:
             raise FailedPrecondition(
                 f"task {task.name} writes to volume {name}, too, and is not stopped by a {transfer.operation}: "

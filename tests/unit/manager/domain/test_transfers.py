@@ -15,7 +15,7 @@ from manager.domain.transfers import check, commit, ended_moves, is_stopped, mov
 from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Nowhere, Only, places
 from manager.store.tables import Tables
-from tests.fakes.volumes import claim, copy, running, service, task
+from tests.fakes.volumes import claim, copy, mount, running, service, task
 from tests.unit.manager.schedule.worlds import node
 
 DB = service("db", "data", "files")
@@ -175,6 +175,18 @@ def test_no_copy_stops_tasks_while_others_write(hold: str) -> None:
         FailedPrecondition, match="writes to volume data, too, and is not stopped by a copy: stop it first"
     ):
         check(wanted, view)
+
+
+def test_a_volume_of_each_slot_is_not_the_one_it_is_named_for() -> None:
+    """What a task of scope `slot` writes to is called data.2."""
+    able_too = replace(node("a"), description=replace(node("a").description, volumes=True, snapshots=True))
+    cache = running(service("cache", mount("data", "slot")), "a", slot=2)
+    view = world(DB, claim("db.1", "data", "a"), copy("a", "data"), able_too, cache)
+    wanted = Transfer(
+        id="c", operation="copy", volumes=("data",), source="a", target="a", as_name="x", data_id="e" * 32, hold="stop"
+    )
+    check(wanted, view)
+    check(MOVE, view)
 
 
 def test_a_task_says_why_its_data_stays_on_a_drained_node() -> None:

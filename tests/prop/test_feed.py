@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.model import Cluster, Config, Network, Node, Secret, Service, StoredObject, Task, TaskState, TaskStatus
@@ -256,7 +256,47 @@ def assert_agrees(replica: Replica, tables: Tables, node_id: str) -> None:
     assert replica.tunnel_keys == wanted.tunnel_keys
 
 
+def test_a_lost_network_takes_what_the_directory_lags_behind_of() -> None:
+    """A container left the network and came back; of that only the first is heard when a node loses the network."""
+    tables, marks = Tables(), list[bool]()
+    changes: list[ChangeSet] = []
+
+    def put(value: StoredObject) -> None:
+        tx = Transaction(tables, 1.0)
+        tx.put(value)
+        changes.append(tx.change_set())
+        tx.merge()
+
+    def hear() -> None:
+        directory.hear(changes.pop(0).changes)
+
+    on, off = (AttachedNetwork(target="net1"),), ()
+    container = NetworkAttachment(id="a1", node_id="n2", name="box", networks=on)
+    task = Task(
+        id="t1",
+        node_id="n1",
+        spec=TaskSpec(container_spec=ContainerSpec(), networks=(NetworkAttachmentConfig(target="net1"),)),
+        status=TaskStatus(state=TaskState.RUNNING),
+    )
+    for value in (Cluster(id="c", default_addr_pool=("10.7.0.0/16",)), Network(id="net1"), container, task):
+        put(value)
+    directory = Directory(tables)
+    feed = Feed("n1", tables, directory, lambda: marks.append(True))
+    changes.clear()
+    assert [each.service_id for message in feed.take() for each in message.endpoints] == ["a1"]
+    put(msgspec.structs.replace(container, networks=off))
+    put(msgspec.structs.replace(task, status=TaskStatus(state=TaskState.FAILED)))
+    put(container)
+    hear()
+    assert feed.take() == [], "it is back already"
+    hear()
+    assert [each for message in feed.take() for each in message.removed_endpoints] == ["a1"]
+    hear()
+    assert feed.take() == []
+
+
 @settings(max_examples=200, deadline=None)
+@example(182839, 3)
 @given(st.integers(0, 2**32), st.sampled_from([3, 20_000]))
 def test_increments_add_up_to_the_definition(seed: int, limit: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

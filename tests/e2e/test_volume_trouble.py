@@ -65,6 +65,16 @@ async def begin_move(swarm: Cluster, volume: str, target: Host, limit: float = 0
     await swarm.request("POST", f"/swarm/volumes/{volume}/move", {"Node": target.name, "Limit": limit})
 
 
+async def known(swarm: Cluster, volume: str) -> None:
+    """Wait until its host has said that it has a volume: then the cluster has measured it."""
+
+    async def measured() -> bool:
+        listed = (await swarm.get("/volumes"))["Volumes"]
+        return any(each["Name"] == volume and "UsageData" in each for each in listed)
+
+    await swarm.until(measured, 30)
+
+
 KNOWN: set[str] = set()
 
 
@@ -73,8 +83,7 @@ async def ended(swarm: Cluster, volume: str, timeout: float = 60) -> dict[str, A
     found: list[dict[str, Any]] = []
 
     async def look() -> bool:
-        moves = [each for each in await swarm.get("/swarm/transfers") if each["ID"] not in KNOWN]
-        found[:] = [each for each in moves if volume in each["Volumes"]]
+        found[:] = [each for each in await transfers(swarm) if volume in each["Volumes"]]
         return bool(found) and all(each["Phase"] in ("done", "failed") for each in found)
 
     await swarm.until(look, timeout, lambda: f"{found}")
@@ -119,6 +128,25 @@ async def test_where_it_cannot_leave_the_task_says_why(swarm: Cluster) -> None:
     await swarm.swarm("node", "activate", here.name)
 
 
+async def test_a_move_is_cancelled_and_its_task_runs_on(swarm: Cluster) -> None:
+    here, there, task = await home(swarm)
+    (await folder(here) / "big").write_bytes(os.urandom(12 * MIB))
+    move = ("volume", "move", "--detach", "--limit", "500kB/s", VOLUME, there.name)
+    transfer = (await swarm.swarm(*move)).stdout.strip()
+
+    async def is_listed() -> bool:
+        shown = (await swarm.swarm("volume", "transfers")).stdout.splitlines()[1]
+        return shown.split()[:5] == [transfer, "move", VOLUME, here.name, there.name] and " % of " in shown
+
+    await swarm.until(is_listed, 30)
+    await swarm.swarm("volume", "cancel", transfer)
+    assert (await ended(swarm, VOLUME))["Error"] == "cancelled"
+    assert "failed: cancelled" in (await swarm.swarm("volume", "transfers")).stdout
+    assert (await home(swarm))[2] == task
+    again = await swarm.swarm("volume", "cancel", transfer, check=False)
+    assert f"the move of volume {VOLUME} has already ended (failed)" in again.stderr
+
+
 async def test_strange_names_and_files_go_along(swarm: Cluster) -> None:
     one, other = swarm.hosts
     await one.docker("volume", "create", "odd")
@@ -136,19 +164,47 @@ async def test_strange_names_and_files_go_along(swarm: Cluster) -> None:
     (here / "link").symlink_to(os.fsdecode(b"/nowhere/\xfe"))
     os.link(here / "inside" / "setuid", here / "again")
     os.setxattr(here / "again", "user.word", b"\xff\x00")
-
-    async def known() -> bool:
-        """Whether its host has said that it has it: then the cluster has measured it."""
-        listed = (await swarm.get("/volumes"))["Volumes"]
-        return any(each["Name"] == "odd" and "UsageData" in each for each in listed)
-
-    await swarm.until(known, 30)
+    await known(swarm, "odd")
     before = look(here)
     await begin_move(swarm, "odd", other)
     moved = await ended(swarm, "odd")
     assert moved["Phase"] == "done", moved
     assert look(await folder(other, "odd")) == before
     await swarm.swarm("volume", "rm", f"{one.name}/odd", f"{other.name}/odd")
+
+
+async def received(host: Host) -> int:
+    """Return how many bytes have come to a host by its cable."""
+    (link,) = json.loads((await host.run("ip", "-json", "-stats", "link", "show", "eth0")).stdout)
+    return int(link["stats64"]["rx"]["bytes"])
+
+
+async def test_a_broken_link_has_nothing_sent_twice(swarm: Cluster) -> None:
+    one, other = swarm.hosts
+    await one.docker("volume", "create", "wide")
+    large = await folder(one, "wide") / "large"
+    large.write_bytes(os.urandom(24 * MIB))
+    await known(swarm, "wide")
+    await begin_move(swarm, "wide", other, limit=4 * MIB)
+
+    async def half_sent() -> bool:
+        return any("wide" in each["Volumes"] and each.get("Done", 0) >= 12 * MIB for each in await transfers(swarm))
+
+    await swarm.until(half_sent, 60)
+    await other.cut()
+    await swarm.node_is(other, "down", 30)
+    before = await received(other)
+    await other.mend()
+    moved = await ended(swarm, "wide", 120)
+    assert moved["Phase"] == "done", moved
+    assert await received(other) - before < 18 * MIB
+    assert (await folder(other, "wide") / "large").read_bytes() == large.read_bytes()
+    await swarm.swarm("volume", "rm", f"{one.name}/wide", f"{other.name}/wide")
+
+
+async def transfers(swarm: Cluster) -> list[dict[str, Any]]:
+    """List the moves that are not known yet."""
+    return [each for each in await swarm.get("/swarm/transfers") if each["ID"] not in KNOWN]
 
 
 async def test_a_full_target_leaves_the_task_running(swarm: Cluster) -> None:

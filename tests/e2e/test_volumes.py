@@ -159,6 +159,50 @@ async def test_a_drain_takes_the_data_along(swarm: Cluster) -> None:
     assert await starts(swarm) == before + 2
 
 
+@long
+async def test_what_cannot_be_moved_stays_and_is_told(swarm: Cluster) -> None:
+    """Each host has a cache of its own: what else there is moves, and the node is drained only if told to stop it."""
+    create = ("service", "create", "-d", "--no-resolve-image", "--name", "pair", "--replicas", "2")
+    cache = ("--mount", "source=cache,target=/data", "--stop-grace-period", "1s")
+    await swarm.swarm(*create, *cache, "busybox:lab", "sleep", "100000")
+    await swarm.running("pair", 2)
+    found = await swarm.swarm("node", "drain", "--move-volumes", "h2", check=False)
+    assert found.returncode == 1
+    assert "moving app_db from h2 to h1" in found.stdout
+    why, advice = found.stderr.splitlines()
+    assert "cache is not moved: no other node can take volume cache: node h1 has a different volume cache" in why
+    assert advice.startswith("not drained, but given no new tasks: h2: run this again, with --stop-stateful to stop")
+    assert (await swarm.nodes())["h2"]["Spec"]["Availability"] == "pause"
+    found = await swarm.swarm("node", "drain", "--move-volumes", "--stop-stateful", "h2")
+    assert "cache is not moved" in found.stderr
+    assert (await swarm.nodes())["h2"]["Spec"]["Availability"] == "drain"
+    await swarm.swarm("service", "rm", "pair")
+    await swarm.swarm("node", "activate", "h2")
+    said = (await swarm.swarm("volume", "move", "--delete-source", "app_db", "h2")).stdout
+    assert said.splitlines()[-1].startswith("moved; its tasks were stopped for ")
+    await swarm.running(NAME, 1)
+
+    async def removed() -> bool:
+        return "app_db" not in (await swarm.hosts[0].docker("volume", "ls", "-q")).split()
+
+    await swarm.until(removed, 20)
+
+
+@long
+async def test_tasks_stop_for_a_copy_if_told(swarm: Cluster) -> None:
+    before = await starts(swarm)
+    (task,) = await swarm.running(NAME, 1)
+    said = (await swarm.swarm("volume", "snapshot", "--hold", "live", "app_db", "lively")).stdout.splitlines()
+    assert said[-1].startswith("copied; its tasks ran on: ")
+    assert [each["ID"] for each in await swarm.running(NAME, 1)] == [task["ID"]]
+    said = (await swarm.swarm("volume", "cp", "--hold", "stop", "app_db", "h1/stopped")).stdout.splitlines()
+    assert said[-1].startswith("copied; its tasks were stopped for ")
+    assert await kept(swarm.hosts[0], "stopped") == await kept(holder(swarm), "lively") == before
+    (again,) = await swarm.running(NAME, 1)
+    assert (again["ID"] != task["ID"], again["NodeID"]) == (True, task["NodeID"])
+    await swarm.swarm("volume", "rm", "lively", "stopped")
+
+
 BACKUP = """
 set -eu
 restic init

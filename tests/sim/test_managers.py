@@ -22,8 +22,8 @@ from tests.sim.chaos import Chaos
 from tests.sim.managers import Managers
 from tests.sim.test_seeds import converge
 
-# As many as CI has time for.
-SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "350"))
+# As many as of one manager: sim has what e2e leaves of the processors.
+SEEDS = int(os.environ.get("SIM_MANAGERS_SEEDS", "1000"))
 PART = 5
 FAULTS_SECONDS = 40.0
 # More than any of the patience with managers; that with tasks, which is longer, is what one manager's seeds are for.

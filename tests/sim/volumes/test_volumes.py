@@ -32,8 +32,8 @@ from tests.sim.invariants import Broken
 from tests.sim.managers import Managers
 from tests.sim.volumes.trouble import Trouble
 
-# As many as CI has time for: each takes about twice as long as one of the other seeds.
-SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "400"))
+# As many as of the other kinds, though each takes about twice as long as one of one manager.
+SEEDS = int(os.environ.get("SIM_VOLUME_SEEDS", "1000"))
 PART = 5
 # Every so many seeds there are three managers with a store in etcd, of which another one leads after a fault.
 WITH_MANAGERS = 5

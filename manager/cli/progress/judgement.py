@@ -47,13 +47,15 @@ class WaitOptions:
     """What the wait is for.
 
     `rollback` says that a rollback was asked for, `executes` that a scheduled job was, before it is due. `timeout` is
-    in seconds without progress. `down` are ids of nodes whose tasks do not count.
+    in seconds without progress. `down` are ids of nodes whose tasks do not count. `made` are ids of services that were
+    just made: what has failed of them before the first look counts, too.
     """
 
     timeout: float = DEADLINE
     rollback: bool = False
     executes: bool = False
     down: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def judge(
     blamed = others or tasks
     tasks = _with_forgotten(service, tasks, previous)
     slots = slots_of(service, tasks, options.down)
-    known = previous.known_failures if previous else frozenset(task.id for task in tasks if has_failed(task))
+    known = previous.known_failures if previous else _failures_before(service, tasks, options)
     told = _told(service)
     done = told.done if told is not None else sum(1 for slot in slots.values() if slot.done)
     wanted = told.of if told is not None else _wanted(service, slots)
@@ -128,6 +130,13 @@ def judge(
         note=waiting(service),
     )
     return _decide(service, slots, seen, now, options, blamed)
+
+
+def _failures_before(service: Service, tasks: Sequence[Task], options: WaitOptions) -> frozenset[str]:
+    """Return the tasks that had failed before what is waited for, as the first look finds them."""
+    if service.id in options.made:
+        return frozenset()
+    return frozenset(task.id for task in tasks if has_failed(task))
 
 
 def _told(service: Service) -> UpdateProgress | None:

@@ -67,7 +67,7 @@ async def create(client: Client, /, image: str, args: tuple[str, ...], **given: 
     spec = await _resolve_references(client, spec)
     service_id = await send_new(client, spec, resolve=not given["no_resolve_image"], auth=given["with_registry_auth"])
     echo(service_id)
-    await _wait(client, {service_id: spec.name or service_id}, given)
+    await _wait(client, {service_id: spec.name or service_id}, given, made=True)
 
 
 async def _resolve_references(client: Client, spec: ServiceSpec) -> ServiceSpec:
@@ -77,9 +77,21 @@ async def _resolve_references(client: Client, spec: ServiceSpec) -> ServiceSpec:
     return await with_ids(client, msgspec.structs.replace(spec, task_template=template))
 
 
-async def _wait(client: Client, services: dict[str, str], given: spec_create.Given, *, rollback: bool = False) -> None:
+async def _wait(
+    client: Client,
+    services: dict[str, str],
+    given: spec_create.Given,
+    *,
+    rollback: bool = False,
+    made: bool = False,
+) -> None:
     if not given["detach"]:
-        options = WaitOptions(timeout=seconds(given["timeout"]), rollback=rollback, executes=given.get("force", False))
+        options = WaitOptions(
+            timeout=seconds(given["timeout"]),
+            rollback=rollback,
+            executes=given.get("force", False),
+            made=frozenset(services) if made else frozenset(),
+        )
         await converge(client, services, options, quiet=given.get("quiet", False))
 
 

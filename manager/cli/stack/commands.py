@@ -104,7 +104,8 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
     for each in done:
         echo(line_of(each))
     if not given["detach"]:
-        waiting = WaitOptions(timeout=seconds(given["timeout"]))
+        made = frozenset(each["ID"] for each in done if each["Action"] == "create")
+        waiting = WaitOptions(timeout=seconds(given["timeout"]), made=made)
         await converge(client, services_that_run(done), waiting, quiet=given["quiet"])
 
 

@@ -69,6 +69,21 @@ def story(what: Service, looks: Sequence[tuple[float, Sequence[Task]]], options:
     return seen
 
 
+@pytest.mark.parametrize(
+    ("policy", "tasks"),
+    [
+        (RestartPolicy(condition="none"), [failed(1, 1)]),
+        (None, [failed(1, 1, REJECTED), failed(1, 2, REJECTED)]),
+    ],
+)
+def test_what_of_a_new_service_fails_before_the_first_look_counts(
+    policy: RestartPolicy | None, tasks: Sequence[Task]
+) -> None:
+    what = service(1, policy=policy)
+    assert story(what, [(0, tasks)]).verdict is Verdict.WAITING
+    assert story(what, [(0, tasks)], WaitOptions(made=frozenset({"s"}))).verdict is Verdict.FAILED
+
+
 def test_a_new_service_waits_then_is_watched_then_has_converged():
     up = [task(1, RUNNING), task(2, RUNNING)]
     assert story(service(), [(0, [])]).verdict is Verdict.WAITING

@@ -72,10 +72,14 @@ class Workers:
             raise Unavailable(f"node {node_id} is not connected")
         ours, its = socket.socketpair()
         near, far = await asyncio.open_connection(sock=ours), await asyncio.open_connection(sock=its)
-        serving = asyncio.create_task(self._control(*far) if target == CONTROL else self._data(*far))
+        serving = asyncio.create_task(self._serve(target, *far))
         self._jobs.add(serving)
         serving.add_done_callback(self._jobs.discard)
         return near
+
+    async def _serve(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):  # a test may end before this does
+            await (self._control if target == CONTROL else self._data)(reader, writer)
 
     async def _data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if msgspec.json.decode(await reader.readline(), type=Order).part == "send":
@@ -83,7 +87,6 @@ class Workers:
                 await asyncio.sleep(SLOW_SECONDS)
                 writer.write(piece)
         await reader.read()
-        writer.close()
 
     async def _invent(self, say: Callable[[CopyEvent], None]) -> None:
         """Say again and again that there is progress."""
@@ -116,7 +119,6 @@ class Workers:
                 say(event)
             if self.invents and order.part != "receive":
                 self._jobs.add(asyncio.create_task(self._invent(say)))
-        writer.close()
 
 
 def able(name: str) -> Node:

@@ -187,6 +187,16 @@ def lineage_of_copy(there: Volume | None, rng: Random) -> str:
     return there.data_id if there is not None and unfinished else new_lineage(rng)
 
 
+def under_way(node_id: str, name: str, view: View) -> Transfer | None:
+    """Return the move or the copy under way that reads a volume of a node, or makes it; None if there is none."""
+    for transfer in view.transfers:
+        reads = transfer.source == node_id and name in transfer.volumes
+        makes = transfer.target == node_id and name in transfer.arriving
+        if transfer.active and (reads or makes):
+            return transfer
+    return None
+
+
 def is_stopped(node_id: str, name: str, view: View) -> bool:
     """Whether the tasks with a volume of a node are to stand still now, for the last pass of a move or a copy."""
     return any(

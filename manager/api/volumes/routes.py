@@ -36,6 +36,7 @@ from manager.api.router import Route
 from manager.api.volumes import records
 from manager.api.volumes.find import VOLUME_SECONDS, find, only, split
 from manager.api.volumes.records import forget
+from manager.domain.transfers import under_way
 from manager.domain.volume_claims import holders, is_old
 from manager.store.view import View
 
@@ -122,6 +123,9 @@ async def remove_volume(context: Context, call: Call) -> Reply:
     if used := holders(volume.node_id, volume.name, context.store.view):
         release = f"swarm-manager volume release {node_name(context.store.view, volume.node_id)}/{volume.name}"
         raise EngineError(409, f"volume {volume.name} has the data of {', '.join(used)}: {release} first")
+    if moving := under_way(volume.node_id, volume.name, context.store.view):
+        ends = f"swarm-manager volume cancel {moving.id}"
+        raise EngineError(409, f"volume {volume.name} is being {moving.participle}: wait for it, or {ends} first")
     path = f"/volumes/{quote(volume.name, safe='')}"
     reply = await ask(context, volume.node_id, "DELETE", path, version=call.version, query=raw_query(call))
     if reply.status == HTTPStatus.CONFLICT and await _discard_ended_tasks(context, volume.node_id, volume.name):
@@ -183,7 +187,13 @@ def _may_go(context: Context, node_id: str, volume: Volume, *, everything: bool)
     """Whether nobody's data is in a volume that no container uses now."""
     name = volume["Name"]
     anonymous = is_anonymous(name) or _ANONYMOUS_LABEL in (volume.get("Labels") or {})
-    return (anonymous or everything) and not holders(node_id, name, context.store.view)
+    return (anonymous or everything) and not _is_needed(context, node_id, name)
+
+
+def _is_needed(context: Context, node_id: str, name: str) -> bool:
+    """Whether a slot's data is in a volume, or it is being moved or copied."""
+    view = context.store.view
+    return bool(holders(node_id, name, view)) or under_way(node_id, name, view) is not None
 
 
 async def _sizes(context: Context, node_id: str) -> Mapping[str, int]:
@@ -194,7 +204,7 @@ async def _sizes(context: Context, node_id: str) -> Mapping[str, int]:
 
 async def _remove(context: Context, node_id: str, name: str) -> bool:
     """Remove a volume, unless something has come to use it meanwhile."""
-    if holders(node_id, name, context.store.view):
+    if _is_needed(context, node_id, name):
         return False
     reply = await ask(context, node_id, "DELETE", f"/volumes/{quote(name, safe='')}", seconds=None)
     if reply.ok:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from common.model import StoredObject, Volume, VolumeClaim
+from common.model import StoredObject, Transfer, Volume, VolumeClaim
 from manager.api.call import Answer, Call
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
@@ -173,6 +173,26 @@ async def test_a_prune_never_takes_a_slots_data(
     assert removals(engines.one) == [f"/volumes/{name}" for name in gone]
     asked = [each for each in engines.one.requests if each.path == "/volumes"]
     assert json.loads(asked[0].query["filters"]) == {"dangling": ["true"]}
+
+
+@pytest.mark.parametrize("node_id", [WORKER1, WORKER2])
+async def test_what_is_being_moved_is_not_removed(
+    cluster: ApiCluster, client: Client, engines: Engines, node_id: str
+) -> None:
+    """The copy that a move is making is nobody's yet, and no container has it."""
+    engine = engines.one if node_id == WORKER1 else engines.two
+    can_remove(engine, "data")
+    move = Transfer(id="m", volumes=("data",), source=WORKER1, target=WORKER2)
+    await put(cluster, copy(node_id, "data"), move)
+    status, message = await client.error("DELETE", "/volumes/data")
+    assert (status, message) == (
+        409,
+        "volume data is being moved: wait for it, or swarm-manager volume cancel m first",
+    )
+    everything = json.dumps({"all": ["true"]})
+    assert (await client.ask("POST", f"/volumes/prune?filters={everything}"))[1]["VolumesDeleted"] == []
+    await put(cluster, replace(move, phase="failed"))
+    assert (await client.ask("DELETE", "/volumes/data"))[0] == 204
 
 
 async def test_release_lets_slots_start_elsewhere(cluster: ApiCluster, client: Client, engines: Engines) -> None:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from common.aio.first import first_of
 from common.model import Task, TaskStatus
 from common.wire.messages import TaskReport
 from manager.dispatch.assignments import roles_of
@@ -67,6 +68,55 @@ class _Report(Generic[T]):
 
     entries: Sequence[T]
     done: Callable[[], Awaitable[None]]
+
+
+class NewestWrites(Generic[T]):
+    """Writes the newest of what one node says of itself, no more often than every `seconds`.
+
+    `write` returns when it is durable.
+    """
+
+    def __init__(self, write: Callable[[T], Awaitable[None]], seconds: float) -> None:
+        self._write = write
+        self._seconds = seconds
+        self._newest: T | None = None
+        # How many were handed in, and how many of these are written, or overtaken by what is.
+        self._told = self._written = 0
+        self._changed = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._closed = asyncio.Event()
+
+    def put(self, value: T) -> None:
+        """Hand in what counts from now on."""
+        self._newest = value
+        self._told += 1
+        self._changed.set()
+
+    async def written(self) -> None:
+        """Wait until what was handed in last by now is written, or what came after it."""
+        told = self._told
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._written >= told)
+
+    def close(self) -> None:
+        """Have `run` end when what was handed in last is written."""
+        self._closed.set()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write until closed; errors as `write`."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            told, newest = self._told, self._newest
+            if newest is not None and self._written < told:
+                await self._write(newest)
+                async with self._progress:
+                    self._written = told
+                    self._progress.notify_all()
+            if self._closed.is_set() and self._written == self._told:
+                return
+            await first_of(self._closed.wait(), within=self._seconds)
 
 
 class SlicedWrites(Generic[T]):

@@ -54,7 +54,7 @@ from manager.dispatch.managers import KnownManagers
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite, Renewed
 from manager.dispatch.outbox import Outbox
 from manager.dispatch.quota import Offence, Quota
-from manager.dispatch.reports import NodeReports, SlicedWrites
+from manager.dispatch.reports import NewestWrites, NodeReports, SlicedWrites
 from manager.dispatch.reports import retells as reports_retell
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory
@@ -138,10 +138,8 @@ class Session:
         self._volumes = VolumeReports(identity.node_id)
         self._states = SlicedWrites(self._write_states)
         self._attachments = SlicedWrites(self._write_attachments)
-        self._description: NodeDescription | None = None
-        self._described = asyncio.Event()
-        self._inventory: Inventory | None = None
-        self._inventoried = asyncio.Event()
+        self._descriptions = NewestWrites(self._write_description, DESCRIBE_SECONDS)
+        self._inventories = NewestWrites(parts.volumes.submit, VOLUMES_SECONDS)
         self._parting = False
         self._greeted = asyncio.Event()
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
@@ -193,12 +191,11 @@ class Session:
                     group.create_task(each)
                     for each in (
                         self._outbox.run(),
-                        self._describe(),
-                        self._write_volumes(),
+                        self._descriptions.run(),
                         self._outbox.have_renewed(),
                     )
                 ]
-                for writes in (self._states, self._attachments):
+                for writes in (self._states, self._attachments, self._inventories):
                     group.create_task(writes.run())
                 group.create_task(self._read(group, endless))
         except BaseExceptionGroup as errors:
@@ -275,6 +272,7 @@ class Session:
             self._reads = False
             self._states.close()
             self._attachments.close()
+            self._inventories.close()
             for task in endless:
                 task.cancel()
 
@@ -357,8 +355,7 @@ class Session:
             case StatusReport(tasks=tasks):
                 await self._states.put(tasks, partial(self.channel.send, StatusAck(), frame.id))
             case NodeReport(description=description):
-                self._description = description
-                self._described.set()
+                self._descriptions.put(description)
             case AttachmentReport(attachments=states):
                 await self._attachments.put(states, _nothing_more)
             case Usage(tasks=usages):
@@ -369,10 +366,11 @@ class Session:
             case VolumeReport() as report:
                 inventory = self._volumes.take(report)
                 if inventory is not None:
-                    self._inventory = inventory
-                    self._inventoried.set()
+                    self._inventories.put(inventory)
 
     async def _write_states(self, reports: Sequence[TaskReport]) -> None:
+        # That a task runs, or has ended, is no news before the volumes are there that its slot has come to have.
+        await self._inventories.written()
         await self._take_turn(retells=reports_retell(self._parts.store.view, reports))
         await self._parts.reports.submit(NodeReports(self.node_id, tuple(reports)))
 
@@ -385,23 +383,8 @@ class Session:
         if retells:
             await asyncio.sleep(self._quota.retell(asyncio.get_running_loop().time()))
 
-    async def _describe(self) -> None:
-        """Write what the worker says its host is: the newest, and no more often than every `DESCRIBE_SECONDS`."""
-        while True:
-            await self._described.wait()
-            self._described.clear()
-            assert self._description is not None, "it is set before the event is"
-            await self._parts.nodes.submit(Described(self.node_id, self._description))
-            await asyncio.sleep(DESCRIBE_SECONDS)
-
-    async def _write_volumes(self) -> None:
-        """Write which volumes the worker's host has: the newest list, no more often than every `VOLUMES_SECONDS`."""
-        while True:
-            await self._inventoried.wait()
-            self._inventoried.clear()
-            assert self._inventory is not None, "it is set before the event is"
-            await self._parts.volumes.submit(self._inventory)
-            await asyncio.sleep(VOLUMES_SECONDS)
+    async def _write_description(self, description: NodeDescription) -> None:
+        await self._parts.nodes.submit(Described(self.node_id, description))
 
     async def _answer_image(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         match frame.message:

@@ -204,7 +204,8 @@ async def test_units_restart_daemons_and_containers_do_not_notice(offline: dict[
         await host.run("systemctl", "start", "swarm-worker")
         await host.run("swarm-worker", "leave", env=offline)
         await host.run("swarm-manager", "leave", "--force", env=offline)
-        await host.run("timeout", "20", "sh", "-c", "while systemctl is-active -q swarm-manager; do sleep 0.1; done")
+        ended = 'until [ "$(systemctl is-active swarm-manager)" = inactive ]; do sleep 0.1; done'
+        await host.run("timeout", "20", "sh", "-c", ended)
         assert await unit_state(host, "swarm-manager") == "inactive enabled"  # and not about to be begun again
         await host.run(INSTALL, "--uninstall", env=offline)
         assert not await started(host)

@@ -20,7 +20,7 @@ part = st.from_regex(r"[a-z0-9]{1,4}([._-][a-z0-9]{1,3})?", fullmatch=True)
 domain = st.from_regex(
     r"([A-Za-z0-9]{1,4}\.[a-z]{1,4}|localhost|\[[0-9a-f]{1,4}::[0-9]{1,3}\])(:[0-9]{1,5})?/", fullmatch=True
 )
-tag = st.from_regex(r"\w[\w.-]{0,5}", fullmatch=True).filter(str.isascii)
+tag = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,5}", fullmatch=True)
 paths = st.lists(part, min_size=1, max_size=3).map("/".join)
 names = st.builds("{}{}:{}".format, st.just("") | domain, paths, tag)
 few = st.sampled_from(["web:1", "web:2", "team/web:1", "reg.example:5000/db:7", "h1.node/web:1", "evil.node.node/x:1"])

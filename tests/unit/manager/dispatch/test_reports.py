@@ -1,13 +1,14 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Unavailable
-from manager.dispatch.reports import MAX_WAITING, PAUSE_SECONDS, SLICE, SlicedWrites
+from manager.dispatch.reports import MAX_WAITING, PAUSE_SECONDS, SLICE, NewestWrites, SlicedWrites
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -91,3 +92,41 @@ async def test_what_the_store_refuses_ends_it() -> None:
     await writes.put([1], partial(Log().finish, 1))
     with pytest.raises(Unavailable):
         await writes.run()
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 0.3), max_size=20))
+def test_the_newest_is_written_and_what_waits_for_one_sees_it(pauses: list[float]) -> None:
+    """Whoever waits after it has handed in something finds that, or what came after it."""
+
+    async def story() -> None:
+        written: list[tuple[float, int]] = []
+        loop = asyncio.get_running_loop()
+
+        async def write(value: int) -> None:
+            await asyncio.sleep(0.01)
+            written.append((loop.time(), value))
+
+        async def wait(value: int) -> None:
+            await asyncio.wait_for(writes.written(), 0.2 + 2 * 0.01 + 1e-6)
+            assert written[-1][1] >= value
+
+        writes = NewestWrites(write, 0.2)
+        await writes.written()
+        running = asyncio.create_task(writes.run())
+        waits = []
+        for value, pause in enumerate(pauses):
+            writes.put(value)
+            waits.append(asyncio.create_task(wait(value)))
+            await asyncio.sleep(pause)
+        began = loop.time()
+        writes.close()
+        await running
+        assert loop.time() - began <= 2 * 0.01 + 1e-6, "the end does not wait for its pause"
+        await asyncio.gather(*waits)
+        assert [value for _, value in written] == sorted({value for _, value in written})
+        assert not pauses or written[-1][1] == len(pauses) - 1
+        times = [at for at, _ in written][:-1]  # the last is written at the end without a pause
+        assert all(after - before >= 0.2 for before, after in pairwise(times))
+
+    run_virtual(story())

@@ -40,6 +40,7 @@ from common.wire.messages import (
     TaskReport,
     Welcome,
 )
+from common.wire.volume_copy import SeenVolume, VolumeReport
 from manager.dispatch import notices
 from manager.dispatch.directory import Directory
 from manager.dispatch.dispatcher import RESTORE_GRACE
@@ -376,6 +377,26 @@ async def test_a_report_is_acknowledged_when_it_is_committed(manager: Manager) -
     await worker.expect(StatusAck, 4)
     states = {t.id: t.status.state for t in manager.store.view.tasks}
     assert states == {"t1": TaskState.RUNNING, "t2": TaskState.PREPARING}
+
+
+def test_a_state_is_written_after_the_volumes_told_before_it() -> None:
+    """A slot is bound to the volumes that its task has come to have: it is to be seen that it has them."""
+
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            await manager.put(task("t1", "n1"))
+            for number in range(3):  # the last waits for its turn
+                seen = SeenVolume(name="data", data_id=f"{number:032x}")
+                await worker.say(VolumeReport(volumes=(seen,)))
+                await asyncio.sleep(0.01)
+            await worker.say(StatusReport(tasks=(report("t1", TaskState.RUNNING),)), 5)
+            await worker.expect(StatusAck, 5)
+            (volume,), (told,) = manager.store.view.volumes, manager.store.view.tasks
+            assert volume.data_id == f"{2:032x}"
+            assert volume.version.index < told.version.index
+
+    run_virtual(story())
 
 
 async def test_states_only_advance_and_a_worker_only_uses_its_own(manager: Manager) -> None:

@@ -76,7 +76,7 @@ def story(what: Service, looks: Sequence[tuple[float, Sequence[Task]]], options:
         (None, [failed(1, 1, REJECTED), failed(1, 2, REJECTED)]),
     ],
 )
-def test_what_of_a_new_service_fails_before_the_first_look_counts(
+def test_what_of_a_new_service_failed_before_it_looked_counts(
     policy: RestartPolicy | None, tasks: Sequence[Task]
 ) -> None:
     what = service(1, policy=policy)

@@ -266,6 +266,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--only", choices=CASES, action="append")
     parser.add_argument("--folder", help="on the disk that is to be measured")
     given = parser.parse_args(argv)
+    if shutil.which("rsync") is None:
+        parser.error("rsync is not installed: 'apt install rsync', and openssh-server for tar over ssh, then try again")
     rows = []
     with ssh_server() as ssh:
         for name in given.only or CASES:

@@ -75,9 +75,10 @@ async def test_the_code_starts_without_tables_of_languages(dashboard: Dashboard)
 
 # Bytes that came of each file of code and styles; what the browser had is 300, for the answer's head.
 TRANSFERRED = """
-  performance.getEntriesByType("resource")
-    .filter((each) => each.name.includes("/static/"))
-    .map((each) => each.transferSize)
+  Object.fromEntries(
+    performance.getEntriesByType("resource")
+      .filter((each) => each.name.includes("/static/"))
+      .map((each) => [each.name, each.transferSize]))
 """
 
 
@@ -87,9 +88,11 @@ async def test_a_second_look_fetches_no_code(dashboard: Dashboard) -> None:
     await page.reload()
     await expect(page.locator("[data-sentence]")).to_be_visible()
     again = await page.evaluate(TRANSFERRED)
-    assert max(first) > 2000
-    assert len(again) > 20
-    assert max(again) <= 300
+    # What is fetched when the browser is idle may not have come before the second look.
+    had = {name: size for name, size in again.items() if name in first}
+    assert max(first.values()) > 2000
+    assert len(had) > 20
+    assert max(had.values()) <= 300
     assert dashboard.complaints == []
 
 

@@ -7,6 +7,7 @@ once it runs. Whatever ended is history; whether it gets a successor is the rest
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 from common.model import Task, TaskState
 from common.model.task import RestartRecord
@@ -182,7 +183,7 @@ def _choose(context: ServiceContext, slot: Slot) -> Phase:
         return Phase.SETTLED
     incumbent = next((task for task in live if task.serves and not context.lost(task)), None)
     if not good:
-        kept = incumbent or live[-1]
+        kept = _to_renew(context, live) or incumbent or live[-1]
         _keep_only(context, slot, kept)
         return _keep(context, slot, kept)
     challenger = good[-1]
@@ -199,6 +200,14 @@ def _choose(context: ServiceContext, slot: Slot) -> Phase:
     if challenger.desired_state is TaskState.READY:
         _promote(context, slot, challenger)
     return Phase.MOVING
+
+
+def _to_renew(context: ServiceContext, live: Iterable[Task]) -> Task | None:
+    """Return the first task that serves where tasks may stay, and lacks nothing but files that it can be given."""
+    staying = (task for task in live if task.serves and not task.moving_to)
+    return next(
+        (task for task in staying if context.availabilities.of(task) in KEEPS_TASKS and context.renewable(task)), None
+    )
 
 
 def _keep_only(context: ServiceContext, slot: Slot, *kept: Task | None) -> None:

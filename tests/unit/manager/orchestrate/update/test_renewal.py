@@ -329,3 +329,20 @@ def test_tasks_of_one_version_are_judged_by_their_own_ports() -> None:
     for tasks in ((without, reached), (reached, without)):
         context = ServiceContext(service, world.tables, world.now, world.rng, Draft())
         assert {task.id: context.renewable(task) for task in tasks} == {without.id: False, "reached": True}
+
+
+def test_what_took_over_from_a_drained_node_is_renewed_not_replaced() -> None:
+    """Its files are rotated before the task on the drained node was told to stop."""
+    world = Vault()
+    world.node("n2")
+    world.node("n1", availability="drain")
+    world.decide()
+    world.run("n2")
+    after = {task.id for task in world.tasks if task.node_id == "n2"}
+    world.rotate("two")
+    for _ in range(5):
+        world.decide()
+        world.answer()
+        world.pass_time(10)
+    assert {task.id for task in world.live} == after
+    assert {next(iter(task.spec.container_spec.secrets)).secret_id for task in world.live} == {"two"}

@@ -331,7 +331,7 @@ def test_tasks_of_one_version_are_judged_by_their_own_ports() -> None:
         assert {task.id: context.renewable(task) for task in tasks} == {without.id: False, "reached": True}
 
 
-def test_what_took_over_from_a_drained_node_is_renewed_not_replaced() -> None:
+def test_what_took_over_from_a_drained_node_is_renewed() -> None:
     """Its files are rotated before the task on the drained node was told to stop."""
     world = Vault()
     world.node("n2")

@@ -19,8 +19,8 @@ def pytest_configure() -> None:
     settings.register_profile("untimed", deadline=None)
     # CI has half an hour for everything, and runs often: a test that asks for no other number is tried half as often.
     # It judges a change, so it tries the same examples each time; new ones are found by whoever runs the tests by hand.
-    settings.register_profile("hurried", deadline=None, max_examples=50, derandomize=True)
-    settings.load_profile("hurried" if os.environ.get("CI") == "true" else "untimed")
+    settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+    settings.load_profile("ci" if os.environ.get("CI") == "true" else "untimed")
 
 
 def pytest_collection_finish() -> None:

@@ -1,7 +1,8 @@
-"""Which connections are let in before anybody knows whose they are: a TLS handshake costs more than what it may bring.
+"""Which connections are let in before anybody knows whose they are: a TLS handshake costs more than it may be worth.
 
-An address may have so many handshakes at once, others of it wait; and few connections that come to nothing. Those that
-were asked for, or become sessions, are not counted: many hosts may have one address.
+An address may have a limited number of handshakes at once, its others wait; and few failed connections: those that end
+before they have come to anything. What becomes a session or was asked for is not counted, as many hosts may share one
+address.
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ from ipaddress import IPv6Address, ip_address
 from common.aio.rate_limit import Rate, RateLimit
 
 HANDSHAKES_OF_ADDRESS = 64
-# Connections that are accepted and not yet made, in all and of one address.
+# Connections that are accepted and whose handshake is not done, in all and of one address.
 MOST = 4096
 MOST_OF_ADDRESS = 1024
-VAIN = Rate(burst=20, per_second=5)
+FAILED_OF_ADDRESS = Rate(burst=20, per_second=5)
 _HOST_BITS = 64
 
 
 class Admission:
-    """Counts the connections of a listener by the addresses that they come from. Times are the loop's."""
+    """Counts the connections of a listener by the addresses that they come from. Instants are the event loop's."""
 
     def __init__(self) -> None:
         self._coming: Counter[str] = Counter()
         self._slots: dict[str, asyncio.Semaphore] = {}
-        self._vain = RateLimit(VAIN)
+        self._failed = RateLimit(FAILED_OF_ADDRESS)
 
     def lets_in(self, address: str, now: float) -> bool:
         """Whether a connection from this address may begin its handshake, at once or later."""
         source = source_of(address)
         few = self._coming.total() < MOST and self._coming[source] < MOST_OF_ADDRESS
-        return few and self._vain.left(source, now) > 0
+        return few and self._failed.left(source, now) > 0
 
     @contextlib.asynccontextmanager
     async def handshake(self, address: str) -> AsyncIterator[None]:
@@ -50,9 +51,9 @@ class Admission:
             if not self._coming[source]:
                 del self._coming[source], self._slots[source]
 
-    def in_vain(self, address: str, now: float) -> None:
-        """Hear that a connection came to nothing."""
-        self._vain.spend(source_of(address), 1.0, now)
+    def note_failed(self, address: str, now: float) -> None:
+        """Count a connection that ended before it had come to anything."""
+        self._failed.spend(source_of(address), 1.0, now)
 
 
 def source_of(address: str) -> str:

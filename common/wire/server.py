@@ -116,7 +116,7 @@ class Server:
                 )
         except OSError as error:
             _log.debug("the handshake of a connection from %s failed: %s", address, error)
-            self._admission.in_vain(address, loop.time())
+            self._admission.note_failed(address, loop.time())
             return
         finally:
             if not begun:  # else it is the loop's

@@ -1,6 +1,6 @@
-"""Connections that have yet to say, or to show, what they are for: how many there may be, and what vain ones cost.
+"""Connections that have yet to say, or to show, what they are for: how many there may be, and what failed ones cost.
 
-A connection is vain when it ends before it has come to something: before a session began, a stream was taken, a
+A connection has failed when it ends before it has come to something: before a session began, a stream was taken, a
 request was answered. Where a node has too many its address pays for them: see `common.wire.admission`.
 """
 
@@ -21,8 +21,8 @@ MAX_STRANGERS = 256
 STRANGERS_OF_ADDRESS = 64
 # With one node's certificate: as many as it is asked for streams at once, and some.
 VISITS_OF_NODE = 300
-# Vain ones of one node, as of one that is refused and tries again every few seconds.
-VAIN_OF_NODE = Rate(burst=10, per_second=1)
+# Failed ones of one node, as of one that is refused and tries again every few seconds.
+FAILED_OF_NODE = Rate(burst=10, per_second=1)
 
 
 class Visitors:
@@ -32,11 +32,11 @@ class Visitors:
         self._admission = admission
         self._strangers: Counter[str] = Counter()
         self._of_node: Counter[str] = Counter()
-        self._vain = RateLimit(VAIN_OF_NODE)
+        self._failed = RateLimit(FAILED_OF_NODE)
 
     @contextlib.contextmanager
     def visit(self, peer: PeerInfo) -> Iterator[Visit]:
-        """Count a connection until it is settled, or the block ends: then it was vain.
+        """Count a connection until it is settled, or the block ends: then it has failed.
 
         Raises:
             ResourceExhausted: there are too many, in all or of this peer.
@@ -56,7 +56,7 @@ class Visitors:
         finally:
             if not visit.settled:
                 visit.settle()
-                self._in_vain(peer)
+                self._note_failed(peer)
 
     def _place(self, peer: PeerInfo) -> tuple[Counter[str], str]:
         """Choose where a connection is counted, and under what."""
@@ -72,14 +72,14 @@ class Visitors:
             )
         return self._of_node, node_id
 
-    def _in_vain(self, peer: PeerInfo) -> None:
+    def _note_failed(self, peer: PeerInfo) -> None:
         """Have a node pay, and its address for what that has not: others may have the same address."""
         now = asyncio.get_running_loop().time()
         if peer.identity is not None:
-            self._vain.spend(peer.identity.node_id, 1.0, now)
-            if self._vain.left(peer.identity.node_id, now) > 0:
+            self._failed.spend(peer.identity.node_id, 1.0, now)
+            if self._failed.left(peer.identity.node_id, now) > 0:
                 return
-        self._admission.in_vain(peer.remote_address, now)
+        self._admission.note_failed(peer.remote_address, now)
 
 
 class Visit:

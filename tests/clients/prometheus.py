@@ -1,4 +1,4 @@
-"""Debian's Prometheus beside a lab's cluster, set up as deploy/monitoring says, and in more of a hurry."""
+"""Debian's Prometheus beside a lab's cluster, set up as deploy/monitoring says, with shorter times."""
 
 import json
 import re
@@ -62,7 +62,7 @@ class Prometheus:
         return await self.cluster.until(so, self.patience, story, pause=0.2)
 
 
-def hurried(rules: str) -> str:
+def with_short_times(rules: str) -> str:
     """Return alert rules that fire as soon as their condition holds, and look back at seconds in place of minutes.
 
     That they wait, and for how long, is tried by deploy/monitoring/alerts_test.yml. A certificate's last part is all of
@@ -79,7 +79,7 @@ def _configuration(folder: Path, address: str, certificates: Path) -> Path:
     """Write what deploy/monitoring has, for this cluster."""
     text = (MONITORING / "prometheus.yml").read_text()
     text = text.replace("MANAGER:2376", f"{address}:2376").replace("/run/secrets", str(certificates))
-    (folder / "alerts.yml").write_text(hurried((MONITORING / "alerts.yml").read_text()))
+    (folder / "alerts.yml").write_text(with_short_times((MONITORING / "alerts.yml").read_text()))
     file = folder / "prometheus.yml"
     file.write_text(text.replace("15s", SCRAPE))
     return file

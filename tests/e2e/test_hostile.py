@@ -18,8 +18,8 @@ import pytest
 from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster, ask_from
 from tests.hostile.attack import Attack
-from tests.hostile.ground import LabGround
 from tests.hostile.mutations import CANARY
+from tests.hostile.testbed import LabTestbed
 from tests.hostile.world import PROBES
 from tests.lab import Host
 
@@ -132,9 +132,9 @@ async def cluster() -> AsyncIterator[Attacked]:
 
 @long
 async def test_everything_wrong_that_a_worker_can_say(cluster: Attacked) -> None:
-    ground = LabGround(cluster, cluster.outside)
-    await ground.prepare_host()
-    attack = Attack(ground, SEED)
+    testbed = LabTestbed(cluster, cluster.outside)
+    await testbed.prepare_host()
+    attack = Attack(testbed, SEED)
     before = await cluster.standing()
     warm = 0
     async with cluster.watched():
@@ -148,7 +148,7 @@ async def test_everything_wrong_that_a_worker_can_say(cluster: Attacked) -> None
                 await cluster.is_well()
         grown = cluster.resident_kib() - warm
         await attack.mallory.hangs_up()
-        await ground.remove_all()
+        await testbed.remove_all()
 
         async def settled() -> bool:
             return await cluster.standing() == before

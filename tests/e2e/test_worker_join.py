@@ -54,7 +54,7 @@ async def nothing_left(host):
 
 
 async def refused(lab, host, token, *options, address=None, env=None):
-    """Try to join in vain, and return what it said, after looking that nothing is left of it."""
+    """Try a join that is refused; return what it said, after looking that nothing is left of it."""
     begun = time.monotonic()
     answer = await worker(host, "join", "--token", token, *options, address or lab.hosts[0].ip, check=False, env=env)
     assert answer.returncode == 1

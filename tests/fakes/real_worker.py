@@ -60,7 +60,7 @@ class _NeverRenewed:
     async def due(self) -> RenewRequest:
         return await asyncio.Event().wait()  # type: ignore[return-value]
 
-    def hurry(self) -> None:
+    def renew_now(self) -> None:
         """There is no certificate to renew."""
 
     def renewed(self, reply: RenewReply) -> str:

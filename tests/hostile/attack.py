@@ -1,6 +1,6 @@
 """Saying everything wrong, one message after the other: in the simulation, and on real engines.
 
-Where it takes place is a `Ground`. What a message may name is learnt from what the evil node was told.
+Where it takes place is a `Testbed`. What a message may name is learnt from what the evil node was told.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _OF_STRANGERS = (RootRequest.__name__, JoinRequest.__name__)
 _PAUSES = (0.0, 0.0, 0.005, 0.02, 0.1)
 
 
-class Ground(Protocol):
+class Testbed(Protocol):
     """A cluster that is attacked. Nodes are known by their host names."""
 
     def now(self) -> float:
@@ -80,13 +80,13 @@ class Ground(Protocol):
 class Attack:
     """One evil node after the other, and what is said by it. `ended` counts what the manager ended sessions over."""
 
-    def __init__(self, ground: Ground, seed: int) -> None:
+    def __init__(self, testbed: Testbed, seed: int) -> None:
         self.ended: Counter[str] = Counter()
         self.joined = 0
-        self._ground = ground
+        self._testbed = testbed
         self._rng = random.Random(seed)
         self._engine = EvilEngine(Path("/nonexistent"), seed=seed, others=("web", "vault", "alice", "bob"))
-        self._known = Vocabulary(now=ground.now)
+        self._known = Vocabulary(now=testbed.now)
         self._mallory: EvilWorker | None = None
         self._roles: dict[str, int] = {}
         self._weights: list[float] = []
@@ -134,15 +134,15 @@ class Attack:
 
     async def back(self) -> None:
         """Have a session, as this node or, if it is none any more, as the next; learn what there is by now."""
-        while not self.mallory.connected or not await self._ground.node_id(self._name):
-            self._ground.forgive()
+        while not self.mallory.connected or not await self._testbed.node_id(self._name):
+            self._testbed.forgive()
             try:
                 await self.mallory.hello(self._name)
             except SwarmError:
                 await self._join()
             except TimeoutError:
                 await asyncio.sleep(1.0)
-        await self._ground.prepare(self._name)
+        await self._testbed.prepare(self._name)
         await self._learn()
 
     # --- inside -------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Attack:
             name = f"evil{self.joined}"
             self.joined += 1
             try:
-                self._mallory = await self._ground.join(name)
+                self._mallory = await self._testbed.join(name)
             except ResourceExhausted:
                 await asyncio.sleep(5.0)  # who joins too often waits
                 continue
@@ -196,7 +196,7 @@ class Attack:
 
     async def _learn(self) -> None:
         """Learn the names of what there is by now."""
-        node_id, assigned = await self._ground.node_id(self._name), self.mallory.assigned
+        node_id, assigned = await self._testbed.node_id(self._name), self.mallory.assigned
         networks = [MESH, MESH6, *assigned.networks]
         live = [task.id for task in assigned.tasks.values() if task.desired_state <= TaskState.RUNNING]
         self._known.own = {
@@ -210,12 +210,12 @@ class Attack:
             "hostname": [self._name],
         }
         self._known.others = {
-            **await self._ground.others(self._name),
+            **await self._testbed.others(self._name),
             "addresses{key}": networks,
         }
 
     async def _open_with(self, name: str, frame: bytes) -> None:
-        line = await (self._ground.stranger() if name in _OF_STRANGERS else self.mallory._dial())
+        line = await (self._testbed.stranger() if name in _OF_STRANGERS else self.mallory._dial())
         try:
             with contextlib.suppress(TimeoutError, SwarmError):
                 await line.send(frame)

@@ -67,7 +67,7 @@ async def test_hosts_and_client_reach_each_other_until_cable_is_cut():
         assert not await reaches(first, second)
         assert not await reaches(second, first)
         await second.mend()
-        # A host that asked in vain where the other is holds it for unreachable, for a second or three.
+        # A host that got no answer where the other is holds it for unreachable, for a second or three.
         assert any([await reaches(first, second) for _ in range(5)])
 
 

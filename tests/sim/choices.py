@@ -180,7 +180,7 @@ class Choices:
         )
 
     def _dependencies(self, view: View) -> dict[str, str]:
-        """Let a service depend on one that is there already: so there is never a circle."""
+        """Let a service depend on one that is there already: so there is never a cycle."""
         other = self._other(view)
         if other is None or self.chance(0.6):
             return {}

@@ -50,7 +50,7 @@ class NetworkIntake:
             self._here = here
             self._endpoints.forget()
         endpoints = self._endpoints.take(found.endpoints, refused)
-        parts = self._placed.of(pool, mesh6, found.node_number, peers, networks)
+        parts = self._placed.parts_of(pool, mesh6, found.node_number, peers, networks)
         return NetworkWorld(
             node_number=found.node_number if pool is not None else 0,
             pool=pool,

@@ -43,13 +43,13 @@ class PlacedEndpoints:
     def take(
         self, endpoints: Mapping[str, Endpoint], parts: Mapping[str, Parts], refused: list[Refusal]
     ) -> Mapping[str, Endpoint]:
-        """Leave out what is in no part of its node's; `parts` as `of` returns them."""
+        """Leave out what is in no part of its node's; `parts` as `parts_of` returns them."""
         self._placed = {name: self._one(name, endpoint, parts) for name, endpoint in endpoints.items()}
         for each in self._placed.values():
             refused += each.refused
         return {name: each.placed for name, each in self._placed.items()}
 
-    def of(
+    def parts_of(
         self,
         pool: Layout | None,
         mesh6: IPv6Network | None,
@@ -64,7 +64,7 @@ class PlacedEndpoints:
             numbers = {**{peer.node_id: peer.number for peer in peers.values()}, self._node_id: own_number}
             ranges = _gateway_ranges(pool, numbers) if pool is not None else {}
             self._mesh = {node_id: container_part(each, each) for node_id, each in ranges.items()}
-            self._mesh6 = _beside(mesh6, self._mesh) if mesh6 is not None else {}
+            self._mesh6 = _ipv6_parts(mesh6, self._mesh) if mesh6 is not None else {}
         by_network = {network_id: network.parts for network_id, network in networks.items()}
         return {**by_network, MESH: self._mesh, MESH6: self._mesh6}
 
@@ -72,7 +72,7 @@ class PlacedEndpoints:
         known = self._placed.get(name)
         if known is not None and known.read is endpoint and all(parts.get(each) is part for each, part in known.parts):
             return known
-        return _place_address(endpoint, parts)
+        return _place(endpoint, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class _Placed:
     refused: tuple[Refusal, ...]
 
 
-def _beside(prefix: IPv6Network, parts: Parts) -> Parts:
+def _ipv6_parts(prefix: IPv6Network, parts: Parts) -> Parts:
     start = packed_prefix(prefix)
     return {node_id: (start + first, start + last) for node_id, (first, last) in parts.items()}
 
@@ -94,7 +94,7 @@ def _gateway_ranges(pool: Layout, numbers: Mapping[Id, int]) -> Mapping[Id, IPv4
     return {node_id: pool.gateway_range(number) for node_id, number in numbers.items() if 1 <= number <= pool.numbers}
 
 
-def _place_address(endpoint: Endpoint, parts: Mapping[str, Parts]) -> _Placed:
+def _place(endpoint: Endpoint, parts: Mapping[str, Parts]) -> _Placed:
     used = {network_id for each in (*endpoint.backends, *endpoint.draining) for network_id in each.addresses}
     refused: list[Refusal] = []
     backends, draining = (_in_place(each, parts, refused) for each in (endpoint.backends, endpoint.draining))
@@ -105,7 +105,7 @@ def _place_address(endpoint: Endpoint, parts: Mapping[str, Parts]) -> _Placed:
 
 def _in_place(backends: tuple[Backend, ...], parts: Mapping[str, Parts], refused: list[Refusal]) -> tuple[Backend, ...]:
     """Return backends without the addresses that no part of their nodes' has; the very same where all are in one."""
-    astray: dict[int, set[str]] = {}
+    misplaced: dict[int, set[str]] = {}
     for place, backend in enumerate(backends):
         for network_id, address in backend.addresses.items():
             part = parts[network_id].get(backend.node_id)
@@ -113,16 +113,16 @@ def _in_place(backends: tuple[Backend, ...], parts: Mapping[str, Parts], refused
                 continue
             if backend.node_id is None and any(first <= address <= last for first, last in parts[network_id].values()):
                 continue
-            astray.setdefault(place, set()).add(network_id)
+            misplaced.setdefault(place, set()).add(network_id)
             why = f"{text_of(address)} is in no part that its node has of network {network_id}"
             refused.append(Refusal("task", backend.task_id, why))
-    if not astray:
+    if not misplaced:
         return backends
-    return tuple(_without(each, astray.get(place, set())) for place, each in enumerate(backends))
+    return tuple(_without(each, misplaced.get(place, set())) for place, each in enumerate(backends))
 
 
-def _without(backend: Backend, astray: AbstractSet[str]) -> Backend:
-    if not astray:
+def _without(backend: Backend, misplaced: AbstractSet[str]) -> Backend:
+    if not misplaced:
         return backend
-    kept = {network_id: address for network_id, address in backend.addresses.items() if network_id not in astray}
+    kept = {network_id: address for network_id, address in backend.addresses.items() if network_id not in misplaced}
     return msgspec.structs.replace(backend, addresses=kept)

@@ -191,7 +191,7 @@ class Conversation:
             case RegistryAuth():
                 self._parts.agent.authorised(message)
             case RenewCertificate():
-                self._parts.renewal.hurry()
+                self._parts.renewal.renew_now()
             case RenewReply():
                 serial = self._parts.renewal.renewed(message)
                 if serial and self._welcome.protocol > OLDEST_PROTOCOL:

@@ -49,7 +49,7 @@ class Credentials:
         self._key = b""
         self._identity = files.identity()
         self._due = renewal_time(self._identity, rng)
-        self._hurried = asyncio.Event()
+        self._asked_now = asyncio.Event()
 
     @property
     def valid_until(self) -> float:
@@ -88,20 +88,20 @@ class Credentials:
         return RenewRequest(csr=certificate_request(self._key))
 
     async def _until_due(self) -> None:
-        """Wait until it is time, or until it was hurried."""
+        """Wait until it is time, or until a manager asks for it now."""
         waits = [
             asyncio.ensure_future(sleep_until(self._due, self._clock)),
-            asyncio.ensure_future(self._hurried.wait()),
+            asyncio.ensure_future(self._asked_now.wait()),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waits:
                 each.cancel()
-        self._hurried.clear()
+        self._asked_now.clear()
 
-    def hurry(self) -> None:
-        self._hurried.set()
+    def renew_now(self) -> None:
+        self._asked_now.set()
 
     def renewed(self, reply: RenewReply) -> str:
         if not self._key:

@@ -99,7 +99,7 @@ class Renewal(Protocol):
     async def due(self) -> RenewRequest:
         """Wait until it is time, and return the request."""
 
-    def hurry(self) -> None:
+    def renew_now(self) -> None:
         """Let it be time now."""
 
     def renewed(self, reply: RenewReply) -> str:

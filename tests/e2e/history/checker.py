@@ -185,7 +185,7 @@ def _deaths(history: History) -> Iterator[str]:
             for each in _by_service(history).get(death.service, ())
         )
         if not excused and not asked:
-            yield f"restarted in vain: {death.container} of {death.service} has ended on {death.host}"
+            yield f"restarted needlessly: {death.container} of {death.service} has ended on {death.host}"
 
 
 def _excuses(fault: Fault, host: str, at: float) -> bool:

@@ -173,7 +173,7 @@ class Client:
         self.operations.append(Append(**what, list=name, element=element))
 
     async def _begin_list(self) -> None:
-        """Make the next list, with whoever can; others append to the full one meanwhile, in vain."""
+        """Make the next list, with whoever can; others fail to append to the full one meanwhile."""
         name = self._lists.begin()
         while True:
             reply, _ = await self._call("POST", "/services/create", list_spec(name, ""))

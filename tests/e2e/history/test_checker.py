@@ -106,7 +106,7 @@ BAD = {
     "doubled: slot s.1 of s has 2 containers once calm, on h1, h2": History((create(1),), calm=TWICE),
     "containers in 0 slots once calm, and should have 1": History((create(1),), calm=Calm(services={"s": 1})),
     "containers in 1 slots once calm, and should have 0": History(calm=Calm(containers=(Container("h1", "s", "s.1"),))),
-    "restarted in vain: s.1 of s has ended on h1": History(
+    "restarted needlessly: s.1 of s has ended on h1": History(
         (create(1),),
         (Fault("cut", ("h2",), 2, 9, isolates=True), Fault("killed", ("h1",), 2, 9)),
         (Death("h1", "s", "s.1", 4),),

@@ -50,8 +50,8 @@ WARM_UP = max(2 * CHUNK, CALLS // 5)
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62})")
 
 
-class SimulatedGround:
-    """The simulation as a ground for attacks."""
+class SimulatedTestbed:
+    """The simulation as a testbed for attacks."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -253,7 +253,7 @@ def tasks_of_honest(world: World) -> set[tuple[str, str]]:
 async def everything_wrong() -> None:
     async with hostile_world(SEED) as world:
         await furnish(world)
-        attack = Attack(SimulatedGround(world), SEED)
+        attack = Attack(SimulatedTestbed(world), SEED)
         await attack.begin()
         await world.quiet(30)
         plans, tasks = world.standing(), tasks_of_honest(world)

@@ -213,7 +213,7 @@ def encrypted_chains(family: Nft) -> dict[str, Chain]:
 
 
 def _outgoing(gateways: IPv4Network, everywhere: IPv4Network) -> tuple[Nft, ...]:
-    """Hide the sender where its own address would lead the answer astray, and where the way out needs it."""
+    """Hide the sender where an answer to its own address would take another way, and where the way out needs it."""
     return (
         *let_forward(IP),
         Nft("ct status dnat ip saddr . ip daddr @selfpair masquerade"),

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from common.wire import admission as admission_module
-from common.wire.admission import HANDSHAKES_OF_ADDRESS, MOST_OF_ADDRESS, VAIN, Admission, source_of
+from common.wire.admission import FAILED_OF_ADDRESS, HANDSHAKES_OF_ADDRESS, MOST_OF_ADDRESS, Admission, source_of
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -25,12 +25,12 @@ def test_a_host_is_one_ipv4_address_or_an_ipv6_network(address: str, source: str
 
 def test_failed_connections_are_limited_per_address() -> None:
     admission = Admission()
-    for _ in range(int(VAIN.burst)):
+    for _ in range(int(FAILED_OF_ADDRESS.burst)):
         assert admission.lets_in("10.0.0.1", 100.0)
-        admission.in_vain("10.0.0.1", 100.0)
+        admission.note_failed("10.0.0.1", 100.0)
     assert not admission.lets_in("10.0.0.1", 100.0)
     assert admission.lets_in("10.0.0.2", 100.0)
-    assert admission.lets_in("10.0.0.1", 100.0 + 1 / VAIN.per_second)
+    assert admission.lets_in("10.0.0.1", 100.0 + 1 / FAILED_OF_ADDRESS.per_second)
 
 
 def test_handshakes_of_one_address_queue_and_others_do_not_wait() -> None:

@@ -258,7 +258,7 @@ async def test_closing_serves_nobody_whose_handshake_was_under_way(pki: Pki) -> 
 async def test_an_address_with_only_failed_connections_is_locked_out(
     pki: Pki, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "VAIN", Rate(burst=10, per_second=0.001))
+    monkeypatch.setattr(admission, "FAILED_OF_ADDRESS", Rate(burst=10, per_second=0.001))
     async with await serve("127.0.0.1", 0, pki.server(), echo) as server:
         for _ in range(15):
             with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ HUNG = r"takes connections, but has not answered for \S+ s.*\n.*systemctl restar
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SILENT_SECONDS", "PING_SECONDS"):
         monkeypatch.setattr(patience, name, 0.05)
 

@@ -35,7 +35,7 @@ from common.wire.messages import (
 from common.wire.volume_copy import SeenVolume, VolumeReport
 from manager.dispatch.quota import EXCESS_SECONDS, KEPT_OUT_FIRST, RETOLD, SESSIONS
 from manager.dispatch.session import VOLUMES_SECONDS
-from manager.dispatch.visitors import VAIN_OF_NODE
+from manager.dispatch.visitors import FAILED_OF_NODE
 from tests.fakes.dispatching import Manager, Worker
 from tests.fakes.hearings import IN_OWN, NET, attachment, network, task
 from tests.fakes.virtual_loop import run_virtual
@@ -333,16 +333,16 @@ def test_only_failed_connections_count_against_their_address() -> None:
     async def story() -> None:
         async with witnessed() as manager:
             await manager.node("n1")
-            address, vain = "10.0.0.9", 0
+            address, failed = "10.0.0.9", 0
             while manager.reception.admission.lets_in(address, now()):
                 worker = manager.dial("n1")
                 await worker.say(StreamHello(stream_id="nobody's"))
                 assert isinstance((await worker.channel.receive()).message, Refused)
                 with pytest.raises(ChannelClosed):
                     await worker.channel.receive()
-                vain += 1
-                assert vain < 1000
-            assert vain >= VAIN_OF_NODE.burst
+                failed += 1
+                assert failed < 1000
+            assert failed >= FAILED_OF_NODE.burst
             assert manager.reception.admission.lets_in("10.0.0.8", now())
             await asyncio.sleep(60)
             for _ in range(300):

@@ -8,12 +8,12 @@ import pytest
 
 from common.errors import ResourceExhausted
 from common.tls import Identity
-from common.wire.admission import VAIN, Admission
+from common.wire.admission import FAILED_OF_ADDRESS, Admission
 from common.wire.channel import PeerInfo
 from manager.dispatch.visitors import (
+    FAILED_OF_NODE,
     MAX_STRANGERS,
     STRANGERS_OF_ADDRESS,
-    VAIN_OF_NODE,
     VISITS_OF_NODE,
     Visit,
     Visitors,
@@ -64,11 +64,11 @@ def lets_in(admission: Admission, peer: PeerInfo) -> bool:
 async def test_who_comes_in_vain_too_often_is_not_let_in():
     admission = Admission()
     visitors = Visitors(admission)
-    for _ in range(VAIN.burst + 1):
+    for _ in range(FAILED_OF_ADDRESS.burst + 1):
         with visitors.visit(stranger()) as visit:
             visit.settle()
     assert lets_in(admission, stranger())
-    for _ in range(VAIN.burst + 1):
+    for _ in range(FAILED_OF_ADDRESS.burst + 1):
         with visitors.visit(stranger()):
             pass
     assert not lets_in(admission, stranger())
@@ -79,10 +79,10 @@ async def test_a_node_pays_before_its_address_does():
     """Others may have the same address."""
     admission = Admission()
     visitors = Visitors(admission)
-    for _ in range(VAIN_OF_NODE.burst - 1):
+    for _ in range(FAILED_OF_NODE.burst - 1):
         with visitors.visit(worker()):
             pass
-    for _ in range(VAIN.burst - 1):
+    for _ in range(FAILED_OF_ADDRESS.burst - 1):
         with visitors.visit(stranger(worker().remote_address)):
             pass
     assert lets_in(admission, worker())

@@ -166,7 +166,7 @@ class StubRenewal:
         self.wanted.clear()
         return RenewRequest(csr=b"csr")
 
-    def hurry(self):
+    def renew_now(self):
         self.wanted.set()
 
     def renewed(self, reply):

@@ -24,13 +24,13 @@ def order(part: str, generation: int = 1) -> Order:
     return Order(id="m", part=part, volume="data", data_id=LINEAGE, generation=generation)  # type: ignore[arg-type]
 
 
-UNTOLD = Container(id="plain", phase=Phase.EXITED)
+PLAIN = Container(id="plain", phase=Phase.EXITED)
 
 
 @pytest.mark.parametrize("removed", [False, True])
 async def test_a_copy_is_made_compared_and_marked(tmp_path: Path, *, removed: bool) -> None:
     one, other = Host(tmp_path / "one"), Host(tmp_path / "other")
-    one.containers = (UNTOLD, Container(id="old", agent="me", phase=Phase.EXITED))
+    one.containers = (PLAIN, Container(id="old", agent="me", phase=Phase.EXITED))
     await one.mark(1)
     (one.data() / "file").write_bytes(b"x" * 300_000)
     async with (
@@ -58,7 +58,7 @@ async def test_a_copy_is_made_compared_and_marked(tmp_path: Path, *, removed: bo
                 assert (await send.event("verified")).digest
                 send.tell("remove")
                 await send.event("removed")
-                assert one.containers == (UNTOLD,)
+                assert one.containers == (PLAIN,)
             for half in (send, receive):
                 half.tell("stop")
             await asyncio.wait({joined}, timeout=10)

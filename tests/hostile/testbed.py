@@ -1,4 +1,4 @@
-"""A cluster on hosts of the lab as a ground for attacks: evil nodes are dialled for from a host that has no worker."""
+"""A testbed for attacks: a cluster on hosts of the lab, which evil nodes dial from a host that has no worker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CLONE_NEWNET = 0x40000000
 _OWN_NETWORK = Path("/proc/thread-self/ns/net")
 
 
-class LabGround:
+class LabTestbed:
     """`host` is where evil nodes are, on several addresses: so many joins of one address would have to wait."""
 
     def __init__(self, cluster: Cluster, host: Host) -> None:

@@ -26,23 +26,24 @@ from manager.api.context import Identity, Telemetry, ThisManager
 from manager.api.front import Front
 from manager.api.http.server import serve as serve_api
 from manager.api.http.server import serve_passed_on
-from manager.api.leader.standing import Alone, Standing
+from manager.api.leader.quorum import Quorum, SingleManager
 from manager.ca.authority import Authority
 from manager.ca.files import RootFiles
 from manager.ca.migration import adopt_root
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.daemon.certificate import OwnCertificate, RootSteps
-from manager.daemon.circle import Circle
-from manager.daemon.fellows import Fellows
+from manager.daemon.etcd_maintenance import EtcdMaintenance
 from manager.daemon.keys import ManagerKeys
-from manager.daemon.leading import Ground, LeadersEngines, Leading, running
+from manager.daemon.leader import Core, LeaderEngines, LeaderParts, running
 from manager.daemon.locked import answer_locked
+from manager.daemon.peers import ManagerPeers
+from manager.daemon.replicated_manager import ReplicatedManager
 from manager.daemon.shared_dashboard import serve_dashboard
-from manager.daemon.tending import Tending, read_vitals
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.etcd import Etcd, etcd_of
 from manager.loops.leadership import Candidate, Leadership
+from manager.metrics.facts import read_vitals
 from manager.metrics.instruments import Instruments, measure_lag
 from manager.metrics.soft_state import SoftState
 from manager.store.backends.etcd.members import Members
@@ -100,11 +101,10 @@ class Manager:
         """Wait until this manager is unlocked, or is to stop before."""
         sockets = [host for host in self._config.hosts if host.startswith("unix://")]
         locked = answer_locked(
-            *(self._keys, self._identity(), self._clock, self._rng),
+            *(ThisManager(identity=self._identity(), leave=self._leave, keys=self._keys), self._audit),
+            *(self._clock, self._rng),
             sockets=sockets,
             group=_existing(API_GROUP),
-            audit=self._audit,
-            leave=self._leave,
         )
         async with locked as self._front:
             async with running(self._audit.run(), self._notifier.keep_alive()):
@@ -130,27 +130,27 @@ class Manager:
         backend = SqliteBackend(self._data.store, self._keys.keyring.seal())
         async with Store(backend, self._clock, self._instruments.written) as store:
             await adopt_root(store, RootFiles(self._data.certificates))
-            ground = self._ground(store)
-            leading = Leading(ground)
-            certificate = self._certificate(ground)
+            core = self._core(store)
+            leader = LeaderParts(core)
+            certificate = self._certificate(core)
             certificate.open(store)
-            standing = (*self._standing(ground, certificate), certificate.follow_authority(store))
-            async with running(*standing), leading.begin((store.view.cluster.generation, 0)):
-                await self._serve(ground, leading, certificate)
+            background = (*self._background(core, certificate), certificate.follow_authority(store))
+            async with running(*background), leader.begin((store.view.cluster.generation, 0)):
+                await self._serve(core, leader, certificate)
 
     async def _manage_with_others(self) -> None:
         """Manage from a store that several managers share: one leads, the others follow."""
-        claim = lock_folder(self._data.path)  # a store that is a file locks it, too
+        lock = lock_folder(self._data.path)  # a store that is a file locks it, too
         try:
             await self._manage_in_etcd()
         finally:
-            os.close(claim)
+            os.close(lock)
 
     async def _manage_in_etcd(self) -> None:
         own = etcd_of(self._data, self._config, self._keys.keyring.seal(), self._clock, self._rng)
         own.prepare()
         try:
-            await self._manage_in(own)
+            await self._open_shared_store(own)
         except* RemovedMember:
             _log.error(
                 "this manager was removed from its cluster: it stops, and must not run again; remove %s, then it can "
@@ -159,52 +159,52 @@ class Manager:
             )
             self._removed = True
 
-    async def _manage_in(self, own: Etcd) -> None:
+    async def _open_shared_store(self, own: Etcd) -> None:
         async with own.running():
-            late = partial(self._notifier.ready, "waiting for the other managers")
+            report_waiting = partial(self._notifier.ready, "waiting for the other managers")
             async with running(self._notifier.keep_alive()):
-                await first_of(own.ready(late), self._ended.wait())
+                await first_of(own.ready(report_waiting), self._ended.wait())
             if self._ended.is_set():
                 return
             async with SharedStore(own.backend(), self._clock) as store:
                 await self._follow_and_lead(own, store)
 
     async def _follow_and_lead(self, own: Etcd, store: SharedStore) -> None:
-        ground = self._ground(store)
+        core = self._core(store)
         own.keep_root(next(iter(store.view.root_keys)))
         client = own.client()
         members = own.members(client)
-        certificate = self._certificate(ground)
-        circle = Circle(
-            *(ground, store, self._keys, members),
+        certificate = self._certificate(core)
+        replicated = ReplicatedManager(
+            *(core, store, self._keys, members),
             dialling=lambda: certificate.dialling,
             own=certificate.identity,
         )
-        certificate.signed_by(circle.fellows.renew)
+        certificate.signed_by(replicated.peers.renew)
         certificate.open(store)
         addr, generation = self._config.advertise_addr, store.view.cluster.generation
         candidate = Candidate(self._config.node_id, addr, version(), generation)
-        circle.fellows.leadership = Leadership(store, candidate, circle.begin, self._rng, patience=own.patience)
+        replicated.peers.leadership = Leadership(store, candidate, replicated.begin, self._rng, patience=own.patience)
         try:
-            steps = RootSteps(store, own, certificate, circle.fellows, self._config.node_id)
-            background = [keep_going("the steps of the authority", steps.run), own.keep_valid(ground.authority)]
+            steps = RootSteps(store, own, certificate, replicated.peers, self._config.node_id)
+            background = [keep_going("the steps of the authority", steps.run), own.keep_valid(core.authority)]
             if isinstance(members, Members):
-                background.append(self._tend(members, circle.fellows))
-            async with running(*self._standing(ground, certificate), *background):
-                await self._serve(ground, circle.leading, certificate, circle)
+                background.append(self._maintain_etcd(members, replicated.peers))
+            async with running(*self._background(core, certificate), *background):
+                await self._serve(core, replicated.leader, certificate, replicated)
         finally:
             await client.close()
 
-    def _tend(self, members: Members, fellows: Fellows) -> Coroutine[Any, Any, None]:
-        """Return the work of looking after this manager's own etcd."""
-        hand_over = fellows.leadership.hand_over
-        tending = Tending(members, lambda: fellows.could_hand_over, hand_over, self._rng)
-        fellows.trouble_of_etcd = lambda: tending.trouble
-        return keep_going("etcd", tending.run)
+    def _maintain_etcd(self, members: Members, peers: ManagerPeers) -> Coroutine[Any, Any, None]:
+        """Return the background work that maintains this manager's own etcd."""
+        hand_over = peers.leadership.hand_over
+        maintenance = EtcdMaintenance(members, lambda: peers.could_hand_over, hand_over, self._rng)
+        peers.trouble_of_etcd = lambda: maintenance.trouble
+        return keep_going("etcd", maintenance.run)
 
-    def _ground(self, store: Store) -> Ground:
+    def _core(self, store: Store) -> Core:
         settle_memory()
-        return Ground(
+        return Core(
             store=store,
             authority=Authority.stored(store.view),
             clock=store.clock,
@@ -215,35 +215,35 @@ class Manager:
             instruments=self._instruments,
         )
 
-    def _certificate(self, ground: Ground) -> OwnCertificate:
-        return OwnCertificate(lambda: self._keys.files, ground.authority, self._config, self._clock, self._rng)
+    def _certificate(self, core: Core) -> OwnCertificate:
+        return OwnCertificate(lambda: self._keys.files, core.authority, self._config, self._clock, self._rng)
 
-    def _standing(self, ground: Ground, certificate: OwnCertificate) -> tuple[Coroutine[Any, Any, None], ...]:
-        """Return the work that goes on whoever leads."""
+    def _background(self, core: Core, certificate: OwnCertificate) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Return the background work that goes on whoever leads."""
         return (
-            *(self._audit.run(), certificate.keep_valid(ground.store), self._notifier.keep_alive()),
-            *(self._keys.follow(ground.store), ground.managers.run(), measure_lag(self._instruments.lagged)),
+            *(self._audit.run(), certificate.keep_valid(core.store), self._notifier.keep_alive()),
+            *(self._keys.follow(core.store), core.managers.run(), measure_lag(self._instruments.lagged)),
         )
 
     async def _serve(
-        self, ground: Ground, leading: Leading, certificate: OwnCertificate, circle: Circle | None = None
+        self, core: Core, leader: LeaderParts, certificate: OwnCertificate, replicated: ReplicatedManager | None = None
     ) -> None:
         """Answer workers, clients and other managers until the end."""
-        fellows = circle.fellows if circle is not None else None
-        api = self._api(ground, leading, certificate, fellows or Alone())
+        peers = replicated.peers if replicated is not None else None
+        api = self._api(core, leader, certificate, peers or SingleManager())
         hosts = [host for host in self._config.hosts if self._front is None or not host.startswith("unix://")]
-        reception = Reception(ground.authority, self._clock, lambda: leading.dispatcher, fellows)
+        reception = Reception(core.authority, self._clock, lambda: leader.dispatcher, peers)
         host, port = split_address(self._config.listen_addr)
         async with api, serve_passed_on(api) as protocol:
-            if fellows is not None:
-                fellows.protocol = protocol
+            if peers is not None:
+                peers.protocol = protocol
             async with (
                 await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
                 serve_api(api, hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
                 serve_dashboard(self._config.dashboard, api, certificate.dashboard, self._clock),
-                running(*((circle.run(), self._leave_when(circle.demoted())) if circle is not None else ())),
+                running(*(self._replication(replicated) if replicated is not None else ())),
             ):
-                cluster = ground.store.view.cluster
+                cluster = core.store.view.cluster
                 if self._front is not None:
                     self._front.present = api
                 self._keys.serve()
@@ -253,21 +253,25 @@ class Manager:
                 await self._ended.wait()
                 self._notifier.stopping()
 
-    def _api(self, ground: Ground, leading: Leading, certificate: OwnCertificate, standing: Standing) -> Api:
+    def _replication(self, replicated: ReplicatedManager) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Return the work of one manager of several: it follows and leads, and leaves when it is demoted."""
+        return replicated.run(), self._leave_when(replicated.demoted())
+
+    def _api(self, core: Core, leader: LeaderParts, certificate: OwnCertificate, quorum: Quorum) -> Api:
         return Api(
-            ground.store,
+            core.store,
             self._clock,
             self._rng,
-            LeadersEngines(lambda: leading.dispatcher),
-            ground.authority,
-            ThisManager(identity=self._identity(), leave=self._leave, keys=self._keys, standing=standing),
+            LeaderEngines(lambda: leader.dispatcher),
+            core.authority,
+            ThisManager(identity=self._identity(), leave=self._leave, keys=self._keys, quorum=quorum),
             self._audit,
             telemetry=Telemetry(
-                soft=ground.soft,
-                instruments=ground.instruments,
-                vitals=lambda: read_vitals(self._data, certificate.identity(), ground.authority),
+                soft=core.soft,
+                instruments=core.instruments,
+                vitals=lambda: read_vitals(self._data, certificate.identity(), core.authority),
             ),
-            load=lambda: leading.load,
+            load=lambda: leader.load,
         )
 
     async def _leave(self) -> None:

@@ -43,7 +43,7 @@ from manager.api.images import adopt, build, record, registry, remove
 from manager.api.images import list as images_list
 from manager.api.images import routes as images
 from manager.api.leader.forward import forward
-from manager.api.leader.standing import INDEX_HEADER, MADE_HEADER
+from manager.api.leader.quorum import INDEX_HEADER, MADE_HEADER
 from manager.api.logs import routes as logs
 from manager.api.logs.stream import FollowedLogs
 from manager.api.metrics import routes as metrics
@@ -158,7 +158,7 @@ class Api:
             identity=manager.identity,
             authority=authority,
             host=this_host(),
-            standing=manager.standing,
+            quorum=manager.quorum,
             leave=manager.leave,
             events=EventLog(),
             cache=JsonCache(),
@@ -200,7 +200,7 @@ class Api:
         context = self.context
         self._instruments.streams("events", context.events.listeners)
         self._instruments.streams("overview", context.feed.followers)
-        leads, version = context.standing.leads, context.identity.version
+        leads, version = context.quorum.leads, context.identity.version
         view, now = context.store.view, context.clock.now()
         hosts = {node.id: context.soft.usages.host(node.id, now) for node in view.nodes}
 
@@ -222,7 +222,7 @@ class Api:
             match = self._router.match(call.method, call.path)
         except EngineError:  # `answer` says what is wrong
             return Body.LEFT if role is None else Body.READ
-        if match.place is Place.LEADER and not self.context.standing.leads:
+        if match.place is Place.LEADER and not self.context.quorum.leads:
             return Body.PASSED_ON
         if match.raw or role is None:
             return Body.LEFT
@@ -278,11 +278,11 @@ class Api:
                 raise EngineError(503, _LOCKED)
         elif match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
-        standing, warning = self.context.standing, ""
+        quorum, warning = self.context.quorum, ""
         if call.unread and match.place is Place.LEADER:
-            return forward(standing, call)
+            return forward(quorum, call)
         if match.place is Place.STORE:
-            warning = await standing.catch_up()
+            warning = await quorum.catch_up()
         acting = ActingStore(self.context.store, call.caller.name)
         context = msgspec.structs.replace(self.context, answers=lease, store=acting)
         call = call.matched(match.params, match.version)
@@ -297,7 +297,7 @@ class Api:
     def failure(self, call: Call, error: Exception) -> Answer:
         """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""
         refused = isinstance(error, NotLeader | LeadershipLost) and not isinstance(error, Unknown)
-        if refused and (trouble := self.context.standing.trouble):
+        if refused and (trouble := self.context.quorum.trouble):
             return Answer(503, {"message": trouble})
         if isinstance(error, SwarmError):
             status, message = describe(error)

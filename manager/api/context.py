@@ -21,7 +21,7 @@ from manager.api.engine.connections import Engines
 from manager.api.engine.presence import Presence
 from manager.api.events.log import EventLog
 from manager.api.http.answer_memory import Lease
-from manager.api.leader.standing import Alone, Standing
+from manager.api.leader.quorum import Quorum, SingleManager
 from manager.api.logs.stream import FollowedLogs
 from manager.api.overview.feed import Feed
 from manager.api.overview.observer import Observer
@@ -98,13 +98,13 @@ class ThisManager:
 
     leave: awaited when a client makes this manager leave; it ends the cluster.
     keys: what its files are opened with.
-    standing: its place among the managers.
+    quorum: what it knows of the other managers, and asks their leader.
     """
 
     identity: Identity
     leave: Callable[[], Awaitable[None]]
     keys: Keys = field(default_factory=OpenKeys)
-    standing: Standing = field(default_factory=Alone)
+    quorum: Quorum = field(default_factory=SingleManager)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class Telemetry:
 class Context(msgspec.Struct, frozen=True, eq=False):
     """All that a handler may use.
 
-    `standing` is this manager's place among the others, `load()` what the scheduler knows of nodes (None where it does
+    `quorum` is what this manager knows of the others, `load()` what the scheduler knows of nodes (None where it does
     not run), `leave()` ends the cluster. `keys` are what this manager's files are opened with. `answers` is charged for
     what engines say in the course of one request.
     """
@@ -134,7 +134,7 @@ class Context(msgspec.Struct, frozen=True, eq=False):
     identity: Identity
     authority: Authority
     host: Host
-    standing: Standing
+    quorum: Quorum
     leave: Callable[[], Awaitable[None]]
     events: EventLog
     cache: JsonCache

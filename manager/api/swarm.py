@@ -80,7 +80,7 @@ async def leave_swarm(context: Context, call: Call) -> Reply:
     """
     if not call.flag("force"):
         raise EngineError(503, _LAST_MANAGER if len(managers(context.store.view)) == 1 else _ONE_OF_MANAGERS)
-    if await context.standing.leave():
+    if await context.quorum.leave():
         return Answer()
     if call.query.get("cluster", "") != context.store.view.cluster.id:
         raise EngineError(409, _ENDS_ALL)

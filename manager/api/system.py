@@ -58,7 +58,7 @@ async def version(context: Context, _: Call) -> Reply:
 
 async def info(context: Context, _: Call) -> Reply:
     """Add up what the engines say of themselves; of one that does not answer, a warning says so."""
-    asked = None if context.standing.leads else ()  # the leader has the workers' sessions
+    asked = None if context.quorum.leads else ()  # the leader has the workers' sessions
     found, reasons = await read_every(
         context, "GET", "/info", _info, seconds=INFO_SECONDS, asked_by_client=False, node_ids=asked
     )
@@ -68,7 +68,7 @@ async def info(context: Context, _: Call) -> Reply:
     if context.keys.locked:
         swarm = absent_swarm_view("locked")
     else:
-        trouble = context.standing.trouble or context.store.failure
+        trouble = context.quorum.trouble or context.store.failure
         swarm = swarm_info_view(view, context.identity.node_id, context.identity.address, trouble)
     now = context.clock.now()
     return Answer(value=info_view(view, context.identity.version, context.host, swarm, now, engines, missing))

@@ -38,7 +38,7 @@ from manager.ca.authority import Authority
 from manager.ca.files import ManagerFiles
 from manager.ca.rotation import root_of, step_of, turn
 from manager.config import ManagerConfig
-from manager.daemon.fellows import Fellows
+from manager.daemon.peers import ManagerPeers
 from manager.etcd import Etcd
 from manager.store.shared import SharedStore
 from manager.store.store import Store
@@ -220,19 +220,19 @@ class RootSteps:
     """Takes steps for the manager of a node."""
 
     def __init__(
-        self, store: SharedStore, own: Etcd, certificate: OwnCertificate, fellows: Fellows, node_id: str
+        self, store: SharedStore, own: Etcd, certificate: OwnCertificate, peers: ManagerPeers, node_id: str
     ) -> None:
         self._store = store
         self._own = own
         self._certificate = certificate
-        self._fellows = fellows
+        self._peers = peers
         self._node_id = node_id
 
     async def run(self) -> None:
         """Take each step until cancelled."""
         with self._store.watch() as changes:
             while True:
-                if turn(self._store.view, self._fellows.leader_id) == self._node_id:
+                if turn(self._store.view, self._peers.leader_id) == self._node_id:
                     await self._try_to_take()
                     continue
                 # Who leads changes without a change of the store.
@@ -250,13 +250,13 @@ class RootSteps:
     async def _take(self) -> None:
         root, step = root_of(self._store.view), step_of(self._store.view)
         assert root is not None, "it has steps"
-        if self._fellows.could_hand_over and self._own.restarts_for(root):
+        if self._peers.could_hand_over and self._own.restarts_for(root):
             moved = self._store.moved()
-            self._fellows.leadership.hand_over()
+            self._peers.leadership.hand_over()
             await moved
             return
         await self._own.take_root(root)
         await self._certificate.renew_now()
-        await self._fellows.note_step(step)
-        await self._fellows.links.redial()
+        await self._peers.note_step(step)
+        await self._peers.links.redial()
         _log.info("manager %s has certificates of step %d of the authority", self._node_id, step)

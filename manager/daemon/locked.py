@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn
 
 from common.clock import Clock
 from common.errors import Unavailable
 from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
-from manager.api.context import Identity, ThisManager
+from manager.api.context import ThisManager
 from manager.api.front import Front
 from manager.api.http.server import serve
 from manager.ca.authority import Authority
-from manager.daemon.keys import ManagerKeys
-from manager.daemon.leading import LeadersEngines
+from manager.daemon.leader import LeaderEngines
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 
@@ -26,32 +25,31 @@ _log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def answer_locked(
-    keys: ManagerKeys,
-    identity: Identity,
+    manager: ThisManager,
+    audit: AuditFile,
     clock: Clock,
     rng: random.Random,
     *,
     sockets: Sequence[str],
     group: str,
-    audit: AuditFile,
-    leave: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[Front]:
-    """Answer on these unix sockets while the context lasts; the front is to be given the cluster's own API.
+    """Answer on these unix sockets while the context lasts. Once unlocked, give the front the cluster's own API.
 
-    There is no TCP before that: what this manager proves itself with is locked, too.
+    `group` is the one whose members may use the sockets, empty: their owner alone. Nothing listens on TCP meanwhile, as
+    this manager's certificate is locked, too.
 
     Raises:
-        Unavailable: a socket cannot be had.
+        Unavailable: a socket cannot be opened.
 
     """
-    async with Store(MemoryBackend(), clock) as nothing:
+    async with Store(MemoryBackend(), clock) as empty:
         api = Api(
-            nothing,
+            empty,
             clock,
             rng,
-            LeadersEngines(lambda: None),
+            LeaderEngines(lambda: None),
             Authority(_locked_root),
-            ThisManager(identity=identity, leave=leave, keys=keys),
+            manager,
             audit,
         )
         front = Front(api)

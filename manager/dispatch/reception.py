@@ -1,6 +1,6 @@
 """Every connection on the cluster's port, from its first frame on: whose it is, and who serves it.
 
-It lives as long as the daemon. What takes a leader goes to the `Lead` of now; without one it is refused.
+It lives as long as the daemon. What only a leader can serve goes to the present `Lead`; without one it is refused.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Lead(Protocol):
         """Let the record of a node say why it gets no session."""
 
 
-class Fellows(Protocol):
+class OtherManagers(Protocol):
     """The other managers, where there are any."""
 
     def elsewhere(self) -> Elsewhere | None:
@@ -79,18 +79,18 @@ class Fellows(Protocol):
 
 
 class Reception:
-    """Takes connections: `handle` is the handler of each. `lead` returns what serves workers, None: nothing here.
+    """Takes connections: `handle` is the handler of each. `lead` returns what serves workers, None while following.
 
-    `fellows` are the other managers; without them there is one, for good.
+    `others` are the other managers, None in a cluster whose store is the file of its one manager.
     """
 
     def __init__(
-        self, authority: Authority, clock: Clock, lead: Callable[[], Lead | None], fellows: Fellows | None = None
+        self, authority: Authority, clock: Clock, lead: Callable[[], Lead | None], others: OtherManagers | None = None
     ) -> None:
         self._authority = authority
         self._clock = clock
         self._lead = lead
-        self._fellows = fellows
+        self._others = others
         self.admission = Admission()
         self._visitors = Visitors(self.admission)
 
@@ -147,22 +147,22 @@ class Reception:
         request_id: int,
         settle: Callable[[], None],
     ) -> None:
-        fellows = self._fellows
-        if fellows is None:
+        others = self._others
+        if others is None:
             raise FailedPrecondition(
                 "this cluster has one manager, whose store is a file: 'swarm-manager convert --to etcd' on its host "
                 "makes room for others"
             )
         match opening:
             case Link():
-                await fellows.link(channel, opening, request_id, settle)
+                await others.link(channel, opening, request_id, settle)
             case Forwarded():
-                await fellows.take_request(channel, opening, settle)
+                await others.take_request(channel, opening, settle)
             case ManagerJoin():
-                await self._join(fellows, channel, opening, request_id)
+                await self._join(others, channel, opening, request_id)
                 settle()
             case Withdraw():
-                await channel.send(await fellows.withdraw(identity_of(channel.peer)), request_id)
+                await channel.send(await others.withdraw(identity_of(channel.peer)), request_id)
                 settle()
 
     async def _serve_worker(
@@ -172,23 +172,25 @@ class Reception:
         if lead is not None:
             await lead.serve(channel, opening, request_id, settle)
             return
-        if self._fellows is None:
+        if self._others is None:
             raise Unavailable("this manager is starting or stopping: try again")
         if isinstance(opening, JoinRequest):
-            await self._join(self._fellows, channel, opening, request_id)
+            await self._join(self._others, channel, opening, request_id)
         else:
-            await channel.send(self._refer(self._fellows, opening), request_id)
+            await channel.send(self._refer(self._others, opening), request_id)
         settle()
 
     @staticmethod
-    async def _join(fellows: Fellows, channel: Channel, opening: JoinRequest | ManagerJoin, request_id: int) -> None:
+    async def _join(
+        others: OtherManagers, channel: Channel, opening: JoinRequest | ManagerJoin, request_id: int
+    ) -> None:
         peer = channel.peer
-        await channel.send(await fellows.join(opening, peer.remote_address, same_host=is_same_host(peer)), request_id)
+        await channel.send(await others.join(opening, peer.remote_address, same_host=is_same_host(peer)), request_id)
 
     @staticmethod
-    def _refer(fellows: Fellows, opening: WorkersOpening) -> Elsewhere | Refused:
+    def _refer(others: OtherManagers, opening: WorkersOpening) -> Elsewhere | Refused:
         """Say who leads, to a worker of the release before in words: it tries the next manager then."""
-        told = fellows.elsewhere() or Elsewhere()
+        told = others.elsewhere() or Elsewhere()
         if isinstance(opening, Hello) and opening.protocol < PROTOCOL_VERSION:
             return refusal(LedElsewhere(told))
         return told

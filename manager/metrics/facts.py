@@ -12,10 +12,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
+from cryptography import x509
+
 from common.aio.steady import in_pieces
 from common.model import Node, Service, TaskState
 from common.model.service import Reservations
 from common.spec import autoscale
+from common.tls import Identity
+from manager.ca.authority import Authority
+from manager.config import DataDir
 from manager.domain.update_status import state_of
 from manager.metrics.contacts import Contact
 from manager.overview.counters import Counters, NodeTally, ServiceTally, stack_of
@@ -207,11 +212,24 @@ class Vitals:
 ReadVitals: TypeAlias = Callable[[], Vitals]
 
 
+def read_vitals(data: DataDir, own: Identity, authority: Authority) -> Vitals:
+    """Read for how long certificates are valid, how large the store's files are, when a backup was last written."""
+    root = x509.load_pem_x509_certificate(authority.root_certificate)
+    return Vitals(
+        certificates={
+            "manager": Validity(own.not_before, own.not_after),
+            "root": Validity(root.not_valid_before_utc.timestamp(), root.not_valid_after_utc.timestamp()),
+        },
+        store_bytes=sizes(data.store.parent.glob(f"{data.store.name}*")),
+        backed_up_at=changed_at(data.last_backup),
+    )
+
+
 def sizes(files: Iterable[Path]) -> int:
-    """Return how large files are together; those that are not there count nothing."""
+    """Return the size of all files in bytes; a missing one counts nothing."""
     return sum(file.stat().st_size for file in files if file.exists())
 
 
 def changed_at(file: Path) -> float:
-    """Return when a file was last written, 0 where it is not there."""
+    """Return when a file was last written, in Unix seconds; 0 where it does not exist."""
     return file.stat().st_mtime if file.exists() else 0.0

@@ -38,7 +38,7 @@ from manager.bootstrap import first_node, ingress_network
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.config import ManagerConfig
-from manager.daemon.leading import LeadersEngines
+from manager.daemon.leader import LeaderEngines
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.reception import Reception
 from manager.loops.allocation import attachment_rule, tunnel_keys_rule
@@ -379,7 +379,7 @@ def _api(world: World) -> Api:
         world.manager.store,
         world.clock,
         world.rng,
-        LeadersEngines(lambda: dispatcher),
+        LeaderEngines(lambda: dispatcher),
         world.authority,
         ThisManager(identity=Identity("manager", address=f"{MANAGER_ADDRESS}:2377", version="test"), leave=never),
         AuditList(),

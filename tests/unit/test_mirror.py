@@ -63,7 +63,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/api/http/exchange.py",
     ),
     "unit/manager/api/http/test_tls.py": ("manager/api/access/revocation.py",),
-    "unit/manager/api/leader/test_forward.py": ("manager/api/leader/standing.py",),
+    "unit/manager/api/leader/test_forward.py": ("manager/api/leader/quorum.py",),
     "unit/manager/api/overview/test_routes.py": (
         "manager/overview/rows.py",
         "manager/overview/why.py",
@@ -102,7 +102,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/store/backends/contents.py",
     ),
     "unit/manager/store/test_leadership.py": ("manager/store/backend.py",),
-    "unit/manager/test_app.py": ("manager/daemon/leading.py",),
+    "unit/manager/test_app.py": ("manager/daemon/leader.py",),
     "unit/manager/test_convert.py": ("manager/whole_store.py",),
     "unit/manager/test_program.py": (
         "common/version.py",

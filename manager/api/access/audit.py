@@ -25,7 +25,7 @@ from manager.api.access.roles import Caller
 from manager.api.call import Answer, Call, Exchange, Relay, Reply
 from manager.api.context import Context
 from manager.api.errors import describe, invalid
-from manager.api.leader.standing import MADE_HEADER
+from manager.api.leader.quorum import MADE_HEADER
 from manager.api.lookup import find
 from manager.api.router import Match, Place, Route
 from manager.overview.past import Asked

@@ -16,7 +16,7 @@ from common.model.naming import Model
 from common.net.dashboard_token import ID_PREFIX, is_digest, parse_token
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.leader.standing import Alone
+from manager.api.leader.quorum import SingleManager
 from manager.api.router import Route
 from manager.ca import clients
 from manager.store.levels import DASHBOARD_TOKENS
@@ -148,7 +148,7 @@ async def create_token(context: Context, call: Call) -> Reply:
     # Judged as part of a token, whose form is in one place.
     if parse_token(f"dash_{order.id.removeprefix(ID_PREFIX)}_{'x' * 43}") is None or not is_digest(order.digest):
         raise InvalidArgument("id or digest: 'swarm-manager dashboard token create' makes a token that has both")
-    is_shared = not isinstance(context.standing, Alone)
+    is_shared = not isinstance(context.quorum, SingleManager)
     record = DashboardToken(id=order.id, digest=order.digest, **terms)
 
     def store(tx: Transaction) -> None:

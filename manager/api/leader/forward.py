@@ -1,6 +1,6 @@
 """Requests that the leader answers, passed on to it whole, and its answers passed back as they stream.
 
-Nothing is sent twice: what could not be sent at all waits for the next leader (`Standing.connect`), what was sent and
+Nothing is sent twice: what could not be sent at all waits for the next leader (`Quorum.connect`), what was sent and
 has no answer is the client's to look after.
 """
 
@@ -17,7 +17,7 @@ from manager.api.engine.connections import Duplex, passing_on
 from manager.api.engine.forward import notice
 from manager.api.engine.hijack import Head, join, parse_head
 from manager.api.engine.proxy import HOP_BY_HOP, NO_BODY
-from manager.api.leader.standing import INDEX_HEADER, Standing
+from manager.api.leader.quorum import INDEX_HEADER, Quorum
 from manager.api.logs.stream import MULTIPLEXED
 
 _CHUNK = 64 * 1024
@@ -34,16 +34,16 @@ _LOST = "the leader was lost in the middle of its answer: ask again"
 _LOG = logging.getLogger(__name__)
 
 
-def forward(standing: Standing, call: Call) -> Relay:
+def forward(quorum: Quorum, call: Call) -> Relay:
     """Pass a request on to the leader; a connection that becomes a stream is carried byte for byte, both ways."""
 
     async def run(exchange: Exchange) -> None:
-        async with passing_on(await standing.connect(call.caller)) as leader:
+        async with passing_on(await quorum.connect(call.caller)) as leader:
             sending = asyncio.ensure_future(_send(call, exchange, leader[1]))
-            losing = asyncio.ensure_future(_end_when_lost(standing, leader[1]))
+            losing = asyncio.ensure_future(_end_when_lost(quorum, leader[1]))
             try:
                 head = await _head(leader[0], call)
-                await standing.reached(_index(head))
+                await quorum.reached(_index(head))
                 if head.opens_stream:
                     await sending
                     await _stream(leader, head, exchange, losing)
@@ -57,9 +57,9 @@ def forward(standing: Standing, call: Call) -> Relay:
     return Relay(run)
 
 
-async def _end_when_lost(standing: Standing, leader: asyncio.StreamWriter) -> None:
+async def _end_when_lost(quorum: Quorum, leader: asyncio.StreamWriter) -> None:
     """End a connection to a leader that leads no more: one that is cut off, or hangs, never does so itself."""
-    await standing.leader_lost()
+    await quorum.leader_lost()
     await asyncio.sleep(_GRACE_SECONDS)
     leader.transport.abort()
 

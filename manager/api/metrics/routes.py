@@ -30,7 +30,7 @@ _SHOWN_BYTES = 200
 
 async def metrics(context: Context, call: Call) -> Reply:
     """Answer with this manager's page; the leader's has the cluster's numbers, too."""
-    if context.standing.leads:
+    if context.quorum.leads:
         await context.overview.ready()
     page = await context.pages.take()
     if "gzip" in call.headers.get("accept-encoding", ""):
@@ -49,7 +49,7 @@ async def targets(context: Context, call: Call) -> Reply:
     if not host:
         return Answer(value=[])
     pages = [{"targets": [host], "labels": {"__metrics_path__": "/metrics"}}]
-    for node in context.store.view.nodes if context.standing.leads else ():
+    for node in context.store.view.nodes if context.quorum.leads else ():
         if node.agent and node.description.measures:
             labels = {"__metrics_path__": f"/nodes/{node.id}/metrics", "node": node.name, "job": NODES_JOB}
             pages.append({"targets": [host], "labels": labels})

@@ -73,7 +73,7 @@ async def update_node(context: Context, call: Call) -> Reply:
     found = find_node(context.store.view, call.params["id"])
     if spec.role != found.spec.role:
         authorise(call.caller, Role.ADMIN, "changing a node's role")
-        await context.standing.check_role(found, spec.role)
+        await context.quorum.check_role(found, spec.role)
 
     def update(tx: Transaction) -> str:
         node = find_node(tx, call.params["id"])
@@ -154,7 +154,7 @@ def node_view(context: Context, node: Node, tls_info: dict[str, str]) -> dict[st
     result["Spec"] = spec
     result["Description"] = _description_view(node, tls_info)
     result["Status"] = render(node.status)
-    if (status := context.standing.status_of(node)) is not None:
+    if (status := context.quorum.status_of(node)) is not None:
         result["ManagerStatus"] = render(status)
         for ours in ("CertificateStep", "Awaited"):
             result["ManagerStatus"].pop(ours, None)

@@ -131,7 +131,7 @@ def _ends(scope: Scope, name: str) -> bool:
 
 
 def check_extensions(config: Config) -> None:
-    """Refuse `x-swarm-` keys where none has a meaning, and services that depend on each other in a circle."""
+    """Refuse `x-swarm-` keys where none has a meaning, and services that depend on each other in a cycle."""
     for key in config.extensions:
         _refuse(config, (key,))
     for section, entries in config.sections.items():

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from manager.api.leader.standing import Alone
+from manager.api.leader.quorum import SingleManager
 from manager.store.backend import Deposed, Unknown
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
@@ -38,6 +38,6 @@ async def test_a_change_without_a_majority_is_not_called_undone(
     async def lose(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Alone, "trouble", "no change can be made: 1 of 3 managers answers")
+    monkeypatch.setattr(SingleManager, "trouble", "no change can be made: 1 of 3 managers answers")
     monkeypatch.setattr(cluster.store, "update", lose)
     assert await client.error("POST", "/configs/create", {"Name": "c", "Data": "eA=="}) == (503, said)

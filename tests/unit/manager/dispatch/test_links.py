@@ -22,7 +22,7 @@ from common.wire.handshake import LedElsewhere, check_link, check_taken
 from common.wire.manager_messages import CallerRecord, Elsewhere, Forwarded, Link, ReadAt, ReadIndex, WireEpoch
 from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello
 from common.wire.server import Server, dial, serve
-from manager.daemon.leading import running
+from manager.daemon.leader import running
 from manager.dispatch.links import Answer, Links, Own, Question, member_manager
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
@@ -35,7 +35,7 @@ LINK = Link(protocol=PROTOCOL_VERSION, release="1", clock=0.0, levels=(1, 1), ep
 FORWARDED = Forwarded(caller=CallerRecord(name="uid 0", origin="unix"))
 
 
-class Fellow:
+class FakePeers:
     """The manager m1, as far as others ask it: it leads, at index 7, unless `led` says who does."""
 
     def __init__(self) -> None:
@@ -66,8 +66,8 @@ class Fellow:
 class World:
     """The managers m1, which listens, and m2, and the worker w1; certificates have the serial 7."""
 
-    def __init__(self, pki: Pki, store: Store, server: Server, fellow: Fellow) -> None:
-        self.pki, self.store, self.server, self.fellow = pki, store, server, fellow
+    def __init__(self, pki: Pki, store: Store, server: Server, peers: FakePeers) -> None:
+        self.pki, self.store, self.server, self.peers = pki, store, server, peers
 
     def context(self, node_id: str, role: str, serial: str = "7") -> ssl.SSLContext:
         return client_context(self.pki.files(node_id, role, serial=serial))
@@ -91,7 +91,7 @@ class World:
         await self.change("m1", manager_status=ManagerStatus(addr=address))
         known = KnownManagers(self.store, "127.0.0.2:2377")
         context = self.context("m2", ROLE_MANAGER)
-        links = Links(Own("m2", lambda: context, SystemClock()), known, self.store.view, Fellow(), random.Random(1))
+        links = Links(Own("m2", lambda: context, SystemClock()), known, self.store.view, FakePeers(), random.Random(1))
         running = asyncio.gather(links.run(), known.run())
         try:
             async with asyncio.timeout(10):
@@ -106,7 +106,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    pki, clock, fellow = Pki(tmp_path), SystemClock(), Fellow()
+    pki, clock, peers = Pki(tmp_path), SystemClock(), FakePeers()
     async with Store(MemoryBackend(), clock) as store:
         managers = [
             Node(
@@ -120,10 +120,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         worker = Node(id="w1", agent=True, certificate_serials=("7",))
         await store.update(lambda tx: [tx.put(each) for each in (Cluster(id="cluster1"), *managers, worker)])
         known, shown = KnownManagers(store, ""), Own("m1", pki.server, clock)
-        fellow.links = Links(shown, known, store.view, fellow, random.Random(1))
-        reception = Reception(pki.authority, clock, lambda: None, fellow)
+        peers.links = Links(shown, known, store.view, peers, random.Random(1))
+        reception = Reception(pki.authority, clock, lambda: None, peers)
         async with await serve("127.0.0.1", 0, pki.server(), reception.handle) as server:
-            yield World(pki, store, server, fellow)
+            yield World(pki, store, server, peers)
 
 
 async def test_a_managers_certificate_of_now_gets_a_link(world: World) -> None:
@@ -167,7 +167,7 @@ async def test_a_link_says_that_the_other_lives_and_asks_it(world: World) -> Non
     async with world.linked() as links:
         assert not links.reachable("m9")
         assert await links.ask("m1", ReadIndex()) == ReadAt(epoch=(0, 3), index=7)
-        world.fellow.led = Elsewhere(leader="c:2377")
+        world.peers.led = Elsewhere(leader="c:2377")
         with pytest.raises(SwarmError, match="no longer leads"):
             await links.ask("m1", ReadIndex())
 
@@ -181,10 +181,10 @@ async def test_who_is_back_is_dialled_at_once(
     with contextlib.ExitStack() as held:
         away = free_address(held)
     await world.change("m2", manager_status=ManagerStatus(addr=away))
-    clock, context, back = SystemClock(), world.context("m1", ROLE_MANAGER), Fellow()
+    clock, context, back = SystemClock(), world.context("m1", ROLE_MANAGER), FakePeers()
     known = KnownManagers(world.store, "127.0.0.1:1")
-    own = world.fellow.links = Links(
-        Own("m1", lambda: context, clock), known, world.store.view, world.fellow, random.Random(1)
+    own = world.peers.links = Links(
+        Own("m1", lambda: context, clock), known, world.store.view, world.peers, random.Random(1)
     )
     back.links = Links(Own("m2", lambda: context, clock), known, world.store.view, back, random.Random(1))
     reception = Reception(world.pki.authority, clock, lambda: None, back)
@@ -209,8 +209,8 @@ async def test_a_demoted_managers_link_is_worth_nothing_at_once(world: World, ca
 
 
 async def test_a_follower_says_who_leads_to_workers(world: World) -> None:
-    world.fellow.led = Elsewhere(leader="c:2377", managers=("a:2377", "c:2377"), epoch=(0, 3))
+    world.peers.led = Elsewhere(leader="c:2377", managers=("a:2377", "c:2377"), epoch=(0, 3))
     hello = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="alpha"))
     with pytest.raises(LedElsewhere) as caught:
         await open_session("127.0.0.1", world.server.port, world.context("w1", ROLE_WORKER), hello)
-    assert caught.value.told == world.fellow.led
+    assert caught.value.told == world.peers.led

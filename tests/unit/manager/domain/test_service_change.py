@@ -113,7 +113,7 @@ def test_what_is_gone_does_not_come_back(
 
 
 @ways
-def test_a_dependency_that_would_make_a_circle_is_not_restored(way: Callable[[Changing], Service]) -> None:
+def test_a_dependency_that_would_make_a_cycle_is_not_restored(way: Callable[[Changing], Service]) -> None:
     on_db = {"swarm.x.depends-on": "db=started"}
     db = Service(id="db-id", spec=spec("db"))
     world = Changing(spec(labels=on_db), db)
@@ -152,7 +152,7 @@ def test_a_chain_of_services_is_not_walked_for_each_of_them(monkeypatch: pytest.
     assert walks == []
 
 
-def test_a_circle_is_found_whoever_closes_it() -> None:
+def test_a_cycle_is_found_whoever_closes_it() -> None:
     world = World()
     first = new_service(world.tables, "a", replace(spec(), name="a"), world.now)
     world.put(first)

@@ -13,13 +13,13 @@ from common.errors import Unavailable
 from manager.api.access.roles import Caller
 from manager.api.call import Call
 from manager.api.leader.forward import forward
-from manager.api.leader.standing import Alone, Duplex
+from manager.api.leader.quorum import Duplex, SingleManager
 from manager.api.logs.stream import MULTIPLEXED, Frame, FrameReader
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class Follower(Alone):
+class Follower(SingleManager):
     """A manager that follows; the leader is at a socket."""
 
     def __init__(self, socket: Path) -> None:

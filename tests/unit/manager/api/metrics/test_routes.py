@@ -8,7 +8,7 @@ import pytest
 from common.model import Task
 from common.model.service import ContainerSpec, TaskSpec
 from manager.api.call import Answer, Call
-from manager.api.leader.standing import Alone
+from manager.api.leader.quorum import SingleManager
 from manager.api.metrics import routes
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
@@ -47,14 +47,14 @@ async def test_targets_are_at_the_address_that_was_reached(cluster: ApiCluster, 
         assert found[0]["targets"] == ["10.1.0.1:2376"]
 
 
-class Follower(Alone):
+class Follower(SingleManager):
     """The place of a manager that does not lead."""
 
     leads = False
 
 
 async def test_a_manager_that_does_not_lead_lists_its_own_page(cluster: ApiCluster, client: Client):
-    cluster.api.context = msgspec.structs.replace(cluster.api.context, standing=Follower())
+    cluster.api.context = msgspec.structs.replace(cluster.api.context, quorum=Follower())
     _, found = await client.ask("GET", "/metrics/targets", headers={"host": "second.example:2376"})
     assert found == [{"targets": ["second.example:2376"], "labels": {"__metrics_path__": "/metrics"}}]
     _, page = await client.ask("GET", "/metrics")

@@ -1,6 +1,6 @@
-"""What a manager is made of where there are several: links to the others, and what is there only while it leads.
+"""One manager of several: its links to the others, and what it runs only while it leads.
 
-The store's level rises when every manager has said over its link that it knows a newer one.
+The leader raises the store's level when every manager has said over its link that it knows a newer one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from common.model import Node
 from common.tls import Identity
 from common.wire.manager_messages import BecomeManager
 from manager.config import EtcdConfig
-from manager.daemon.admitting import Admitting
-from manager.daemon.fellows import Fellows
 from manager.daemon.keys import ManagerKeys
-from manager.daemon.leading import Ground, Leading, running
+from manager.daemon.leader import Core, LeaderParts, running
+from manager.daemon.member_reconciler import MemberReconciler
+from manager.daemon.peers import ManagerPeers
 from manager.dispatch.links import Links, Own
 from manager.dispatch.manager_membership import ManagerMembership, Tickets
 from manager.dispatch.managers import KnownManagers
@@ -36,15 +36,15 @@ from manager.store.store import Store
 from manager.store.transaction import Transaction
 
 
-class Circle:
-    """One manager of several. `dialling` and `own` return the TLS context to dial others with, and whose it shows.
+class ReplicatedManager:
+    """One manager of several. `dialling` returns the TLS context to dial others with, `own` whose certificate it shows.
 
     `etcd` is what changes the members of the managers' own etcd, or how managers reach one that others run.
     """
 
     def __init__(
         self,
-        ground: Ground,
+        core: Core,
         store: SharedStore,
         keys: ManagerKeys,
         etcd: Members | EtcdConfig,
@@ -52,69 +52,68 @@ class Circle:
         dialling: Callable[[], ssl.SSLContext],
         own: Callable[[], Identity],
     ) -> None:
-        self._ground = ground
+        self._core = core
         self._store = store
         self._keys = keys
         self._etcd = etcd
         self._own = own
-        self._admitting: Admitting | None = None
-        self.leading = Leading(ground)
-        self.fellows = Fellows(
+        self._reconciler: MemberReconciler | None = None
+        self.leader = LeaderParts(core)
+        self.peers = ManagerPeers(
             store,
-            ground.clock,
-            ground.managers,
-            ground.node_id,
-            dispatcher=lambda: self.leading.dispatcher,
-            admitting=lambda: self._admitting,
+            core.clock,
+            core.managers,
+            core.node_id,
+            dispatcher=lambda: self.leader.dispatcher,
+            reconciler=lambda: self._reconciler,
             decide_alone=isinstance(etcd, EtcdConfig),
         )
-        shown = Own(ground.node_id, dialling, ground.clock)
-        self.links = self.fellows.links = Links(shown, ground.managers, store.view, self.fellows, ground.rng)
+        shown = Own(core.node_id, dialling, core.clock)
+        self.links = self.peers.links = Links(shown, core.managers, store.view, self.peers, core.rng)
 
     @contextlib.asynccontextmanager
     async def begin(self) -> AsyncIterator[None]:
         """Lead while the context lasts: the loops and workers, and the managers' own membership."""
-        ground = self._ground
+        core = self._core
         await self._store.update(self._show_certificate)
-        tickets = Tickets(ground.rng, asyncio.get_running_loop().time)
-        admitting = Admitting(
-            ground.store,
-            ManagerMembership(ground.store, ground.authority, ground.clock, ground.rng, tickets),
+        tickets = Tickets(core.rng, asyncio.get_running_loop().time)
+        reconciler = MemberReconciler(
+            core,
+            ManagerMembership(core.store, core.authority, core.clock, core.rng, tickets),
             self._etcd,
             self.links,
-            ground.managers,
-            lambda: self._keys.keyring,
-            ground.node_id,
-            self.fellows.leadership.hand_over,
-            self._promote,
+            keyring=lambda: self._keys.keyring,
+            hand_over=self.peers.leadership.hand_over,
+            promote=self._promote,
         )
-        rising = keep_going("the store's level", Rising(ground.store, ground.managers, self.links, ground.node_id).run)
-        async with self.leading.begin(self.fellows.epoch), running(admitting.run(), rising):
-            self._admitting = admitting
-            self.fellows.turn()
+        upgrade = LevelUpgrade(core.store, core.managers, self.links, core.node_id)
+        work = running(reconciler.run(), keep_going("the store's level", upgrade.run))
+        async with self.leader.begin(self.peers.epoch), work:
+            self._reconciler = reconciler
+            self.peers.note_leading()
             try:
                 yield
             finally:
-                self._admitting = None
+                self._reconciler = None
 
     async def run(self) -> None:
         """Keep links to the others, and lead whenever it is this manager's turn, until cancelled."""
-        async with running(self.links.run(), self.fellows.end_demoted()):
-            await self.fellows.leadership.run()
+        async with running(self.links.run(), self.peers.end_demoted()):
+            await self.peers.leadership.run()
 
     async def demoted(self) -> None:
-        """Wait until this manager's node is one of the managers no more."""
-        known = self._ground.managers
-        while known.nodes and self._ground.node_id in {node.id for node in known.nodes}:
+        """Wait until this manager's node is no longer one of the managers."""
+        known = self._core.managers
+        while known.nodes and self._core.node_id in {node.id for node in known.nodes}:
             await known.moved()
 
     async def _promote(self, node_id: str, message: BecomeManager) -> None:
-        if self.leading.dispatcher is not None:
-            await self.leading.dispatcher.promote(node_id, message)
+        if self.leader.dispatcher is not None:
+            await self.leader.dispatcher.promote(node_id, message)
 
     def _show_certificate(self, tx: Transaction) -> None:
         """Let the others believe the certificate that this manager shows: it may be from before there were others."""
-        node, serial = tx.nodes.get(self._ground.node_id), self._own().serial
+        node, serial = tx.nodes.get(self._core.node_id), self._own().serial
         if node is not None and serial not in node.manager_serials:
             tx.put(replace(node, manager_serials=(*node.manager_serials[-1:], serial)))
 
@@ -124,8 +123,8 @@ _AGAIN_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Rising:
-    """Raises the level while this manager leads."""
+class LevelUpgrade:
+    """Raises the store's level while this manager leads."""
 
     def __init__(self, store: Store, known: KnownManagers, links: Links, node_id: str) -> None:
         self._store = store
@@ -152,6 +151,6 @@ class Rising:
         return common_level((NEWEST_LEVEL, *(each.levels[1] if each is not None else None for each in welcomes)))
 
     def _raise(self, tx: Transaction) -> None:
-        """Raise it to what all managers know, those included that have become one since that was looked at."""
+        """Raise it to what all managers know; the view may have managers that `run` has not seen yet."""
         if (level := self._common(managers(tx))) > tx.cluster.store_level:
             tx.put(msgspec.structs.replace(tx.cluster, store_level=level))

@@ -1,4 +1,4 @@
-"""How hosts become managers, and cease to be: what the leader does about it, step by step, with etcd's members."""
+"""How hosts become managers and stop being managers: the leader brings etcd's members to the store's managers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from common.wire.manager_messages import BecomeManager, ManagerJoin, ManagerJoin
 from common.wire.messages import RenewReply
 from manager.ca.keyring import Keyring
 from manager.config import EtcdConfig
+from manager.daemon.leader import Core
 from manager.dispatch.links import Links
 from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership
-from manager.dispatch.managers import KnownManagers
 from manager.domain.managers import is_awaited, managers
 from manager.etcd import peer_url
 from manager.orchestrate.members import (
@@ -35,15 +35,14 @@ from manager.orchestrate.members import (
     reason_to_keep,
 )
 from manager.store.backends.etcd.members import Member, Members
-from manager.store.store import Store
 from manager.store.watch import Lagged
 
-# etcd refuses a change of members right after another one, and a vote for who has not caught up.
+# etcd refuses a change of members right after another one, and a vote for a member that has not caught up.
 _AGAIN_SECONDS = 0.3
 _JOIN_SECONDS = 30.0
-# A host that joined runs its manager by then, or never will: its own command gives up after half of that.
+# A host that joined runs its manager by then or never: its own command gives up after half of that.
 COME_SECONDS = 120.0
-# Who withdraws waits for a little longer.
+# The host that withdraws waits a little longer.
 _LEAVE_SECONDS = 8.0
 _LOOK_SECONDS = 1.0
 
@@ -52,28 +51,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Promotion:
-    """Of a node that is to become a manager `until` an instant of the loop's time; whether its worker was told."""
+    """A node that is to become a manager by `until`, in seconds of the event loop; whether its worker was told."""
 
     until: float
     told: bool = False
 
 
-class Admitting:
+class MemberReconciler:
     """Brings etcd's members to the managers that the store has, while this manager leads.
 
-    `etcd` is what changes etcd's members, or, where those are not the managers' hosts, how managers reach that etcd.
-    `hand_over` lets another manager lead; `promote` tells a node's worker that its host is to become a manager.
+    `etcd` changes etcd's members, or, where others run etcd, says how managers reach it. `keyring` returns the store's
+    keys. `hand_over` lets another manager lead; `promote` tells a node's worker that its host is to become a manager.
     """
 
     def __init__(
         self,
-        store: Store,
+        core: Core,
         membership: ManagerMembership,
         etcd: Members | EtcdConfig,
         links: Links,
-        known: KnownManagers,
+        *,
         keyring: Callable[[], Keyring],
-        node_id: str,
         hand_over: Callable[[], None],
         promote: Callable[[str, BecomeManager], Awaitable[None]],
     ) -> None:
@@ -81,15 +79,15 @@ class Admitting:
         self._external = etcd if isinstance(etcd, EtcdConfig) else None
         self._promote = promote
         self._promotions: dict[str, _Promotion] = {}
-        self._store = store
+        self._store = core.store
         self._membership = membership
         self._links = links
-        self._known = known
+        self._known = core.managers
         self._keyring = keyring
-        self._node_id = node_id
+        self._node_id = core.node_id
         self._hand_over = hand_over
         self._joining: dict[str, asyncio.Future[tuple[Member, ...]]] = {}
-        # By the URL of a member that is to go, who waits for that.
+        # By the URL of a member that is to be removed, who waits for that.
         self._leaving: dict[str, asyncio.Future[None]] = {}
         self._news = asyncio.Event()
 
@@ -97,7 +95,7 @@ class Admitting:
         """Make a host a manager: its row, its certificate, its place in etcd.
 
         Raises:
-            SwarmError: it may not, or etcd takes no member just now; nothing of it stays then.
+            SwarmError: it may not, or etcd accepts no member now; no trace of the host is left then.
 
         """
         joined = await self._membership.join(request, source)
@@ -136,7 +134,7 @@ class Admitting:
         return await self._membership.renew(request, manager_id)
 
     async def note_step(self, manager_id: str, step: int) -> None:
-        """Write down that a manager has taken a step of the authority; errors as `ManagerMembership.note_step`."""
+        """Record that a manager has taken a step of the authority; errors as `ManagerMembership.note_step`."""
         await self._membership.note_step(manager_id, step)
 
     async def check_demotion(self, node: Node) -> None:
@@ -160,7 +158,7 @@ class Admitting:
             )
 
     async def leave(self, node_id: str) -> None:
-        """Have a manager be none any more, at its own wish; errors as `check_demotion`."""
+        """Demote a manager that asks for it; errors as `check_demotion`."""
         node = self._store.view.nodes.get(node_id)
         if node is None:
             return
@@ -168,7 +166,7 @@ class Admitting:
         await self._membership.take_back(node_id, keep=True)
 
     async def withdraw(self, node_id: str) -> None:
-        """Take back the join of a manager that failed on its host, and let go of its member of etcd.
+        """Undo the join of a manager that failed on its host, and remove its member from etcd.
 
         One that has been heard of as a manager leaves; errors as `leave`.
         """
@@ -179,10 +177,10 @@ class Admitting:
         await self._membership.take_back(node_id, "its manager could not be started: see the log of its worker")
         _log.info("manager %s (%s) cancels its join", node.id, node.name)
         if self._members is not None:
-            await self._until_let_go(peer_url(node.etcd_addr))
+            await self._until_removed(peer_url(node.etcd_addr))
 
-    async def _until_let_go(self, url: str) -> None:
-        """Wait until etcd has a member no more, a while at most: its host keeps its etcd for so long."""
+    async def _until_removed(self, url: str) -> None:
+        """Wait until etcd has removed a member, for 8 s at most: its host keeps its etcd running for so long."""
         gone = self._leaving[url] = asyncio.get_running_loop().create_future()
         self._news.set()
         try:
@@ -201,7 +199,7 @@ class Admitting:
             group.create_task(keep_going("the promotions", self._promote_all))
 
     async def _await_all(self) -> None:
-        """Note which managers have come since they joined; those that never do are taken back."""
+        """Record which managers have come since they joined; demote those that never do."""
         since: dict[str, float] = {}
         while True:
             now = asyncio.get_running_loop().time()
@@ -217,11 +215,11 @@ class Admitting:
                     _log.warning("node %s is no longer a manager: %s", node_id, why)
                     await self._membership.take_back(node_id, why)
             except Unavailable as error:
-                _log.warning("the managers that joined are awaited further: %s", error.message)
+                _log.warning("cannot record which managers have come; trying again: %s", error.message)
             await first_of(self._known.moved(), self._links.moved(), within=_LOOK_SECONDS if awaited else None)
 
     async def _promote_all(self) -> None:
-        """Have the hosts of nodes that are to be managers join as such; those that do not come are workers again."""
+        """Have the hosts of nodes that are to be managers join; nodes whose hosts do not are workers again."""
         while True:
             due = [node for node in self._store.view.nodes if node.spec.role == "manager" and not node.manager_status]
             now = asyncio.get_running_loop().time()
@@ -265,7 +263,7 @@ class Admitting:
             return self._step_aside()
         try:
             members = await self._members.list()
-            self._seat(members)
+            self._note_members(members)
             step = next_step(self._node_id, self._wanted(), members, self._reachable(members))
             await self._take(step, self._members)
         except Unavailable as error:
@@ -274,7 +272,7 @@ class Admitting:
         return step
 
     def _step_aside(self) -> Step:
-        """Let another manager lead where this one is to be none; all else about members is not ours."""
+        """Let another manager lead if this one is to be demoted; others change the members of their etcd."""
         if self._node_id not in self._wanted():
             self._hand_over()
         return Nothing()
@@ -283,7 +281,7 @@ class Admitting:
         match step:
             case AddLearner():
                 _log.info("manager %s becomes a member of etcd", step.node_id)
-                self._seat(await of.add_learner(step.peer_url))
+                self._note_members(await of.add_learner(step.peer_url))
             case Promote():
                 await of.promote(step.member.id)
                 _log.info("manager %s has a vote in etcd", step.member.name)
@@ -295,8 +293,8 @@ class Admitting:
             case Nothing():
                 pass
 
-    def _seat(self, members: tuple[Member, ...]) -> None:
-        """Let those who join start, when etcd has them."""
+    def _note_members(self, members: tuple[Member, ...]) -> None:
+        """Wake who waits for a member of etcd: a host that joins until it is there, one that leaves until it is not."""
         wanted = self._wanted()
         theirs = {node_of(member, wanted) for member in members}
         for node_id, place in self._joining.items():
@@ -312,7 +310,7 @@ class Admitting:
         return {node.id: peer_url(node.etcd_addr) for node in found}
 
     def _reachable(self, members: tuple[Member, ...]) -> set[str]:
-        """Return who answers. One that joins has no store yet that it could answer from: its etcd has come up."""
+        """Return the managers that answer. One that joins counts as soon as its etcd runs: it has no store yet."""
         linked = {node.id for node in managers(self._store.view) if self._links.reachable(node.id)}
         started = {member.name for member in members if member.learner and member.name}
         return linked | started | self._joining.keys()

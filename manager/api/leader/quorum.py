@@ -1,4 +1,4 @@
-"""What this manager is among the others: what the API asks before it answers."""
+"""The quorum of managers as the API sees it: who leads, whether changes can be made, what the leader is asked."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ INDEX_HEADER = "swarm-index"
 MADE_HEADER = "swarm-made"
 
 
-class Standing(Protocol):
-    """A manager's place among the others."""
+class Quorum(Protocol):
+    """The managers together, as one of them sees them."""
 
     @property
     def leads(self) -> bool:
@@ -31,13 +31,13 @@ class Standing(Protocol):
         """Why no manager takes changes, for a person; empty while one does, as far as this one knows."""
 
     async def catch_up(self) -> str:
-        """Wait until the store here has all that was acknowledged; return why that cannot be known, or nothing."""
+        """Wait until the store here has all that was acknowledged; return why that is unknown, or an empty text."""
 
     async def reached(self, index: int) -> None:
-        """Wait until the store here has a change that the leader has answered for; not for long."""
+        """Wait, for 1 s at most, until the store here has the change `index`, which the leader has answered for."""
 
     async def connect(self, caller: Caller) -> Duplex:
-        """Open a connection to the leader's API, on which requests are `caller`'s; waits a little for a next leader.
+        """Open a connection to the leader's API, on which requests are `caller`'s; waits up to 3 s for the next leader.
 
         Raises:
             Unavailable: there is none: nothing was sent, and the message says what to do.
@@ -45,7 +45,7 @@ class Standing(Protocol):
         """
 
     async def leader_lost(self) -> None:
-        """Wait until the leader of now leads no more, or has not been heard of for some seconds."""
+        """Wait until the present leader no longer leads, or has been silent for 10 s."""
 
     async def check_role(self, node: Node, role: str) -> None:
         """Check that a node can be given another role, `manager` or `worker`.
@@ -56,7 +56,7 @@ class Standing(Protocol):
         """
 
     async def leave(self) -> bool:
-        """Cease to be a manager, if there are others; return whether there are.
+        """Stop being a manager, if there are others; return whether there are.
 
         Raises:
             SwarmError: the cluster could not go on without this one, or nobody can decide.
@@ -64,11 +64,11 @@ class Standing(Protocol):
         """
 
     def status_of(self, node: Node) -> ManagerStatus | None:
-        """Return a manager's status as of now; None for a node that is no manager."""
+        """Return a manager's status as of now; None if the node is not a manager."""
 
 
-class Alone:
-    """The place of the one manager of a cluster."""
+class SingleManager:
+    """The quorum of a cluster that has one manager."""
 
     leads = True
     trouble = ""
@@ -77,13 +77,13 @@ class Alone:
         return ""
 
     async def reached(self, index: int) -> None:
-        """Nothing is elsewhere."""
+        """Return at once: no change is made elsewhere."""
 
     async def connect(self, caller: Caller) -> Duplex:
         raise AssertionError(f"the one manager answers {caller.name} itself")
 
     async def leader_lost(self) -> None:
-        """Wait for ever: there is no other."""
+        """Wait for ever: this manager always leads."""
         await asyncio.Event().wait()
 
     async def check_role(self, node: Node, role: str) -> None:

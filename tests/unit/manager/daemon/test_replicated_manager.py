@@ -10,7 +10,7 @@ from common.clock import LoopClock
 from common.model import Cluster, Node
 from common.model.node import ManagerStatus, NodeSpec
 from common.wire.manager_messages import LinkWelcome
-from manager.daemon.circle import Rising
+from manager.daemon.replicated_manager import LevelUpgrade
 from manager.dispatch.links import Links
 from manager.dispatch.managers import KnownManagers
 from manager.store.backends.memory import MemoryBackend
@@ -59,7 +59,7 @@ def test_the_level_rises_when_the_last_manager_knows_it() -> None:
             known, links = KnownManagers(store, ""), FakeLinks()
             running = [
                 asyncio.create_task(known.run()),
-                asyncio.create_task(Rising(store, known, cast("Links", links), "m1").run()),
+                asyncio.create_task(LevelUpgrade(store, known, cast("Links", links), "m1").run()),
             ]
             for node_id, newest, level in (("m2", NEWEST_LEVEL, 1), ("m3", 1, 1), ("m3", NEWEST_LEVEL, NEWEST_LEVEL)):
                 links.say(node_id, newest)
@@ -79,7 +79,7 @@ def test_an_old_manager_that_goes_is_not_waited_for() -> None:
             links.say("m2", 1)
             running = [
                 asyncio.create_task(known.run()),
-                asyncio.create_task(Rising(store, known, cast("Links", links), "m1").run()),
+                asyncio.create_task(LevelUpgrade(store, known, cast("Links", links), "m1").run()),
             ]
             await asyncio.sleep(1)
             assert store.view.cluster.store_level == 1

@@ -16,8 +16,8 @@ from common.wire.channel import PeerInfo
 from common.wire.manager_messages import CallerRecord, Forwarded, ReadAt
 from common.wire.memory import memory_channel_pair
 from manager.api.access.roles import Caller
-from manager.daemon.fellows import Fellows
-from manager.daemon.leading import running
+from manager.daemon.leader import running
+from manager.daemon.peers import ManagerPeers
 from manager.dispatch.managers import KnownManagers
 from manager.store.backend import Epoch, LeaderRecord, NotLeader
 from manager.store.shared import SharedStore
@@ -56,27 +56,27 @@ def put(name: str) -> Any:
 async def test_a_suspended_leader_hears_what_it_missed_first() -> None:
     async with shared_stores(2) as (own, other):
         leading: list[Any] = ["its dispatcher"]
-        fellows = Fellows(
+        peers = ManagerPeers(
             own,
             LoopClock(),
             KnownManagers(own, "one:2377"),
             "one",
             dispatcher=lambda: leading[0],
-            admitting=lambda: None,
+            reconciler=lambda: None,
         )
         doubts, links = Doubts(own), Links()
-        fellows.leadership, fellows.links = doubts, links  # type: ignore[assignment]
+        peers.leadership, peers.links = doubts, links  # type: ignore[assignment]
         assert await own.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
         await own.update(put("web"))
         doubts.sure = True
-        assert await fellows.catch_up() == ""
+        assert await peers.catch_up() == ""
         assert links.asked == []
 
         doubts.sure = False
         await other.reached(1)
         assert await other.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
         await other.update(put("db"))
-        reading = asyncio.create_task(fellows.catch_up())
+        reading = asyncio.create_task(peers.catch_up())
         await asyncio.sleep(0)
         assert not reading.done(), "what it has in memory may be old"
         leading[0] = None
@@ -89,19 +89,19 @@ async def test_a_suspended_leader_hears_what_it_missed_first() -> None:
 async def test_a_leader_is_lost_when_another_leads_or_none_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     async with shared_stores(3) as (own, one, two):
         known = KnownManagers(own, "own:2377")
-        fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
+        peers = ManagerPeers(own, LoopClock(), known, "own", dispatcher=lambda: None, reconciler=lambda: None)
         assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
         await one.update(put("web"))
         await asyncio.gather(own.reached(1), two.reached(1))
-        losing = asyncio.create_task(fellows.leader_lost())
+        losing = asyncio.create_task(peers.leader_lost())
         await one.update(put("db"))
         await asyncio.gather(own.reached(2), two.reached(2))
         assert not losing.done()
         await two.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
         await losing
         await two.resign()
-        monkeypatch.setattr("manager.daemon.fellows._SILENT_SECONDS", 0.01)
-        await fellows.leader_lost()
+        monkeypatch.setattr("manager.daemon.peers._SILENT_SECONDS", 0.01)
+        await peers.leader_lost()
 
 
 def test_a_leader_that_only_shows_that_it_lives_is_not_lost() -> None:
@@ -110,11 +110,11 @@ def test_a_leader_that_only_shows_that_it_lives_is_not_lost() -> None:
     async def story() -> None:
         async with shared_stores(2) as (own, one):
             known = KnownManagers(own, "own:2377")
-            fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
+            peers = ManagerPeers(own, LoopClock(), known, "own", dispatcher=lambda: None, reconciler=lambda: None)
             assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
             await one.update(put("web"))
             await own.reached(1)
-            losing = asyncio.create_task(fellows.leader_lost())
+            losing = asyncio.create_task(peers.leader_lost())
             await asyncio.sleep(60.0)
             assert not losing.done()
             await one.step_down()
@@ -140,12 +140,12 @@ def test_a_leader_that_does_not_serve_yet_is_asked_again_soon() -> None:
 
         async with shared_stores(2) as (own, one):
             known = KnownManagers(own, "own:2377")
-            fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
-            fellows.links = NewLeader()  # type: ignore[assignment]
+            peers = ManagerPeers(own, LoopClock(), known, "own", dispatcher=lambda: None, reconciler=lambda: None)
+            peers.links = NewLeader()  # type: ignore[assignment]
             assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
             await one.update(put("web"))
             await own.reached(1)
-            connected = await fellows.connect(Caller("tester", "unix"))
+            connected = await peers.connect(Caller("tester", "unix"))
             assert connected == "one"  # type: ignore[comparison-overlap]
             assert loop.time() < served_at + 0.5
 
@@ -155,7 +155,7 @@ def test_a_leader_that_does_not_serve_yet_is_asked_again_soon() -> None:
 async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:
     async with shared_stores(3) as (own, one, two):
         known = KnownManagers(own, "own:2377")
-        fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: None, admitting=lambda: None)
+        peers = ManagerPeers(own, LoopClock(), known, "own", dispatcher=lambda: None, reconciler=lambda: None)
         dialled: list[str] = []
         hung = asyncio.Event()
 
@@ -167,11 +167,11 @@ async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:
                     await asyncio.Event().wait()
                 return f"a connection to {leader_id}"
 
-        fellows.links = HangingLinks()  # type: ignore[assignment]
+        peers.links = HangingLinks()  # type: ignore[assignment]
         assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
         await one.update(put("web"))
         await asyncio.gather(own.reached(1), two.reached(1))
-        connecting = asyncio.create_task(fellows.connect(Caller("tester", "unix")))
+        connecting = asyncio.create_task(peers.connect(Caller("tester", "unix")))
         await hung.wait()
         assert await two.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
         assert await connecting == "a connection to two"  # type: ignore[comparison-overlap]
@@ -195,15 +195,15 @@ async def test_who_leads_by_then_serves_what_waited_itself() -> None:
     async with shared_stores(1) as (own,):
         known = KnownManagers(own, "own:2377")
         leads: list[Any] = []
-        fellows = Fellows(
-            own, LoopClock(), known, "own", dispatcher=lambda: leads[0] if leads else None, admitting=lambda: None
+        peers = ManagerPeers(
+            own, LoopClock(), known, "own", dispatcher=lambda: leads[0] if leads else None, reconciler=lambda: None
         )
-        fellows.protocol = Greeting
-        connecting = asyncio.create_task(fellows.connect(Caller("tester", "unix")))
+        peers.protocol = Greeting
+        connecting = asyncio.create_task(peers.connect(Caller("tester", "unix")))
         await asyncio.sleep(0)
         assert await own.lead(LeaderRecord("own", Epoch(0, 1), "own:2377", "1.0"))
         leads.append("its dispatcher")
-        fellows.turn()
+        peers.note_leading()
         reader, writer = await connecting
         assert await reader.read() == b"tester"
         writer.close()
@@ -233,7 +233,7 @@ async def test_what_a_manager_passes_on_ends_with_its_demotion() -> None:
         ]
         await own.update(lambda tx: [tx.put(each) for each in nodes])
         known = KnownManagers(own, "own:2377")
-        fellows = Fellows(own, LoopClock(), known, "own", dispatcher=lambda: leader, admitting=lambda: None)
+        peers = ManagerPeers(own, LoopClock(), known, "own", dispatcher=lambda: leader, reconciler=lambda: None)
         leader: Any = "its dispatcher"
         connections: list[Cut] = []
 
@@ -245,11 +245,11 @@ async def test_what_a_manager_passes_on_ends_with_its_demotion() -> None:
             peer = PeerInfo(Identity(manager, ROLE_MANAGER, "cluster1", "7"))
             near, far = memory_channel_pair(peer)
             opening = Forwarded(caller=CallerRecord(name="tester", origin="unix"))
-            await fellows.take_request(far, opening, lambda: None)
+            await peers.take_request(far, opening, lambda: None)
             near.detach(asyncio.Protocol())
 
-        fellows.protocol = protocol
-        async with running(known.run(), fellows.end_demoted()):
+        peers.protocol = protocol
+        async with running(known.run(), peers.end_demoted()):
             await pass_on("two")
             await pass_on("three")
             demoted = msgspec.structs.replace(nodes[0], spec=NodeSpec(role="worker"), manager_serials=())

@@ -1,6 +1,6 @@
-"""What a manager does while it leads: loops decide, the dispatcher serves workers. Made anew for each leadership.
+"""What a manager runs while it leads: the loops decide, the dispatcher serves workers. New for each leadership.
 
-The API reaches the nodes' engines through the dispatcher of now, which there is only while this manager leads.
+The API reaches the nodes' engines through the present dispatcher, which exists only while this manager leads.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from manager.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What outlives every leadership."""
+class Core:
+    """What a manager has from its start to its end, whoever leads."""
 
     store: Store
     authority: Authority
@@ -49,11 +49,11 @@ class Ground:
     instruments: Instruments
 
 
-class Leading:
-    """This manager's leadership, while it has one: `dispatcher` is None when it does not lead."""
+class LeaderParts:
+    """What this manager runs only while it leads: the dispatcher, None when it does not lead, and the loops."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self.dispatcher: Dispatcher | None = None
         self._scheduling: Scheduling | None = None
 
@@ -64,24 +64,24 @@ class Leading:
 
     @contextlib.asynccontextmanager
     async def begin(self, epoch: WireEpoch = (0, 0)) -> AsyncIterator[None]:
-        """Lead while the context lasts, as the leader of an epoch.
+        """Lead while the context lasts, as the leader of an epoch: (generation, number).
 
-        A bug that ends a part which all depends on ends the context.
+        A bug that ends one of the parts ends the context.
         """
-        ground = self._ground
+        core = self._core
         dispatcher = Dispatcher(
-            ground.store,
-            ground.authority,
-            ground.clock,
-            ground.rng,
-            manager_id=ground.node_id,
-            managers=ground.managers,
-            soft=ground.soft,
-            relayed=ground.instruments.relayed,
+            core.store,
+            core.authority,
+            core.clock,
+            core.rng,
+            manager_id=core.node_id,
+            managers=core.managers,
+            soft=core.soft,
+            relayed=core.instruments.relayed,
             epoch=epoch,
         )
-        moves = Transfers(ground.store, ground.clock, dispatcher.open_stream, ground.soft.transfers)
-        async with running(*self._loops(), keep_going("moves of volumes", moves.run), dispatcher.run()):
+        transfers = Transfers(core.store, core.clock, dispatcher.open_stream, core.soft.transfers)
+        async with running(*self._loops(), keep_going("moves of volumes", transfers.run), dispatcher.run()):
             self.dispatcher = dispatcher
             try:
                 yield
@@ -90,13 +90,13 @@ class Leading:
                 dispatcher.end()
 
     def _loops(self) -> list[Coroutine[Any, Any, None]]:
-        store, clock, rng, watch = self._ground.store, self._ground.clock, self._ground.rng, self._ground.instruments
+        store, clock, rng, watch = self._core.store, self._core.clock, self._core.rng, self._core.instruments
         self._scheduling = Scheduling(store, clock)
         rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule(), root_rotation_rule())
         return [
             *(keep_going(rule.name, Loop(rule, store, clock, rng, watch).run) for rule in rules),
             keep_going("scheduling", self._scheduling.run),
-            keep_going("autoscaling", Autoscaling(store, self._ground.soft.measurements, clock).run),
+            keep_going("autoscaling", Autoscaling(store, self._core.soft.measurements, clock).run),
         ]
 
 
@@ -110,10 +110,10 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
-class LeadersEngines:
-    """The `Engines` (manager.api.engine.connections) of a manager. `present` returns the dispatcher of now.
+class LeaderEngines:
+    """The `Engines` (manager.api.engine.connections) of a manager. `present` returns the present dispatcher.
 
-    All raise `Unavailable` while there is none.
+    All methods raise `Unavailable` while there is none.
     """
 
     def __init__(self, present: Callable[[], Dispatcher | None]) -> None:

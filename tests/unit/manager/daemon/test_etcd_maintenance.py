@@ -7,7 +7,7 @@ import random
 import msgspec
 import pytest
 
-from manager.daemon.tending import Tending, is_wasteful
+from manager.daemon.etcd_maintenance import EtcdMaintenance, is_wasteful
 from manager.store.backends.etcd.members import Members, Status
 
 MB = 1 << 20
@@ -40,7 +40,7 @@ class World:
     def __init__(self, gateway: FakeGateway, *, leads: bool = False) -> None:
         self.handed_over = 0
         self.leads = leads
-        self.tending = Tending(Members(gateway), lambda: self.leads, self._hand_over, random.Random(1))
+        self.maintenance = EtcdMaintenance(Members(gateway), lambda: self.leads, self._hand_over, random.Random(1))
 
     def _hand_over(self) -> None:
         self.handed_over += 1
@@ -67,8 +67,8 @@ def test_a_file_of_twice_what_is_in_use_is_too_large(
 async def test_a_follower_defragments() -> None:
     gateway = FakeGateway(200 * MB, 10 * MB)
     world = World(gateway)
-    await world.tending.look()
-    await world.tending.look()
+    await world.maintenance.look()
+    await world.maintenance.look()
     assert gateway.calls == ["defragment"]
     assert world.handed_over == 0
 
@@ -76,19 +76,19 @@ async def test_a_follower_defragments() -> None:
 async def test_a_leader_lets_another_lead_first() -> None:
     gateway = FakeGateway(200 * MB, 10 * MB)
     world = World(gateway, leads=True)
-    await world.tending.look()
+    await world.maintenance.look()
     assert (world.handed_over, gateway.calls) == (1, [])
-    await world.tending.look()
+    await world.maintenance.look()
     assert (world.handed_over, gateway.calls) == (1, ["defragment"])
 
 
 async def test_what_was_full_takes_changes_again() -> None:
     gateway = FakeGateway(8192 * MB, 8100 * MB, FULL)
     world = World(gateway)
-    await world.tending.look()
+    await world.maintenance.look()
     assert gateway.calls == []
-    assert world.tending.trouble.startswith("etcd takes no more changes: its file has 8192 MB, of which 8100 MB")
+    assert world.maintenance.trouble.startswith("etcd takes no more changes: its file has 8192 MB, of which 8100 MB")
     gateway.used_bytes = 100 * MB
-    await world.tending.look()
+    await world.maintenance.look()
     assert gateway.calls == ["defragment", "alarm"]
-    assert world.tending.trouble == ""
+    assert world.maintenance.trouble == ""

@@ -1,4 +1,4 @@
-"""This manager among the others: what it answers them, what it asks the leader, and what it says of all to clients."""
+"""This manager and its peers: what it answers them, what it asks the leader, and what it tells clients of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from common.wire.manager_messages import (
 from common.wire.messages import AnyMessage, JoinReply, JoinRequest, LeaveAck, RenewReply
 from manager.api.access.roles import Caller, caller_given, caller_record
 from manager.api.engine.connections import Duplex
-from manager.daemon.admitting import Admitting
+from manager.daemon.member_reconciler import MemberReconciler
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.links import Answer, Links, Question, member_manager
 from manager.dispatch.managers import KnownManagers
@@ -48,9 +48,9 @@ from manager.store.shared import SharedStore
 
 T = TypeVar("T")
 
-# So long what could not be sent waits for the next leader.
+# How long what could not be sent waits for the next leader.
 PATIENCE_SECONDS = 3.0
-# So long a client waits for a state that the leader has answered for.
+# How long a client waits for a state that the leader has answered for.
 _REACH_SECONDS = 1.0
 _READ_SECONDS = 1.0
 # A leader shows that it lives several times a second.
@@ -59,12 +59,12 @@ _SILENT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-class Fellows:
-    """The `Fellows` of the reception, the `Answers` of the links and the `Standing` of the API, all three.
+class ManagerPeers:
+    """The `OtherManagers` of the reception, the `Answers` of the links and the `Quorum` of the API, all three.
 
-    `dispatcher` returns this leadership's, `admitting` what makes managers; both are None while this manager follows.
-    `protocol` makes what serves a connection on which a caller's requests are passed on. `decide_alone`: others run
-    etcd, and one manager that reaches it can decide.
+    `dispatcher` and `reconciler` return those of this leadership, None while this manager follows. `protocol` makes
+    what serves a connection on which a caller's requests are passed on. `decide_alone`: others run etcd, and one
+    manager that reaches it can decide.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Fellows:
         node_id: str,
         *,
         dispatcher: Callable[[], Dispatcher | None],
-        admitting: Callable[[], Admitting | None],
+        reconciler: Callable[[], MemberReconciler | None],
         decide_alone: bool = False,
     ) -> None:
         self._decide_alone = decide_alone
@@ -84,8 +84,8 @@ class Fellows:
         self._known = known
         self._node_id = node_id
         self._dispatcher = dispatcher
-        self._admitting = admitting
-        self._turned = asyncio.Event()
+        self._reconciler = reconciler
+        self._began_leading = asyncio.Event()
         self._passed_on: dict[asyncio.Transport, Identity] = {}
         self.trouble_of_etcd: Callable[[], str] = str
         self.links: Links
@@ -99,10 +99,10 @@ class Fellows:
         epoch = self._store.epoch
         return epoch.generation, epoch.number
 
-    def turn(self) -> None:
-        """Hear that this manager leads from now on."""
-        self._turned.set()
-        self._turned = asyncio.Event()
+    def note_leading(self) -> None:
+        """Wake whoever waits for a leader: this manager leads from now on."""
+        self._began_leading.set()
+        self._began_leading = asyncio.Event()
 
     @property
     def leads(self) -> bool:
@@ -110,7 +110,7 @@ class Fellows:
 
     @property
     def could_hand_over(self) -> bool:
-        """Whether this manager leads, and another might."""
+        """Whether this manager leads and another could take over."""
         return self.leads and len(self._known.nodes) > 1
 
     def elsewhere(self) -> Elsewhere | None:
@@ -138,12 +138,12 @@ class Fellows:
             case ReadIndex():
                 return ReadAt(index=self.leadership.index(), epoch=self.epoch)
             case ManagerRenew():
-                return await self._admits().renew(question, manager_id)
+                return await self._members().renew(question, manager_id)
             case StepTaken(step=step):
-                await self._admits().note_step(manager_id, step)
+                await self._members().note_step(manager_id, step)
                 return ReadAt(index=self._store.index, epoch=self.epoch)
             case ManagerLeave():
-                await self._admits().leave(manager_id)
+                await self._members().leave(manager_id)
                 return LeaveAck()
             case ForwardJoin():
                 return await self._join_here(_request_in(question.frame), question.address, question.at)
@@ -161,7 +161,7 @@ class Fellows:
         self._end_demoted()  # it may have been while that was sent
 
     async def end_demoted(self) -> None:
-        """Cut off, until cancelled, what a manager passes on from the moment on that it is not one any more."""
+        """Until cancelled, cut off the requests that a manager passes on as soon as it is no longer a manager."""
         while True:
             moved = self._known.moved()
             self._end_demoted()
@@ -173,14 +173,14 @@ class Fellows:
             try:
                 member_manager(self._store.view, identity)
             except PermissionDenied as error:
-                _log.info("what it passes on is cut off: %s", error.message)
+                _log.info("the requests that it passes on are cut off: %s", error.message)
                 transport.abort()
 
     async def withdraw(self, identity: Identity) -> Elsewhere | LeaveAck:
         told = self.elsewhere()
         if told is not None:
             return told
-        await self._admits().withdraw(member_manager(self._store.view, identity).id)
+        await self._members().withdraw(member_manager(self._store.view, identity).id)
         return LeaveAck()
 
     async def join(self, request: JoinRequest | ManagerJoin, source: str, *, same_host: bool) -> AnyMessage:
@@ -192,16 +192,16 @@ class Fellows:
     async def _join_here(self, request: JoinRequest | ManagerJoin, source: str, at: str) -> JoinReply | ManagerJoined:
         dispatcher = self._dispatcher()
         if isinstance(request, ManagerJoin):
-            return await self._admits().join(request, source)
+            return await self._members().join(request, source)
         if dispatcher is None:
             raise NotLeader(self._store.leader)
         return await dispatcher.join(request, source, at)
 
-    def _admits(self) -> Admitting:
-        admitting = self._admitting()
-        if admitting is None:
+    def _members(self) -> MemberReconciler:
+        reconciler = self._reconciler()
+        if reconciler is None:
             raise NotLeader(self._store.leader)
-        return admitting
+        return reconciler
 
     # --- what this one asks the leader --------------------------------------------------------------------------------
 
@@ -213,13 +213,13 @@ class Fellows:
 
         """
         if self.leads:
-            return await self._admits().renew(request, self._node_id)
+            return await self._members().renew(request, self._node_id)
         answer = await self._ask_leader(request)
         assert isinstance(answer, RenewReply), "the answer to a ManagerRenew"
         return answer
 
     async def note_step(self, step: int) -> None:
-        """Have the leader write down that this manager has taken a step of the authority, and wait to have that here.
+        """Have the leader record that this manager has taken a step of the authority; wait until the store here has it.
 
         Raises:
             SwarmError: it could not be.
@@ -276,10 +276,10 @@ class Fellows:
         return await asyncio.open_connection(sock=near)
 
     async def _while_it_leads(self, dialled: Coroutine[Any, Any, T]) -> T:
-        """Wait for what the leader of now is dialled for; a host that hangs takes connections, and never answers.
+        """Wait for a connection to the present leader; a host that hangs accepts connections and never answers.
 
         Raises:
-            Unavailable: it leads no more: nothing was sent.
+            Unavailable: it no longer leads; nothing was sent.
 
         """
         dialling, lost = asyncio.ensure_future(dialled), asyncio.ensure_future(self.leader_lost())
@@ -314,7 +314,7 @@ class Fellows:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while True:
-                    news = [asyncio.ensure_future(each) for each in (self._store.heard(), self._turned.wait())]
+                    news = [asyncio.ensure_future(each) for each in (self._store.heard(), self._began_leading.wait())]
                     try:
                         if self.leader_id:
                             return await ask(self.leader_id)
@@ -336,7 +336,7 @@ class Fellows:
                     f"node {node.name} cannot be promoted: its worker is not connected; run 'swarm-manager join' there"
                 )
             return
-        await self._admits().check_demotion(node)
+        await self._members().check_demotion(node)
 
     async def leave(self) -> bool:
         if len(self._known.nodes) < 2:
@@ -381,7 +381,9 @@ def _request_in(frame: bytes) -> JoinRequest | ManagerJoin:
     """Read the join that another manager passes on.
 
     Raises:
-        ProtocolError, FailedPrecondition: it is none, or of another release.
+        ProtocolError: the frame cannot be decoded.
+        PermissionDenied: it is not a join.
+        FailedPrecondition: it is of another release.
 
     """
     message = decode(frame).message

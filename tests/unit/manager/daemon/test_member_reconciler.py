@@ -14,13 +14,29 @@ from common.errors import FailedPrecondition, PermissionDenied, Unavailable
 from common.model import Node
 from common.model.node import ManagerStatus, NodeSpec, NodeStatus
 from common.wire.manager_messages import BecomeManager, ManagerJoin
-from manager.daemon.admitting import COME_SECONDS, Admitting
+from manager.daemon.member_reconciler import COME_SECONDS, MemberReconciler
 from manager.dispatch.manager_membership import TICKET_SECONDS
 from manager.domain.managers import without_manager
 from manager.store.backends.etcd.members import Members
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from tests.fakes.virtual_loop import run_virtual
+
+
+def reconciler_of(
+    store: Store,
+    node_id: str,
+    membership: Any,
+    *,
+    etcd: Any = None,
+    links: Any = None,
+    known: Any = None,
+    promote: Any = None,
+) -> MemberReconciler:
+    """Make a leader's reconciler of what a test uses of it."""
+    core: Any = SimpleNamespace(store=store, node_id=node_id, managers=known)
+    unused: Any = None
+    return MemberReconciler(core, membership, etcd, links, keyring=unused, hand_over=unused, promote=promote)
 
 
 class Workers:
@@ -45,15 +61,14 @@ class Workers:
 
 async def promote_for(workers: Workers, seconds: float) -> None:
     """Let a leader promote the node for so long; nobody joins."""
-    unused: Any = None
     node = Node(id="w", spec=NodeSpec(role="manager"), status=NodeStatus(state="ready", addr="192.0.2.7"))
     membership: Any = SimpleNamespace(ticket=lambda node_id: f"ticket of {node_id}", give_up=workers.give_up)
     async with Store(MemoryBackend(), LoopClock()) as store:
         await store.update(lambda tx: tx.put(node))
-        admitting = Admitting(store, membership, unused, unused, unused, unused, "m", unused, workers.promote)
+        reconciler = reconciler_of(store, "m", membership, promote=workers.promote)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await admitting._promote_all()
+                await reconciler._promote_all()
 
 
 def test_a_worker_that_is_not_back_yet_is_told_when_it_is() -> None:
@@ -95,7 +110,6 @@ class Awaited:
         return node_id == "m1" or asyncio.get_running_loop().time() >= self._comes_at
 
     async def run(self, seconds: float) -> None:
-        unused: Any = None
         status = ManagerStatus(awaited=True)
         node = Node(id="m2", spec=NodeSpec(role="manager"), manager_status=status, etcd_addr="192.0.2.7:2380")
         now = asyncio.get_running_loop().time
@@ -115,10 +129,10 @@ class Awaited:
             await store.update(lambda tx: tx.put(node))
             known: Any = SimpleNamespace(moved=asyncio.Event().wait)
             links: Any = SimpleNamespace(reachable=self.reachable, moved=asyncio.Event().wait)
-            admitting = Admitting(store, membership, unused, links, known, unused, "m1", unused, unused)
+            reconciler = reconciler_of(store, "m1", membership, links=links, known=known)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await admitting._await_all()
+                    await reconciler._await_all()
 
 
 def test_a_manager_that_never_comes_is_taken_back() -> None:
@@ -143,14 +157,13 @@ async def test_who_is_demoted_while_it_joins_gets_no_keys() -> None:
 
     joined = Node(id="w", spec=NodeSpec(role="manager"), manager_status=ManagerStatus(), etcd_addr="192.0.2.7:2380")
     membership: Any = SimpleNamespace(join=join)
-    of_etcd = Members(unused)
     known: Any = SimpleNamespace(look=lambda: None)
     async with Store(MemoryBackend(), LoopClock()) as store:
         await store.update(lambda tx: tx.put(joined))
-        admitting = Admitting(store, membership, of_etcd, unused, known, unused, "m", unused, unused)
-        joining = asyncio.create_task(admitting.join(unused, "192.0.2.7"))
-        await admitting._news.wait()
+        reconciler = reconciler_of(store, "m", membership, etcd=Members(unused), known=known)
+        joining = asyncio.create_task(reconciler.join(unused, "192.0.2.7"))
+        await reconciler._news.wait()
         await store.update(lambda tx: tx.put(without_manager(joined)))
-        admitting._joining["w"].set_result(())  # etcd had taken it as a member just before
+        reconciler._joining["w"].set_result(())  # etcd had taken it as a member just before
         with pytest.raises(PermissionDenied, match="demoted or removed while it joined: it gets no keys"):
             await joining

@@ -79,7 +79,8 @@ def _restart(context: ServiceContext, slot: Slot) -> Phase:
         return Phase.SETTLED if context.clean(last) else Phase.DIRTY
     ended = last.ended_by_itself
     if last.spec_version != context.service.spec_version and not canary.leaves_out(context, slot):
-        record = RestartRecord(not_before=record.not_before)
+        completed = last.status.state is TaskState.COMPLETE  # its delay is the pace of what it does, no back-off
+        record = RestartRecord(not_before=record.not_before if completed else 0.0)
     if ended and not context.lost(last):
         _say_why(context, last, record)
     else:
@@ -91,7 +92,7 @@ def _restart(context: ServiceContext, slot: Slot) -> Phase:
 def _say_why(context: ServiceContext, last: Task, record: RestartRecord) -> None:
     status = last.status
     why = status.err or status.message or "no word why"
-    wait = record.not_before - context.now
+    wait = max(0.0, record.not_before - context.now)
     context.reason(f"task {last.name} {status.state.name.lower()} ({why}), its slot restarts in {wait:.1f} s")
 
 

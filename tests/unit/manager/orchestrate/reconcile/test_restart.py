@@ -175,6 +175,22 @@ def test_a_new_specification_starts_afresh() -> None:
     assert task.restart.attempts == task.restart.streak == 0
 
 
+@pytest.mark.parametrize(("state", "least", "most"), [(TaskState.FAILED, 0, 0), (TaskState.COMPLETE, 5, 5.5)])
+def test_another_specification_waits_for_no_back_off(state: TaskState, least: float, most: float) -> None:
+    """A slot that fails before its turn in an update comes back with the mended specification, and so at once."""
+    world = one()
+    for _ in range(4):
+        end(world)
+        begin(world)
+    world.change(template("web:2"))
+    world.see(world.live[0], state)
+    world.decide()
+    (task,) = world.live
+    assert task.spec == world.service.spec.task_template
+    assert task.restart.attempts == task.restart.streak == 0
+    assert least <= max(0.0, task.restart.not_before - world.now) <= most
+
+
 def test_a_new_manager_decides_the_same() -> None:
     """Nothing but the state counts: another decider with the same randomness gives the same answer."""
     world = one(policy(attempts=5))

@@ -49,7 +49,10 @@ class Database:
         """
 
 
-_SQL = "/usr/lib/postgresql/15/bin"
+# Debian has several versions of PostgreSQL beside each other; a new release of Debian has another one.
+_SQL_VERSIONS = Path("/usr/lib/postgresql")
+_SQL_VERSION = max((each.parts[-3] for each in _SQL_VERSIONS.glob("*/bin/postgres")), key=int, default="17")
+_SQL = f"{_SQL_VERSIONS}/{_SQL_VERSION}/bin"
 _PSQL = f"{_SQL}/psql -X -q -A -t -h /tmp -U postgres postgres"
 
 REDIS = Database(
@@ -78,7 +81,11 @@ SQLITE = Database(
 POSTGRES = Database(
     name="postgres",
     programs=tuple(f"{_SQL}/{name}" for name in ("postgres", "initdb", "psql", "pg_amcheck")),
-    folders=("/usr/lib/postgresql/15/lib", "/usr/share/postgresql/15", "/usr/share/zoneinfo/Etc"),
+    folders=(
+        f"{_SQL_VERSIONS}/{_SQL_VERSION}/lib",
+        f"/usr/share/postgresql/{_SQL_VERSION}",
+        "/usr/share/zoneinfo/Etc",
+    ),
     begin=(
         "cd /; chown postgres /data; chmod 700 /data; "
         f"[ -s /data/PG_VERSION ] || su postgres -c '{_SQL}/initdb -D /data -A trust -E UTF8 --locale=C'; "

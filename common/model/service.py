@@ -158,6 +158,16 @@ class ServiceMode(Model):
         """Whether it has a task on each node that fits."""
         return self.global_ is not None or self.global_job is not None
 
+    def desired(self, wanted: int, lost: int, running: int) -> int:
+        """Return how many tasks a service is to have that has `wanted` ones now, `lost` of them on nodes that are down.
+
+        It is the number of replicas, and of other modes `wanted`. Of a global service no other node can have what is
+        lost: that is not counted, unless no task is left that runs.
+        """
+        if self.replicated is not None:
+            return self.replicas
+        return wanted - lost if self.global_ is not None and running else wanted
+
     @property
     def replicas(self) -> int:
         """How many tasks a replicated service is to have: one where nothing is said."""

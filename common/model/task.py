@@ -149,6 +149,10 @@ class Task(Object):
         """Whether it is counted as running; `down` are the ids of nodes that are, of whose tasks nothing is known."""
         return self.live and self.status.state is TaskState.RUNNING and self.node_id not in down
 
+    def is_lost(self, down: Container[str]) -> bool:
+        """Whether it is to be where nothing is known of it; `down` are the ids of nodes that are."""
+        return self.live and self.placed and self.node_id in down
+
     @property
     def finds_no_node(self) -> bool:
         """Whether the scheduler has looked for a node and found none: nobody else gives a pending task an error."""

@@ -29,8 +29,8 @@ SlotKey = int | str
 class ServiceTally:
     """What is known of a service's tasks.
 
-    `running` are those that run and are to, `lost` those of which that was so until their nodes were down, `wanted` all
-    that are to and have not ended; `newest` has the task that each slot shows, and `marks` counts these. `short_since`
+    `running` are those that run and are to, `wanted` all that are to and have not ended, `lost` those of them whose
+    nodes are down; `newest` has the task that each slot shows, and `marks` counts these. `short_since`
     is when the service last came to have fewer tasks than it is to have (Unix seconds; 0: it has all), `completed_at`
     when a task last completed. `complaints` are those of `newest` that say an error.
     """
@@ -62,9 +62,9 @@ class ServiceTally:
 
     @property
     def desired(self) -> int:
-        """How many tasks are to run: replicas, or of other modes as many as are wanted now."""
+        """How many tasks are to run, as `service ls` has it."""
         mode = self.service.spec.mode if self.service is not None else None
-        return self.wanted if mode is None or mode.replicated is None else mode.replicas
+        return self.wanted if mode is None else mode.desired(self.wanted, self.lost, self.running)
 
     @property
     def is_job(self) -> bool:
@@ -72,12 +72,8 @@ class ServiceTally:
 
     @property
     def is_short(self) -> bool:
-        """Whether it lacks tasks; a job's come and go.
-
-        Of a global service no other node can have what is lost with one: while others run it lacks nothing.
-        """
-        excused = self.lost if self.running and self.service is not None and self.service.spec.mode.is_global else 0
-        return self.running + excused < self.desired and not self.is_job
+        """Whether it lacks tasks; a job's come and go."""
+        return self.running < self.desired and not self.is_job
 
     @property
     def leaves(self) -> bool:
@@ -89,7 +85,7 @@ class ServiceTally:
             self.wanted += by
             if task.runs(down):
                 self.running += by
-            elif task.status.state is TaskState.RUNNING:
+            elif task.is_lost(down):
                 self.lost += by
 
 

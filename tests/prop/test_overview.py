@@ -132,11 +132,12 @@ def of_node(tally: NodeTally) -> object:
     return tally.node, tally.marks, tally.cpu, tally.memory
 
 
-def status_of(view: Tables, tally: ServiceTally) -> int:
-    """Return how many tasks of a service the lists of clients count as running."""
+def status_of(view: Tables, tally: ServiceTally) -> tuple[int, int]:
+    """Return how many tasks of a service the lists of clients count as running, and as desired."""
     down = {node.id for node in view.nodes if node.status.state == "down"}
     assert tally.service is not None
-    return status_view(view, tally.service, down)["RunningTasks"]
+    status = status_view(view, tally.service, down)
+    return status["RunningTasks"], status["DesiredTasks"]
 
 
 def facts(counters: Counters) -> object:
@@ -161,7 +162,11 @@ def test_counters_follow_the_state(seed: int):
     assert facts(world.counters) == facts(fresh)
     for tally in fresh.services.values():
         if tally.service is not None and not tally.is_job:
-            assert tally.running == status_of(world.tables, tally)
+            tasks = world.tables.tasks.of_service(tally.service.id)
+            running, desired = status_of(world.tables, tally)
+            assert tally.running == running
+            if all(task.live or task.desired_state > TaskState.RUNNING for task in tasks):  # none awaits a successor
+                assert tally.desired == desired
 
 
 @settings(max_examples=150)

@@ -83,20 +83,19 @@ def status_view(view: View, service: Service, down: Container[str]) -> dict[str,
     Executions of a job that run beside each other are counted together; of a replicated job that of which it has a
     total, what has completed, is the present one's.
     """
-    running = desired = completed = 0
+    running = wanted = lost = completed = 0
     mode, alive = service.spec.mode, revisions.under_way(service)
     iteration = service.job_status.job_iteration if service.job_status is not None else None
     for task in view.tasks.of_service(service.id):
         present = task.job_iteration == iteration
         if not present and (task.job_iteration is None or task.job_iteration.index not in alive):
             continue
-        wanted = task.desired_state <= TaskState.RUNNING
-        desired += wanted
+        wanted += task.desired_state <= TaskState.RUNNING
+        lost += task.is_lost(down)
         running += task.runs(down)
         completed += task.status.state is TaskState.COMPLETE and (present or mode.replicated_job is None)
-    if mode.replicated is not None:
-        desired = mode.replicated.replicas or 0
-    elif mode.replicated_job is not None:
+    desired = mode.desired(wanted, lost, running)
+    if mode.replicated_job is not None:
         desired = (mode.replicated_job.max_concurrent or 0) * max(1, len(alive))
     return {"RunningTasks": running, "DesiredTasks": desired, "CompletedTasks": completed}
 

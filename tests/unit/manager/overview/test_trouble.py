@@ -140,9 +140,26 @@ def test_a_global_service_lacks_nothing_but_its_nodes():
     world.put(*(replace(task("agent", 0, TaskState.RUNNING), id=each, node_id=each) for each in ("w1", "w2")))
     row = service_row(world.counters.services["agent"], NOW + 31)
     assert row is not None
-    assert (row.running, row.desired, row.state) == (1, 2, ServiceState.WELL)
-    world.put(a_node("w1", "down"))
+    assert (row.running, row.desired, row.state) == (1, 1, ServiceState.WELL)
+    world.put(a_node("w2", "ready"))
+    assert world.counters.services["agent"].desired == 2
+    world.put(a_node("w1", "down"), a_node("w2", "down"))
+    row = service_row(world.counters.services["agent"], NOW + 31)
+    assert row is not None
+    assert (row.running, row.desired, row.state) == (0, 2, ServiceState.DOWN)
     assert TroubleKind.SERVICE_DOWN in {each.kind for each in world.wrong(NOW + 31)}
+
+
+def test_a_global_task_that_never_ran_is_lost_with_its_node():
+    world = World()
+    agent = Service(id="agent", spec=ServiceSpec(name="agent", mode=ServiceMode(global_=Global())))
+    world.put(a_node("w1", "ready"), a_node("w2", "ready"), a_node("w3", "ready"), agent)
+    states = {"w1": TaskState.RUNNING, "w2": TaskState.STARTING, "w3": TaskState.STARTING}
+    world.put(*(replace(task("agent", 0, state), id=node, node_id=node) for node, state in states.items()))
+    world.put(a_node("w2", "down"))
+    row = service_row(world.counters.services["agent"], NOW + 31)
+    assert row is not None
+    assert (row.running, row.desired, row.state) == (1, 2, ServiceState.SHORT), "w3 is there, and does not start it"
 
 
 def test_many_failures_in_ten_minutes_are_a_loop():

@@ -4,13 +4,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from common.model import TaskState
 from common.model.service import Endpoint, VirtualIP
 from common.model.update import UpdateState, UpdateStatus
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
-from tests.fakes.api_cluster import ApiCluster
+from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 
 SPEC: dict[str, Any] = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "busybox"}}}
 TASK: dict[str, Any] = SPEC["TaskTemplate"]
@@ -372,6 +373,29 @@ async def test_list_with_status(client: Client, cluster: ApiCluster) -> None:
     await running(cluster, 3)
     [service] = await client.get("/services?status=True")
     assert service["ServiceStatus"] == {"RunningTasks": 3, "DesiredTasks": 3, "CompletedTasks": 0}
+
+
+async def test_of_a_global_service_what_is_lost_is_not_desired(client: Client, cluster: ApiCluster) -> None:
+    """As with SwarmKit, which stops its tasks on a node that is down: no other node can have them."""
+    await client.make("/services/create", spec("agent", Mode={"Global": {}}))
+    cluster.resume()
+    nodes = (WORKER1, WORKER2)
+    await running(cluster, len(nodes))
+    for place, node_id in enumerate(nodes, start=1):
+
+        def lose(tx: Transaction, node_id: str = node_id) -> None:
+            node = tx.nodes.get(node_id)
+            assert node is not None
+            tx.put(replace(node, status=replace(node.status, state="down")))
+
+        await cluster.store.update(lose)
+        [service] = await client.get("/services?status=true")
+        left = len(nodes) - place
+        assert service["ServiceStatus"] == {
+            "RunningTasks": left,
+            "DesiredTasks": left or len(nodes),  # with none left it is down
+            "CompletedTasks": 0,
+        }
 
 
 async def running(cluster: ApiCluster, count: int) -> None:

@@ -51,7 +51,7 @@ from worker.tasks.plan.files import Materials
 from worker.tasks.plan.machine import Contact
 from worker.tasks.runner_context import RunnerContext
 from worker.tasks.supervisor import Supervisor
-from worker.unmanaged.attachments import ContainerAttachments
+from worker.unmanaged import ContainerAttachments
 from worker.volumes.inventory import Inventory
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.

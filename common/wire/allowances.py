@@ -1,8 +1,7 @@
 """What a worker may say to a manager in a session: which kinds of message, how large, and how much in a time.
 
-Managers hold workers to it (`manager/dispatch/quota.py`); workers keep to half of it by themselves
-(`worker/link/pace.py`), so that one that is well never meets the limits, though all that it said in some seconds
-arrives at once.
+Managers hold workers to it (`manager/dispatch/quota.py`). Workers keep to half of it (`worker/link/conversation.py`),
+so that one that works as it should never meets the limits, even if all that it said in some seconds arrives at once.
 """
 
 from __future__ import annotations

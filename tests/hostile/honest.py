@@ -30,14 +30,14 @@ from worker.agent import Agent
 from worker.intake.world import NetworkWorld
 from worker.interfaces.engine import Container, ContainerUsage, Engine, Image
 from worker.net.apply.netlink import Seen
-from worker.net.attachments import Attachments
 from worker.net.dataplane import DataPlane
+from worker.net.ipam import TaskAddresses
 from worker.net.plan import ruleset, service_table
 from worker.net.plan.host_plan import HostPlan
 from worker.net.plan.ruleset import Ruleset
 from worker.net.plan.service_table import ServiceTable
 from worker.net.plan.topology import NodeTopology
-from worker.net.reconciler import NetworkReconciler
+from worker.net.reconciler import HostSurvey, NetworkReconciler
 from worker.net.resolve.answers import lookup
 from worker.net.resolve.zones import LocalContainer, View, Zones, zones_of
 from worker.net.watch.capabilities import Encryption
@@ -149,16 +149,10 @@ class PaperPorts:
 class PaperReconciler(NetworkReconciler):
     """The real loop over the real plan, on a `PaperHost`. `address` is the host's own."""
 
-    def __init__(self, engine: Engine, node_id: str, attachments: Attachments, names: PaperNames, address: str) -> None:
-        super().__init__(
-            engine,
-            node_id,
-            Path("/nonexistent"),
-            attachments,
-            names,  # type: ignore[arg-type]
-            advertised=address,
-            encryption=WIREGUARD.kind,
-        )
+    def __init__(
+        self, engine: Engine, survey: HostSurvey, addresses: TaskAddresses, names: PaperNames, address: str
+    ) -> None:
+        super().__init__(engine, survey, addresses, names, Path("/nonexistent"))  # type: ignore[arg-type]
         self.tables = PaperTables()
         self.ports = PaperPorts()  # type: ignore[assignment]
         self._address = address
@@ -174,20 +168,13 @@ class PaperReconciler(NetworkReconciler):
 class PaperPlane(DataPlane):
     """The real data plane around a `PaperReconciler`."""
 
-    def __init__(self, engine: Engine, node_id: str, clock: Clock, address: str, **options: Any) -> None:
-        names = PaperNames()
-        super().__init__(
-            engine,
-            node_id,
-            clock,
-            Path("/nonexistent"),
-            names,  # type: ignore[arg-type]
-            advertised=address,
-            encryption=WIREGUARD,
-            **options,
-        )
+    def __init__(
+        self, engine: Engine, node_id: str, clock: Clock, address: str, elsewhere: Callable[[], Awaitable[None]]
+    ) -> None:
+        names, survey = PaperNames(), HostSurvey(node_id, address, WIREGUARD)
+        super().__init__(engine, survey, names, clock, Path("/nonexistent"), elsewhere)  # type: ignore[arg-type]
         self.names = names
-        self.reconciler = self._reconciler = PaperReconciler(engine, node_id, self._attachments, names, address)
+        self.reconciler = self._reconciler = PaperReconciler(engine, survey, self._addresses, names, address)
 
     def hindrance(self, task: Task) -> str:
         return ""
@@ -240,7 +227,7 @@ class HonestWorker:
         self._worker = RealWorker(node_id, self.engine, lambda _: connect(), clock=clock, rng=rng)
         self._worker.dialler = _StreamingDialler(lambda _: connect(), self.api._serve)  # type: ignore[arg-type,return-value]
         elsewhere = self._worker.requests.all_applied
-        self.plane = PaperPlane(self.engine, node_id, clock, address, elsewhere=elsewhere)
+        self.plane = PaperPlane(self.engine, node_id, clock, address, elsewhere)
         self._worker.networks = self.plane
 
     def build(self, name: str) -> str:

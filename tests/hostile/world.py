@@ -316,12 +316,12 @@ PROBES = (
 def _plan_without(worker: HonestWorker, evil: Collection[str]) -> HostPlan:
     """Plan a host again as if these nodes had no tasks, no part of any network, and were no peers."""
     reconciler = worker.plane.reconciler
-    world, attachments = reconciler.world, reconciler._attachments
+    world, addresses = reconciler.world, reconciler._addresses
     endpoints = {key: _endpoint_without(each, evil) for key, each in world.endpoints.items()}
     networks = {key: _network_without(each, evil) for key, each in world.networks.items()}
     peers = {node_id: peer for node_id, peer in world.peers.items() if node_id not in evil}
     less = replace(world, endpoints=endpoints, networks=networks, peers=peers)
-    found = plan(less, attachments.addresses, attachments.draining, reconciler.survey.facts)
+    found = plan(less, addresses.in_use, addresses.draining, reconciler.survey.facts)
     return replace(found, balanced=())  # in the order in which it was told of services; the tables have all of it
 
 

@@ -40,7 +40,7 @@ from worker.net.resolve import messages
 from worker.net.resolve.zones import Zones, zones_of
 from worker.tasks.plan.files import Materials, task_files
 from worker.tasks.tmpfs import TmpfsFiles
-from worker.unmanaged.attachments import as_task
+from worker.unmanaged import as_task
 
 FACTS = facts(ipv6=True)
 EVIL = "node3"

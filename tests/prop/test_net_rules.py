@@ -11,7 +11,7 @@ from common.errors import ResourceExhausted
 from tests.unit.worker.net.nfkernel import ServicesKernel
 from tests.unit.worker.net.worlds import POOLS6, backend, endpoint, facts, ips, mesh6, network, port, world
 from worker.intake.addresses import port as listened
-from worker.net.attachments import AddressPool
+from worker.net.ipam import AddressPool
 from worker.net.plan import service_table
 from worker.net.plan.host_plan import Memory, plan
 from worker.net.plan.ruleset import Ruleset, difference, whole

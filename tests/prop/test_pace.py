@@ -15,7 +15,7 @@ from common.wire.messages import AnyMessage, NodeReport, RenewRequest, Resync, S
 from common.wire.usage_messages import TaskUsage, Usage
 from manager.dispatch.quota import Quota
 from tests.fakes.virtual_loop import run_virtual
-from worker.link.pace import Pace
+from worker.link.conversation import PacedSender
 from worker.link.reporter import Reporter
 
 # What a connection that stalls may hold back and bring at once, in seconds.
@@ -59,11 +59,11 @@ messages = st.one_of(
 )
 def test_whatever_a_worker_says_is_read_at_once(said: list[tuple[float, AnyMessage]], delays: list[float]) -> None:
     async def story() -> None:
-        pace, line = Pace(), Line()
+        sender, line = PacedSender(), Line()
         sending = []
         for wait, message in said:
             await asyncio.sleep(wait)
-            sending.append(asyncio.create_task(pace.send(line, message)))  # type: ignore[arg-type]
+            sending.append(asyncio.create_task(sender.send(line, message)))  # type: ignore[arg-type]
         await asyncio.gather(*sending)
         assert len(line.sent) == len(said)
         read(line.sent, delays)
@@ -75,13 +75,13 @@ def test_whatever_a_worker_says_is_read_at_once(said: list[tuple[float, AnyMessa
 @given(st.integers(0, 10_000), st.integers(0, 1000), st.lists(st.floats(0, STALL), min_size=1, max_size=20))
 def test_a_host_with_thousands_of_tasks_reports_them_all(tasks: int, text: int, delays: list[float]) -> None:
     async def story() -> None:
-        pace, line, reporter = Pace(), Line(), Reporter()
+        sender, line, reporter = PacedSender(), Line(), Reporter()
         for number in range(tasks):
             status = TaskStatus(timestamp=1.5, state=TaskState.RUNNING, message="m" * text)
             reporter.update(f"task{number:021}", status)
         while reporter.unconfirmed:
             number, batch = await reporter.take()
-            await pace.send(line, StatusReport(tasks=batch), number)  # type: ignore[arg-type]
+            await sender.send(line, StatusReport(tasks=batch), number)  # type: ignore[arg-type]
             reporter.confirmed(number)
         read(line.sent, delays)
         assert sum(len(message.tasks) for _, message in line.sent if isinstance(message, StatusReport)) == tasks

@@ -35,10 +35,11 @@ from worker.intake.network import NetworkIntake
 from worker.net.apply import wireguard
 from worker.net.apply.host import Host
 from worker.net.apply.netlink import Seen
-from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
+from worker.net.ipam import TaskAddresses
 from worker.net.plan.kernel import Item, Route, Tunnel
-from worker.net.reconciler import NetworkReconciler
+from worker.net.reconciler import HostSurvey, NetworkReconciler
+from worker.net.watch.capabilities import Encryption
 from worker.net.watch.changes import HostChange
 
 # WireGuard sends a first message again after this time.
@@ -136,10 +137,9 @@ class SimulatedHost:
         engine = FakeEngine()
         self._intake = NetworkIntake(name)
         dns = ClusterDns(folder / f"{name}-resolv", rng)
-        attachments = Attachments(LoopClock())
-        self.reconciler = NetworkReconciler(
-            engine, name, folder / name, attachments, dns, advertised=self.address, encryption=wireguard.USERSPACE
-        )
+        addresses = TaskAddresses(LoopClock())
+        survey = HostSurvey(name, self.address, Encryption(wireguard.USERSPACE))
+        self.reconciler = NetworkReconciler(engine, survey, addresses, dns, folder / name)
         self.host = BareHost(engine, name, self.kernel, folder / name, wireguard.USERSPACE)  # type: ignore[arg-type]
         self.host.tables = NoTables()  # type: ignore[assignment]
         self._changed = self.reconciler._links_changed(self.host)

@@ -116,7 +116,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/intake/parts.py",
         "worker/intake/services.py",
     ),
-    "unit/worker/link/test_session.py": ("worker/link/conversation.py",),
     "unit/worker/metrics/test_scrape.py": ("worker/host/netns.py",),
     "unit/worker/net/apply/test_netlink.py": ("worker/net/apply/netlink_read.py",),
     "unit/worker/net/apply/test_nft.py": ("worker/net/plan/nf_messages.py",),

@@ -35,7 +35,7 @@ from common.aio.steady import Backoff
 from common.errors import InvalidArgument, SwarmError
 from common.text import build_progress
 from worker.engine import api as engine_api
-from worker.engine.hang import HangDetector, next_unless
+from worker.engine.liveness import HangDetector, next_unless
 from worker.intake.words import engine_name
 from worker.interfaces.engine import (
     JSON,

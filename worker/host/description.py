@@ -17,7 +17,7 @@ from common.errors import SwarmError
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
 from common.wire.allowances import ENTRIES_BYTES, fitting
-from worker.engine.presence import EnginePresence
+from worker.engine.liveness import EnginePresence
 from worker.interfaces.engine import (
     JSON,
     Container,

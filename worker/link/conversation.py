@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.aio.rate_limit import Rate, TokenBucket
 from common.errors import SwarmError, Unavailable, leaves
+from common.wire.allowances import BYTES, MESSAGES, size_of, weight
+from common.wire.channel import Channel
 from common.wire.handshake import error_of_refusal
 from common.wire.image_messages import BringImage, ImageGrant, ImageSources, SeekImage, Spared
 from common.wire.manager_messages import BecomeManager, Managers
@@ -35,7 +38,6 @@ from worker.host.promotion import become_manager
 from worker.images.serve import ImageServer
 from worker.intake.words import quote_foreign
 from worker.link.interfaces import Agent, Dialler, Renewal
-from worker.link.pace import Pace
 from worker.link.race import Welcomed
 from worker.link.reporter import Reporter
 from worker.link.requests import Requests
@@ -44,13 +46,42 @@ MISSED_HEARTBEATS = 3
 # The first new state is sent at once; what follows within this time is one message.
 REPORT_SECONDS = 0.010
 MAX_STREAMS = 256
+# Bytes of a frame beside its message, at most.
+_FRAME_BYTES = 16
 
 _log = logging.getLogger(__name__)
 
 
+class PacedSender:
+    """Sends at most half of what a manager lets a worker say, so that it is never slowed or ended.
+
+    It outlives sessions, as a manager's budget for the node does. Made in the event loop.
+    """
+
+    def __init__(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._bytes = TokenBucket(_half(BYTES), now)
+        self._messages = TokenBucket(_half(MESSAGES), now)
+
+    async def send(self, channel: Channel, message: AnyMessage, number: int = 0) -> None:
+        """Wait until the message may be sent, and send it; errors as `Channel.send`."""
+        now = asyncio.get_running_loop().time()
+        waits = (
+            self._bytes.spend(size_of(message) + _FRAME_BYTES, now),
+            self._messages.spend(weight(message), now),
+        )
+        if any(waits):
+            await asyncio.sleep(max(waits))
+        await channel.send(message, number)
+
+
+def _half(rate: Rate) -> Rate:
+    return Rate(rate.burst / 2, rate.per_second / 2)
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationParts:
-    """What all sessions of a worker tell and ask, made in its loop. `pace` outlives them, as its budget does."""
+    """What all sessions of a worker share, made in its event loop."""
 
     dialler: Dialler
     agent: Agent
@@ -58,7 +89,7 @@ class ConversationParts:
     renewal: Renewal
     requests: Requests
     image_server: ImageServer
-    pace: Pace = field(default_factory=Pace)
+    sender: PacedSender = field(default_factory=PacedSender)
 
 
 class Conversation:
@@ -118,7 +149,7 @@ class Conversation:
         return self._goodbye_heard
 
     async def _send(self, message: AnyMessage, number: int = 0) -> None:
-        await self._parts.pace.send(self._channel, message, number)
+        await self._parts.sender.send(self._channel, message, number)
 
     async def _read(self, group: asyncio.TaskGroup) -> None:
         while True:

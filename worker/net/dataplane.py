@@ -28,17 +28,17 @@ from worker.interfaces.engine import LABEL_AGENT, LABEL_NO_GATEWAY, Container, E
 from worker.interfaces.networks import Attachment, NetworkEndpoint, Networks
 from worker.net.apply.host import Host
 from worker.net.apply.netlink import Kernel
-from worker.net.attachments import Attachments, addresses_of
 from worker.net.dns.service import ClusterDns
+from worker.net.ipam import TaskAddresses, addresses_of
 from worker.net.local_networks import LocalNetworks
 from worker.net.plan.topology import NodeTopology
-from worker.net.reconciler import NetworkReconciler
+from worker.net.reconciler import HostSurvey, NetworkReconciler
 from worker.net.watch import facts as host_facts
-from worker.net.watch.capabilities import NO_ENCRYPTION, Encryption, encryption, lacking
+from worker.net.watch.capabilities import encryption, lacking
 from worker.net.watch.listening import listening
 
 ATTACH_SECONDS = 30.0
-SURVEY_RETRY_SECONDS = 1.0
+LEARN_RETRY_SECONDS = 1.0
 # For so long at most, a task that is to stop waits for rules that cannot be written.
 UNDRAINED_SECONDS = 5.0
 # Tasks that stop within this time wait for the other hosts' rules together.
@@ -52,40 +52,35 @@ _NOT_ALONE = (
 
 
 class DataPlane:
-    """`advertised` is the address that the operator gave for this host; `memory` a file for what leaving must undo.
+    """The networks of one host.
 
-    `elsewhere` waits until the other hosts have applied what the manager has decided, and raises TimeoutError when
+    survey: the host's own facts.
+    originals: the file that keeps the host's own settings until the worker leaves.
+    elsewhere: waits until the other hosts have applied what the manager has decided, and raises TimeoutError when
     nobody says so; None: nobody waits for them.
-    `encryption`: what carries encrypted networks here, or why nothing does (`capabilities.encryption`).
     """
 
     def __init__(
         self,
         engine: Engine,
-        node_id: str,
-        clock: Clock,
-        memory: Path,
+        survey: HostSurvey,
         dns: ClusterDns,
-        *,
+        clock: Clock,
+        originals: Path,
         elsewhere: Callable[[], Awaitable[None]] | None = None,
-        advertised: str = "",
-        encryption: Encryption = NO_ENCRYPTION,
     ) -> None:
         self._engine = engine
-        self._node_id = node_id
-        self._memory = memory
+        self._survey = survey
         self._dns = dns
+        self._originals = originals
         self._elsewhere = Rounds(elsewhere, GATHER_SECONDS) if elsewhere is not None else None
-        self._attachments = Attachments(clock)
-        self._encryption = encryption
-        self._reconciler = NetworkReconciler(
-            engine, node_id, memory, self._attachments, dns, advertised=advertised, encryption=encryption.kind
-        )
+        self._addresses = TaskAddresses(clock)
+        self._reconciler = NetworkReconciler(engine, survey, self._addresses, dns, originals)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dns.run())
-            group.create_task(self._survey())
+            group.create_task(self._learn_addresses())
             group.create_task(self._reconciler.run())
 
     def update(self, world: NetworkWorld) -> None:
@@ -94,18 +89,18 @@ class DataPlane:
             self._reconciler.passes.note()
 
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
-        self._attachments.reserve(holder, {network_id: address(text) for network_id, text in addresses.items()})
+        self._addresses.reserve(holder, {network_id: address(text) for network_id, text in addresses.items()})
         self._reconciler.passes.note()
 
     async def attach(self, task: Task) -> Attachment:
         for config in task.spec.networks:
             if (name := self._name(config.target)) in PREDEFINED_NETWORKS:
                 return Attachment(mode=name)
-        if not (task.spec.networks or _publishes(task) or self._attachments.of(task.id)):
+        if not (task.spec.networks or _publishes(task) or self._addresses.of(task.id)):
             return Attachment()  # Docker's own bridge: nobody of the cluster connects to it
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
-                await self._reconciler.surveyed.wait()
+                await self._reconciler.addresses_known.wait()
                 self._dns.admit(task)
                 await self._give_addresses(task)
                 await self._reconciler.passes.in_line()
@@ -117,9 +112,9 @@ class DataPlane:
     def hindrance(self, task: Task) -> str:
         if self._reconciler.trouble:
             return self._reconciler.trouble
-        if not self._reconciler.surveyed.is_set():
+        if not self._reconciler.addresses_known.is_set():
             return "the engine has not said yet which addresses its containers have"
-        if self._wanted(task) and not self._attachments.of(task.id):
+        if self._wanted(task) and not self._addresses.of(task.id):
             return self._without_part(task)
         return "its addresses are known, but the rules and routes for them are not written yet"
 
@@ -129,8 +124,8 @@ class DataPlane:
         return self._attachment(task)
 
     async def started(self, task: Task, container: Container) -> None:  # noqa: ARG002 - it is connected already
-        if task.id in self._attachments.draining:
-            self._attachments.draining.discard(task.id)
+        if task.id in self._addresses.draining:
+            self._addresses.draining.discard(task.id)
             self._reconciler.passes.note()
 
     async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:
@@ -145,9 +140,9 @@ class DataPlane:
         return tuple(sorted(wanted - heard))
 
     async def drain(self, task: Task) -> None:
-        if not self._attachments.of(task.id):
+        if not self._addresses.of(task.id):
             return
-        self._attachments.draining.add(task.id)
+        self._addresses.draining.add(task.id)
         self._reconciler.passes.note()
         try:
             async with asyncio.timeout(UNDRAINED_SECONDS):
@@ -168,18 +163,18 @@ class DataPlane:
 
     async def release(self, task_id: str) -> None:
         self._dns.release(task_id)
-        if self._attachments.release(task_id):
+        if self._addresses.release(task_id):
             self._reconciler.passes.note()
 
     async def remove_all(self) -> None:
         async with Kernel() as kernel:
-            await Host(self._engine, self._node_id, kernel, self._memory).remove_all()
+            await Host(self._engine, self._survey.node_id, kernel, self._originals).remove_all()
         self._dns.remove_all()
 
     def lacks(self) -> Collection[str]:
-        topology, refusal = self._topology, self._reconciler.survey.ipv6_refusal
+        topology, refusal = self._topology, self._survey.ipv6_refusal
         return (
-            *self._encryption.lacks,
+            *self._survey.encryption.lacks,
             *([f"containers have no IPv6: {refusal}"] if refusal else ()),
             *(topology.problems.values() if topology is not None else ()),
             *self._dns.lacks(),
@@ -189,13 +184,13 @@ class DataPlane:
         )
 
     def encryption(self) -> str:
-        return self._encryption.kind
+        return self._survey.encryption.kind
 
     async def looked(self) -> None:
         await self._reconciler.passes.next()
 
     def ipv6(self) -> bool:
-        return not self._reconciler.survey.ipv6_refusal
+        return not self._survey.ipv6_refusal
 
     def ipv6_addresses(self) -> Collection[str]:
         return host_facts.ipv6_addresses()
@@ -214,7 +209,7 @@ class DataPlane:
         """Say which of a task's networks has no lease for this host. One that is not full gets it within a moment."""
         known = self._reconciler.world.networks
         for network in [known[each.target] for each in task.spec.networks if each.target in known]:
-            if network.subnet is not None and self._node_id not in network.leases:
+            if network.subnet is not None and self._survey.node_id not in network.leases:
                 return (
                     f"network {network.name!r} has no addresses left for this host, since other nodes have all of "
                     f"{network.subnet}: create the network with a larger --subnet"
@@ -237,19 +232,19 @@ class DataPlane:
             if topology is None or not _is_ready(topology, wanted):
                 await self._reconciler.passes.next()
                 continue
-            wait = self._attachments.take(task.id, wanted)
+            wait = self._addresses.take(task.id, wanted)
             if not wait:
                 if MESH in wanted and topology.mesh6 is not None:
-                    given = self._attachments.of(task.id)[MESH]
+                    given = self._addresses.of(task.id)[MESH]
                     assert isinstance(given, IPv4Address), "the others of its part are in use"
-                    self._attachments.hold(task.id, MESH6, with_ipv4(topology.mesh6, given))
+                    self._addresses.hold(task.id, MESH6, with_ipv4(topology.mesh6, given))
                 self._reconciler.passes.note()
                 return
             await asyncio.sleep(wait)
 
     def _attachment(self, task: Task) -> Attachment:
         """Say what a task's container has or gets; the gateway first, whose route is the default one."""
-        addresses = self._attachments.of(task.id)
+        addresses = self._addresses.of(task.id)
         nameserver = self._dns.nameserver(addresses.keys())
         ends = []
         if MESH in addresses:
@@ -285,27 +280,27 @@ class DataPlane:
             return
         names = {network.docker: str(network.id) for network in self._reconciler.world.networks.values()}
         for network_id, found in addresses_of(container, {**names, GATEWAY_NETWORK: MESH}):
-            self._attachments.hold(task_id, network_id, found)
+            self._addresses.hold(task_id, network_id, found)
         with suppress(Unusable):
             if GATEWAY_NETWORK in container.addresses6:
-                self._attachments.hold(task_id, MESH6, address6(container.addresses6[GATEWAY_NETWORK]))
+                self._addresses.hold(task_id, MESH6, address6(container.addresses6[GATEWAY_NETWORK]))
         self._reconciler.passes.note()
 
-    async def _survey(self) -> None:
+    async def _learn_addresses(self) -> None:
         """Learn which addresses containers have from before, so that nobody gets one of them."""
         told = ""
-        while not self._reconciler.surveyed.is_set():
+        while not self._reconciler.addresses_known.is_set():
             try:
-                for known in await self._engine.containers({LABEL_AGENT: self._node_id}):
+                for known in await self._engine.containers({LABEL_AGENT: self._survey.node_id}):
                     container = await self._engine.inspect(known.id)
                     if container is not None:
                         self._recognise(container.task_id, container)
-                self._reconciler.surveyed.set()
+                self._reconciler.addresses_known.set()
             except SwarmError as error:
                 if error.message != told:
                     told = error.message
                     _log.info("cannot see which addresses are in use yet: %s", told)
-                await asyncio.sleep(SURVEY_RETRY_SECONDS)
+                await asyncio.sleep(LEARN_RETRY_SECONDS)
 
 
 def _beside(network: Network, given: IPAddress) -> str:
@@ -360,16 +355,7 @@ async def choose_networks(
             _log.warning("%s", sentence)
         return LocalNetworks(engine, config.node_id, missing)
     dns = ClusterDns(data.path / "resolv", random.SystemRandom())
-    encrypting = await encryption()
-    for sentence in encrypting.lacks:
+    survey = HostSurvey(config.node_id, config.advertise_addr, await encryption())
+    for sentence in survey.encryption.lacks:
         _log.info("%s", sentence)
-    return DataPlane(
-        engine,
-        config.node_id,
-        clock,
-        data.path / "network.json",
-        dns,
-        elsewhere=elsewhere,
-        advertised=config.advertise_addr,
-        encryption=encrypting,
-    )
+    return DataPlane(engine, survey, dns, clock, data.path / "network.json", elsewhere)

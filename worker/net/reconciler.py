@@ -19,20 +19,21 @@ from pathlib import Path
 from common.aio.steady import PAUSE_SECONDS
 from common.errors import SwarmError
 from worker.intake.addresses import text_of
-from worker.intake.words import Id, identifier
+from worker.intake.words import identifier
 from worker.intake.world import NetworkWorld
 from worker.interfaces.engine import Engine
 from worker.net.apply import conntrack
 from worker.net.apply.host import Host
 from worker.net.apply.netlink import Kernel, Seen
-from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
+from worker.net.ipam import TaskAddresses
 from worker.net.plan.host_plan import HostPlan, Memory, plan
 from worker.net.plan.service_rules import published_ports
 from worker.net.plan.topology import HostFacts
 from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
 from worker.net.watch import facts as host_facts
+from worker.net.watch.capabilities import NO_ENCRYPTION, Encryption
 from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
 from worker.net.watch.connections import Connections
 from worker.net.watch.firewall import Firewall
@@ -44,23 +45,20 @@ _log = logging.getLogger(__name__)
 
 
 class NetworkReconciler:
-    """Keeps a host in line with `world` and `attachments`; `passes.note` tells it that one of them has changed.
+    """Keeps a host in line with `world` and `addresses`; `passes.note` tells it that one of them has changed.
 
-    originals: the file for what leaving must undo.
-    advertised, encryption: as in `HostSurvey`.
+    originals: the file that keeps the host's own settings until the worker leaves.
+    addresses_known: set when the engine has said which addresses its containers have from before.
     plan: the newest one; `trouble`: why the host is not like it, empty when it is.
     """
 
     def __init__(
         self,
         engine: Engine,
-        node_id: str,
-        originals: Path,
-        attachments: Attachments,
+        survey: HostSurvey,
+        addresses: TaskAddresses,
         dns: ClusterDns,
-        *,
-        advertised: str,
-        encryption: str,
+        originals: Path,
     ) -> None:
         self.world = NetworkWorld()
         self.plan: HostPlan | None = None
@@ -70,14 +68,12 @@ class NetworkReconciler:
         self.ports = PortReservations(self._relay)
         self.connections = Connections()
         self.firewall = Firewall()
-        self.surveyed = asyncio.Event()
+        self.addresses_known = asyncio.Event()
+        self.survey = survey
         self._engine = engine
-        self._node_id = identifier(node_id)
-        self.survey = HostSurvey(self._node_id, advertised, encryption)
         self._originals = originals
-        self._attachments = attachments
+        self._addresses = addresses
         self._dns = dns
-        self._encryption = encryption
         self._memory = Memory()
         self._unclean = True
         self._forgotten_cut = False
@@ -86,7 +82,7 @@ class NetworkReconciler:
     async def run(self) -> None:
         """Keep the host as planned until cancelled; then it stays as it is."""
         async with Kernel() as kernel:
-            host = Host(self._engine, self._node_id, kernel, self._originals, self._encryption)
+            host = Host(self._engine, self.survey.node_id, kernel, self._originals, self.survey.encryption.kind)
             rules = RuleWatch(
                 host.tables.changed_by_us,
                 self._noting(host.tables.lost, "the rules of this host were changed from outside: writing them again"),
@@ -139,13 +135,13 @@ class NetworkReconciler:
         seen = await self.survey.take(host, kernel, self.world)
         self.ports.keep(set(published_ports(self.world.endpoints.values())) if self.world.node_number else ())
         facts = replace(self.survey.facts, held=self.ports.held)
-        attachments = self._attachments
-        new = plan(self.world, attachments.addresses, attachments.draining, facts, self._memory)
+        addresses = self._addresses
+        new = plan(self.world, addresses.in_use, addresses.draining, facts, self._memory)
         old, self.plan = self.plan, new
         if not new.topology.number and (old is None or not old.topology.number):
             return  # nobody has said yet what is to be here: what is from before the agent's restart stays
-        attachments.fit(new.topology)
-        self._dns.update(self.world, new.topology, attachments.by_task, attachments.draining)
+        addresses.fit(new.topology)
+        self._dns.update(self.world, new.topology, addresses.by_task, addresses.draining)
         async with self._applying:
             # Not before: a look for what is not needed that is under way still goes by the plan of before.
             self._unclean = self._unclean or old is None or old.networks.keys() != new.networks.keys()
@@ -178,7 +174,7 @@ class NetworkReconciler:
 
     async def _tidy(self, host: Host) -> None:
         """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""
-        if self._unclean and self.surveyed.is_set() and self.plan is not None and self.plan.topology.number:
+        if self._unclean and self.addresses_known.is_set() and self.plan is not None and self.plan.topology.number:
             try:
                 self._unclean = not await host.remove_unused_networks()
             except SwarmError as error:
@@ -189,12 +185,12 @@ class NetworkReconciler:
         topology = self.plan.topology if self.plan is not None else None
         if self._forgotten_cut or topology is None or not topology.number or not self.passes.up_to_date:
             return
-        if topology.keys is None or not self.surveyed.is_set():
+        if topology.keys is None or not self.addresses_known.is_set():
             return  # until then nobody can tell them from those that the world of before the restart lacks
         self._forgotten_cut = True
         assert self.plan is not None
         try:
-            await conntrack.cut_forgotten(topology.ranges, _known_addresses(self.plan, self._attachments))
+            await conntrack.cut_forgotten(topology.ranges, _known_addresses(self.plan, self._addresses))
         except SwarmError as error:
             _log.warning("connections to containers that are gone may hang until they time out: %s", error.message)
 
@@ -220,9 +216,9 @@ class NetworkReconciler:
         return note
 
 
-def _known_addresses(plan: HostPlan, attachments: Attachments) -> set[str]:
+def _known_addresses(plan: HostPlan, addresses: TaskAddresses) -> set[str]:
     """Return all addresses that somebody has, as conntrack writes them."""
-    return {*map(text_of, plan.reached), *map(text_of, attachments.addresses)}
+    return {*map(text_of, plan.reached), *map(text_of, addresses.in_use)}
 
 
 # Many notes within this time are one pass.
@@ -302,17 +298,17 @@ class HostSurvey:
     """The facts that plans are made from, and the last look at the kernel that they come from.
 
     advertised: the address that the operator gave for this host, or empty.
-    encryption: what carries encrypted networks here, empty where nothing does.
+    encryption: what carries encrypted networks here, or why nothing does.
     ipv6_refusal: why containers have no IPv6 here, empty if they have.
     """
 
-    def __init__(self, node_id: Id, advertised: str, encryption: str) -> None:
-        self.facts = HostFacts(node_id=node_id)
+    def __init__(self, node_id: str, advertised: str = "", encryption: Encryption = NO_ENCRYPTION) -> None:
+        self.node_id = identifier(node_id)
+        self.encryption = encryption
+        self.facts = HostFacts(node_id=self.node_id)
         self.seen = Seen()
         self.ipv6_refusal = host_facts.ipv6_refusal()
-        self._node_id = node_id
         self._advertised = advertised
-        self._encryption = encryption
         self._peers: object = None
         self._due = True
 
@@ -327,10 +323,10 @@ class HostSurvey:
         self._due, self._peers = False, world.peers
         seen = await kernel.look()
         await host.wireguard.survey(seen.links)
-        found = host_facts.facts(self._node_id, seen, world.peers.values(), self._advertised, self.facts.address)
+        found = host_facts.facts(self.node_id, seen, world.peers.values(), self._advertised, self.facts.address)
         self.ipv6_refusal = host_facts.ipv6_refusal(found.mtu) or host.ipv6_refusal
         self.facts = replace(
-            found, encrypts=bool(self._encryption), answered=host.wireguard.answered, ipv6=not self.ipv6_refusal
+            found, encrypts=bool(self.encryption.kind), answered=host.wireguard.answered, ipv6=not self.ipv6_refusal
         )
         self.seen = seen
         return seen

@@ -124,7 +124,7 @@ class Actions:
             async with context.limiter.change():
                 if not run.wanted:
                     return
-                with run.patiently("creating"):
+                with run.reporting_slow_engine("creating"):
                     container_id = await context.engine.create(task.name, body)
                 context.note_volumes()
         except EngineError as error:
@@ -145,7 +145,7 @@ class Actions:
         def tell(_taken: float) -> None:
             run.say("waits for the host's network", networks.hindrance(run.task))
 
-        with run.telling_when_slow(NETWORK_SECONDS, tell):
+        with run.reporting_when_slow(NETWORK_SECONDS, tell):
             return await networks.attach(run.task)
 
     async def _not_created(self, error: EngineError, image: str) -> None:
@@ -175,7 +175,7 @@ class Actions:
             async with run.context.limiter.change():
                 if not run.wanted:
                     return
-                with run.patiently("starting"):
+                with run.reporting_slow_engine("starting"):
                     await run.context.engine.start(container.id)
         except EngineError as error:
             raise EngineError(error.http_status, engine_api.start_error(error.message)) from error
@@ -211,7 +211,7 @@ class Actions:
         await run.context.networks.drain(run.task)
         grace = container_spec.stop_grace(run.task)
         async with run.context.limiter.stop():
-            with run.patiently("stopping", grace + task_run.LATE_SECONDS):
+            with run.reporting_slow_engine("stopping", grace + task_run.SLOW_SECONDS):
                 await run.context.engine.stop(container.id, grace)
         stopped = run.now.container
         if stopped is None:
@@ -228,7 +228,7 @@ class Actions:
         async with run.context.limiter.change():
             self._watch.discarding = True
             try:
-                with run.patiently("removing"):
+                with run.reporting_slow_engine("removing"):
                     await run.context.remove_container(run.task, container)
             finally:
                 self._watch.discarding = False

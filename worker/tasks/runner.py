@@ -123,12 +123,12 @@ class TaskRunner:
     async def _wait_for_engine(self, error: SwarmError) -> None:
         """Wait a moment for an engine that is away, or refuses to speak of this container; other runners go on."""
         run = self._run
-        why = error.message + (task_run.hint(run.task) if isinstance(error, EngineSilent) else "")
+        why = error.message + (task_run.where_to_look(run.task) if isinstance(error, EngineSilent) else "")
         if why != self._unusable:  # it may be so for days
             level = logging.INFO if isinstance(error, EngineDown) else logging.WARNING
             _log.log(level, "task %s waits for the engine: %s", run.task.name, why)
             self._unusable = why
         if run.now.state < TaskState.RUNNING or not run.wanted:
-            run.say_waits(why)
+            run.say_waiting(why)
         self._watch.stale = True
         await run.wait(run.context.clock.now() + RETRY_SECONDS)

@@ -1,7 +1,7 @@
 """What is known of one task on this host, shared by its runner, its actions, and the watch over its container.
 
-While its container runs, secrets and configs get the content that the task has now. What the engine was told to do and
-has not done when it should have, the task says.
+`TaskRun` is the situation, `StatusReports` what is reported of it, `Renewals` the change of secrets and configs while
+the container runs.
 """
 
 from __future__ import annotations
@@ -15,64 +15,18 @@ from typing import Any
 
 from msgspec import structs
 
+from common.clock import Clock
 from common.model.container import Mount
-from common.model.task import Task, TaskState, TaskStatus
+from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
 from worker.interfaces.engine import Container, ContainerEvent, Engine, Phase
 from worker.interfaces.files import TaskFile, TaskFiles
 from worker.interfaces.networks import Attachment
-from worker.link.reporter import StatusReports
 from worker.tasks.plan.machine import Contact, Situation, Step
 from worker.tasks.runner_context import RunnerContext
 
-# Something that the engine does with a container is late after so long. That is said then, and each time that it has
-# taken twice as long.
-LATE_SECONDS = 15.0
+# When what the engine does with a container takes so long, that is reported, and again each time the duration doubles.
+SLOW_SECONDS = 15.0
 _NAMED = 3
-
-
-@contextmanager
-def tell_when_slow(tell: Callable[[float], None], after: float = LATE_SECONDS) -> Iterator[None]:
-    """Call `tell` with the seconds that the block has taken, when these are `after`, twice as many, and so on."""
-    loop = asyncio.get_running_loop()
-    timer = loop.call_later(after, lambda: late(after))
-
-    def late(taken: float) -> None:
-        nonlocal timer
-        tell(taken)
-        timer = loop.call_later(taken, late, 2 * taken)
-
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def not_done(doing: str, taken: float, task: Task) -> str:
-    """Say that the engine is still `doing` something with a task's container, and where to look."""
-    return f"the engine has been {doing} the container for {taken:.0f} s{hint(task)}"
-
-
-def hint(task: Task) -> str:
-    """Say where to look for what holds an engine up: it waits for what the container mounts more than for all else."""
-    spec = task.spec.container_spec
-    names = [_mount_name(mount) for mount in spec.mounts if mount.type != "tmpfs"] if spec is not None else []
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    mounts = f" and {', '.join(names[:_NAMED])}{more}, which it mounts" if names else ""
-    return f": look at `journalctl -u docker -u containerd` on the node{mounts}"
-
-
-def _mount_name(mount: Mount) -> str:
-    driver = mount.volume_options.driver_config if mount.volume_options is not None else None
-    if mount.type != "volume":
-        return mount.source
-    what = f"volume {mount.source}".rstrip()
-    if driver is None:
-        return what
-    share = driver.options.get("type", "")
-    device = driver.options.get("device", "")
-    told = ", ".join(filter(None, (driver.name and f"driver {driver.name}", share and f"{share} {device}".rstrip())))
-    return f"{what} ({told})" if told else what
-
 
 _log = logging.getLogger(__name__)
 
@@ -145,31 +99,93 @@ class TaskRun:
         """Report what is being done in the present state, or what keeps it from being done."""
         self._reports.say(message, err, self.now, self.attachment)
 
-    def say_waits(self, why: str) -> None:
+    def say_waiting(self, why: str) -> None:
         """Report that the task waits for the engine; why one has ended stays what it is."""
         if not self.now.state.terminal:
             self.say("waits for the engine", why)
 
     @contextmanager
-    def telling_when_slow(self, after: float, tell: Callable[[float], None]) -> Iterator[None]:
+    def reporting_when_slow(self, after: float, tell: Callable[[float], None]) -> Iterator[None]:
         """Have `tell` report it, with the seconds taken, when the block takes longer; then what was said before."""
         before = self.status
-        with tell_when_slow(tell, after):
+        with call_when_slow(tell, after):
             yield
         if self.status is not before:
             self.say(before.message, before.err)
 
     @contextmanager
-    def patiently(self, doing: str, after: float = LATE_SECONDS) -> Iterator[None]:
-        """Report it when the block, which has the engine do something with the container, takes long."""
+    def reporting_slow_engine(self, doing: str, after: float = SLOW_SECONDS) -> Iterator[None]:
+        """Report it when the block takes long; in it the engine is `doing` something with the container, as `creating`."""
 
         def tell(taken: float) -> None:
-            why = not_done(doing, taken, self.task)
+            why = describe_delay(doing, taken, self.task)
             _log.warning("task %s: %s", self.task.name, why)
-            self.say_waits(why)
+            self.say_waiting(why)
 
-        with self.telling_when_slow(after, tell):
+        with self.reporting_when_slow(after, tell):
             yield
+
+
+class StatusReports:
+    """The status of one task as it was reported last, and how it is reported anew."""
+
+    def __init__(self, task: Task, report: Callable[[str, TaskStatus], None], clock: Clock) -> None:
+        self.last = task.status
+        self._name = task.name
+        self._task_id = task.id
+        self._report = report
+        self._clock = clock
+
+    def enter(self, step: Step, now: Situation, attachment: Attachment | None) -> bool:
+        """Report a step's state if that, or what is said in it, is new; return whether the task has advanced."""
+        assert step.state >= now.state, f"task {self._task_id} moved back from {now.state} to {step.state}"
+        advanced = step.state > now.state
+        said = (self.last.message, self.last.err, self.last.renewed, self.last.refused)
+        if advanced or (step.message and (step.message, step.err, now.renewed, now.refused) != said):
+            self._tell(self._status(step, now, attachment))
+            _log.log(_level(step), "task %s: %s %s", self._name, step.state.name.lower(), step.err or step.message)
+        return advanced
+
+    def say(self, message: str, err: str, now: Situation, attachment: Attachment | None) -> None:
+        """Report what is being done in the present state, or what keeps it from being done."""
+        if (message, err) == (self.last.message, self.last.err):
+            return
+        status = self._status(Step(now.state, message, err), now, attachment)
+        same = self.last.state is status.state
+        self._tell(structs.replace(status, timestamp=self.last.timestamp) if same else status)
+
+    def _tell(self, status: TaskStatus) -> None:
+        self.last = status
+        self._report(self._task_id, status)
+
+    def _status(self, step: Step, now: Situation, attachment: Attachment | None) -> TaskStatus:
+        container, addresses = now.container, self.last.addresses
+        if attachment is not None and container is not None:
+            addresses = attachment.status_addresses()
+        return TaskStatus(
+            timestamp=self._clock.now(),
+            state=step.state,
+            message=step.message,
+            err=step.err,
+            container_status=_container_status(container) if container else self.last.container_status,
+            ports=container.ports if container else (),
+            addresses=addresses,
+            hostname=(container.hostname if container else "") or self.last.hostname,
+            renewed=now.renewed,
+            refused=now.refused,
+        )
+
+
+def _level(step: Step) -> int:
+    """Choose the log level of a new state: those on the way to running matter only to somebody who looks for a fault."""
+    if step.err:
+        return logging.WARNING
+    return logging.INFO if step.state >= TaskState.RUNNING else logging.DEBUG
+
+
+def _container_status(container: Container) -> ContainerStatus:
+    pid = container.pid if container.phase is Phase.RUNNING else 0
+    return ContainerStatus(container_id=container.id, pid=pid, exit_code=container.exit_code)
 
 
 class Renewals:
@@ -203,3 +219,50 @@ class Renewals:
         if ours:
             self._sent = 0
         return ours
+
+
+# --- an engine that is slow ---
+
+
+@contextmanager
+def call_when_slow(tell: Callable[[float], None], after: float = SLOW_SECONDS) -> Iterator[None]:
+    """Call `tell` with the seconds that the block has taken, when these are `after`, twice as many, and so on."""
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(after, lambda: late(after))
+
+    def late(taken: float) -> None:
+        nonlocal timer
+        tell(taken)
+        timer = loop.call_later(taken, late, 2 * taken)
+
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def describe_delay(doing: str, taken: float, task: Task) -> str:
+    """Say that the engine is still `doing` something with a task's container, and where to look."""
+    return f"the engine has been {doing} the container for {taken:.0f} s{where_to_look(task)}"
+
+
+def where_to_look(task: Task) -> str:
+    """Say where to look for what holds an engine up: it waits for what the container mounts more than for all else."""
+    spec = task.spec.container_spec
+    names = [_mount_name(mount) for mount in spec.mounts if mount.type != "tmpfs"] if spec is not None else []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    mounts = f" and {', '.join(names[:_NAMED])}{more}, which it mounts" if names else ""
+    return f": look at `journalctl -u docker -u containerd` on the node{mounts}"
+
+
+def _mount_name(mount: Mount) -> str:
+    driver = mount.volume_options.driver_config if mount.volume_options is not None else None
+    if mount.type != "volume":
+        return mount.source
+    what = f"volume {mount.source}".rstrip()
+    if driver is None:
+        return what
+    share = driver.options.get("type", "")
+    device = driver.options.get("device", "")
+    told = ", ".join(filter(None, (driver.name and f"driver {driver.name}", share and f"{share} {device}".rstrip())))
+    return f"{what} ({told})" if told else what

@@ -1,18 +1,16 @@
-"""What is said of one task: each new state, and each new word in it, once."""
+"""States of tasks on their way: the newest of each, in batches, until they are confirmed."""
 
 import asyncio
 
 import pytest
 
-from common.clock import LoopClock
 from common.model.service import PortConfig
-from common.model.task import Task, TaskState, TaskStatus
+from common.model.task import TaskState, TaskStatus
 from common.wire.allowances import SIZES
 from common.wire.codec import encode
 from common.wire.messages import StatusReport
 from worker.link import reporter as reporter_module
-from worker.link.reporter import Reporter, StatusReports
-from worker.tasks.plan.machine import Situation, Step
+from worker.link.reporter import Reporter
 
 S = TaskState
 
@@ -44,7 +42,7 @@ async def test_a_batch_waits_for_news():
 
 
 async def test_states_on_the_way_wait_a_moment_for_one_that_matters(monkeypatch):
-    monkeypatch.setattr(reporter_module, "COMPANY_SECONDS", 1000.0)
+    monkeypatch.setattr(reporter_module, "BATCH_SECONDS", 1000.0)
     reporter = Reporter()
     waiting = asyncio.ensure_future(reporter.take())
     for state in (S.ACCEPTED, S.PREPARING, S.STARTING):
@@ -64,7 +62,7 @@ async def test_states_on_the_way_wait_a_moment_for_one_that_matters(monkeypatch)
     ],
 )
 async def test_what_somebody_may_wait_for_is_sent_at_once(said, monkeypatch):
-    monkeypatch.setattr(reporter_module, "COMPANY_SECONDS", 1000.0)
+    monkeypatch.setattr(reporter_module, "BATCH_SECONDS", 1000.0)
     reporter = Reporter()
     reporter.update("a", said)
     async with asyncio.timeout(5):
@@ -135,53 +133,3 @@ async def test_what_alone_is_too_large_for_a_message_is_cut():
     assert kept == ports[: len(kept)]
     assert len(kept) > 400
     assert (report.status.message, report.status.err) == ("m" * 1000, "é" * 4000)
-
-
-class Clock(LoopClock):
-    time = 10.0
-
-    def now(self) -> float:
-        return self.time
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.statuses: list[TaskStatus] = []
-        task = Task(id="t", service_name="web", slot=1, status=TaskStatus(state=TaskState.ASSIGNED, timestamp=1.0))
-        self.reports = StatusReports(task, lambda _, status: self.statuses.append(status), self.clock)
-
-
-def situation(state: TaskState) -> Situation:
-    return Situation(state=state)
-
-
-def test_a_new_state_is_said() -> None:
-    heard = Heard()
-    assert heard.reports.enter(Step(TaskState.PREPARING, "preparing"), situation(TaskState.ASSIGNED), None)
-    (status,) = heard.statuses
-    assert (status.state, status.message, status.timestamp) == (TaskState.PREPARING, "preparing", 10.0)
-    assert heard.reports.last == status
-
-
-def test_the_same_state_is_said_again_only_with_other_words() -> None:
-    heard = Heard()
-    now = situation(TaskState.PREPARING)
-    heard.reports.enter(Step(TaskState.PREPARING, "pulling"), situation(TaskState.ASSIGNED), None)
-    assert not heard.reports.enter(Step(TaskState.PREPARING, "pulling"), now, None)
-    assert len(heard.statuses) == 1
-    assert not heard.reports.enter(Step(TaskState.PREPARING, "pulling", "no such image"), now, None)
-    assert heard.statuses[-1].err == "no such image"
-
-
-def test_words_within_a_state_keep_its_time() -> None:
-    heard = Heard()
-    now = situation(TaskState.PREPARING)
-    heard.reports.enter(Step(TaskState.PREPARING, "preparing"), situation(TaskState.ASSIGNED), None)
-    heard.clock.time = 20.0
-    heard.reports.say("fetching from w2", "", now, None)
-    heard.reports.say("fetching from w2", "", now, None)
-    assert [(status.message, status.timestamp) for status in heard.statuses] == [
-        ("preparing", 10.0),
-        ("fetching from w2", 10.0),
-    ]

@@ -17,12 +17,13 @@ from worker.interfaces.networks import Attachment
 from worker.net.apply import netlink
 from worker.net.dataplane import DataPlane
 from worker.net.dns.service import ClusterDns
+from worker.net.reconciler import HostSurvey
 
 
 async def test_a_task_without_connections_waits_for_no_network(tmp_path: Path):
     engine = FakeEngine()
     dns = ClusterDns(tmp_path / "resolv", random.Random(1))
-    plane = DataPlane(engine, "n1", SystemClock(), tmp_path / "network.json", dns)
+    plane = DataPlane(engine, HostSurvey("n1"), dns, SystemClock(), tmp_path / "network.json")
     task = make_task("t1")
     assert await plane.attach(task) == Attachment()  # though the host has learnt of no network yet
     await plane.drain(task)
@@ -32,7 +33,7 @@ async def test_a_task_without_connections_waits_for_no_network(tmp_path: Path):
 def test_a_task_without_a_network_says_what_its_host_waits_for(tmp_path: Path):
     async def attach() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
-        plane = DataPlane(FakeEngine(), "n1", SystemClock(), tmp_path / "network.json", dns)
+        plane = DataPlane(FakeEngine(), HostSurvey("n1"), dns, SystemClock(), tmp_path / "network.json")
         await plane.attach(make_task("t1", networks=(NetworkAttachmentConfig(target="blue"),)))
 
     with pytest.raises(Unavailable, match="after 30 s: the engine has not said yet which addresses"):
@@ -42,9 +43,9 @@ def test_a_task_without_a_network_says_what_its_host_waits_for(tmp_path: Path):
 def test_a_task_whose_network_is_full_says_which_one_it_is(tmp_path: Path):
     async def attach() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
-        plane = DataPlane(FakeEngine(), "n9", SystemClock(), tmp_path / "network.json", dns)
+        plane = DataPlane(FakeEngine(), HostSurvey("n9"), dns, SystemClock(), tmp_path / "network.json")
         plane.update(world())
-        plane._reconciler.surveyed.set()  # the engine has said it
+        plane._reconciler.addresses_known.set()  # the engine has said it
         await plane.attach(make_task("t1", networks=(NetworkAttachmentConfig(target=BLUE),)))
 
     full = "network 'blue' has no addresses left for this host, since other nodes have all of 10.1.0.0/16"

@@ -14,10 +14,10 @@ from common.errors import Unavailable
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.net.worlds import RED, network, world
-from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
+from worker.net.ipam import TaskAddresses
 from worker.net.plan.host_plan import HostPlan
-from worker.net.reconciler import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, NetworkReconciler, Passes
+from worker.net.reconciler import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, HostSurvey, NetworkReconciler, Passes
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,8 @@ def test_a_pass_that_fails_is_tried_again_and_says_why(
 
     async def story() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
-        attachments = Attachments(SystemClock())
-        reconciler = NetworkReconciler(
-            FakeEngine(), "n1", tmp_path / "n", attachments, dns, advertised="", encryption=""
-        )
+        addresses = TaskAddresses(SystemClock())
+        reconciler = NetworkReconciler(FakeEngine(), HostSurvey("n1"), addresses, dns, tmp_path / "n")
         monkeypatch.setattr(reconciler, "_pass", fail_once)
         keeping = asyncio.create_task(reconciler._keep(SimpleNamespace(has_rules=False), None))  # type: ignore[arg-type]
         reconciler.passes.note()
@@ -87,14 +85,13 @@ def test_a_network_that_becomes_unused_during_a_check_is_removed(tmp_path: Path,
 
     async def story() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
-        reconciler = NetworkReconciler(
-            FakeEngine(), "node1", tmp_path / "n", Attachments(SystemClock()), dns, advertised="", encryption=""
-        )
+        addresses = TaskAddresses(SystemClock())
+        reconciler = NetworkReconciler(FakeEngine(), HostSurvey("node1"), addresses, dns, tmp_path / "n")
         monkeypatch.setattr(reconciler.survey, "take", nothing)
         monkeypatch.setattr(reconciler, "_cut_forgotten", nothing)
         monkeypatch.setattr(reconciler, "_check_firewall", lambda: None)
         monkeypatch.setattr(reconciler.connections, "check", lambda: None)
-        reconciler.surveyed.set()
+        reconciler.addresses_known.set()
         both = network(), network(RED, "10.2.0.0/16")
         reconciler.world = world(networks=both)
         await reconciler._pass(host, None)  # type: ignore[arg-type]

@@ -1,19 +1,22 @@
-"""An agent whose tasks are given other secrets and configs while their containers run."""
+"""What is reported of a task; other secrets and configs for a container that runs; an engine that is slow."""
 
 import asyncio
 
 import msgspec
 import pytest
 
+from common.clock import LoopClock
 from common.model.container import ConfigReference, ContainerSpec, DriverConfig, Mount, SecretReference, VolumeOptions
 from common.model.secret import Config, ConfigSpec, Secret, SecretSpec
-from common.model.task import Renewal, Task, TaskState
+from common.model.task import Renewal, Task, TaskState, TaskStatus
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.test_agent import virtual
 from tests.unit.worker.worlds import World, make_task, want
 from worker.interfaces.engine import Phase
 from worker.tasks import task_run
+from worker.tasks.plan.machine import Situation, Step
+from worker.tasks.task_run import StatusReports
 
 GOLANG = DriverConfig(name="golang")
 
@@ -202,7 +205,8 @@ def test_it_names_what_the_container_mounts(mounts: tuple[Mount, ...], told: str
     task = make_task(container=ContainerSpec(mounts=mounts))
     where = "look at `journalctl -u docker -u containerd` on the node"
     assert (
-        task_run.not_done("starting", 15, task) == f"the engine has been starting the container for 15 s: {where}{told}"
+        task_run.describe_delay("starting", 15, task)
+        == f"the engine has been starting the container for 15 s: {where}{told}"
     )
 
 
@@ -210,9 +214,62 @@ def test_it_is_reported_again_each_time_the_duration_doubles() -> None:
     async def story() -> list[tuple[float, float]]:
         told: list[tuple[float, float]] = []
         loop = asyncio.get_running_loop()
-        with task_run.tell_when_slow(lambda taken: told.append((taken, loop.time()))):
+        with task_run.call_when_slow(lambda taken: told.append((taken, loop.time()))):
             await asyncio.sleep(130)
         await asyncio.sleep(1000)
         return told
 
     assert run_virtual(story()) == [(15, 15), (30, 30), (60, 60), (120, 120)]
+
+
+# --- what is reported ---
+
+
+class Clock(LoopClock):
+    time = 10.0
+
+    def now(self) -> float:
+        return self.time
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.statuses: list[TaskStatus] = []
+        task = Task(id="t", service_name="web", slot=1, status=TaskStatus(state=TaskState.ASSIGNED, timestamp=1.0))
+        self.reports = StatusReports(task, lambda _, status: self.statuses.append(status), self.clock)
+
+
+def situation(state: TaskState) -> Situation:
+    return Situation(state=state)
+
+
+def test_a_new_state_is_said() -> None:
+    heard = Heard()
+    assert heard.reports.enter(Step(TaskState.PREPARING, "preparing"), situation(TaskState.ASSIGNED), None)
+    (status,) = heard.statuses
+    assert (status.state, status.message, status.timestamp) == (TaskState.PREPARING, "preparing", 10.0)
+    assert heard.reports.last == status
+
+
+def test_the_same_state_is_said_again_only_with_other_words() -> None:
+    heard = Heard()
+    now = situation(TaskState.PREPARING)
+    heard.reports.enter(Step(TaskState.PREPARING, "pulling"), situation(TaskState.ASSIGNED), None)
+    assert not heard.reports.enter(Step(TaskState.PREPARING, "pulling"), now, None)
+    assert len(heard.statuses) == 1
+    assert not heard.reports.enter(Step(TaskState.PREPARING, "pulling", "no such image"), now, None)
+    assert heard.statuses[-1].err == "no such image"
+
+
+def test_words_within_a_state_keep_its_time() -> None:
+    heard = Heard()
+    now = situation(TaskState.PREPARING)
+    heard.reports.enter(Step(TaskState.PREPARING, "preparing"), situation(TaskState.ASSIGNED), None)
+    heard.clock.time = 20.0
+    heard.reports.say("fetching from w2", "", now, None)
+    heard.reports.say("fetching from w2", "", now, None)
+    assert [(status.message, status.timestamp) for status in heard.statuses] == [
+        ("preparing", 10.0),
+        ("fetching from w2", 10.0),
+    ]

@@ -15,10 +15,10 @@ from worker.host import command
 from worker.host.command import Output
 from worker.net.apply import conntrack
 from worker.net.apply.conntrack import Connection, cut_forgotten, forgotten, redirected_connections, syn
-from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
+from worker.net.ipam import TaskAddresses
 from worker.net.plan.host_plan import Purge, plan
-from worker.net.reconciler import NetworkReconciler
+from worker.net.reconciler import HostSurvey, NetworkReconciler
 
 RANGES = (ip_network("10.1.0.0/16"), ip_network("10.240.0.0/12"), ip_network("fd00:20::/64"))
 IPV4 = (
@@ -95,11 +95,9 @@ async def test_connections_are_cut_once_manager_and_engine_reported(tmp_path: Pa
 
     monkeypatch.setattr(command, "run", run)
     clock, dns = SystemClock(), ClusterDns(tmp_path / "resolv", random.Random(1))
-    attachments = Attachments(clock)
-    reconciler = NetworkReconciler(
-        FakeEngine(), "node1", tmp_path / "n", attachments, dns, advertised="", encryption=""
-    )
-    attachments.hold("guest", "blue", "10.240.2.7")
+    addresses = TaskAddresses(clock)
+    reconciler = NetworkReconciler(FakeEngine(), HostSurvey("node1"), addresses, dns, tmp_path / "n")
+    addresses.hold("guest", "blue", "10.240.2.7")
     web = endpoint(backend(3, node=2))  # 10.1.17.3
 
     async def look(keys: tuple[()] | None, *, settled: bool = True) -> None:
@@ -109,7 +107,7 @@ async def test_connections_are_cut_once_manager_and_engine_reported(tmp_path: Pa
         await reconciler._cut_forgotten()
 
     await look(())  # the engine has not said which containers there are
-    reconciler.surveyed.set()
+    reconciler.addresses_known.set()
     await look(None)  # this is what was on the disk
     await look((), settled=False)
     assert cut == []

@@ -1,4 +1,7 @@
-"""Whether an engine that is silent only has nothing to say: it may hang itself, or containerd under it may."""
+"""Whether this host's engine can be used: whether it is there, and whether one that is silent hangs.
+
+An engine that is silent may have nothing to say; or it hangs, or containerd under it does.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import NoReturn
 
 from common.aio.pulse import Pulse
-from worker.interfaces.engine import JSON, EngineDown
+from worker.interfaces.engine import JSON, EngineConnected, EngineDown, EngineLost
 
 # An engine that was not heard from for so long is pinged, and has so long to answer that.
 SILENT_SECONDS = 5.0
@@ -16,6 +19,8 @@ PING_SECONDS = 10.0
 # One that has not done for so long what it was told is asked for its version, which it cannot say without containerd.
 STUCK_SECONDS = 30.0
 VERSION_SECONDS = 20.0
+# An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
+ENGINE_PATIENCE_SECONDS = 10.0
 
 
 class HangDetector:
@@ -97,3 +102,42 @@ class OpenChanges(Pulse):
     async def _silent_since(self) -> float:
         await self._some.wait()
         return max(next(iter(self._begun_at.values())), self._heard_at)
+
+
+class EnginePresence:
+    """What the engine's event stream says of the engine itself; nothing is known before its first word."""
+
+    def __init__(self) -> None:
+        self._there = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._gone_at = 0.0  # the loop's time
+        self._why = ""
+
+    def note(self, event: EngineConnected | EngineLost) -> bool:
+        """Take note of a word of the stream; return whether the engine is back after it was away."""
+        back = self._gone.is_set() and isinstance(event, EngineConnected)
+        if isinstance(event, EngineConnected):
+            self._there.set()
+            self._gone.clear()
+            return back
+        if not self._gone.is_set():
+            self._gone_at = asyncio.get_running_loop().time()
+        self._why = event.why
+        self._there.clear()
+        self._gone.set()
+        return back
+
+    async def there(self) -> None:
+        """Wait until the engine answers."""
+        await self._there.wait()
+
+    async def missed(self) -> str:
+        """Wait until the engine is away for so long that its tasks are to be replaced; return why, for a person."""
+        while True:
+            await self._gone.wait()
+            left = self._gone_at + ENGINE_PATIENCE_SECONDS - asyncio.get_running_loop().time()
+            try:
+                async with asyncio.timeout(max(0.0, left)):
+                    await self._there.wait()
+            except TimeoutError:
+                return f"its engine cannot be used: {self._why}"

@@ -1,8 +1,7 @@
-"""The tasks of this host and the addresses that they have.
+"""IP address management (IPAM) of this host: which task has which address of the host's part of each network.
 
-A task gets the next address of this host's part of a network, and none that was in use a moment ago. Docker's own
-choice hands a freed address out at once, while other hosts may still send it what was meant for the task before. So
-addresses go round in turn, and one that was given back rests.
+Docker's own IPAM hands a freed address out at once, while other hosts may still send it what was meant for the task
+before. So here addresses are handed out in turn, and one that was given back rests for `REST_SECONDS`.
 """
 
 from __future__ import annotations
@@ -24,8 +23,11 @@ from worker.net.plan.topology import NodeTopology
 REST_SECONDS = 10.0
 
 
-class Attachments:
-    """Who has which address here. Addresses are by network id, the one for the routing mesh under `MESH`."""
+class TaskAddresses:
+    """The addresses of this host's tasks by network id, the one for the routing mesh under `MESH`.
+
+    draining: the ids of tasks that are about to stop, and get no new connections.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,6 +36,7 @@ class Attachments:
         self.draining: set[str] = set()
 
     def of(self, task_id: str) -> Mapping[str, IPAddress]:
+        """Return a task's addresses by network id; none of one that is not here."""
         return self._tasks.get(task_id, {})
 
     @property
@@ -46,7 +49,8 @@ class Attachments:
         return {network_id for addresses in self._tasks.values() for network_id in addresses}
 
     @property
-    def addresses(self) -> Collection[IPAddress]:
+    def in_use(self) -> Collection[IPAddress]:
+        """All addresses that tasks of this host have."""
         return {address for addresses in self._tasks.values() for address in addresses.values()}
 
     def fit(self, topology: NodeTopology) -> None:

@@ -1,4 +1,4 @@
-"""An engine that hangs is lost, and is back when it answers."""
+"""An engine that hangs is lost, and is back when it answers; one that is away for too long is missed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.engine.test_driver import answering, lost, version
-from worker.engine import driver
-from worker.engine import hang as engine_hang
+from worker.engine import driver, liveness
 from worker.engine.driver import DockerEngine
-from worker.interfaces.engine import EngineConnected, EngineSilent
+from worker.engine.liveness import ENGINE_PATIENCE_SECONDS, EnginePresence
+from worker.interfaces.engine import EngineConnected, EngineLost, EngineSilent
 
 CHANGES = ("create", "start", "stop", "remove")
 
@@ -22,7 +23,7 @@ class Hanging:
     """An engine whose events and calls are silent; it answers pings until it `hangs`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(engine_hang, "SILENT_SECONDS", 0.02)
+        monkeypatch.setattr(liveness, "SILENT_SECONDS", 0.02)
         self.hangs = asyncio.Event()
         self.pinged = asyncio.Event()
 
@@ -62,7 +63,7 @@ async def test_an_engine_whose_containerd_hangs_is_lost_despite_pings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """It takes a change, never does it, and does not say its version; one that says it may take its time."""
-    monkeypatch.setattr(engine_hang, "STUCK_SECONDS", 0.02)
+    monkeypatch.setattr(liveness, "STUCK_SECONDS", 0.02)
     hung = Hanging(monkeypatch)
     asked, hangs = asyncio.Event(), asyncio.Event()
 
@@ -95,7 +96,7 @@ async def test_an_engine_whose_containerd_hangs_is_lost_despite_pings(
 
 async def test_an_engine_that_answers_calls_is_not_pinged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hung = Hanging(monkeypatch)
-    monkeypatch.setattr(engine_hang, "SILENT_SECONDS", 60.0)
+    monkeypatch.setattr(liveness, "SILENT_SECONDS", 60.0)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.json_response([]) if request.path.endswith("/json") else await hung.answer(request)
@@ -136,3 +137,49 @@ async def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pyt
         told = f"did not {does} the container within 0.05 s" if waits_long else "did not answer in time"
         with pytest.raises(EngineSilent, match=told):
             await CALLS[name](engine)
+
+
+# --- presence ---
+
+
+def test_nothing_is_known_before_its_first_word() -> None:
+    async def story() -> None:
+        presence = EnginePresence()
+        there, missed = asyncio.ensure_future(presence.there()), asyncio.ensure_future(presence.missed())
+        await asyncio.sleep(1000.0)
+        assert not there.done()
+        assert not missed.done()
+        assert not presence.note(EngineConnected()), "it was not away"
+        await there
+        missed.cancel()
+
+    run_virtual(story())
+
+
+def test_an_engine_that_stays_away_is_missed() -> None:
+    async def story() -> tuple[str, float]:
+        presence = EnginePresence()
+        presence.note(EngineConnected())
+        presence.note(EngineLost("connection refused"))
+        await asyncio.sleep(3.0)
+        presence.note(EngineLost("no such file"))  # since the first word, for the last reason
+        return await presence.missed(), asyncio.get_running_loop().time()
+
+    why, at = run_virtual(story())
+    assert why == "its engine cannot be used: no such file"
+    assert at == pytest.approx(ENGINE_PATIENCE_SECONDS)
+
+
+def test_one_that_comes_back_in_time_is_not_missed() -> None:
+    async def story() -> None:
+        presence = EnginePresence()
+        presence.note(EngineLost("restarting"))
+        missed = asyncio.ensure_future(presence.missed())
+        await asyncio.sleep(ENGINE_PATIENCE_SECONDS - 1)
+        assert presence.note(EngineConnected()), "it is back"
+        await asyncio.sleep(1000.0)
+        assert not missed.done()
+        presence.note(EngineLost("again"))
+        assert "again" in await missed
+
+    run_virtual(story())

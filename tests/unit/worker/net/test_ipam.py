@@ -10,7 +10,7 @@ from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, facts, network, world
 from worker.intake.addresses import IPAddress
 from worker.interfaces.engine import Container
-from worker.net.attachments import REST_SECONDS, AddressPool, Attachments, addresses_of
+from worker.net.ipam import REST_SECONDS, AddressPool, TaskAddresses, addresses_of
 from worker.net.plan.host_plan import plan
 
 
@@ -25,8 +25,8 @@ class Hands(Clock):
 
 
 @pytest.fixture
-def attachments() -> Attachments:
-    found = Attachments(Hands())
+def addresses() -> TaskAddresses:
+    found = TaskAddresses(Hands())
     found.fit(plan(world(), (), (), facts()).topology)
     return found
 
@@ -35,30 +35,30 @@ def ip(**texts: str) -> dict[str, IPAddress]:
     return {{"mesh": MESH, "blue": BLUE}[name]: IPv4Address(text) for name, text in texts.items()}
 
 
-def test_a_task_gets_an_address_in_each_network_and_keeps_it(attachments: Attachments):
-    assert attachments.take("t1", [MESH, BLUE]) == 0
-    assert attachments.of("t1") == ip(mesh="10.240.1.2", blue="10.1.16.2")
-    assert attachments.take("t1", [MESH, BLUE]) == 0
-    assert attachments.of("t1") == ip(mesh="10.240.1.2", blue="10.1.16.2")
-    assert set(attachments.addresses) == set(ip(mesh="10.240.1.2", blue="10.1.16.2").values())
+def test_a_task_gets_an_address_in_each_network_and_keeps_it(addresses: TaskAddresses):
+    assert addresses.take("t1", [MESH, BLUE]) == 0
+    assert addresses.of("t1") == ip(mesh="10.240.1.2", blue="10.1.16.2")
+    assert addresses.take("t1", [MESH, BLUE]) == 0
+    assert addresses.of("t1") == ip(mesh="10.240.1.2", blue="10.1.16.2")
+    assert set(addresses.in_use) == set(ip(mesh="10.240.1.2", blue="10.1.16.2").values())
 
 
-def test_a_network_without_a_part_for_this_host_is_waited_for(attachments: Attachments):
+def test_a_network_without_a_part_for_this_host_is_waited_for(addresses: TaskAddresses):
     with pytest.raises(Unavailable, match="no addresses"):
-        attachments.take("t1", ["green"])
+        addresses.take("t1", ["green"])
 
 
-def test_what_is_given_back_is_forgotten_once(attachments: Attachments):
-    attachments.take("t1", [BLUE])
-    attachments.draining.add("t1")
-    assert attachments.release("t1")
-    assert not attachments.release("t1")
-    assert not attachments.draining
-    assert not attachments.addresses
+def test_what_is_given_back_is_forgotten_once(addresses: TaskAddresses):
+    addresses.take("t1", [BLUE])
+    addresses.draining.add("t1")
+    assert addresses.release("t1")
+    assert not addresses.release("t1")
+    assert not addresses.draining
+    assert not addresses.in_use
 
 
 def test_addresses_held_before_the_leases_came_are_not_given_out():
-    found = Attachments(Hands())
+    found = TaskAddresses(Hands())
     found.hold("old", BLUE, IPv4Address("10.1.16.2"))
     found.fit(plan(world(), (), (), facts()).topology)
     found.take("t1", [BLUE])
@@ -67,7 +67,7 @@ def test_addresses_held_before_the_leases_came_are_not_given_out():
 
 def test_a_removed_network_is_forgotten_once_its_addresses_rest():
     clock = Hands()
-    found = Attachments(clock)
+    found = TaskAddresses(clock)
     here, gone = (plan(world(networks=each), (), (), facts()).topology for each in ((network(),), ()))
     for seconds, address in ((0.0, "10.1.16.2"), (1.0, "10.1.16.4"), (REST_SECONDS + 1, "10.1.16.2")):
         clock.time += seconds
@@ -83,13 +83,13 @@ def test_a_removed_network_is_forgotten_once_its_addresses_rest():
         found.release("t1")
 
 
-def test_a_new_lease_has_new_addresses_and_tasks_keep_the_old(attachments: Attachments):
-    attachments.take("t1", [BLUE])
+def test_a_new_lease_has_new_addresses_and_tasks_keep_the_old(addresses: TaskAddresses):
+    addresses.take("t1", [BLUE])
     moved = network(subnet="10.7.0.0/16")
-    attachments.fit(plan(world(networks=(moved,)), (), (), facts()).topology)
-    attachments.take("t2", [BLUE])
-    assert attachments.of("t1") == ip(blue="10.1.16.2")
-    assert attachments.of("t2") == ip(blue="10.7.16.2")
+    addresses.fit(plan(world(networks=(moved,)), (), (), facts()).topology)
+    addresses.take("t2", [BLUE])
+    assert addresses.of("t1") == ip(blue="10.1.16.2")
+    assert addresses.of("t2") == ip(blue="10.7.16.2")
 
 
 def test_a_containers_addresses_are_read_by_the_networks_names():
@@ -102,26 +102,26 @@ def test_an_engines_nonsense_is_nobodys_address():
     assert dict(addresses_of(container, {"orc-blue-blue0": BLUE, "00-orc-gw": MESH})) == ip(mesh="10.240.1.9")
 
 
-def test_leaving_a_network_returns_its_address_and_keeps_others(attachments: Attachments):
-    attachments.take("a1", [MESH, BLUE])
-    before = dict(attachments.of("a1"))
-    assert attachments.take("a1", [MESH]) == 0
-    assert attachments.of("a1") == {MESH: before[MESH]}
-    attachments.take("t2", [BLUE])
-    assert attachments.of("t2")[BLUE] != before[BLUE], "it rests"
+def test_leaving_a_network_returns_its_address_and_keeps_others(addresses: TaskAddresses):
+    addresses.take("a1", [MESH, BLUE])
+    before = dict(addresses.of("a1"))
+    assert addresses.take("a1", [MESH]) == 0
+    assert addresses.of("a1") == {MESH: before[MESH]}
+    addresses.take("t2", [BLUE])
+    assert addresses.of("t2")[BLUE] != before[BLUE], "it rests"
 
 
-def test_a_reserved_address_is_for_one_and_refused_to_others(attachments: Attachments):
-    attachments.take("t1", [BLUE])
-    taken = attachments.of("t1")[BLUE]
+def test_a_reserved_address_is_for_one_and_refused_to_others(addresses: TaskAddresses):
+    addresses.take("t1", [BLUE])
+    taken = addresses.of("t1")[BLUE]
     with pytest.raises(AlreadyExists, match=f"{taken} is in use on this host, by t1"):
-        attachments.reserve("a1", {BLUE: taken})
+        addresses.reserve("a1", {BLUE: taken})
     free = IPv4Address(int(taken) + 1)
-    attachments.reserve("a1", {BLUE: free})
-    attachments.take("t2", [BLUE])
-    assert attachments.of("t2")[BLUE] not in (taken, free)
-    assert attachments.take("a1", [BLUE]) == 0
-    assert attachments.of("a1")[BLUE] == free
+    addresses.reserve("a1", {BLUE: free})
+    addresses.take("t2", [BLUE])
+    assert addresses.of("t2")[BLUE] not in (taken, free)
+    assert addresses.take("a1", [BLUE]) == 0
+    assert addresses.of("a1")[BLUE] == free
 
 
 LEASE, SUBNET = IPv4Network("10.1.16.0/29"), IPv4Network("10.1.0.0/16")

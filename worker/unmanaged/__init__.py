@@ -1,1 +1,0 @@
-"""Containers that are not tasks."""

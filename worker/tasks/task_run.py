@@ -115,7 +115,7 @@ class TaskRun:
 
     @contextmanager
     def reporting_slow_engine(self, doing: str, after: float = SLOW_SECONDS) -> Iterator[None]:
-        """Report it when the block takes long; in it the engine is `doing` something with the container, as `creating`."""
+        """Report it when the block takes long; `doing` is what the engine does with the container: `creating`."""
 
         def tell(taken: float) -> None:
             why = describe_delay(doing, taken, self.task)
@@ -177,7 +177,7 @@ class StatusReports:
 
 
 def _level(step: Step) -> int:
-    """Choose the log level of a new state: those on the way to running matter only to somebody who looks for a fault."""
+    """Choose the log level of a new state: those on the way to running matter only to who looks for a fault."""
     if step.err:
         return logging.WARNING
     return logging.INFO if step.state >= TaskState.RUNNING else logging.DEBUG

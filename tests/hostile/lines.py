@@ -88,7 +88,9 @@ class SocketedChannel(MemoryChannel):
 
     def __init__(self, peer: PeerInfo, latency: float) -> None:
         super().__init__(peer, latency)
+        # This end's socket, from when either end was made bare until this one is, or is closed.
         self._half: socket.socket | None = None
+        self._bare = False
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         if self._failure is not None:
@@ -97,16 +99,23 @@ class SocketedChannel(MemoryChannel):
         assert isinstance(far, SocketedChannel), "made by `socketed_pair`"
         if self._half is None:
             self._half, far._half = socket.socketpair()
-        self._half.setblocking(False)
+        half, self._half, self._bare = self._half, None, True
+        half.setblocking(False)
         # The transport calls `connection_made` in the loop's next turn; a channel's contract is that it was called.
-        transport: asyncio.Transport = self._loop._make_socket_transport(self._half, asyncio.Protocol())  # type: ignore[attr-defined]
+        transport: asyncio.Transport = self._loop._make_socket_transport(half, asyncio.Protocol())  # type: ignore[attr-defined]
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         return transport
 
     async def close(self, reason: str = "") -> None:
+        if self._bare:
+            return
         if self._half is None:
             await super().close(reason)
+            return
+        # The far end is bare already, and hears of the end as it would of a connection's.
+        self._half.close()
+        self._end(reason or "this end closed the connection")
 
 
 def socketed_pair(client: PeerInfo, latency: float = 0.0) -> tuple[SocketedChannel, SocketedChannel]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from common.errors import FailedPrecondition, ProtocolError
@@ -253,21 +254,31 @@ def _remove(folder: int, name: bytes) -> None:
 
 
 def _remove_folder(parent: int, name: bytes) -> None:
-    stack = [(parent, name, open_folder(name, parent))]
+    """Remove a folder with all that is in it. Each is listed once: it may have a great many others in it."""
+    stack = [(parent, name, *_listed(parent, name))]
     try:
         while stack:
-            parent, name, folder = stack[-1]
-            for each in os.listdir(folder):  # noqa: PTH208  # of a descriptor
-                inner = os.fsencode(each)
+            parent, name, folder, names = stack[-1]
+            for each in names:  # goes on where it was left for what is below
                 try:
-                    os.unlink(inner, dir_fd=folder)
+                    os.unlink(each, dir_fd=folder)
                 except IsADirectoryError:
-                    stack.append((folder, inner, open_folder(inner, folder)))
+                    stack.append((folder, each, *_listed(folder, each)))
                     break
             else:
                 stack.pop()
                 os.close(folder)
                 os.rmdir(name, dir_fd=parent)
     finally:
-        for _, _, folder in stack:
+        for _, _, folder, _ in stack:
             os.close(folder)
+
+
+def _listed(parent: int, name: bytes) -> tuple[int, Iterator[bytes]]:
+    """Open a folder; return it, and the names that are in it."""
+    folder = open_folder(name, parent)
+    try:
+        return folder, map(os.fsencode, os.listdir(folder))  # noqa: PTH208  # of a descriptor
+    except BaseException:
+        os.close(folder)
+        raise

@@ -17,6 +17,7 @@ import pytest
 from tests.unit.worker.volumes.copy.sessions import session, tick_moment
 from tests.unit.worker.volumes.copy.trees import look, scratch
 from worker.volumes.copy.scan import Moment, begin_moment, unsettled_moment
+from worker.volumes.copy.target import Target
 
 MIB = 1024 * 1024
 ROOT = os.geteuid() == 0
@@ -132,6 +133,28 @@ def test_what_is_gone_is_removed(place: Path) -> None:
     (target / "kept").mkdir()
     (target / "kept" / "inner").write_text("x")
     copied(place)
+
+
+def test_a_folder_of_many_folders_is_listed_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its removal takes the square of what is in it, in the last pass, too, while tasks stand still."""
+    for number in range(50):
+        (place / "target" / "old" / str(number) / "below").mkdir(parents=True)
+        (place / "target" / "old" / str(number) / "file").write_text("gone")
+    list_names, listed = os.listdir, []
+
+    def listdir(folder: int) -> list[str]:
+        listed.append(folder)
+        return list_names(folder)
+
+    root = os.open(place / "target", os.O_RDONLY)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr("os.listdir", listdir)
+            Target(root, 0).remove(b"old")
+    finally:
+        os.close(root)
+    assert not list((place / "target").iterdir())
+    assert len(listed) == 1 + 2 * 50
 
 
 def test_owners_are_relative_to_a_base(place: Path) -> None:

@@ -35,6 +35,8 @@ _NAME = rb"(?!\.{1,2}(?:\0|\Z))[^/\0]{1,255}"
 _PATH = re.compile(_NAME + rb"(?:\0" + _NAME + rb")*+")
 # A container can nest folders deeper than PATH_MAX; this is what a record has room for.
 _PATH_BYTES = 64 * KIB
+# Characters of a path, for people.
+_SHOWN = 500
 _MODE = 0o7777
 _LARGEST_ID = 2**32 - 2
 # 16 TiB in large blocks: what bounds the memory that a file's digests take.
@@ -166,11 +168,15 @@ def parse_path(path: bytes) -> bytes:
 
 
 def show(path: bytes) -> str:
-    """Return a path for people: bytes that are not UTF-8, and what would act on a terminal, escaped."""
+    """Return a path for people: bytes that are not UTF-8, and what would act on a terminal, escaped.
+
+    Of a long one only the beginning and the end: a report of it must fit into a line to the parent.
+    """
     if not path:
         return "."
     text = path.replace(SEPARATOR, b"/").decode(errors="backslashreplace")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN // 2]}…{shown[-_SHOWN // 2 :]}"
 
 
 def is_below(path: bytes, folder: bytes) -> bool:

@@ -51,6 +51,8 @@ class CopyProcess:
             line = await self._reports.readline()
         except ConnectionError:
             line = b""
+        except ValueError as error:  # asyncio's word for a line that is too long
+            raise Unavailable("the copying process sent a malformed report: it is too long") from error
         if not line:
             raise Unavailable(f"the copying process ended with status {await self._process.wait()}")
         try:

@@ -11,12 +11,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from common.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 from tests.unit.worker.volumes.copy.trees import look, scratch
 from worker.volumes.copy.control import Archived, Passed, Progress, Ready, Stopped, Verified, parse_report
+from worker.volumes.copy.messages import PROTOCOL, Change, Changes, Hello, PassStart, head
 from worker.volumes.copy.process import CopyProcess, copying
 
 MIB = 1024 * 1024
@@ -131,6 +133,28 @@ async def test_a_folder_that_is_not_there_is_named(place: Path) -> None:
             await receiver.report()
         with pytest.raises(Unavailable, match="other side"):
             await sender.wait_for(Ready)
+
+
+async def test_a_long_path_of_the_other_side_ends_it_in_words(place: Path) -> None:
+    """Such a path is several times as long in words, and those are a line to the parent."""
+    near, far = socket.socketpair()
+    path = b"\0".join([b"\x80" * 255] * 200)
+    end = Changes(tuple(Change(each, b"") for each in (b"\xff", path)))
+    with near:
+        async with copying("receive", place / "target", far, work=place / "in") as receiver:
+            for each in (Hello(PROTOCOL, "sender"), PassStart(1, False, 0), end):
+                near.sendall(head(each, 0))
+            with pytest.raises(InvalidArgument, match=r"tells of (\\x80){50}.*….*(\\x80){50} out of order"):
+                await receiver.report()
+
+
+async def test_a_report_that_is_too_long_ends_it_in_words() -> None:
+    ours, its = socket.socketpair()
+    with its:
+        reports, commands = await asyncio.open_connection(sock=ours, limit=1000)
+        its.sendall(b"x" * 2000 + b"\n")
+        with contextlib.closing(commands), pytest.raises(Unavailable, match="malformed report"):
+            await CopyProcess(Mock(), reports, commands).report()
 
 
 async def test_a_target_that_differs_on_its_disk_is_found(place: Path) -> None:

@@ -83,6 +83,8 @@ def _whole(stream: Stream) -> Iterator[Have]:
         yield from (_checked(each, each.blocks) for each in items if each is not None)
         message, more = _next(stream)
         if last is None:
+            if not isinstance(message, HavesEnd):
+                raise ProtocolError("the receiver says again and again that it has nothing more")
             continue
         blocks = bytearray(last.blocks)
         while isinstance(message, MoreBlocks) and more and len(blocks) < _length_of_blocks(last):

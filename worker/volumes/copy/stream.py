@@ -31,6 +31,8 @@ from worker.volumes.copy.messages import (
 # Of a limited rate so many seconds' worth may be sent at once.
 _BURST_SECONDS = 0.1
 _MOST_VECTORS = 512
+# A receiver is asked one thing after the other; more than one answer that nobody has taken is a flood.
+_MOST_ANSWERS = 1
 
 Buffer = bytes | bytearray | memoryview
 
@@ -190,6 +192,8 @@ class Inbox:
                 if not isinstance(message, (PassDone, Verified)):
                     raise ProtocolError("the receiver sent an unexpected message")
                 with self._changed:
+                    if len(self._answers) >= _MOST_ANSWERS:
+                        raise ProtocolError("the receiver answers without being asked")
                     self._answers.append(message)
                     self._changed.notify_all()
         except SwarmError as error:

@@ -36,12 +36,13 @@ from worker.volumes.copy.messages import (
     Holes,
     Message,
     MoreBlocks,
+    PassDone,
     PassEnd,
     PassStart,
     head,
 )
 from worker.volumes.copy.receive import OpenFile
-from worker.volumes.copy.stream import Stream
+from worker.volumes.copy.stream import Inbox, Stream
 
 ROOT = os.geteuid() == 0
 START = (Hello(PROTOCOL, "sender"), PassStart(1, False, 0))
@@ -284,11 +285,26 @@ def test_a_sender_hears_what_there_is() -> None:
         [GREETING, Haves((Have(b"b", WHOLE, BLOCKS[:20]),)), (MoreBlocks(), bytes(80)), HavesEnd()],
         [GREETING, (MoreBlocks(), BLOCKS), HavesEnd()],
         [GREETING, Haves((Have(b"b", b"\xc1", b""),)), HavesEnd()],
+        [GREETING, Haves(()), Haves(()), HavesEnd()],
     ],
 )
 def test_a_sender_refuses_what_cannot_be(messages: list) -> None:
     with pytest.raises(ProtocolError):
         heard(*messages)
+
+
+def test_a_receiver_does_not_answer_without_end() -> None:
+    """What it has answered waits in the sender's memory until it is asked for."""
+    near, far = socket.socketpair()
+    with near, far:
+        stream = Stream(near.fileno(), near.fileno())
+        inbox = Inbox(stream)
+        far.sendall(b"".join(frames(*(PassDone(number, b"") for number in range(1, 100)))))
+        far.shutdown(socket.SHUT_WR)
+        inbox.hear_receiver()
+        assert len(inbox._answers) == 1
+        with pytest.raises(ProtocolError, match="without being asked"):
+            stream.check()
 
 
 def test_a_receiver_that_is_gone_is_said() -> None:

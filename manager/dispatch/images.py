@@ -283,6 +283,7 @@ class ImageQuestions:
         self._node_id = node_id
         self._channel = channel
         self._open: dict[int, asyncio.Future[ImageSeen | Brought]] = {}
+        self._closed = False
         self._numbers = itertools.count(1)
 
     async def seek(self, image_id: str) -> ImageSeen:
@@ -299,17 +300,20 @@ class ImageQuestions:
         """Have the worker fetch an image; return what its engine knows it as.
 
         Raises:
-            NotFound: it could not.
+            NotFound: it could not, or does not say so.
             ChannelClosed: the connection is gone.
 
         """
         brought = await self._ask(BringImage(image_id=image_id))
-        assert isinstance(brought, Brought), "the answer to a BringImage"
+        if not isinstance(brought, Brought):
+            raise NotFound(f"node {self._node_id} does not say whether it has fetched {image_id}")
         if brought.error:
             raise NotFound(brought.error)
         return brought.name or image_id
 
     async def _ask(self, question: SeekImage | BringImage) -> ImageSeen | Brought:
+        if self._closed:
+            raise self._ended()
         number = next(self._numbers)
         answer: asyncio.Future[ImageSeen | Brought] = asyncio.get_running_loop().create_future()
         self._open[number] = answer
@@ -317,7 +321,7 @@ class ImageQuestions:
             await self._channel.send(question, number)
             await asyncio.wait([answer])
             if answer.cancelled():
-                raise ChannelClosed(f"the session of node {self._node_id} has ended")
+                raise self._ended()
             return answer.result()
         finally:
             del self._open[number]
@@ -329,6 +333,10 @@ class ImageQuestions:
             question.set_result(answer)
 
     def close(self) -> None:
-        """Let those who wait know that no answer will come."""
+        """Let those who wait know that no answer will come, and those who ask later."""
+        self._closed = True
         for question in self._open.values():
             question.cancel()
+
+    def _ended(self) -> ChannelClosed:
+        return ChannelClosed(f"the session of node {self._node_id} has ended")

@@ -172,7 +172,8 @@ class Session:
         self._greeted.set()
 
     def gone(self) -> None:
-        """Let nobody wait any longer to say something: the connection ends."""
+        """Let nobody wait any longer to say something, or for an answer: the connection ends."""
+        self._questions.close()
         self._greeted.set()
 
     async def run(self) -> None:
@@ -203,7 +204,6 @@ class Session:
         finally:
             self._outbox.close()
             self._parts.images.left(self.node_id)
-            self._questions.close()
 
     def end(self, error: SwarmError) -> None:
         """End the session from this side: `run` raises `error`."""

@@ -314,6 +314,28 @@ async def test_an_image_that_cannot_be_had_is_not_found() -> None:
         await bringing
 
 
+async def test_the_answer_to_another_question_is_not_one() -> None:
+    near, far = memory_channel_pair()
+    questions = ImageQuestions("n1", near)
+    seeking, bringing = (asyncio.ensure_future(each) for each in (questions.seek("abc"), questions.bring("def")))
+    (one, _), (two, _) = await far.receive(), await far.receive()
+    questions.answered(one, Brought(name="abc"))
+    questions.answered(two, ImageSeen(image_id="def"))
+    assert (await seeking).image_id == ""
+    with pytest.raises(NotFound, match="node n1 does not say whether it has fetched def"):
+        await bringing
+
+
+async def test_who_asks_when_the_session_has_ended_is_told() -> None:
+    """Its connection may still be there, for a moment."""
+    near, _ = memory_channel_pair()
+    questions = ImageQuestions("n1", near)
+    questions.close()
+    with pytest.raises(ChannelClosed, match="session of node n1 has ended"):
+        async with asyncio.timeout(1):
+            await questions.bring("abc")
+
+
 async def test_who_waits_when_the_session_ends_is_told() -> None:
     near, far = memory_channel_pair()
     questions = ImageQuestions("n1", near)

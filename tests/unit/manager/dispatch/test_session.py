@@ -103,6 +103,24 @@ async def test_nothing_is_said_to_a_worker_before_its_welcome() -> None:
         asking.cancel()
 
 
+async def test_who_asks_a_worker_that_gets_no_welcome_is_told() -> None:
+    """Its connection is still there when its session is over, to say why: what is asked then has no answer."""
+    backend = SlowBackend()
+    async with Manager(backend).running() as manager:
+        await manager.node("n1")
+        backend.gate.clear()
+        backend.waits.clear()
+        worker = manager.dial("n1")
+        await worker.say(Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="host")), 1)
+        await backend.waits.wait()
+        bringing = asyncio.create_task(manager.dispatcher.images.bring("n1", "sha256:" + "a" * 64))
+        await asyncio.sleep(0)
+        manager.dispatcher.end()
+        with pytest.raises(ChannelClosed):
+            await asyncio.wait_for(bringing, 5)
+        backend.gate.set()
+
+
 async def test_hello_is_answered_when_the_node_is_ready_in_the_store(manager: Manager) -> None:
     await manager.node("n1")
     worker = manager.dial("n1")

@@ -48,6 +48,8 @@ PATIENCE_SECONDS = 600.0
 # What a host reads in a second, and copies on itself, however busy it is. The size is a worker's word: it has a bound.
 READ_BYTES, CLONE_BYTES = 25e6, 10e6
 MOST_SIZE = 1024**4
+# After so many times that it is overdue: others do not wait for it any more.
+OVERDUE = 2
 # Records of moves that have ended.
 KEPT = 50
 
@@ -55,30 +57,46 @@ _log = logging.getLogger("manager.loops.transfers")
 
 
 class Turns:
-    """Lets a move begin when neither all nodes together nor one of its own have too many under way."""
+    """Lets a move begin when neither all nodes together nor one of its own have too many under way.
+
+    One that is overdue counts for its own nodes alone: how long it takes is its sender's word, who says how much it
+    has, and sends it as slowly as it may.
+    """
 
     def __init__(self) -> None:
-        self._moves = 0
+        self._timely = 0
         self._of_node: Counter[str] = Counter()
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def take(self, nodes: Collection[str]) -> AsyncIterator[None]:
-        """Wait for the turn of a move between these nodes; it is under way during the block."""
-        async with self._news:
-            await self._news.wait_for(lambda: self._are_free(nodes))
-            self._moves += 1
-            self._of_node.update(nodes)
+    async def take(self, nodes: Collection[str], seconds: float) -> AsyncIterator[None]:
+        """Wait for a move's turn between these nodes; it is under way during the block, overdue after `seconds`."""
+        while not self._are_free(nodes):
+            await self._news.wait()
+        self._timely += 1
+        self._of_node.update(nodes)
+        is_timely = True
+
+        def give_way() -> None:
+            nonlocal is_timely
+            self._timely -= is_timely
+            is_timely = False
+            self._tell()
+
+        overdue = asyncio.get_running_loop().call_later(seconds, give_way)
         try:
             yield
         finally:
-            self._moves -= 1
+            overdue.cancel()
             self._of_node.subtract(nodes)
-            async with self._news:
-                self._news.notify_all()
+            give_way()
 
     def _are_free(self, nodes: Collection[str]) -> bool:
-        return self._moves < MOST_MOVES and all(self._of_node[each] < MOST_OF_NODE for each in nodes)
+        return self._timely < MOST_MOVES and all(self._of_node[each] < MOST_OF_NODE for each in nodes)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
 
 @dataclass(slots=True)
@@ -112,7 +130,8 @@ class Transfers:
     async def _move(self, transfer: Transfer) -> None:
         self.progress.gauges[transfer.id] = Gauge()
         try:
-            async with self._turns.take({transfer.source, transfer.target}):
+            overdue = OVERDUE * self._seconds(transfer)
+            async with self._turns.take({transfer.source, transfer.target}, overdue):
                 await self._try_often(transfer)
         except SwarmError as error:
             await self._fail(transfer, error.message)
@@ -191,23 +210,26 @@ class Transfers:
             generation=copy.generation,
             as_volume=transfer.as_name or name,
             as_data_id=transfer.data_id or copy.data_id,
-            limit=transfer.limit or rules.transfer_limit(self.store.view),
+            limit=self._limit(transfer),
             resumes=transfer.phase == "last",
             task=transfer.task,
         )
 
     def _patience(self, transfer: Transfer) -> Patience:
-        """Return how slow it may be: it brings nothing while either half reads again all of what it has."""
-        view = self.store.view
-        limit = transfer.limit or rules.transfer_limit(view)
+        """Return how slow it may be."""
+        names = (node_name(node_id, self.store.view) for node_id in (transfer.source, transfer.target))
+        return Patience(self._seconds(transfer), least_rate(self._limit(transfer)), *names)
+
+    def _limit(self, transfer: Transfer) -> float:
+        return transfer.limit or rules.transfer_limit(self.store.view)
+
+    def _seconds(self, transfer: Transfer) -> float:
+        """Return how long it may bring nothing, as while either half reads again all of what it has."""
         sent = sum(self._size(transfer.source, name) for name in transfer.volumes)
         had = sum(self._size(transfer.target, transfer.as_name or name) for name in transfer.volumes)
         if transfer.source == transfer.target:
-            seconds = PATIENCE_SECONDS + sent / min(CLONE_BYTES, limit or CLONE_BYTES)
-        else:
-            seconds = PATIENCE_SECONDS + (sent + had) / READ_BYTES
-        names = (node_name(node_id, view) for node_id in (transfer.source, transfer.target))
-        return Patience(seconds, least_rate(limit), *names)
+            return PATIENCE_SECONDS + sent / min(CLONE_BYTES, self._limit(transfer) or CLONE_BYTES)
+        return PATIENCE_SECONDS + (sent + had) / READ_BYTES
 
     def _size(self, node_id: str, name: str) -> int:
         """Return the bytes of a volume of a node, as far as that is known."""

@@ -463,6 +463,31 @@ async def test_a_node_that_hangs_holds_up_its_own_moves_alone() -> None:
         await asyncio.wait({job})
 
 
+def test_what_is_overdue_holds_up_its_own_nodes_alone() -> None:
+    """Else two nodes that send as slowly as they may, for as long as they may, have all the places among them."""
+
+    async def lives() -> list[tuple[str, float]]:
+        turns, begun = transfers.Turns(), []
+
+        async def move(source: str, target: str) -> None:
+            async with turns.take({source, target}, 100.0):
+                begun.append((source, asyncio.get_running_loop().time()))
+                await asyncio.sleep(1e9 if source.startswith("evil") else 10.0)
+
+        pairs = [("evil1", "a"), ("evil1", "b"), ("evil2", "c"), ("evil2", "d"), ("evil1", "e"), ("f", "g"), ("f", "h")]
+        jobs = [asyncio.create_task(move(*each)) for each in pairs]
+        await asyncio.sleep(1000.0)
+        for job in jobs:
+            job.cancel()
+        await asyncio.wait(jobs)
+        assert turns._are_free({"evil1", "evil2"})
+        return begun
+
+    begun = run_virtual(lives())
+    assert begun[:4] == [("evil1", 0.0), ("evil1", 0.0), ("evil2", 0.0), ("evil2", 0.0)]
+    assert begun[4:] == [("f", 100.0), ("f", 100.0)], "the third of evil1 waits"
+
+
 NEW = "e" * 32
 COPY = Transfer(
     id="m", operation="copy", volumes=("data",), source="a", target="b", as_name="again", data_id=NEW, hold="pause"

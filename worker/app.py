@@ -183,15 +183,15 @@ class _Daemon:
         last, mark = WorkerStatus(pid=0), status_file.process_mark(os.getpid())
         obstacle = ""
         while True:
-            statuses = agent.supervisor.tasks
+            to_run = agent.supervisor.to_run
             status = WorkerStatus(
                 pid=os.getpid(),
                 process=mark,
                 manager=session.address,
                 refused=session.refused,
                 since=session.since,
-                tasks=len(statuses),
-                tasks_running=live(statuses),
+                tasks=len(to_run),
+                tasks_running=live(to_run),
                 engine=agent.description.engine.engine_version,
                 certificate_until=credentials.valid_until,
                 lacks=agent.description.lacks,

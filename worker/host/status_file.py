@@ -17,6 +17,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `refused` says why there is no session, if that is known.
     `process` tells the process from a later one with the same `pid`, after a boot perhaps; empty: not known.
+    `tasks` are to run here, and `tasks_running` of them do.
     `lacks` is as in `common.model.node.NodeDescription`.
     """
 

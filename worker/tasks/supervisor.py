@@ -69,6 +69,11 @@ class Supervisor:
         return {task_id: runner.status for task_id, runner in self._runners.items()}
 
     @property
+    def to_run(self) -> Mapping[str, TaskStatus]:
+        """Those that are to run now: without what has ended and is kept for its logs, or only prepared."""
+        return {key: each.status for key, each in self._runners.items() if each.task.desired_state is TaskState.RUNNING}
+
+    @property
     def images(self) -> frozenset[str]:
         """The ids of images that tasks on this host are pinned to."""
         specs = (runner.task.spec.container_spec for runner in self._runners.values())

@@ -12,7 +12,7 @@ def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespac
     """Return a daemon, and what it tells of: an agent with a session, whose manager named others."""
     data.save(WorkerConfig(node_id="n1", cluster_id="c1", managers=("old:2377",)))
     engine = SimpleNamespace(engine_version="20.10")
-    agent = SimpleNamespace(supervisor=SimpleNamespace(tasks={}), description=SimpleNamespace(engine=engine, lacks=()))
+    agent = SimpleNamespace(supervisor=SimpleNamespace(to_run={}), description=SimpleNamespace(engine=engine, lacks=()))
     return _Daemon(data), (
         agent,
         SimpleNamespace(address="new:2377", since=1.0, refused="", told=("new:2377",), epoch=(0, 4)),

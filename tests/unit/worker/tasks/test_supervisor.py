@@ -23,6 +23,19 @@ async def test_a_task_that_the_manager_drops_is_removed_without_a_word():
 
 
 @virtual
+async def test_what_is_kept_for_its_logs_is_not_to_run():
+    """`swarm-worker status` counts it by this: history is nothing that fails to run."""
+    w = world()
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2"), make_task("t3", desired=S.READY))
+        await asyncio.sleep(1)
+        await w.change(make_task("t2", desired=S.SHUTDOWN))
+        await asyncio.sleep(15)
+        assert set(w.agent.supervisor.tasks) == {"t1", "t2", "t3"}
+        assert {key: status.state for key, status in w.agent.supervisor.to_run.items()} == {"t1": S.RUNNING}
+
+
+@virtual
 async def test_a_bug_ends_its_task_and_no_other():
     w = world()
     async with w.running():

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from worker.volumes.copy.entries import DIGEST_BYTES, LARGE_BLOCK, MIB, ZEROS, count_blocks, digest
 
+Buffer = bytes | bytearray | memoryview
+
 READERS = 2
 _AHEAD = 4
 # What is read and sent at a time: whole blocks of either size.
@@ -27,12 +29,12 @@ class Chunk(NamedTuple):
     digests: bytes
 
 
-def is_zeros(data: bytes | bytearray | memoryview) -> bool:
+def is_zeros(data: Buffer) -> bool:
     """Return whether at most a large block of bytes has only zeros."""
     return not (data and data[0]) and data == _NOTHING[: len(data)]
 
 
-def write_all(file: int, data: bytes | bytearray | memoryview, at: int) -> None:
+def write_all(file: int, data: Buffer, at: int) -> None:
     written = os.pwrite(file, data, at)
     if written < len(data):
         view = memoryview(data)
@@ -41,12 +43,12 @@ def write_all(file: int, data: bytes | bytearray | memoryview, at: int) -> None:
             written = os.pwrite(file, view, at)
 
 
-def digest_block(data: bytes | bytearray | memoryview) -> bytes:
+def digest_block(data: Buffer) -> bytes:
     """Return the digest of a block, which is `ZEROS` if it has only zeros."""
     return ZEROS if is_zeros(data) else digest(data)
 
 
-def digests_of(data: bytes | bytearray | memoryview, block: int) -> bytes:
+def digests_of(data: Buffer, block: int) -> bytes:
     if 0 < len(data) <= block:
         return digest_block(data)
     view = memoryview(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -107,13 +108,14 @@ class Reporter:
             try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
-            except BrokenPipeError:
+            except ConnectionError:
                 return
 
 
 def commands(descriptor: int) -> Iterator[Command]:
     """Yield commands until the parent closes their stream. Raises InvalidArgument."""
-    with os.fdopen(descriptor, "rb", closefd=False) as lines:
+    # A parent that goes with reports unread resets it.
+    with os.fdopen(descriptor, "rb", closefd=False) as lines, contextlib.suppress(ConnectionResetError):
         while line := lines.readline(_LINE_BYTES):
             try:
                 yield _COMMAND.decode(line)

@@ -92,7 +92,7 @@ class Index:
     def put(self, row: Row) -> None:
         """Put a file. Raises ResourceExhausted: its disk is full."""
         self._puts.append(row)
-        self._waiting += sum(map(len, row))
+        self._waiting += len(row.path) + len(row.record) + len(row.blocks)
         if len(self._puts) >= _BATCH or self._waiting >= _BATCH_BYTES:
             self.flush()
 

@@ -324,26 +324,17 @@ class Receiver:
             blocks = digests_of(content, record.block)
             if len(content) != record.size or root_of(blocks) != record.root:
                 raise ProtocolError(f"what was received for {show(path)} is not what the sender announced")
-            self._put_new_file(path, record, encoded, content, blocks)
+            status = self._target.write_file(path, content, record)
         else:
             row = self._index.get(path)
             if row is None or decode_record(row.record).root != record.root:
                 raise ProtocolError(f"the sender takes the content of {show(path)} for known, which it is not")
+            blocks = row.blocks
             file = self._target.open_file(path)
             try:
                 status = self._target.set_metadata(path, file, record)
             finally:
                 os.close(file)
-            self._index.put(Row(path, QUIET.key(status), encoded, row.blocks))
-
-    def _put_new_file(self, path: bytes, record: Record, encoded: bytes, content: memoryview, blocks: bytes) -> None:
-        file = self._target.make_file(path)
-        try:
-            if content:
-                write_all(file, content, 0)
-            status = self._target.set_metadata(path, file, record, new=True)
-        finally:
-            os.close(file)
         self._index.put(Row(path, QUIET.key(status), encoded, blocks))
 
     def _update_key(self, path: bytes) -> None:

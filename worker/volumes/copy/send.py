@@ -154,15 +154,18 @@ class Sender:
         linked = set()
         for found, row in merge(walk(self._root), self._index.rows()):
             self._stream.check()
-            if found is None or not stat.S_ISREG(found.status.st_mode) or found.status.st_ino in linked:
+            if found is None or not stat.S_ISREG((status := found.status).st_mode):
                 continue
-            if found.status.st_nlink > 1:
-                linked.add(found.status.st_ino)
-            if row is None or row.key != key_of(found.status):
+            if status.st_nlink > 1:
+                if status.st_ino in linked:
+                    continue
+                linked.add(status.st_ino)
+            if row is None or row.key != key_of(status):
+                taken = min(status.st_size, status.st_blocks * 512)
                 files += 1
-                size += min(found.status.st_size, found.status.st_blocks * 512)
+                size += taken
                 had = decode_record(row.record).size if row is not None else 0
-                room += max(0, min(found.status.st_size, found.status.st_blocks * 512) - had)
+                room += max(0, taken - had)
         return Survey(Work(files, size, time.monotonic() - began), room)
 
     def make_pass(

@@ -84,6 +84,7 @@ def read_archive(options: Options) -> int:
 def _run(options: Options, part: Callable[[Options, int, Reporter], None]) -> int:
     reporter = Reporter(options.control[1])
     raise_open_files()
+    os.umask(0)  # files are made with the mode that they are to have
     keep_capabilities()
     if options.is_idle:
         be_idle(True)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from common.aio.rate_limit import Rate, TokenBucket
 from common.errors import ProtocolError, SwarmError, Unavailable, of_code
+from worker.volumes.copy.content import Buffer
 from worker.volumes.copy.control import Command
 from worker.volumes.copy.messages import (
     HEADER,
@@ -33,8 +34,6 @@ _BURST_SECONDS = 0.1
 _MOST_VECTORS = 512
 # A receiver is asked one thing after the other; more than one answer that nobody has taken is a flood.
 _MOST_ANSWERS = 1
-
-Buffer = bytes | bytearray | memoryview
 
 
 class Stopped(SwarmError):

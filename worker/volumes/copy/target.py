@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from common.errors import FailedPrecondition, ProtocolError
+from worker.volumes.copy.content import Buffer, write_all
 from worker.volumes.copy.entries import (
     FORMATS,
     NANO,
@@ -115,14 +116,31 @@ class Target:
                 _remove(folder, name)
                 os.mkdir(name, _PRIVATE_FOLDER, dir_fd=folder)
 
-    def make_file(self, path: bytes) -> int:
+    def make_file(self, path: bytes, mode: int = _PRIVATE_FILE) -> int:
         """Make an empty file in the place of whatever is there; return it open."""
         folder, name = self.place(path)
         try:
-            return os.open(name, _NEW_FILE, _PRIVATE_FILE, dir_fd=folder)
+            return os.open(name, _NEW_FILE, mode, dir_fd=folder)
         except FileExistsError:
             _remove(folder, name)
-            return os.open(name, _NEW_FILE, _PRIVATE_FILE, dir_fd=folder)
+            return os.open(name, _NEW_FILE, mode, dir_fd=folder)
+
+    def write_file(self, path: bytes, content: Buffer, record: Record) -> os.stat_result:
+        """Make a file with this content and metadata in the place of whatever is there; return its status."""
+        # Of a file that stays this process's own nobody else may read more than of the one that is copied.
+        is_own = self._owners(record) == self._own
+        file = self.make_file(path, record.mode if is_own else _PRIVATE_FILE)
+        try:
+            if content:
+                write_all(file, content, 0)
+            if is_own and not record.attributes and not self._open[-1].gives:
+                os.utime(file, ns=_times(record))
+                status = os.fstat(file)
+                if not self._differs(record, status):
+                    return status
+            return self.set_metadata(path, file, record)
+        finally:
+            os.close(file)
 
     def open_file(self, path: bytes) -> int:
         """Open the regular file that is there.
@@ -176,21 +194,13 @@ class Target:
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 
-    def set_metadata(self, path: bytes, file: int, record: Record, *, new: bool = False) -> os.stat_result:
+    def set_metadata(self, path: bytes, file: int, record: Record) -> os.stat_result:
         """Give an open file or folder its owner, mode, attributes and time; return its status then.
-
-        new: a file that was made just now: one of this process's own owner, and without attributes, is so already.
 
         Raises:
             FailedPrecondition: the file system does not keep one of them.
 
         """
-        if new and not record.attributes and not self._open[-1].gives and self._owners(record) == self._own:
-            os.fchmod(file, record.mode)
-            os.utime(file, ns=_times(record))
-            status = os.fstat(file)
-            if not self._differs(record, status):
-                return status
         self._set(file, record)
         if any(name == _DEFAULT_ACL for name, _ in record.attributes):  # of a folder, which may be open here
             self._open = [each._replace(gives=True) for each in self._open]

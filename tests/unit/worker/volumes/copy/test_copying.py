@@ -69,6 +69,9 @@ def test_devices_owners_and_setuid_are_copied(place: Path) -> None:
     (source / "tool").write_bytes(b"#!")
     os.chown(source / "tool", 1000, 2000)
     (source / "tool").chmod(0o6755)
+    for mode in (0o000, 0o666, 0o4755):  # of root's own files, which are made with it
+        (source / f"{mode:o}").write_bytes(b"own")
+        (source / f"{mode:o}").chmod(mode)
     (source / "folder").mkdir()
     os.chown(source / "folder", 1000, 1000)
     (source / "folder").chmod(0o2770)

@@ -17,7 +17,17 @@ import pytest
 
 from common.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 from tests.unit.worker.volumes.copy.trees import look, scratch
-from worker.volumes.copy.control import Archived, Passed, Progress, Ready, Stopped, Verified, parse_report
+from worker.volumes.copy.control import (
+    Archived,
+    Passed,
+    Progress,
+    Ready,
+    Reporter,
+    Stopped,
+    Verified,
+    commands,
+    parse_report,
+)
 from worker.volumes.copy.messages import PROTOCOL, Change, Changes, Hello, PassStart, head
 from worker.volumes.copy.process import CopyProcess, copying
 
@@ -96,6 +106,16 @@ async def test_either_side_may_be_killed_at_any_moment(place: Path) -> None:
         await sender.wait_for(Ready)
         await finish(sender)
     assert look(place / "target") == look(place / "source")
+
+
+def test_a_parent_that_goes_with_reports_unread_is_gone() -> None:
+    """The kernel resets a socket whose other end is closed with something unread in it."""
+    ours, its = socket.socketpair()
+    with its:
+        Reporter(its.fileno()).report(Ready())
+        ours.close()
+        assert not list(commands(its.fileno()))
+        Reporter(its.fileno()).report(Stopped())
 
 
 async def test_what_was_sent_before_a_break_is_not_sent_again(place: Path) -> None:

@@ -35,7 +35,7 @@ from common.wire.volume_copy import VolumeReport
 from worker.assignments import AssignmentSet
 from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
 from worker.host.description import HostDescription
-from worker.images.have import Fetcher, Images
+from worker.images.ensure import Fetcher, Images
 from worker.intake import Accepted, Intake
 from worker.intake.entries import Refusals
 from worker.interfaces.engine import Engine

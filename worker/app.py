@@ -25,8 +25,8 @@ from worker.engine.driver import DockerEngine
 from worker.host import locks, status_file
 from worker.host.leave import is_going_down
 from worker.host.status_file import WorkerStatus
+from worker.images.cleanup import DAY_SECONDS, FetchedImages
 from worker.images.fetch import ImageFetcher
-from worker.images.keep import DAY_SECONDS, FetchedImages
 from worker.images.serve import ImageLink, ImageServer
 from worker.interfaces.volumes import VolumeParts
 from worker.link.conversation import ConversationParts

@@ -117,17 +117,13 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "worker/intake/services.py",
     ),
     "unit/worker/metrics/test_scrape.py": ("worker/host/netns.py",),
-    "unit/worker/net/apply/test_netlink.py": ("worker/net/apply/netlink_read.py",),
     "unit/worker/net/apply/test_nft.py": ("worker/net/plan/nf_messages.py",),
     "unit/worker/net/dns/test_server.py": ("worker/net/dns/forward.py",),
     "unit/worker/net/plan/test_host_plan.py": (
         "worker/net/plan/overlay.py",
         "worker/net/plan/topology.py",
     ),
-    "unit/worker/net/plan/test_ipv6.py": (
-        "worker/net/plan/overlay6.py",
-        "worker/net/plan/rules6.py",
-    ),
+    "unit/worker/net/plan/test_ipv6.py": ("worker/net/plan/rules6.py",),
     "unit/worker/net/plan/test_rules.py": ("worker/net/plan/service_rules.py",),
     "unit/worker/net/resolve/test_zones.py": ("worker/net/resolve/answers.py",),
     "unit/worker/net/test_dataplane.py": ("worker/net/apply/host.py",),

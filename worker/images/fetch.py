@@ -23,7 +23,7 @@ from common.wire.image_messages import FetchImage, ImageOffer, ImageRequest, Ima
 from common.wire.messages import Refused
 from common.wire.transports import keep_alive
 from worker.images.archive import ImageTar, WrongImage
-from worker.images.keep import FetchedImages
+from worker.images.cleanup import FetchedImages
 from worker.intake.words import brief
 from worker.interfaces.engine import Engine, EngineDown, EngineError
 from worker.link.requests import Requests
@@ -46,14 +46,46 @@ PIECE = 256 * 1024
 RETRY_SECONDS = (0.5, 1.5)
 _TOLD = 10
 
-_log = logging.getLogger(__name__)
-
 # Bytes a second. The slowest line that an image is worth sending over takes nine hours for a gibibyte.
 SLOWEST_PEER = 32 * 1024
+
+_log = logging.getLogger(__name__)
 
 
 class Busy(Unavailable):
     """The source serves others at the moment."""
+
+
+class TooSlow(Unavailable):
+    """The peer's throughput is below the minimum."""
+
+
+@dataclass(slots=True)
+class ThroughputCheck:
+    """Checks a peer's throughput over the time that this end waits for it: what this end's own disk needs is left out.
+
+    After `window` seconds of waiting in all it must have moved `least` bytes for each of them; then it is checked anew.
+    """
+
+    window: float
+    least: int = SLOWEST_PEER
+    _waited: float = 0.0
+    _moved: int = 0
+
+    def moved(self, size: int, waited: float) -> None:
+        """Note that so many bytes have come or gone after so many seconds.
+
+        Raises:
+            TooSlow: the peer is.
+
+        """
+        self._waited += waited
+        self._moved += size
+        if self._waited < self.window:
+            return
+        if self._moved < self.least * self._waited:
+            raise TooSlow(f"only {self._moved} bytes in {self._waited:.2g} s, which is too slow")
+        self._waited, self._moved = 0.0, 0
 
 
 class ImageFetcher:
@@ -204,7 +236,7 @@ class _Archive:
         self._reader = reader
         self._tar = tar
         self._patience = first_seconds
-        self._pace = Pace(STALL_SECONDS)
+        self._throughput = ThroughputCheck(STALL_SECONDS)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -233,7 +265,7 @@ class _Archive:
         if not data:
             raise Unavailable(f"it ended after {self.received} bytes, before the image was complete")
         if self.received:
-            self._pace.moved(len(data), _now() - began)
+            self._throughput.moved(len(data), _now() - began)
         return data
 
 
@@ -261,38 +293,3 @@ async def _request_offer(channel: Channel, request: ImageRequest) -> ImageOffer:
     if answer.size < 0:
         raise ProtocolError(f"an image of {answer.size} bytes is offered")
     return answer
-
-
-# --- pace ---
-
-
-class TooSlow(Unavailable):
-    """The peer does not get on."""
-
-
-@dataclass(slots=True)
-class Pace:
-    """Judges a peer by the time that this end had to wait for it: what this end's own disk needs does not count.
-
-    After `window` seconds of waiting in all it must have moved `least` bytes for each of them; then it is judged anew.
-    """
-
-    window: float
-    least: int = SLOWEST_PEER
-    _waited: float = 0.0
-    _moved: int = 0
-
-    def moved(self, size: int, waited: float) -> None:
-        """Note that so many bytes have come or gone after so many seconds.
-
-        Raises:
-            TooSlow: the peer is.
-
-        """
-        self._waited += waited
-        self._moved += size
-        if self._waited < self.window:
-            return
-        if self._moved < self.least * self._waited:
-            raise TooSlow(f"only {self._moved} bytes in {self._waited:.2g} s, which is too slow")
-        self._waited, self._moved = 0.0, 0

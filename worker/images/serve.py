@@ -1,6 +1,7 @@
-"""Serving images to other workers: whoever comes with a ticket that the manager told us of gets that image.
+"""Serving images to other workers, and dialling those that serve them.
 
-A connection to another worker for its images is direct where that can be, else through the manager.
+`ImageServer` gives an image to whoever shows a ticket for it that the manager has announced. `ImageLink` connects to
+another worker's server, directly where that can be, else through the manager.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from common.wire.server import FIRST_FRAME_BYTES, dial
 from common.wire.transports import keep_alive
 from worker.config import parse_address
 from worker.images.archive import ImageTar
-from worker.images.fetch import Pace, TooSlow
+from worker.images.fetch import ThroughputCheck, TooSlow
 from worker.intake.addresses import socket_address
 from worker.intake.words import Unusable, brief, identifier
 from worker.interfaces.engine import Engine, Image
@@ -55,6 +56,8 @@ _GRANT_WAIT = 5.0
 _FRAME_WAIT = 10.0
 # A receiver that takes nothing for so long is given up.
 _STALL_SECONDS = 120.0
+
+_DIRECT_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +177,7 @@ class ImageServer:
         _, writer = open_raw(channel)
         keep_alive(writer.transport)
         tar = ImageTar(image.id, image.layers[:present])
-        pace, loop = Pace(_STALL_SECONDS), asyncio.get_running_loop()
+        throughput, loop = ThroughputCheck(_STALL_SECONDS), asyncio.get_running_loop()
         try:
             async with contextlib.aclosing(self._engine.save(image.id)) as pieces:
                 async for data in pieces:
@@ -182,7 +185,7 @@ class ImageServer:
                     began = loop.time()
                     async with asyncio.timeout(_STALL_SECONDS):
                         await writer.drain()
-                    pace.moved(len(data), loop.time() - began)
+                    throughput.moved(len(data), loop.time() - began)
         except (OSError, TimeoutError, TooSlow) as error:
             writer.transport.abort()
             raise Unavailable(f"{channel.peer} stopped taking image {image.id}: {error!r}") from error
@@ -201,9 +204,6 @@ async def _next(channel: Channel) -> object:
             return (await channel.receive()).message
     except TimeoutError:
         raise ProtocolError(f"{channel.peer} said nothing for {_FRAME_WAIT:g} s") from None
-
-
-_DIRECT_SECONDS = 3.0
 
 
 class ImageLink:

@@ -14,12 +14,19 @@ from typing import TypeAlias
 import msgspec
 
 from common.wire.usage_messages import HostUsage, MeasureHost
+from worker.metrics.kernel_files import parse_net_dev
 
 _KIB = 1024
 # Links that are made of others, or lead into containers: what passes there passes the host's own, too.
 _INNER = re.compile(r"lo|veth.*|docker.*|br-.*|virbr.*|cni.*|swarm.*|orc-.*|oc-.*|vx.*|wg.*|ifb.*|dummy.*|bond.*|tun.*")
 _SOME = re.compile(r"^some avg10=([0-9.]+)", re.MULTILINE)
 _PERCENT = 100.0
+# A manager that asks for measurements more often gets them at this interval.
+LEAST_SECONDS = 1.0
+
+Read: TypeAlias = Callable[["Busy | None", str], Awaitable[tuple[HostUsage, "Busy"]]]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +99,7 @@ def parse_meminfo(text: str) -> Mapping[str, int]:
 
 def parse_net(text: str) -> tuple[int, int]:
     """Read `/proc/net/dev`: bytes that the host's own interfaces have received and sent."""
-    received = sent = 0
-    for line in text.splitlines()[2:]:
-        name, _, numbers = line.partition(":")
-        if _INNER.fullmatch(name.strip()) is None:
-            columns = numbers.split()
-            received += int(columns[0])
-            sent += int(columns[8])
-    return received, sent
+    return parse_net_dev(text, lambda link: _INNER.fullmatch(link) is None)
 
 
 def parse_pressure(text: str) -> float | None:
@@ -108,21 +108,17 @@ def parse_pressure(text: str) -> float | None:
     return min(1.0, float(found[1]) / _PERCENT) if found is not None else None
 
 
-# What a manager may ask for, at most.
-LEAST_SECONDS = 1.0
-
-Read: TypeAlias = Callable[[Busy | None, str], Awaitable[tuple[HostUsage, Busy]]]
-
-_log = logging.getLogger(__name__)
-
-
 async def read_host(before: Busy | None, disk: str) -> tuple[HostUsage, Busy]:
-    """Read what the host uses, beside the event loop; errors as `host.measure`."""
+    """Read what the host uses, beside the event loop; errors as `measure`."""
     return await asyncio.to_thread(measure, before, disk)
 
 
 class HostMeter:
-    """`disk` tells a path on the disk where the engine keeps its data, empty while that is not known."""
+    """Measures the host as often as a manager wants it.
+
+    disk: returns a path on the disk where the engine keeps its data, empty while that is not known.
+    read: reads what the host uses, as `read_host`.
+    """
 
     def __init__(self, disk: Callable[[], str], read: Read = read_host) -> None:
         self._disk = disk

@@ -18,7 +18,7 @@ from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
 from worker.intake.entries import Entries, Refusal, Refusals
 from worker.intake.tasks import read_gauge
 from worker.interfaces.engine import ContainerUsage, Engine
-from worker.metrics.cgroups import read_usage
+from worker.metrics.kernel_files import read_usage
 from worker.metrics.scrape import scrape
 
 # Measured at once; what cannot be measured within a round's time is left out.
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 async def read_cgroup(pid: int, container_id: str) -> ContainerUsage:
-    """Read what a container has used, beside the event loop; errors as `cgroups.read_usage`."""
+    """Read what a container has used, beside the event loop; errors as `kernel_files.read_usage`."""
     return await asyncio.to_thread(read_usage, pid, container_id)
 
 

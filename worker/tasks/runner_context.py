@@ -14,7 +14,7 @@ from common.model.task import Task, TaskState
 from common.spec import task_templates
 from common.spec.slot_volumes import has_snapshots
 from worker.engine.call_limiter import EngineCallLimiter
-from worker.images.have import Images
+from worker.images.ensure import Images
 from worker.interfaces.engine import Container, Engine, EngineDown, Phase
 from worker.interfaces.files import TaskFile, TaskFiles
 from worker.interfaces.networks import Networks

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,8 +20,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from common.errors import Unavailable
 from worker.intake.words import AddressText
-from worker.net.apply.netlink_read import INET6, NO_DAD, UP, read_address, read_range, read_route, read_tunnel
 from worker.net.plan.kernel import (
+    LOCAL_TABLE,
     MAIN_TABLE,
     Address,
     Bridge,
@@ -35,14 +35,17 @@ from worker.net.plan.kernel import (
 from worker.net.plan.names import BRIDGE_MAC, BRIDGE_PREFIX, PROTOCOL, TUNNEL
 
 PATIENCE_SECONDS = 10.0
+# Numbers of linux/if.h, linux/if_addr.h, linux/neighbour.h and linux/rtnetlink.h.
+_UP = 1
+_NO_DAD = 0x02
 _PERMANENT = 0x80
 _SELF = 0x02
 _ONLINK = 0x04
 _LOCAL = 2
 _UNICAST = 1
 _SCOPE_HOST = 254
-_INET = 2
-_FAMILIES = (_INET, INET6)
+_INET, _INET6 = 2, 10
+_FAMILIES = (_INET, _INET6)
 _BY_ROUTERS = 9
 _HAIRPIN_ON = 1
 
@@ -215,20 +218,20 @@ class Kernel:
             links[link.get("ifname")] = link["index"]
             if link.get("master"):
                 ports[link["index"]] = link.get("master")
-            if not link["flags"] & UP:
+            if not link["flags"] & _UP:
                 down.add(link.get("ifname"))
             mtus[link["index"]] = link.get("mtu")
             if link.get("address") == BRIDGE_MAC and link.get("ifname").startswith(BRIDGE_PREFIX):
                 items.add(HardwareAddress(link.get("ifname"), BRIDGE_MAC))
             if link.get("ifname") == TUNNEL:
-                tunnel = read_tunnel(link)
+                tunnel = _read_tunnel(link)
         names = {index: name for name, index in links.items()}
         if TUNNEL in links:
             items |= {item async for item in self._tunnel_items(links[TUNNEL])}
         addresses: dict[str, int] = {}
         async for entry in _each(self._route.get_addr()):
             if entry["family"] in _FAMILIES:
-                address, link = read_address(entry, names)
+                address, link = _read_address(entry, names)
                 addresses[address] = mtus.get(entry["index"], 0)
                 items |= {link} if link is not None else set()
         advertised: set[str] = set()
@@ -245,9 +248,9 @@ class Kernel:
             async for route in _each(self._route.get_routes(family=family)):
                 link = names.get(route.get("oif"), "")
                 if route["proto"] == PROTOCOL:
-                    items.add(read_route(route, names))
+                    items.add(_read_route(route, names))
                 elif route["dst_len"] and route.get("table") == MAIN_TABLE and route["type"] == _UNICAST:
-                    yield read_range(route), link
+                    yield _read_range(route), link
                 if route["proto"] == _BY_ROUTERS:
                     advertised.add(link)
 
@@ -309,7 +312,7 @@ class Kernel:
         # Docker's own is tentative while the bridge has no port, and for a second after that.
         with suppress(NetlinkError):
             await self._route.addr("del", **where)
-        await self._route.addr("add", **where, flags=NO_DAD)
+        await self._route.addr("add", **where, flags=_NO_DAD)
 
     async def _remove(self, item: Item, links: dict[str, int]) -> None:
         match item:
@@ -389,10 +392,55 @@ def _route(item: Route, links: dict[str, int]) -> dict[str, Any]:
         "oif": links[item.link],
         "table": item.table,
         "proto": PROTOCOL,
-        "family": INET6 if ":" in item.destination else _INET,
+        "family": _INET6 if ":" in item.destination else _INET,
     }
     if item.source:
         found["prefsrc"] = item.source
     if item.gateway:
         return {**found, "gateway": item.gateway, "flags": _ONLINK}
     return {**found, "type": _LOCAL, "scope": _SCOPE_HOST}
+
+
+# --- what the kernel says, as values of the plan ---
+
+
+def _read_tunnel(link: Any) -> Tunnel | None:
+    info = link.get("linkinfo")
+    data = info.get("data") if info is not None else None
+    if data is None or info.get("kind") != "vxlan" or not link["flags"] & _UP:
+        return None
+    return Tunnel(
+        name=TUNNEL,
+        mac=AddressText(link.get("address")),
+        vni=data.get("vxlan_id"),
+        port=data.get("vxlan_port"),
+        local=data.get("vxlan_local") or "",
+        mtu=link.get("mtu"),
+    )
+
+
+def _read_address(entry: Any, names: Mapping[int, str]) -> tuple[str, Item | None]:
+    """Return an address, and the item that it is: ours are all of the tunnel's, and a bridge's that we made good."""
+    address = entry.get("local") or entry.get("address")
+    link = names.get(entry["index"], "")
+    made_good = link.startswith(BRIDGE_PREFIX) and entry["family"] == _INET6 and bool(entry.get("flags") & _NO_DAD)
+    if ip_address(address).is_link_local or not (link == TUNNEL or made_good):
+        return address, None
+    return address, Address(link, AddressText(f"{address}/{entry['prefixlen']}"))
+
+
+def _read_range(route: Any) -> IPv4Network | IPv6Network:
+    if route["family"] == _INET6:
+        return IPv6Network(f"{route.get('dst') or '::'}/{route['dst_len']}")
+    return IPv4Network(f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}")  # noqa: S104 - a route's destination
+
+
+def _read_route(route: Any, names: Mapping[int, str]) -> Route:
+    gateway, source = route.get("gateway"), route.get("prefsrc")
+    return Route(
+        destination=AddressText(str(_read_range(route))),
+        link=names.get(route.get("oif"), ""),
+        gateway=AddressText(gateway) if gateway else None,
+        source=AddressText(source) if source else None,
+        table=route.get("table") or LOCAL_TABLE,
+    )

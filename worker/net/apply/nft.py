@@ -21,7 +21,7 @@ from worker.net.plan.names import SERVICES_TABLE, TABLE
 from worker.net.plan.nf_messages import Message, batch
 from worker.net.plan.ruleset import Nft, Ruleset
 from worker.net.plan.service_table import ServiceTable
-from worker.net.watch.netlink_events import NETFILTER, messages
+from worker.net.watch.netlink_bytes import NETFILTER, messages
 
 _REMEMBERED_PROCESSES = 64
 _FAMILIES = {family: Nft(family) for family in ("ip", "ip6", "bridge", "netdev")}

@@ -10,7 +10,7 @@ from common.wire.messages import MESH
 from worker.intake.addresses import IPAddress, Port, Protocol, text_of
 from worker.intake.words import AddressText
 from worker.intake.world import Endpoint, NetworkWorld
-from worker.net.plan import encrypted, neighbours, overlay, overlay6, return_path, rules, rules6, service_rules
+from worker.net.plan import encrypted, neighbours, overlay, return_path, rules, rules6, service_rules
 from worker.net.plan.bridges import DockerNetwork, docker_networks
 from worker.net.plan.encrypted import WireGuardLink
 from worker.net.plan.kernel import Item, Tunnel
@@ -152,8 +152,8 @@ def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Fra
         docker_networks(here),
         encrypted.links(here),
         overlay.tunnel_link(here),
-        overlay.kernel_items(here) | overlay6.kernel_items(here),
-        overlay.sysctls(here) | overlay6.sysctls(here),
+        overlay.kernel_items(here),
+        overlay.sysctls(here),
         rules.base_lookups(here),
         rules.base_chains(here),
         Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family=IP6) if half is not None else None,

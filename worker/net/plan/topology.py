@@ -17,92 +17,6 @@ from worker.intake.words import Id, InterfaceName
 from worker.intake.world import Network, NetworkWorld, Peer
 from worker.net.plan.names import DEFAULT_TUNNEL_PORT, SMALLEST_MTU6, TUNNEL_OVERHEAD, WIREGUARD_OVERHEAD, bridge_name
 
-# --- IPv6 ---
-
-
-@dataclass(frozen=True, slots=True)
-class Segment6:
-    """A dual-stack network on this host; `within`: the part of its subnet in which addresses are."""
-
-    segment: Segment
-    prefix: IPv6Network
-
-    @property
-    def within(self) -> IPv6Network:
-        return range_with_ipv4(self.prefix, self.segment.subnet)
-
-    @property
-    def vips(self) -> IPv6Network:
-        return range_with_ipv4(self.prefix, self.segment.vips)
-
-    @property
-    def lease(self) -> IPv6Network:
-        return range_with_ipv4(self.prefix, self.segment.lease)
-
-    @property
-    def gateway(self) -> IPv6Address:
-        return with_ipv4(self.prefix, self.segment.gateway)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeTopology6:
-    """The addresses of a host whose containers have IPv6, and its peers'. `segments`: the dual-stack ones."""
-
-    topology: NodeTopology
-    mesh: IPv6Network
-
-    @property
-    def segments(self) -> Iterator[Segment6]:
-        for segment in self.topology.segments.values():
-            if segment.prefix6 is not None:
-                yield Segment6(segment, segment.prefix6)
-
-    @property
-    def gateways(self) -> IPv6Network:
-        """The range of this node's gateway network."""
-        return range_with_ipv4(self.mesh, self.topology.gateways)
-
-    @property
-    def all_gateways(self) -> IPv6Network:
-        return range_with_ipv4(self.mesh, self._pool(1))
-
-    @property
-    def tunnels(self) -> IPv6Network:
-        return range_with_ipv4(self.mesh, self._pool(0))
-
-    @property
-    def tunnel(self) -> IPv6Address:
-        return self.of(self.topology.tunnel)
-
-    def of(self, address: IPv4Address) -> IPv6Address:
-        """Return what a tunnel or gateway has beside its IPv4 address."""
-        return with_ipv4(self.mesh, address)
-
-    def peers(self) -> Iterator[tuple[int, IPv6Address, IPv6Network]]:
-        """Yield each peer's number, tunnel address and gateway range."""
-        assert self.topology.pool is not None, "asked only of a host with a number"
-        for number in self.topology.peers:
-            yield (
-                number,
-                self.of(self.topology.pool.tunnel_address(number)),
-                range_with_ipv4(self.mesh, self.topology.pool.gateway_range(number)),
-            )
-
-    def leases_of(self, segment: Segment6) -> Iterator[tuple[int, IPv6Network]]:
-        """Yield each peer's part of a network, by its number."""
-        for number, lease in leases_of(segment.segment, self.topology.peers):
-            yield number, range_with_ipv4(segment.prefix, lease)
-
-    def _pool(self, part: int) -> IPv4Network:
-        assert self.topology.pool is not None, "asked only of a host with a number"
-        return self.topology.pool.reserved()[part]
-
-
-def ipv6(topology: NodeTopology) -> NodeTopology6 | None:
-    """Return the IPv6 half; None where containers have no IPv6."""
-    return NodeTopology6(topology, topology.mesh6) if topology.mesh6 is not None else None
-
-
 DEFAULT_MTU = 1500
 REMEDY = (
     "install Debian's wireguard-tools and, where the kernel has no WireGuard, wireguard-go, then restart the worker"
@@ -326,3 +240,89 @@ def leases_of(segment: Segment, peers: Mapping[int, Peer]) -> Iterator[tuple[int
     for number, peer in peers.items():
         if peer.node_id in segment.leases:
             yield number, segment.leases[peer.node_id]
+
+
+# --- IPv6 ---
+
+
+@dataclass(frozen=True, slots=True)
+class Segment6:
+    """A dual-stack network on this host; `within`: the part of its subnet in which addresses are."""
+
+    segment: Segment
+    prefix: IPv6Network
+
+    @property
+    def within(self) -> IPv6Network:
+        return range_with_ipv4(self.prefix, self.segment.subnet)
+
+    @property
+    def vips(self) -> IPv6Network:
+        return range_with_ipv4(self.prefix, self.segment.vips)
+
+    @property
+    def lease(self) -> IPv6Network:
+        return range_with_ipv4(self.prefix, self.segment.lease)
+
+    @property
+    def gateway(self) -> IPv6Address:
+        return with_ipv4(self.prefix, self.segment.gateway)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTopology6:
+    """The addresses of a host whose containers have IPv6, and its peers'. `segments`: the dual-stack ones."""
+
+    topology: NodeTopology
+    mesh: IPv6Network
+
+    @property
+    def segments(self) -> Iterator[Segment6]:
+        for segment in self.topology.segments.values():
+            if segment.prefix6 is not None:
+                yield Segment6(segment, segment.prefix6)
+
+    @property
+    def gateways(self) -> IPv6Network:
+        """The range of this node's gateway network."""
+        return range_with_ipv4(self.mesh, self.topology.gateways)
+
+    @property
+    def all_gateways(self) -> IPv6Network:
+        return range_with_ipv4(self.mesh, self._pool(1))
+
+    @property
+    def tunnels(self) -> IPv6Network:
+        return range_with_ipv4(self.mesh, self._pool(0))
+
+    @property
+    def tunnel(self) -> IPv6Address:
+        return self.of(self.topology.tunnel)
+
+    def of(self, address: IPv4Address) -> IPv6Address:
+        """Return what a tunnel or gateway has beside its IPv4 address."""
+        return with_ipv4(self.mesh, address)
+
+    def peers(self) -> Iterator[tuple[int, IPv6Address, IPv6Network]]:
+        """Yield each peer's number, tunnel address and gateway range."""
+        assert self.topology.pool is not None, "asked only of a host with a number"
+        for number in self.topology.peers:
+            yield (
+                number,
+                self.of(self.topology.pool.tunnel_address(number)),
+                range_with_ipv4(self.mesh, self.topology.pool.gateway_range(number)),
+            )
+
+    def leases_of(self, segment: Segment6) -> Iterator[tuple[int, IPv6Network]]:
+        """Yield each peer's part of a network, by its number."""
+        for number, lease in leases_of(segment.segment, self.topology.peers):
+            yield number, range_with_ipv4(segment.prefix, lease)
+
+    def _pool(self, part: int) -> IPv4Network:
+        assert self.topology.pool is not None, "asked only of a host with a number"
+        return self.topology.pool.reserved()[part]
+
+
+def ipv6(topology: NodeTopology) -> NodeTopology6 | None:
+    """Return the IPv6 half; None where containers have no IPv6."""
+    return NodeTopology6(topology, topology.mesh6) if topology.mesh6 is not None else None

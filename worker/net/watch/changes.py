@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from worker.net.apply.docker_user import CHAIN
 from worker.net.plan.names import BRIDGE_PREFIX, PROTOCOL, SERVICES_TABLE, TABLE, TUNNEL, WIREGUARD_PREFIX
-from worker.net.watch.netlink_events import NETFILTER, Message, attributes, listening, number, select_attributes, text
+from worker.net.watch.netlink_bytes import NETFILTER, Message, attributes, listening, number, select_attributes, text
 
 _GROUP_NFTABLES = 7
 _NFTABLES_SUBSYSTEM = 10

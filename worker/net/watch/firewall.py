@@ -14,10 +14,9 @@ import struct
 import time
 from collections.abc import Mapping
 
-from worker.net.apply.netlink_read import dump
 from worker.net.plan import nf_messages
 from worker.net.plan.names import BRIDGE_PREFIX, LINK_PREFIX, TABLE
-from worker.net.watch.netlink_events import NETFILTER, attributes, text
+from worker.net.watch.netlink_bytes import NETFILTER, attributes, dump, text
 
 LOOK_SECONDS = 5.0
 _FORWARDING = (

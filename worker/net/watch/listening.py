@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 from worker.host.netns import socket_in
-from worker.net.apply.netlink_read import dump
+from worker.net.watch.netlink_bytes import dump
 
 SOCK_DIAG = 4
 _BY_FAMILY = 20

@@ -33,8 +33,8 @@ from tests.fakes.certificates import Pki
 from tests.fakes.engine import FakeEngine
 from worker.images import fetch as image_fetch
 from worker.images import serve as image_server
-from worker.images.fetch import ImageFetcher, Pace
-from worker.images.keep import FetchedImages
+from worker.images.cleanup import FetchedImages
+from worker.images.fetch import ImageFetcher, ThroughputCheck
 from worker.images.serve import ImageLink, ImageServer
 from worker.interfaces.engine import Image
 from worker.link.requests import Requests
@@ -371,7 +371,7 @@ async def test_a_node_waits_for_its_turn_with_few_connections(world: World, arch
 async def test_who_takes_an_image_too_slowly_is_given_up(
     world: World, large: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(image_server, "Pace", lambda _: Pace(0.1, least=1 << 40))
+    monkeypatch.setattr(image_server, "ThroughputCheck", lambda _: ThroughputCheck(0.1, least=1 << 40))
     caplog.set_level("INFO")
     there, here = await world.node("a"), await world.node("b")
     there.has(large)

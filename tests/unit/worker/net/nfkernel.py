@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from worker.intake.addresses import Protocol
 from worker.net.plan import nf_messages as nf
 from worker.net.plan.service_table import Choice, ServiceTable
-from worker.net.watch.netlink_events import attributes, messages
+from worker.net.watch.netlink_bytes import attributes, messages
 
 FAMILIES = {2: ("ip", 4), 10: ("ip6", 16)}
 PROTOCOLS = {6: Protocol.TCP, 17: Protocol.UDP, 132: Protocol.SCTP}

@@ -13,7 +13,8 @@ from manager.api.metrics import routes
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
-from worker.metrics.page import ContainerNumbers, Running, write_page
+from worker.metrics.kernel_files import ContainerNumbers
+from worker.metrics.page import Running, write_page
 
 
 async def test_a_page_is_packed_for_who_takes_that(cluster: ApiCluster, client: Client):

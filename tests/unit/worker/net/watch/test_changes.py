@@ -3,7 +3,7 @@
 import struct
 
 from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
-from worker.net.watch.netlink_events import Message, messages
+from worker.net.watch.netlink_bytes import Message, messages
 
 NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN = 0, 2, 3, 6, 8, 15
 

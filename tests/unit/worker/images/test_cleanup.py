@@ -10,7 +10,7 @@ from common.clock import LoopClock
 from common.wire.image_messages import Spared, SpareImages
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
-from worker.images.keep import DAY_SECONDS, FetchedImages
+from worker.images.cleanup import DAY_SECONDS, FetchedImages
 from worker.interfaces.engine import Image
 from worker.link.requests import Requests
 

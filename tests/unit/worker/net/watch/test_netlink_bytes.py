@@ -5,7 +5,7 @@ import socket
 import struct
 
 from tests.unit.worker.net.watch.test_changes import NEWTABLE, message
-from worker.net.watch.netlink_events import Listener, attributes, messages, select_attributes
+from worker.net.watch.netlink_bytes import Listener, attributes, messages, select_attributes
 
 
 def test_chosen_attributes_are_the_same_without_the_others():

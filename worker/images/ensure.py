@@ -1,4 +1,4 @@
-"""Images for tasks: have them before a container is created, with as few questions to registries as possible."""
+"""Ensuring that a task's image is here before its container is created, with few questions to registries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Fetcher(Protocol):
 
 @dataclass(slots=True)
 class _Flight:
-    """One image on its way; those who wait hear the same news, late ones the last."""
+    """One image that is being brought here, for all who wait for it: they hear the same news, late ones the last."""
 
     task: asyncio.Task[str] | None = None
     listeners: list[Tell] = field(default_factory=list)
@@ -50,11 +50,10 @@ class _Flight:
 
 
 class Images:
-    """Has images brought here. Concurrent requests for one image, with the same credentials, are one.
+    """Brings images here. Concurrent requests for one image with the same credentials share one flight.
 
-    Credentials live in memory only.
-
-    An image that no registry knows is named by its id, as `name@sha256:ID` or alone, and fetched from other workers.
+    Credentials are kept in memory only. An image that no registry knows is named by its id, as `name@sha256:ID` or
+    alone, and fetched from other workers.
     """
 
     def __init__(self, engine: Engine, clock: Clock, fetcher: Fetcher | None = None) -> None:
@@ -77,7 +76,7 @@ class Images:
         self._auths = {service: auth for service, auth in self._auths.items() if service in services}
 
     def forget(self, reference: str) -> None:
-        """Do not trust an earlier answer: the engine says that the image is not there."""
+        """Drop an earlier answer: the engine says that the image is not there."""
         self._fresh.pop(reference, None)
 
     async def ensure(self, reference: str, service_id: str, tell: Tell = lambda _: None) -> str:
@@ -95,7 +94,7 @@ class Images:
         flight = self._flights.get((reference, auth))
         if flight is None:
             flight = self._flights[reference, auth] = _Flight()
-            flight.task = self._take_off(reference, self._have(reference, auth, flight.tell))
+            flight.task = self._begin(reference, self._bring(reference, auth, flight.tell))
         elif flight.news:
             tell(flight.news)
         assert flight.task is not None
@@ -105,13 +104,13 @@ class Images:
         finally:
             flight.listeners.remove(tell)
             if not flight.listeners:
-                await self._land((reference, auth), flight)
+                await self._end((reference, auth), flight)
 
     @staticmethod
-    def _take_off(reference: str, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
+    def _begin(reference: str, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
         return asyncio.get_running_loop().create_task(work, name=f"image {reference}")
 
-    async def _land(self, what: tuple[str, str], flight: _Flight) -> None:
+    async def _end(self, what: tuple[str, str], flight: _Flight) -> None:
         """End a flight that nobody waits for any more; its result has been taken by those who did."""
         if self._flights.get(what) is flight:
             del self._flights[what]
@@ -119,26 +118,26 @@ class Images:
         flight.task.cancel()
         await asyncio.gather(flight.task, return_exceptions=True)
 
-    async def _have(self, reference: str, auth: str, tell: Tell) -> str:
+    async def _bring(self, reference: str, auth: str, tell: Tell) -> str:
         image_id = pinned_digest(reference)
-        name = await self._have_pinned(reference, image_id, tell) if image_id else ""
+        name = await self._bring_pinned(reference, image_id, tell) if image_id else ""
         if not name:
-            await self._have_named(reference, auth, tell)
+            await self._bring_named(reference, auth, tell)
             name = reference
         now = self._clock.now()
         self._fresh = {ref: known for ref, known in self._fresh.items() if known[0] > now}
         self._fresh[reference] = (now + FRESH_SECONDS, name)
         return name
 
-    async def _have_pinned(self, reference: str, image_id: str, tell: Tell) -> str:
-        """Have an image by its id, if that is what the digest is and not a registry's; empty if not."""
+    async def _bring_pinned(self, reference: str, image_id: str, tell: Tell) -> str:
+        """Bring an image by its id; return what the engine knows it as, empty where the digest is a registry's."""
         if await self._engine.image(reference) is not None:
             return reference
         if await self._engine.image(image_id) is not None:
             return image_id
         return await self._fetcher.fetch(image_id, tell) if self._fetcher is not None else ""
 
-    async def _have_named(self, reference: str, auth: str, tell: Tell) -> None:
+    async def _bring_named(self, reference: str, auth: str, tell: Tell) -> None:
         image = await self._engine.image(reference)
         if image is not None and is_current(reference, image):
             return

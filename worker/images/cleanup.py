@@ -1,4 +1,4 @@
-"""Images that were fetched from other workers are removed again, when nobody has used them for long.
+"""Cleaning up images that were fetched from other workers, when nobody has used them for long.
 
 Only what this worker fetched itself is ever removed, never what somebody built, loaded or pulled here; never one that
 has got a name here, that a container uses, or that a service of the cluster still names.

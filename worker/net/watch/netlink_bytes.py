@@ -1,4 +1,4 @@
-"""The kernel's netlink events as bytes: messages and their attributes, as netlink(7) lays them out.
+"""Netlink as bytes: events, dumps, messages and their attributes, as netlink(7) lays them out.
 
 A container that starts and ends makes the kernel tell of links many times, with forty attributes each, of which two
 matter. pyroute2 decodes all of them: that was a third of the worker's work for a task.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import os
 import socket
 import struct
 import sys
@@ -33,6 +34,10 @@ _PROCESS_AT = 12
 _WHOLE = 0xFFFFFFFF
 _ATTRIBUTE = struct.Struct("=HH")
 _FLAGS_OF_ATTRIBUTES = 0xC000
+# Flags of a request, and kinds of messages in its answer (linux/netlink.h).
+_REQUEST, _DUMP = 0x1, 0x300
+_ERROR, _DONE = 2, 3
+_READ = 1 << 16
 
 
 class Message(NamedTuple):
@@ -101,6 +106,24 @@ def listening(protocol: int, groups: Sequence[int]) -> Iterator[Listener]:
             yield listener
         finally:
             loop.remove_reader(events)
+
+
+def dump(kernel: socket.socket, kind: int, question: bytes) -> Iterator[memoryview]:
+    """Yield what follows the header of each message in the answer, which the kernel begins within the call that asks.
+
+    Raises:
+        OSError: it refuses.
+
+    """
+    kernel.send(_HEADER.pack(_HEADER.size + len(question), kind, _REQUEST | _DUMP, 0, 0) + question)
+    while True:
+        for message in messages(kernel.recv(_READ)):
+            if message.kind == _DONE:
+                return
+            if message.kind == _ERROR:
+                (code,) = struct.unpack_from("=i", message.body)
+                raise OSError(-code, os.strerror(-code))
+            yield message.body
 
 
 def messages(data: bytes) -> Iterator[Message]:

@@ -34,7 +34,7 @@ from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
 from common.wire.volume_copy import VolumeReport
 from worker.assignments import AssignmentSet
 from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
-from worker.host.description import HostDescription
+from worker.host.description import HostDescription, Identity
 from worker.images.ensure import Fetcher, Images
 from worker.intake import Accepted, Intake
 from worker.intake.entries import Refusals
@@ -71,64 +71,51 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a worker is, as it tells managers.
+class HostParts:
+    """What an agent works with on its host, by interface.
 
-    version: the program's. advertise_addr: where other workers reach this host; empty for the manager to see.
-    image_port: where they fetch images from it; 0: nowhere, they do so through the manager.
+    fetcher: brings images from other workers; None: none come from there.
+    read_host: reads what the host uses.
     """
 
-    node_id: str
-    version: str
-    advertise_addr: str = ""
-    image_port: int = 0
+    engine: Engine
+    networks: Networks
+    files: TaskFiles
+    memory: Memory
+    fetcher: Fetcher | None = None
+    read_host: ReadHost = read_host
+    volumes: VolumeParts = NO_VOLUMES
 
 
 class Agent:
     """One worker. `run` until cancelled; the session calls the rest. `news` is set when a task or the host changes."""
 
-    def __init__(
-        self,
-        *,
-        identity: Identity,
-        engine: Engine,
-        networks: Networks,
-        files: TaskFiles,
-        memory: Memory,
-        clock: Clock,
-        news: asyncio.Event,
-        fetcher: Fetcher | None = None,
-        read_host: ReadHost = read_host,
-        volumes: VolumeParts = NO_VOLUMES,
-    ) -> None:
+    def __init__(self, identity: Identity, parts: HostParts, clock: Clock, news: asyncio.Event) -> None:
+        engine, networks = parts.engine, parts.networks
         self.reporter = Reporter()
         self._identity = identity
         self._networks = networks
-        self._memory = memory
+        self._memory = parts.memory
         self._news = news
-        self._images = Images(engine, clock, fetcher)
-        self._fetcher = fetcher
-        self._volume_parts = volumes
-        self.volumes = (
-            Inventory(engine, volumes.marks, volumes.rng, lambda: self._set.tasks, volumes.measure)
-            if volumes.marks
-            else None
-        )
+        self._images = Images(engine, clock, parts.fetcher)
+        self._fetcher = parts.fetcher
+        self._volume_parts = parts.volumes
+        self.volumes = self._inventory(engine, parts.volumes)
         self._context = RunnerContext(
             node_id=identity.node_id,
             engine=engine,
             images=self._images,
             networks=networks,
-            files=files,
+            files=parts.files,
             clock=clock,
             limiter=EngineCallLimiter(calls_at_once(os.cpu_count() or 1)),
             volumes=self.volumes,
-            snapshots=volumes.snapshots,
-            keeper=volumes.keeper,
+            snapshots=parts.volumes.snapshots,
+            keeper=parts.volumes.keeper,
         )
         self._refusals = Refusals()
         self._host = HostDescription(
-            *(engine, networks, identity.node_id, identity.version), self._refusals.lacks, self._described, volumes
+            identity, engine, networks, parts.volumes, self._refusals.lacks, self._host_described
         )
         self.supervisor = Supervisor(self._context, self._report, self._host.note_engine)
         self._unmanaged = ContainerAttachments(engine, networks)
@@ -137,10 +124,16 @@ class Agent:
         self._rejected: Mapping[str, str] = {}
         self._set_changed = asyncio.Event()
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
-        self._host_meter = HostMeter(lambda: self._host.data_root, read_host)
+        self._host_meter = HostMeter(lambda: self._host.data_root, parts.read_host)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
         self._alone: asyncio.TimerHandle | None = None
+
+    def _inventory(self, engine: Engine, parts: VolumeParts) -> Inventory | None:
+        """Make the inventory of volumes, where they can be marked."""
+        if parts.marks is None:
+            return None
+        return Inventory(engine, parts.marks, parts.rng, lambda: self._set.tasks, parts.measure)
 
     @property
     def description(self) -> NodeDescription:
@@ -327,7 +320,7 @@ class Agent:
             reports, self._unsaved = self._unsaved, {}
             await self._memory.save_states(tuple(reports.values()))
 
-    def _described(self) -> None:
+    def _host_described(self) -> None:
         self._name_node()
         self._news.set()
 

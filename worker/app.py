@@ -18,12 +18,13 @@ from common.process.daemon import Notifier
 from common.version import version
 from common.wire.membership_messages import Goodbye
 from common.wire.server import Server, serve
-from worker.agent import Agent, Identity
+from worker.agent import Agent, HostParts
 from worker.config import DataDir, WorkerConfig, is_manager_address
 from worker.database import LocalDatabase
 from worker.engine.driver import DockerEngine
 from worker.host import locks, status_file
-from worker.host.leave import is_going_down
+from worker.host.command import host_is_shutting_down
+from worker.host.description import Identity
 from worker.host.status_file import WorkerStatus
 from worker.images.cleanup import DAY_SECONDS, FetchedImages
 from worker.images.fetch import ImageFetcher
@@ -77,6 +78,8 @@ async def run(data_dir: DataDir, welcomed: Callable[[], None] = lambda: None) ->
 
 
 class _Daemon:
+    """The pieces of one process. `run` serves until cancelled, or raises why this worker cannot."""
+
     def __init__(self, data_dir: DataDir, welcomed: Callable[[], None] = lambda: None) -> None:
         self._data_dir = data_dir
         self._config: WorkerConfig = data_dir.load()
@@ -92,7 +95,7 @@ class _Daemon:
         """Tell the manager that this agent stops, so that it waits for the next one, or moves this host's tasks."""
         if self._session is not None and self._session.address:
             self._notifier.stopping()
-            await self._session.part(Goodbye(host=await is_going_down()))
+            await self._session.part(Goodbye(host=await host_is_shutting_down()))
 
     async def run(self) -> None:
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
@@ -106,43 +109,29 @@ class _Daemon:
             await engine.close()
 
     async def _serve(self, credentials: Credentials, engine: DockerEngine, *, alone: bool) -> None:
-        config = self._config
-        database = LocalDatabase(self._data_dir.database)
-        requests = Requests()
-        networks = await choose_networks(self._data_dir, config, engine, self._clock, requests.all_applied, alone=alone)
-        image_server = ImageServer(engine, self._clock)
-        link = ImageLink(credentials.context, lambda: session.address)
-        fetched = FetchedImages(
-            self._data_dir.fetched_images, engine, requests, self._clock, config.keep_images * DAY_SECONDS
-        )
-        fetcher = ImageFetcher(engine, requests, link.dial, self._rng, fetched)
+        """Build the pieces and run them; `alone`: whether no other worker programs this host's network."""
+        config, data, clock = self._config, self._data_dir, self._clock
+        database, requests, image_server = LocalDatabase(data.database), Requests(), ImageServer(engine, clock)
+        networks = await choose_networks(data, config, engine, clock, requests.all_applied, alone=alone)
+        fetched = FetchedImages(data.fetched_images, engine, requests, clock, config.keep_images * DAY_SECONDS)
+        link = ImageLink(credentials.context, lambda: self._session.address if self._session is not None else "")
         listener = await _listen(config.image_port, credentials, image_server)
-        marks = HostMarks()
-        holds = Holds(config.docker_host, self._data_dir.copies)
+        marks, holds = HostMarks(), Holds(config.docker_host, data.copies)
         await holds.recover()
-        agent = Agent(
-            identity=Identity(
-                node_id=config.node_id,
-                version=version(),
-                advertise_addr=config.advertise_addr,
-                image_port=listener.port if listener else 0,
-            ),
+        host = HostParts(
             engine=engine,
             networks=networks,
-            files=TmpfsFiles(self._data_dir.files),
+            files=TmpfsFiles(data.files),
             memory=database,
-            clock=self._clock,
-            news=self._news,
-            fetcher=fetcher,
+            fetcher=ImageFetcher(engine, requests, link.dial, self._rng, fetched),
             volumes=self._volume_parts(engine, marks, holds),
         )
-        dialler = TlsDialler(
-            *(credentials, config.docker_host, image_server),
-            VolumeTransfers(engine, marks, self._data_dir.copies, holds),
-            agent.metrics_page,
+        agent = Agent(self._identity(listener), host, clock, self._news)
+        copies = VolumeTransfers(engine, marks, data.copies, holds)
+        dialler = TlsDialler(credentials, config.docker_host, image_server, copies, agent.metrics_page)
+        session = self._session = self._make_session(
+            ConversationParts(dialler, agent, agent.reporter, credentials, requests, image_server)
         )
-        parts = ConversationParts(dialler, agent, agent.reporter, credentials, requests, image_server)
-        session = self._session = self._make_session(parts)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(agent.run())
@@ -154,10 +143,18 @@ class _Daemon:
                 _log.info("worker %s of cluster %s started", config.node_id, config.cluster_id)
         finally:
             self._notifier.stopping()
-            self._data_dir.status.unlink(missing_ok=True)
+            data.status.unlink(missing_ok=True)
             if listener is not None:
                 await listener.close()
             await database.close()
+
+    def _identity(self, listener: Server | None) -> Identity:
+        return Identity(
+            node_id=self._config.node_id,
+            version=version(),
+            advertise_addr=self._config.advertise_addr,
+            image_port=listener.port if listener is not None else 0,
+        )
 
     def _volume_parts(self, engine: DockerEngine, marks: HostMarks, holds: Holds) -> VolumeParts:
         return VolumeParts(
@@ -179,23 +176,11 @@ class _Daemon:
         )
 
     async def _tell_status(self, agent: Agent, session: Session, credentials: Credentials) -> None:
-        """Write down what changed, for those who ask: who serves us, what runs, where managers are."""
+        """Write the status file whenever it changes: who serves us, what runs, where managers are."""
         last, mark = WorkerStatus(pid=0), status_file.process_mark(os.getpid())
         obstacle = ""
         while True:
-            to_run = agent.supervisor.to_run
-            status = WorkerStatus(
-                pid=os.getpid(),
-                process=mark,
-                manager=session.address,
-                refused=session.refused,
-                since=session.since,
-                tasks=len(to_run),
-                tasks_running=live(to_run),
-                engine=agent.description.engine.engine_version,
-                certificate_until=credentials.valid_until,
-                lacks=agent.description.lacks,
-            )
+            status = _status(agent, session, credentials, mark)
             try:
                 if status != last:
                     # In a thread: to take the place of a file that is there may wait for a disk that engines keep busy.
@@ -235,6 +220,23 @@ class _Daemon:
         if config != self._config:
             self._data_dir.save(config)
             self._config = config
+
+
+def _status(agent: Agent, session: Session, credentials: Credentials, process: str) -> WorkerStatus:
+    """Return the status at this instant; `process` is this process's mark (`status_file.process_mark`)."""
+    to_run = agent.supervisor.to_run
+    return WorkerStatus(
+        pid=os.getpid(),
+        process=process,
+        manager=session.address,
+        refused=session.refused,
+        since=session.since,
+        tasks=len(to_run),
+        tasks_running=live(to_run),
+        engine=agent.description.engine.engine_version,
+        certificate_until=credentials.valid_until,
+        lacks=agent.description.lacks,
+    )
 
 
 async def _listen(port: int, credentials: Credentials, image_server: ImageServer) -> Server | None:

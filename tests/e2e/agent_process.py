@@ -14,9 +14,10 @@ import msgspec
 
 from common.clock import SystemClock
 from common.wire.messages import Assignments
-from worker.agent import Agent, Identity
+from worker.agent import Agent, HostParts
 from worker.database import LocalDatabase
 from worker.engine.driver import DockerEngine
+from worker.host.description import Identity
 from worker.net.local_networks import LocalNetworks
 from worker.tasks.tmpfs import TmpfsFiles
 
@@ -25,15 +26,13 @@ LINE_BYTES = 16 << 20
 
 async def main(socket: str, folder: Path, docker_host: str, node_id: str) -> None:
     engine = DockerEngine(docker_host, random.Random(1))
-    agent = Agent(
-        identity=Identity(node_id=node_id, version="test"),
+    parts = HostParts(
         engine=engine,
         networks=LocalNetworks(engine, node_id),
         files=TmpfsFiles(folder / "files"),
         memory=LocalDatabase(folder / "state.db"),
-        clock=SystemClock(),
-        news=asyncio.Event(),
     )
+    agent = Agent(Identity(node_id=node_id, version="test"), parts, SystemClock(), asyncio.Event())
     reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_BYTES)
     async with asyncio.TaskGroup() as group:
         group.create_task(agent.run())

@@ -13,7 +13,8 @@ from common.wire.membership_messages import Unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from tests.fakes.engine import FakeEngine
 from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_host
-from worker.agent import Agent, Identity
+from worker.agent import Agent, HostParts
+from worker.host.description import Identity
 from worker.images.serve import ImageServer
 from worker.interfaces.networks import Networks
 from worker.link.conversation import ConversationParts
@@ -99,16 +100,10 @@ class RealWorker:
     async def running(self) -> AsyncIterator[Agent]:
         """Run the worker in this block; leaving it is the agent's death, containers live on."""
         news = asyncio.Event()
-        agent = Agent(
-            identity=Identity(node_id=self.node_id, version="simulated"),
-            engine=self.engine,
-            networks=self.networks,
-            files=self.files,
-            memory=self.memory,
-            clock=self._clock,
-            read_host=idle_host,
-            news=news,
+        parts = HostParts(
+            engine=self.engine, networks=self.networks, files=self.files, memory=self.memory, read_host=idle_host
         )
+        agent = Agent(Identity(node_id=self.node_id, version="simulated"), parts, self._clock, news)
         server = ImageServer(self.engine, self._clock)
         session = Session(
             ConversationParts(self.dialler, agent, agent.reporter, self.renewal, self.requests, server),

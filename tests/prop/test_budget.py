@@ -15,8 +15,11 @@ from common.wire.image_messages import FetchImage, SpareImages
 from common.wire.message import Message
 from common.wire.messages import PROTOCOL_VERSION, Hello, NodeReport, StatusReport
 from common.wire.server import FIRST_FRAME_BYTES
+from tests.fakes.engine import FakeEngine
 from tests.fakes.structs import structs
-from worker.host.description import describe
+from tests.fakes.worker_parts import FakeNetworks
+from worker.host.description import HostDescription, Identity
+from worker.interfaces.volumes import NO_VOLUMES
 from worker.link.reporter import Reporter
 
 texts = st.text(max_size=30)
@@ -66,7 +69,14 @@ def test_a_hosts_description_is_bounded_whatever_its_engine_says(
 ) -> None:
     resources = [{"NamedResourceSpec": {"Kind": "gpu", "Value": name}} for name in plugins]
     info = {"Name": "h", "Labels": labels, "Plugins": {"Volume": plugins}, "GenericResources": resources}
-    found = describe(info, "1.0", lacks, ipv6_addresses=[f"2001:db8::{number:x}" for number in range(addresses)])
+    engine, networks = FakeEngine({}), FakeNetworks()
+    networks.ipv6_addresses = lambda: [f"2001:db8::{number:x}" for number in range(addresses)]  # type: ignore[method-assign]
+    host = HostDescription(
+        Identity(node_id="n1", version="1.0"), engine, networks, NO_VOLUMES, lambda: lacks, lambda: None
+    )
+    host._info = info
+    host._describe()
+    found = host.description
     assert len(encode(NodeReport(description=found))) <= SIZES[NodeReport.KIND]
     assert len(encode(Hello(protocol=PROTOCOL_VERSION, description=found, advertise_addr="::1"))) <= FIRST_FRAME_BYTES
 

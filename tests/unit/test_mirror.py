@@ -108,7 +108,10 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "common/version.py",
         "manager/main.py",
     ),
-    "unit/worker/host/test_join.py": ("worker/host/background.py",),
+    "unit/worker/host/test_join.py": (
+        "worker/host/background.py",
+        "worker/host/leave.py",
+    ),
     "unit/worker/images/test_transfer.py": ("worker/images/serve.py",),
     "unit/worker/intake/test_attacks.py": (
         "worker/intake/__init__.py",

@@ -1,21 +1,28 @@
-"""Run one of the host's tools."""
+"""Running the host's tools, and what systemd answers when it is asked about the host."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import Unavailable
+from common.process.daemon import SYSTEMD_MARK
 
 PATIENCE_SECONDS = 30.0
+SYSTEMD_SECONDS = 2.0
 _BOX = ("┌", "│", "└")
 _ERROR = re.compile(r"\berror\b", re.IGNORECASE)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
+    """How a tool ended: its exit code, its standard output, and its standard error without white space around it."""
+
     code: int
     text: str
     errors: str
@@ -78,3 +85,16 @@ def _complaint(output: Output) -> str:
         if lines:
             return next((line for line in lines if _ERROR.search(line)), lines[0])
     return ""
+
+
+async def host_is_shutting_down() -> bool:
+    """Return whether systemd is shutting this host down, or rebooting it; False without systemd, or its answer."""
+    if not SYSTEMD_MARK.is_dir():
+        return False
+    try:
+        async with asyncio.timeout(SYSTEMD_SECONDS):
+            answer = await run("systemctl", "is-system-running")
+    except (Unavailable, TimeoutError) as error:
+        _log.warning("systemd does not say whether this host is shutting down; assuming that it is not: %s", error)
+        return False
+    return answer.text.strip() == "stopping"

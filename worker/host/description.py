@@ -11,7 +11,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import structs
 
 from common.errors import SwarmError
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
@@ -30,44 +33,62 @@ from worker.interfaces.engine import (
     Phase,
 )
 from worker.interfaces.networks import Networks
-from worker.interfaces.volumes import NO_VOLUMES, VolumeParts
+from worker.interfaces.volumes import VolumeParts
 
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
 # Where containers come and go beside the cluster all the time, the manager hears of it so often at most.
 UNMANAGED_SECONDS = 5.0
+# The engine's events that change whether a container runs, or what it reserves. Others are not asked for.
+_RESERVING_ACTIONS = ("start", "die", "update")
+_NANO_CPUS = 1_000_000_000
+# Bytes of a message that each list of a description may take.
+_SHARE = ENTRIES_BYTES // 6
+_PLUGIN_KINDS = {"Volume": "Volume", "Network": "Network", "Log": "Log", "Authorization": "Authorization"}
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a worker is, as it tells managers.
+
+    version: the program's. advertise_addr: where other workers reach this host; empty for the manager to see.
+    image_port: where they fetch images from it; 0: nowhere, they do so through the manager.
+    """
+
+    node_id: str
+    version: str
+    advertise_addr: str = ""
+    image_port: int = 0
 
 
 class HostDescription:
     """Describes the host anew whenever something of it changes. `run` until cancelled.
 
-    version: the agent's release.
-    lacks: what the host lacks beside what its networks do, a sentence each.
-    tell: called with every new description.
-    volumes: what cares for this host's volumes, of which the description says what there is.
+    volumes: what cares for this host's volumes: the description says which of it there is.
+    lacks: returns what the host lacks beside what its networks lack, a sentence each.
+    tell: called after every new description.
     """
 
     def __init__(
         self,
+        identity: Identity,
         engine: Engine,
         networks: Networks,
-        node_id: str,
-        version: str,
+        volumes: VolumeParts,
         lacks: Callable[[], Collection[str]],
         tell: Callable[[], None],
-        volumes: VolumeParts = NO_VOLUMES,
     ) -> None:
         self.description = NodeDescription()
+        self._identity = identity
         self._engine = engine
         self._networks = networks
-        self._version = version
+        self._volumes = volumes
         self._other_lacks = lacks
         self._tell = tell
-        self._volumes = volumes
-        self._unmanaged = UnmanagedWatch(engine, node_id)
+        self._unmanaged = UnmanagedWatch(engine, identity.node_id)
         self._presence = EnginePresence()
         self._info: JSON = {}
         self._lacks: tuple[str, ...] = ()
@@ -163,13 +184,11 @@ class HostDescription:
     def _describe(self) -> None:
         networks = self._networks
         self._lacks = self._lacks_now()
-        self.description = describe(
-            self._info,
-            self._version,
-            self._lacks,
-            networks.encryption(),
+        self.description = structs.replace(
+            describe(self._info, self._identity.version, self._lacks),
+            encryption=networks.encryption(),
             ipv6=networks.ipv6(),
-            ipv6_addresses=networks.ipv6_addresses(),
+            ipv6_addresses=fitting(networks.ipv6_addresses(), _SHARE),
             plain=self._unmanaged.load,
             volumes=self._volumes.marks is not None,
             snapshots=self._volumes.snapshots is not None,
@@ -179,37 +198,23 @@ class HostDescription:
         self._tell()
 
 
-CPU = 1_000_000_000
-# Bytes of a message that each list of a description may take.
-_SHARE = ENTRIES_BYTES // 6
-_PLUGIN_KINDS = {"Volume": "Volume", "Network": "Network", "Log": "Log", "Authorization": "Authorization"}
+def describe(info: Mapping[str, Any], agent_version: str, lacks: Collection[str] = ()) -> NodeDescription:
+    """Describe this host as its engine does; what the agent knows besides is left at its defaults.
 
+    Of lists that are longer than a message has room for, the end is left out.
 
-def describe(
-    info: Mapping[str, Any],
-    agent_version: str,
-    lacks: Collection[str] = (),
-    encryption: str = "",
-    *,
-    ipv6: bool = True,
-    ipv6_addresses: Collection[str] = (),
-    plain: PlainContainers | None = None,
-    volumes: bool = False,
-    snapshots: bool = False,
-) -> NodeDescription:
-    """Describe this host from the engine's /info (with /version under `Version`).
+    Args:
+        info: the engine's answer to GET /info, with that to GET /version under `Version`.
+        agent_version: this program's release.
+        lacks: missing rights or tools, one sentence each; limits that the engine cannot keep are added.
 
-    `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
-    `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own;
-    `plain`: the containers that are not tasks; `volumes`: whether its volumes are reported.
-    Of longer lists than a message has room for, the end is left out.
     """
     version = info.get("Version") or {}
     return NodeDescription(
         hostname=info.get("Name", ""),
         platform=Platform(architecture=info.get("Architecture", ""), os=info.get("OSType", "linux")),
         resources=NodeResources(
-            nano_cpus=int(info.get("NCPU", 0)) * CPU,
+            nano_cpus=int(info.get("NCPU", 0)) * _NANO_CPUS,
             memory_bytes=int(info.get("MemTotal", 0)),
             generic_resources=fitting(_generic(info.get("GenericResources") or ()), _SHARE),
         ),
@@ -222,13 +227,7 @@ def describe(
         ),
         lacks=fitting((*lacks, *_engine_lacks(info)), _SHARE),
         agent_version=agent_version,
-        encryption=encryption,
-        ipv6=ipv6,
-        ipv6_addresses=fitting(ipv6_addresses, _SHARE),
-        plain=plain or PlainContainers(),
         measures=True,
-        volumes=volumes,
-        snapshots=snapshots,
     )
 
 
@@ -262,12 +261,11 @@ def _engine_lacks(info: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sentence for key, sentence in limits.items() if info.get(key) is False)
 
 
-# What changes whether a container runs or what it reserves. Nothing else of a busy host's containers is heard here.
-WATCHED_ACTIONS = ("start", "die", "update")
-
-
 class UnmanagedWatch:
-    """Counts them. `run` until cancelled; `changed` tells when `load` may be another."""
+    """Counts the running containers that are not tasks, and what they reserve (`load`).
+
+    `run` until cancelled; `changed` returns when `load` may have changed.
+    """
 
     def __init__(self, engine: Engine, node_id: str) -> None:
         self._engine = engine
@@ -289,8 +287,8 @@ class UnmanagedWatch:
         self._changed.clear()
 
     async def run(self) -> None:
-        """Listen; each time the engine comes up, look at all of them anew."""
-        async with aclosing(self._engine.events({}, WATCHED_ACTIONS)) as events:
+        """Follow the engine's events; each time it comes up, list all containers anew."""
+        async with aclosing(self._engine.events({}, _RESERVING_ACTIONS)) as events:
             async for event in events:
                 try:
                     await self._take(event)
@@ -321,7 +319,7 @@ class UnmanagedWatch:
             await self._look(container_id)
 
     async def _look(self, container_id: str) -> None:
-        """Ask for one: lists and events do not say what it reserves. One that cannot be read costs no other its count.
+        """Ask for one container, as lists and events do not say what it reserves; one that is unreadable is not counted.
 
         Raises:
             EngineDown: the engine does not answer.

@@ -1,7 +1,4 @@
-"""Leaving a cluster, on purpose or because a join failed: the daemon does not run, and what it made here goes.
-
-A host that is going down, as far as its systemd says so, does not leave.
-"""
+"""Leaving a cluster, on purpose or because a join failed: the daemon does not run, and what it made here goes."""
 
 from __future__ import annotations
 
@@ -15,15 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from common.clock import SystemClock
-from common.errors import PermissionDenied, SwarmError, Unavailable
-from common.process.daemon import SYSTEMD_MARK
+from common.errors import PermissionDenied, SwarmError
 from common.tls import CredentialFiles, client_context
 from common.version import version
 from common.wire.client import Membership, open_session, withdraw
 from common.wire.messages import PROTOCOL_VERSION, Hello, Leave, LeaveAck
 from worker.config import DataDir, WorkerConfig, parse_address
 from worker.engine.driver import DockerEngine
-from worker.host import command, locks
+from worker.host import locks
 from worker.host.description import describe
 from worker.interfaces.engine import JSON, LABEL_AGENT, Engine
 from worker.link.dialler import Credentials
@@ -167,19 +163,3 @@ async def _tell(managers: Sequence[str], say: Callable[[str], Awaitable[None]]) 
         except TimeoutError:
             _log.warning("%s was not told that this node leaves: no answer within %g s", address, LEAVE_SECONDS)
     return Told.UNHEARD
-
-
-PATIENCE_SECONDS = 2.0
-
-
-async def is_going_down() -> bool:
-    """Return whether systemd shuts this host down or boots it anew; False where there is no systemd, or no answer."""
-    if not SYSTEMD_MARK.is_dir():
-        return False
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            said = await command.run("systemctl", "is-system-running")
-    except (Unavailable, TimeoutError) as error:
-        _log.warning("systemd does not say whether this host is shutting down; assuming that it is not: %s", error)
-        return False
-    return said.text.strip() == "stopping"

@@ -16,7 +16,8 @@ from common.wire.messages import Assignments
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.worker_parts import FakeFiles, FakeKeeper, FakeMemory, FakeNetworks, idle_host
-from worker.agent import Agent, Identity
+from worker.agent import Agent, HostParts
+from worker.host.description import Identity
 from worker.interfaces.volumes import VolumeParts
 
 NODE = "node1"
@@ -60,17 +61,15 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:
         """Run an agent in this block; a second block is the agent after a restart."""
-        self.agent = Agent(
-            identity=Identity(node_id=NODE, version="test"),
+        parts = HostParts(
             engine=self.engine,
             networks=self.networks,
             files=self.files,
             memory=self.memory,
-            clock=self.clock,
             read_host=idle_host,
             volumes=VolumeParts(keeper=self.keeper),
-            news=asyncio.Event(),
         )
+        self.agent = Agent(Identity(node_id=NODE, version="test"), parts, self.clock, asyncio.Event())
         reading = asyncio.create_task(self._read(self.agent))
         running = asyncio.create_task(self.agent.run())
         await asyncio.sleep(0.1)

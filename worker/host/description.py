@@ -319,7 +319,7 @@ class UnmanagedWatch:
             await self._look(container_id)
 
     async def _look(self, container_id: str) -> None:
-        """Ask for one container, as lists and events do not say what it reserves; one that is unreadable is not counted.
+        """Ask for one container, as lists and events do not say what it reserves; an unreadable one does not count.
 
         Raises:
             EngineDown: the engine does not answer.

@@ -71,7 +71,7 @@ class SimulatedTestbed:
 
     async def prepare(self, name: str) -> None:
         """Give it a plain container in a network, when it has none."""
-        if not any(each.live for each in self._world.view.addresses.on_node(self._world.ids[name])):
+        if not any(each.live for each in self._world.view.attachments.on_node(self._world.ids[name])):
             await attach(self._world, name, self._world.network_id("blue"))
 
     def forgive(self) -> None:
@@ -81,7 +81,7 @@ class SimulatedTestbed:
         view, honest, own = self._world.view, self._world.honest.values(), self._world.ids[name]
         return {
             "taskid": [task.id for task in view.tasks if task.node_id != own],
-            "attachmentid": [each.id for each in view.addresses if each.node_id != own],
+            "attachmentid": [each.id for each in view.attachments if each.node_id != own],
             "nodeid": [node.id for node in view.nodes if node.id != own],
             "networkid": [network.id for network in view.networks],
             "serviceid": [each.id for each in view.services],

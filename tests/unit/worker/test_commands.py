@@ -23,7 +23,9 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["status", "leave", "run", "start"])
-def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path):
+def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path, monkeypatch):
+    # It holds for the process until it ends, and so for each test that is to come in it.
+    monkeypatch.setattr("worker.commands.agent.keep_memory_off_disk", lambda: None)
     said = run(name, "--data-dir", str(tmp_path))
     assert said.exit_code == 1
     assert said.stderr.startswith(f"Error: there is no worker in {tmp_path}: join a cluster with 'swarm-worker join")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
 _TELLS = """
 import ctypes, resource, subprocess, sys
 from common.process.core_dumps import keep_memory_off_disk

@@ -14,7 +14,7 @@ LAUNCH = "import common.process.launch; common.process.launch.launch('{}')"
 
 def ran(folder: Path, text: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     (folder / "loaded.py").write_text(text)
-    path = f"{folder}:{Path(__file__).parents[3]}"
+    path = f"{folder}:{Path(__file__).parents[4]}"
     return subprocess.run(
         [sys.executable, "-c", LAUNCH.format("loaded")],
         env={"PYTHONPATH": path, **environment},
@@ -35,7 +35,7 @@ def test_what_the_terminal_cannot_show_is_a_question_mark(tmp_path: Path, encodi
     assert (result.returncode, result.stdout.decode(encoding).strip()) == (0, shown)
 
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
 
 _MAKES = """
 import os, sys

@@ -102,7 +102,7 @@ class DataDir:
     def wipe(self) -> None:
         """Remove all that a worker keeps; what is not ours stays, and so does a directory that holds such."""
         self.config.unlink(missing_ok=True)
-        for folder in (self.credentials.directory, self.files):
+        for folder in (self.credentials.directory, self.files, self.copies):
             shutil.rmtree(folder, ignore_errors=True)
         for name in (
             "state.db*",

@@ -71,6 +71,8 @@ def test_wiping_removes_ours_and_nothing_else(tmp_path):
     data.credentials.write(b"c", b"k", b"r")
     for name in ("state.db", "state.db-wal", "status.json", "daemon.log", "daemon.pid"):
         (data.path / name).write_text("x")
+    private_folder(data.copies)
+    (data.copies / "index").write_text("x")
     (data.path / "mine").write_text("x")
     data.wipe()
     assert [entry.name for entry in data.path.iterdir()] == ["mine"]

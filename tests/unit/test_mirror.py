@@ -28,7 +28,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/cli/files/secret.py",
         "manager/cli/inspect_any.py",
         "manager/cli/node/commands.py",
-        "manager/cli/service/change.py",
         "manager/cli/service/logs.py",
         "manager/cli/service/task.py",
         "manager/cli/streaming.py",

@@ -79,8 +79,8 @@ async def pin(client: Client, name: str, header: str) -> Pin:
 class Pins:
     """The pins of many services' images, asked for together: each image once, `AT_ONCE` at a time.
 
-    Use as an async context manager. What goes wrong with an image is raised, or told, when a service that has it is
-    pinned, so that it comes where the service has its turn.
+    Use as an async context manager. What goes wrong with an image is raised, or told, when the first service that has
+    it is pinned, so that it comes where the service has its turn.
     """
 
     def __init__(self, client: Client, specs: Iterable[ServiceSpec], tell: Callable[[str], None] = warn) -> None:
@@ -89,6 +89,7 @@ class Pins:
         self._images = list(dict.fromkeys(image for spec in specs if (image := _image(spec))))
         self._free = asyncio.Semaphore(AT_ONCE)
         self._asked: dict[str, asyncio.Task[Pin]] = {}
+        self._told: set[str] = set()
 
     async def __aenter__(self) -> Self:
         self._asked = {image: asyncio.create_task(self._ask(image)) for image in self._images}
@@ -105,7 +106,12 @@ class Pins:
 
     async def pinned(self, spec: ServiceSpec) -> ServiceSpec:
         """Pin the image of a specification that is one of those given, or has their image."""
-        return (await self._asked[image]).applied(spec, self._tell) if (image := _image(spec)) else spec
+        return (await self._asked[image]).applied(spec, self._tell_once) if (image := _image(spec)) else spec
+
+    def _tell_once(self, warning: str) -> None:
+        if warning not in self._told:
+            self._told.add(warning)
+            self._tell(warning)
 
 
 def _image(spec: ServiceSpec) -> str:

@@ -298,9 +298,9 @@ async def network_ids(
 
 async def send_new(client: Client, spec: ServiceSpec, *, resolve: bool, auth: bool) -> str:
     """Create a service and return its id."""
-    spec, header = await _prepare(client, spec, resolve=resolve, auth=auth)
+    spec, header, unpinned = await _prepare(client, spec, resolve=resolve, auth=auth)
     answer = await client.post("/services/create", to_json(spec), headers=header)
-    _warn(answer)
+    _warn(answer, unpinned)
     return str(answer["ID"])
 
 
@@ -320,7 +320,7 @@ async def send_change(
 
     `scale`: the number of tasks is what is asked for, even if it is the one that an autoscaled service began with.
     """
-    spec, header = await _prepare(client, spec, resolve=resolve, auth=auth)
+    spec, header, unpinned = await _prepare(client, spec, resolve=resolve, auth=auth)
     query = {"version": str(version)}
     if rollback:
         query |= {"rollback": "previous"} | ({"revision": str(revision)} if revision else {})
@@ -328,21 +328,23 @@ async def send_change(
         query["registryAuthFrom"] = "spec"
     if scale:
         query["scale"] = "1"
-    _warn(await client.post(f"/services/{service_id}/update", to_json(spec), query, headers=header))
+    _warn(await client.post(f"/services/{service_id}/update", to_json(spec), query, headers=header), unpinned)
 
 
 async def _prepare(
     client: Client, spec: ServiceSpec, *, resolve: bool, auth: bool
-) -> tuple[ServiceSpec, dict[str, str] | None]:
+) -> tuple[ServiceSpec, dict[str, str] | None, list[str]]:
+    """Return the specification to send, the header to send it with, and what to warn of when it has been accepted."""
     container = spec.task_template.container_spec
+    warnings: list[str] = []
     if container is None or not (resolve or auth):
-        return spec, None
+        return spec, None, warnings
     header = docker_config.auth_header(container.image, config_path())
     if resolve:
-        spec = (await pins.pin(client, container.image, header)).applied(spec)
-    return spec, {docker_config.AUTH_HEADER: header} if auth else None
+        spec = (await pins.pin(client, container.image, header)).applied(spec, warnings.append)
+    return spec, {docker_config.AUTH_HEADER: header} if auth else None, warnings
 
 
-def _warn(answer: Any) -> None:
-    for warning in (answer or {}).get("Warnings") or []:
+def _warn(answer: Any, unpinned: list[str]) -> None:
+    for warning in [*((answer or {}).get("Warnings") or []), *unpinned]:
         echo(warning, err=True)

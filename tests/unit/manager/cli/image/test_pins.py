@@ -92,6 +92,16 @@ async def test_an_image_of_several_services_is_asked_for_once() -> None:
     assert registry.asked == ["web:1"]
 
 
+async def test_an_image_of_several_services_is_warned_of_once() -> None:
+    registry = Registry(missing=("web:1",))
+    registry.open.set()
+    specs = [service("a", "web:1"), service("b", "web:1")]
+    told: list[str] = []
+    async with Pins(registry, specs, told.append) as pins:
+        assert [await pins.pinned(spec) for spec in specs] == specs
+    assert [warning.partition(" could not")[0] for warning in told] == ["image web:1"]
+
+
 async def test_what_is_not_needed_any_more_is_given_up() -> None:
     registry = Registry()
     with pytest.raises(InvalidArgument, match="invalid reference format"):

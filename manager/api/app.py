@@ -79,10 +79,11 @@ _OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "stacks"
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
 # With it a caller asks for a lesser role than its own; audited it is as what it is.
 ROLE_HEADER = "swarm-role"
-# All that a locked manager answers, and what it says to all else: the engine's words.
+# All that a locked manager answers, and what it says to all else: the engine's words, and the command here.
 _WHILE_LOCKED = frozenset({"/_ping", "/info", "/version", "/swarm/unlock"})
 _LOCKED = (
-    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
+    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it. '
+    "On the manager's host 'swarm-manager unlock' does that."
 )
 _FORMS = ("application/x-www-form-urlencoded", "multipart/")
 RESOURCES = (

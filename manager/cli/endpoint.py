@@ -99,9 +99,17 @@ class Endpoint:
             context.load_cert_chain(self.certificates / "cert.pem", self.certificates / "key.pem")
         except OSError as error:
             raise InvalidArgument(
-                f"cannot use the certificates in {self.certificates}: {error}; ca.pem, cert.pem and key.pem are needed"
+                f"cannot use the certificates in {self.certificates}: {_what_is_wrong(self.certificates, error)}; "
+                "`swarm-manager client-cert` on the manager's host makes such a directory"
             ) from error
         return context
+
+
+def _what_is_wrong(certificates: Path, error: OSError) -> str:
+    if not isinstance(error, FileNotFoundError):
+        return error.strerror or str(error)
+    missing = [name for name in ("ca.pem", "cert.pem", "key.pem") if not (certificates / name).exists()]
+    return f"there is no {', no '.join(missing)}"
 
 
 @asynccontextmanager

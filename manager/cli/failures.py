@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import ssl
 from typing import ClassVar
 
 import click
@@ -98,6 +99,13 @@ def _dockers_own() -> str:
     return f" {name} is not used: on the cluster's hosts it names the engine." if name else ""
 
 
+def _in_words(cause: BaseException) -> str:
+    number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
+    if number is not None and number > 0:  # a name that cannot be resolved has a negative one
+        return os.strerror(number)  # asyncio puts the address into `strerror`, as Python writes it
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
 def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
     """Explain a failed connection to the manager's socket or address `url`."""
     head = f"Cannot connect to the manager at {url}"
@@ -116,7 +124,7 @@ def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
         return CannotConnect(
             f"{head}: nothing listens there. Is swarm-manager running?\n`swarm-manager start` on its host starts it."
         )
-    why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    why = _in_words(cause)
     if url.startswith("tcp://"):
         return CannotConnect(
             f"{head}: {why}.\nIs the address right (--host)? Over TCP a manager answers only those with a certificate: "

@@ -360,5 +360,5 @@ def _tcp_socket(host: str, address: str) -> socket.socket:
         listener.bind((name, int(port)))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise Unavailable(f"cannot listen on {host}: {error}") from None
+        raise Unavailable(f"cannot listen on {host}: {getattr(error, 'strerror', None) or error}") from None
     return listener

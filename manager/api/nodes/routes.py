@@ -125,7 +125,8 @@ async def remove_node(context: Context, call: Call) -> Reply:
             text = f"node {node.id} is a cluster manager and is a member of the raft cluster"
             raise FailedPrecondition(f"{text}. It must be demoted to worker before removal")
         if node.status.state in ("ready", "disconnected") and not call.flag("force"):
-            raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+            text = f"node {node.id} is not down and can't be removed"
+            raise FailedPrecondition(f"{text}. 'swarm-worker leave' on its host takes it out of the cluster")
         if (only := only_copies(node, tx)) and not call.flag("force"):
             text = f"node {node.id} has the only copy of {only}"
             raise FailedPrecondition(f"{text}: with --force it is removed, and these wait for its host to join again")

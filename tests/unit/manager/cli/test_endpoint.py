@@ -41,8 +41,11 @@ def test_another_form_is_refused_with_those_that_there_are(url: str) -> None:
 
 
 def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match=r"ca\.pem, cert\.pem and key\.pem are needed"):
+    (tmp_path / "cert.pem").touch()
+    with pytest.raises(InvalidArgument, match=r"there is no ca\.pem, no key\.pem; `swarm-manager client-cert`"):
         Endpoint("tcp://host", tmp_path).tls()
+    with pytest.raises(InvalidArgument, match=r"in .*/nowhere: there is no ca\.pem, no cert\.pem, no key\.pem;"):
+        Endpoint("tcp://host", tmp_path / "nowhere").tls()
 
 
 # Notes its arguments, and links the local socket of -L to the remote one.

@@ -105,6 +105,7 @@ def test_a_failed_connection_says_which_why_and_what_to_do():
         (FileNotFoundError(), "swarm-manager init"),
         (ConnectionRefusedError(), "swarm-manager start"),
         (OSError(113, "No route to host"), "No route to host"),
+        (OSError(113, "Connect call failed ('192.0.2.9', 2376)"), "x.sock: No route to host."),
     ):
         message = cannot_connect("unix:///x.sock", cause).message
         assert "unix:///x.sock" in message

@@ -24,7 +24,8 @@ from tests.fakes.lone_manager import keep_to_itself, new_cluster
 
 KEY = new_unlock_key()
 WORDS = (
-    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
+    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it. '
+    "On the manager's host 'swarm-manager unlock' does that."
 )
 LOCKED = (503, WORDS)
 

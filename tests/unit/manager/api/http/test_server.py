@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -141,6 +142,13 @@ async def test_a_socket_whose_folder_cannot_be_made_is_said_in_words(cluster: Ap
     path = cluster.folder / "file" / "docker.sock"
     with pytest.raises(Unavailable, match=f"cannot listen on {path}: .*{path.parent}"):
         async with serve(cluster.api, [f"unix://{path}"]):
+            pass
+
+
+async def test_an_address_of_another_host_is_said_in_words(cluster: ApiCluster) -> None:
+    demanding = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with pytest.raises(Unavailable, match=r"cannot listen on tcp://192\.0\.2\.1:1: Cannot assign requested address$"):
+        async with serve(cluster.api, ["tcp://192.0.2.1:1"], ssl_context=demanding):
             pass
 
 

@@ -89,7 +89,8 @@ async def test_refused_node_updates(client: Client, node: str, body: Any, status
 
 
 async def test_node_removal(client: Client, cluster: ApiCluster) -> None:
-    words = RPC.format("FailedPrecondition", f"node {WORKER1} is not down and can't be removed")
+    text = f"node {WORKER1} is not down and can't be removed. 'swarm-worker leave' on its host takes it out"
+    words = RPC.format("FailedPrecondition", f"{text} of the cluster")
     assert await client.error("DELETE", "/nodes/w1") == (400, words)
     assert await client.ask("DELETE", "/nodes/w1?force=1") == (200, None)
     assert await client.error("DELETE", "/nodes/w1") == (404, "node w1 not found")

@@ -10,8 +10,8 @@ import click
 
 from common.errors import leaves
 from common.process import join_token, logs
-from common.process.core_dumps import keep_memory_off_disk
 from common.process.launch import MANAGER_HOST, refuse_others_writing
+from common.process.memory import keep_memory_off_disk
 from common.process.private_files import usable_folder
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand

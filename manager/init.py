@@ -20,10 +20,10 @@ from common.model import Node
 from common.net import host_addresses
 from common.net.addressing import ANY_ADDRESS, is_one_host
 from common.process import logs
-from common.process.core_dumps import keep_memory_off_disk
 from common.process.daemon import Daemon
 from common.process.interrupt import attempt, interruptible
 from common.process.launch import MANAGER_HOST
+from common.process.memory import keep_memory_off_disk
 from common.text.terminal import echo
 from common.wire.messages import DEFAULT_PORT
 from manager import app

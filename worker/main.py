@@ -8,9 +8,8 @@ import click
 
 from common.process.deferred import Deferred, DeferredGroup
 from common.process.launch import refuse_others_writing
-from common.process.usage import dockers_usage
+from common.process.usage import as_epilog, dockers_usage
 from common.text import shell_completion
-from common.text.help import as_epilog
 from common.text.terminal import echo
 from common.version import version
 

@@ -1,7 +1,7 @@
 """How both programs begin: readable on every terminal, and quiet when they are interrupted while they load.
 
-Each command loads this, so it loads little. Where nothing else is said, as by `-H` and DOCKER_HOST, the two daemons are
-found here.
+`MANAGER_HOST` and `ENGINE_HOST` are where the two daemons are, unless `-H` or DOCKER_HOST says otherwise. Each command
+loads this module, so it imports little.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import sys
 from importlib import import_module
 
 INTERRUPTED_EXIT = 130
+MANAGER_HOST = "unix:///run/swarm-manager/docker.sock"
+ENGINE_HOST = "unix:///var/run/docker.sock"
+_WRITABLE_BY_OTHERS = 0o022
 
 
 def launch(module: str) -> None:
@@ -26,13 +29,6 @@ def launch(module: str) -> None:
         import_module(module).main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED_EXIT)
-
-
-MANAGER_HOST = "unix:///run/swarm-manager/docker.sock"
-ENGINE_HOST = "unix:///var/run/docker.sock"
-
-
-_WRITABLE_BY_OTHERS = 0o022
 
 
 def refuse_others_writing() -> None:

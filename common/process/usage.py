@@ -1,4 +1,7 @@
-"""Command lines that are wrong, in the docker command line's words, with its exit codes: 125 for a flag, else 1."""
+"""How both command lines speak: the examples that end a help, and what is wrong with a command line.
+
+The latter is said in the docker command line's words, with its exit codes: 125 for a flag, else 1.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,12 @@ import click
 from common.text.terminal import echo
 
 USAGE_EXIT = 125
+
+
+def as_epilog(examples: str) -> str:
+    """Return examples, one a line, as the end of a command's help; a backspace has click keep the lines."""
+    lines = [line.strip() for line in examples.strip().splitlines()]
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
 
 
 class TooManyArguments(click.UsageError):

@@ -14,7 +14,7 @@ import msgspec
 
 from common.model import Service
 from common.model.service import EXTENSION_PREFIX, AutoscaleStatus, Replicated, Reservations, ServiceMode, ServiceSpec
-from common.spec import durations
+from common.text.quantities import format_label_duration, parse_label_duration
 
 LABEL = EXTENSION_PREFIX + "autoscale"
 MOST_TASKS = 10_000
@@ -171,7 +171,7 @@ def _target(text: str) -> float:
 def _window(given: dict[str, str], key: str, default: float) -> float:
     if key not in given:
         return default
-    seconds = durations.parse(given[key])
+    seconds = parse_label_duration(given[key])
     if seconds > LONGEST_WINDOW:
-        raise ValueError(f"{key} to be at most {durations.format_duration(LONGEST_WINDOW)}")
+        raise ValueError(f"{key} to be at most {format_label_duration(LONGEST_WINDOW)}")
     return seconds

@@ -24,9 +24,9 @@ from common.errors import InvalidArgument
 from common.model import Service, engine_options
 from common.model.service import EXTENSION_PREFIX
 from common.model.update import Condition
-from common.spec import autoscale, cron, durations
+from common.spec import autoscale, cron
 from common.spec.autoscale import Policy
-from common.text.quantities import parse_rate
+from common.text.quantities import parse_label_duration, parse_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +185,11 @@ SERVICE: tuple[Extension, ...] = (
         _one_of("allow", "forbid", "replace"),
         "what a due execution does while the previous one still runs",
     ),
-    Extension("schedule-deadline", durations.parse, "how late an execution may begin"),
+    Extension("schedule-deadline", parse_label_duration, "how late an execution may begin"),
     Extension("schedule-history", _count, "how many past executions' tasks are kept"),
     Extension("canary", _count, "how many tasks an update changes before it holds"),
     Extension(
-        "canary-period", durations.parse, "how long a canary must run well before the update continues by itself"
+        "canary-period", parse_label_duration, "how long a canary must run well before the update continues by itself"
     ),
     Extension(
         "max-unavailable", _share, "how many replicas may be unavailable at once during updates, drains and moves"
@@ -199,7 +199,9 @@ SERVICE: tuple[Extension, ...] = (
     Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),
     Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
     Extension("autoscale", autoscale.parse, "between how many tasks, and by what their number is chosen"),
-    Extension("progress-deadline", durations.parse, "how long an update may go without progress before it has failed"),
+    Extension(
+        "progress-deadline", parse_label_duration, "how long an update may go without progress before it has failed"
+    ),
     Extension("volume-policy", _one_of("stay", "move", "fresh"), "what becomes of a task whose data's node is away"),
     Extension("volume-writers", _one_of("one", "many"), "whether a slot's old task must have ended before the next"),
 )

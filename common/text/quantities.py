@@ -1,7 +1,7 @@
-"""Durations, sizes and CPUs in the words of Docker's command line.
+"""Durations, sizes and CPUs in the words of Docker's command line, and durations as labels have them. Pure.
 
 Read as it reads them (Go's `time.ParseDuration`, `units.RAMInBytes`), and written for people as it writes them
-(github.com/docker/go-units).
+(github.com/docker/go-units). Labels have whole seconds, minutes and hours: `90s`, `10m`, `1h30m`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _PART = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?P<unit>ns|us|\u00b5s|
 _DURATION = re.compile(
     rf"(?P<sign>[-+]?)(?P<parts>(?:{_PART.pattern.replace('?P<number>', '?:').replace('?P<unit>', '?:')})+|0)"
 )
+_LABEL_DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
 _SIZE = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+) ?(?P<unit>[kKmMgGtTpP]?)(?:[iI]?[bB])?")
 _MAX_INT64 = 2**63 - 1
 _NANO = 1_000_000_000
@@ -77,6 +78,28 @@ def _decimal(value: int, size: int) -> str:
         return str(whole)
     digits = str(fraction).rjust(len(str(size)) - 1, "0").rstrip("0")
     return f"{whole}.{digits}"
+
+
+def parse_label_duration(text: str) -> float:
+    """Read a label's hours, minutes and seconds (`1h30m`); return seconds.
+
+    Raises:
+        ValueError: it is not a duration, or 0; says what is expected.
+
+    """
+    match = _LABEL_DURATION.fullmatch(text)
+    hours, minutes, rest = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    seconds = hours * 3600 + minutes * 60 + rest
+    if not seconds:
+        raise ValueError("a duration above 0, such as 90s, 10m or 1h30m")
+    return float(seconds)
+
+
+def format_label_duration(seconds: float) -> str:
+    """Write whole seconds as `parse_label_duration` reads them: `1h30m`, `45s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{value}{unit}" for value, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if value) or "0s"
 
 
 def parse_size(text: str) -> int:

@@ -13,8 +13,7 @@ import click
 
 from common.process.deferred import DeferredGroup
 from common.process.launch import MANAGER_HOST
-from common.process.usage import TooManyArguments
-from common.text.help import as_epilog
+from common.process.usage import TooManyArguments, as_epilog
 from manager.cli import docker_config
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)

@@ -13,7 +13,7 @@ import click
 
 import common.text.shell_completion  # noqa: F401  # click completes for the shells that it registers
 from common.process.deferred import Deferred
-from common.text.help import as_epilog
+from common.process.usage import as_epilog
 from common.text.terminal import echo
 from common.version import version
 from manager.cli.command import SwarmGroup, connection_flags

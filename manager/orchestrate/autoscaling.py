@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from common.clock import SECOND
 from common.model import Service, Task, TaskState
-from common.spec import autoscale, durations
+from common.spec import autoscale
 from common.spec.autoscale import Policy
+from common.text.quantities import format_label_duration
 from manager.store.measurements import Sample
 
 # As long as the tasks use so much more or less than they are to, on average, their number is right.
@@ -118,7 +119,7 @@ def choose(
         return _scaling(replicas, policy, up, history[-1].reason)
     settled = now >= leads_since + SETTLING_INTERVALS * policy.interval
     if settled and down < replicas and _free(service, policy, now, up=False):
-        reason = f"{history[-1].reason}, fewer needed for {durations.format_duration(policy.down)}"
+        reason = f"{history[-1].reason}, fewer needed for {format_label_duration(policy.down)}"
         return _scaling(replicas, policy, down, reason)
     return None
 

@@ -39,8 +39,8 @@ from tests.bench.table import print_table
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
 from worker.assignments import AssignmentSet
+from worker.intake.identifiers import identifier
 from worker.intake.network import NetworkIntake
-from worker.intake.words import identifier
 from worker.net.apply.nft import NftTables
 from worker.net.plan.host_plan import Memory, plan
 from worker.net.plan.topology import HostFacts

@@ -138,7 +138,7 @@ async def _nothing(*_: Any) -> None:
 
 
 class PaperPorts:
-    """`worker.net.ports.held.PortReservations` of a host on which every port is free."""
+    """`worker.net.ports.reservations.PortReservations` of a host on which every port is free."""
 
     held: frozenset[tuple[str, int, str]] = frozenset()
 

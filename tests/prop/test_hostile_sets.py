@@ -29,7 +29,7 @@ from tests.unit.worker.worlds import make_task
 from worker.assignments import AssignmentSet
 from worker.engine.driver import DockerEngine
 from worker.intake import Accepted, Intake
-from worker.intake.words import Unusable
+from worker.intake.identifiers import Unusable
 from worker.net.dns.resolv_conf import ContainerFiles, HostResolution
 from worker.net.plan import service_table
 from worker.net.plan.host_plan import HostPlan, plan, purge

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from common.process import logs
-from common.process.core_dumps import keep_memory_off_disk
-from common.text.help import as_epilog
+from common.process.memory import keep_memory_off_disk
+from common.process.usage import as_epilog
 from worker import app
 from worker.commands.options import DATA_DIR, LOG_LEVEL, plain_errors
 from worker.config import DataDir

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from common.clock import to_the_second
-from common.text.help import as_epilog
+from common.process.usage import as_epilog
 from common.text.terminal import echo
 from worker.commands.options import DATA_DIR, plain_errors
 from worker.config import DataDir, WorkerConfig

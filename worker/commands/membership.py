@@ -10,7 +10,7 @@ import click
 from common.process import join_token
 from common.process.interrupt import interruptible
 from common.process.launch import ENGINE_HOST
-from common.text.help import as_epilog
+from common.process.usage import as_epilog
 from common.text.terminal import echo
 from worker.commands.agent import run_agent
 from worker.commands.options import DATA_DIR, LOG_LEVEL, plain_errors

@@ -36,7 +36,7 @@ from common.errors import InvalidArgument, SwarmError
 from common.text import build_progress
 from worker.engine import api as engine_api
 from worker.engine.liveness import HangDetector, next_unless
-from worker.intake.words import engine_name
+from worker.intake.identifiers import engine_name
 from worker.interfaces.engine import (
     JSON,
     WATCHED_ACTIONS,

@@ -34,7 +34,7 @@ from worker.config import (
 from worker.engine.driver import DockerEngine
 from worker.host import background, locks
 from worker.host.leave import undo, withdraw_with
-from worker.intake.words import identifier
+from worker.intake.identifiers import identifier
 from worker.interfaces.engine import JSON
 from worker.net.plan.names import DEFAULT_TUNNEL_PORT
 

@@ -10,7 +10,7 @@ import logging
 import sys
 
 from common.wire.manager_messages import BecomeManager
-from worker.intake.words import quote_foreign
+from worker.intake.identifiers import quote_foreign
 
 _JOIN_SECONDS = 90.0
 

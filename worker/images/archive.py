@@ -21,7 +21,7 @@ from collections.abc import Collection
 from typing import Any
 
 from common.errors import InvalidArgument
-from worker.intake.words import quote_foreign
+from worker.intake.identifiers import quote_foreign
 
 BLOCK = 512
 _END = bytes(2 * BLOCK)

@@ -24,7 +24,7 @@ from common.wire.messages import Refused
 from common.wire.transports import keep_alive
 from worker.images.archive import ImageTar, WrongImage
 from worker.images.cleanup import FetchedImages
-from worker.intake.words import brief
+from worker.intake.identifiers import brief
 from worker.interfaces.engine import Engine, EngineDown, EngineError
 from worker.link.requests import Requests
 

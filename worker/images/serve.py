@@ -42,7 +42,7 @@ from worker.config import parse_address
 from worker.images.archive import ImageTar
 from worker.images.fetch import ThroughputCheck, TooSlow
 from worker.intake.addresses import socket_address
-from worker.intake.words import Unusable, brief, identifier
+from worker.intake.identifiers import Unusable, brief, identifier
 from worker.interfaces.engine import Engine, Image
 
 # More at once would make each slower; the others wait, or go to those who have it by then. A node is served once at a

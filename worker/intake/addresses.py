@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple, TypeAlias
 
-from worker.intake.words import AddressText, Unusable, quote_foreign
+from worker.intake.identifiers import AddressText, Unusable, quote_foreign
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPRange: TypeAlias = IPv4Network | IPv6Network

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from worker.intake.words import Unusable, is_id, quote_foreign
+from worker.intake.identifiers import Unusable, is_id, quote_foreign
 
 S = TypeVar("S")
 V = TypeVar("V")

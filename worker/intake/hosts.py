@@ -15,8 +15,8 @@ from common.wire import messages as wire
 from worker.assignments import AssignmentSet
 from worker.intake.addresses import LAST_PORT, host4, host6, range4, range6
 from worker.intake.entries import Refusal, Refuse
+from worker.intake.identifiers import Id, Unusable, identifier, network_name
 from worker.intake.parts import Parts, container_part
-from worker.intake.words import Id, Unusable, identifier, network_name
 from worker.intake.world import Network, Peer
 
 MOST_NODES = 4095

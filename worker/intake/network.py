@@ -19,9 +19,9 @@ from worker.intake.hosts import (
     read_tunnel_keys,
     read_tunnel_port,
 )
+from worker.intake.identifiers import identifier
 from worker.intake.parts import PlacedEndpoints
 from worker.intake.services import Here, read_endpoint
-from worker.intake.words import identifier
 from worker.intake.world import Endpoint, NetworkWorld
 
 

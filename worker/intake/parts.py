@@ -14,7 +14,7 @@ from common.net.addressing import Layout, container_addresses, packed_prefix
 from common.wire.messages import MESH, MESH6
 from worker.intake.addresses import text_of
 from worker.intake.entries import Refusal
-from worker.intake.words import Id
+from worker.intake.identifiers import Id
 from worker.intake.world import Backend, Endpoint, Network, Part, Peer
 
 # The part of a network, or of the routing mesh, that each node has.

@@ -14,7 +14,7 @@ from common.wire import messages as wire
 from common.wire.messages import MESH, MESH6
 from worker.intake.addresses import address4, pack4, pack6, port, port_number
 from worker.intake.entries import Refuse
-from worker.intake.words import NO_NAME, DnsName, Unusable, dns_name, identifier, quote_foreign
+from worker.intake.identifiers import NO_NAME, DnsName, Unusable, dns_name, identifier, quote_foreign
 from worker.intake.world import Backend, Endpoint, PublishedPort
 
 # The networks of this host, and where their virtual addresses are.

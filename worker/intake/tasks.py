@@ -13,7 +13,7 @@ from common.model.task import Task
 from common.wire.usage_messages import Gauge
 from worker.intake.addresses import port_number
 from worker.intake.entries import Refuse
-from worker.intake.words import Unusable, container_name, identifier, quote_foreign
+from worker.intake.identifiers import Unusable, container_name, identifier, quote_foreign
 
 # Seconds between two measurements.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 86_400.0

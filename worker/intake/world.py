@@ -16,7 +16,7 @@ from common.model.node import TunnelKey
 from common.net.addressing import Layout
 from worker.intake.addresses import IPRange, Port
 from worker.intake.entries import Refusal
-from worker.intake.words import NO_NAME, DnsName, Id
+from worker.intake.identifiers import NO_NAME, DnsName, Id
 
 # The first and the last address, packed, of containers: bytes are in the order of the numbers that they are.
 Part: TypeAlias = tuple[bytes, bytes]

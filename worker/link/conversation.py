@@ -36,7 +36,7 @@ from common.wire.usage_messages import Measure, MeasureHost
 from common.wire.volume_copy import ReportVolumes
 from worker.host.promotion import become_manager
 from worker.images.serve import ImageServer
-from worker.intake.words import quote_foreign
+from worker.intake.identifiers import quote_foreign
 from worker.link.interfaces import Agent, Dialler, Renewal
 from worker.link.race import Welcomed
 from worker.link.reporter import Reporter

@@ -27,7 +27,7 @@ from common.wire.stream import StreamChannel
 from common.wire.volume_copy import CONTROL, DATA
 from worker.config import parse_address
 from worker.images.serve import ImageServer
-from worker.intake.words import quote_foreign
+from worker.intake.identifiers import quote_foreign
 from worker.volumes.transfers import VolumeTransfers
 
 _ASK_AGAIN_SECONDS = 600.0

@@ -22,7 +22,7 @@ from common.net.engine_networks import GATEWAY_NETWORK, PREDEFINED_NETWORKS
 from common.wire.messages import MESH, MESH6
 from worker.config import DataDir, WorkerConfig
 from worker.intake.addresses import IPAddress, address, address6
-from worker.intake.words import Unusable
+from worker.intake.identifiers import Unusable
 from worker.intake.world import Network, NetworkWorld
 from worker.interfaces.engine import LABEL_AGENT, LABEL_NO_GATEWAY, Container, Engine, Phase
 from worker.interfaces.networks import Attachment, NetworkEndpoint, Networks

@@ -16,7 +16,7 @@ from common.errors import AlreadyExists, ResourceExhausted, Unavailable
 from common.net.addressing import container_addresses
 from common.wire.messages import MESH
 from worker.intake.addresses import IPAddress, address4
-from worker.intake.words import Unusable
+from worker.intake.identifiers import Unusable
 from worker.interfaces.engine import Container
 from worker.net.plan.topology import NodeTopology
 

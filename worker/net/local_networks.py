@@ -15,7 +15,7 @@ from common.errors import SwarmError
 from common.model.service import NetworkAttachmentConfig
 from common.model.task import Task
 from common.net.engine_networks import PREDEFINED_NETWORKS
-from worker.intake.words import container_name
+from worker.intake.identifiers import container_name
 from worker.intake.world import Network, NetworkWorld
 from worker.interfaces.engine import JSON, LABEL_AGENT, Container, Engine
 from worker.interfaces.networks import Attachment, NetworkEndpoint

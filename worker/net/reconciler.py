@@ -19,7 +19,7 @@ from pathlib import Path
 from common.aio.steady import PAUSE_SECONDS
 from common.errors import SwarmError
 from worker.intake.addresses import text_of
-from worker.intake.words import identifier
+from worker.intake.identifiers import identifier
 from worker.intake.world import NetworkWorld
 from worker.interfaces.engine import Engine
 from worker.net.apply import conntrack
@@ -30,8 +30,8 @@ from worker.net.ipam import TaskAddresses
 from worker.net.plan.host_plan import HostPlan, Memory, plan
 from worker.net.plan.service_rules import published_ports
 from worker.net.plan.topology import HostFacts
-from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
+from worker.net.ports.reservations import PortReservations
 from worker.net.watch import facts as host_facts
 from worker.net.watch.capabilities import NO_ENCRYPTION, Encryption
 from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch

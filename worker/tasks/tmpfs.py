@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 from common.errors import FailedPrecondition
-from worker.intake.words import identifier, is_id
+from worker.intake.identifiers import identifier, is_id
 from worker.interfaces.files import TaskFile
 from worker.tasks import file_mount
 from worker.tasks.file_mount import system_call

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from common.process.deferred import Deferred
-from common.text.help import as_epilog
+from common.process.usage import as_epilog
 from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filter_query
 from manager.cli.cluster.events import moment

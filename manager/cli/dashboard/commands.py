@@ -18,7 +18,7 @@ import click
 from common.clock import HOUR, parse_rfc3339, seconds, to_the_second
 from common.model.client import Role
 from common.net.dashboard_token import ID_PREFIX, new_token
-from common.text.help import as_epilog
+from common.process.usage import as_epilog
 from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.cluster.client_cert import LifetimeType, forbid_flag, status_of

@@ -19,7 +19,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from common.errors import Unavailable
-from worker.intake.words import AddressText
+from worker.intake.identifiers import AddressText
 from worker.net.plan.kernel import (
     LOCAL_TABLE,
     MAIN_TABLE,

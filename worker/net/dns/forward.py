@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 from worker.intake.addresses import address
-from worker.intake.words import Unusable
+from worker.intake.identifiers import Unusable
 from worker.net.dns.resolv_conf import HostResolution
 from worker.net.resolve import messages
 from worker.net.resolve.messages import Query

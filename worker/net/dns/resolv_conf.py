@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.model.container import DnsConfig
 from common.net.addressing import is_address
-from worker.intake.words import identifier
+from worker.intake.identifiers import identifier
 
 HOST_FILE = Path("/etc/resolv.conf")
 TARGET = "/etc/resolv.conf"

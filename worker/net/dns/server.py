@@ -194,7 +194,7 @@ def _bound(kind: socket.SocketKind, address: tuple[str, int]) -> socket.socket:
     bound = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Where 53 is a published port, the worker keeps it from others on all addresses (worker.net.ports.held).
+        # Where 53 is a published port, `worker.net.ports.reservations` has it on all addresses.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         bound.bind(address)

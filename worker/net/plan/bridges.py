@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 from common.net.engine_networks import GATEWAY_NETWORK
 from worker.intake.addresses import text_of
-from worker.intake.words import InterfaceName
+from worker.intake.identifiers import InterfaceName
 from worker.interfaces.engine import JSON, LABEL_AGENT
 from worker.net.local_networks import LABEL_NETWORK
 from worker.net.plan.kernel import Bridge

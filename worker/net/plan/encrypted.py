@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from common.model.node import TunnelKey
 from common.net.addressing import range_with_ipv4
 from worker.intake.addresses import text_of
-from worker.intake.words import AddressText, InterfaceName
+from worker.intake.identifiers import AddressText, InterfaceName
 from worker.intake.world import Peer
 from worker.net.plan.names import wireguard_link, wireguard_port
 from worker.net.plan.topology import NodeTopology, Segment

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 from common.wire.messages import MESH
 from worker.intake.addresses import IPAddress, Port, Protocol, text_of
-from worker.intake.words import AddressText
+from worker.intake.identifiers import AddressText
 from worker.intake.world import Endpoint, NetworkWorld
 from worker.net.plan import encrypted, neighbours, overlay, return_path, rules, rules6, service_rules
 from worker.net.plan.bridges import DockerNetwork, docker_networks

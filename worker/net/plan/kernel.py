@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from worker.intake.words import AddressText, InterfaceName
+from worker.intake.identifiers import AddressText, InterfaceName
 
 MAIN_TABLE = 254
 LOCAL_TABLE = 255

@@ -7,7 +7,7 @@ from functools import lru_cache
 from common.net import addressing
 from common.net import addressing as addressing6
 from worker.intake.addresses import address4, address6
-from worker.intake.words import AddressText, Id, InterfaceName
+from worker.intake.identifiers import AddressText, Id, InterfaceName
 
 LINK_PREFIX = "orc-"
 TUNNEL = InterfaceName(f"{LINK_PREFIX}vx")

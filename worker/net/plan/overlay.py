@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.intake.addresses import text_of
-from worker.intake.words import AddressText
+from worker.intake.identifiers import AddressText
 from worker.net.plan.encrypted import way_to
 from worker.net.plan.kernel import (
     LOCAL_TABLE,

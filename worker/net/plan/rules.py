@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from types import MappingProxyType
 
 from worker.intake.addresses import IPAddress, IPRange, Protocol
-from worker.intake.words import ChainName, InterfaceName
+from worker.intake.identifiers import ChainName, InterfaceName
 from worker.net.plan.names import CHALLENGE_MARK, LOOPBACK, WIREGUARD_LINKS, mark, peer_mac
 from worker.net.plan.ruleset import (
     IP,

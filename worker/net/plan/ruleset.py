@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Self, TypeAlias, TypeVar, Union
 
 from worker.intake.addresses import Protocol, text_of
-from worker.intake.words import AddressText, InterfaceName
+from worker.intake.identifiers import AddressText, InterfaceName
 from worker.net.plan.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, LOOPBACK, MARK_MASK, TABLE, TUNNEL, WIREGUARD_LINKS
 
 Value: TypeAlias = Union[

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from common.net.addressing import packed_prefix
 from common.wire.messages import MESH, MESH6
 from worker.intake.addresses import IPAddress, Port
-from worker.intake.words import ChainName, InterfaceName
+from worker.intake.identifiers import ChainName, InterfaceName
 from worker.intake.world import Backend, Endpoint
 from worker.net.plan.names import LOOPBACK6, LOOPBACK6_AS_IPV4
 from worker.net.plan.rules import ADDRESS

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from worker.intake.addresses import Protocol
-from worker.intake.words import ChainName, InterfaceName
+from worker.intake.identifiers import ChainName, InterfaceName
 from worker.net.plan import nf_messages as when
 from worker.net.plan.names import SERVICES_TABLE
 from worker.net.plan.nf_messages import IFNAME, IPV4, IPV6, PROTOCOL, SERVICE, Message, Table, element, intervals

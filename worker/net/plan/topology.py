@@ -13,7 +13,7 @@ from common.model.node import TunnelKey
 from common.net.addressing import Layout, range_with_ipv4, with_ipv4
 from common.wire.messages import MESH
 from worker.intake.addresses import IPRange, Port
-from worker.intake.words import Id, InterfaceName
+from worker.intake.identifiers import Id, InterfaceName
 from worker.intake.world import Network, NetworkWorld, Peer
 from worker.net.plan.names import DEFAULT_TUNNEL_PORT, SMALLEST_MTU6, TUNNEL_OVERHEAD, WIREGUARD_OVERHEAD, bridge_name
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from common.net.addressing import packed_prefix
 from worker.intake.addresses import IPAddress, IPRange
-from worker.intake.words import NO_NAME
+from worker.intake.identifiers import NO_NAME
 from worker.intake.world import Backend, Endpoint, NetworkWorld
 from worker.net.plan.topology import NodeTopology
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import islice
 from pathlib import Path
 
-from worker.intake.words import Id
+from worker.intake.identifiers import Id
 from worker.intake.world import Peer
 from worker.net.apply.netlink import Seen
 from worker.net.apply.sysctls import PROC

@@ -13,7 +13,7 @@ from common.model.secret import Config, Secret
 from common.model.task import Task
 from common.spec import task_templates
 from common.spec.gotemplate import Function, TemplateError
-from worker.intake.words import path_in_container, quote_foreign
+from worker.intake.identifiers import path_in_container, quote_foreign
 from worker.interfaces.files import TaskFile
 from worker.tasks.plan.container_spec import container_spec
 

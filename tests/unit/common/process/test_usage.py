@@ -1,10 +1,10 @@
-"""Command lines that are wrong, as docker words them."""
+"""The examples in help, and command lines that are wrong, as docker words them."""
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from common.process.usage import dockers_usage, explain_usage
+from common.process.usage import as_epilog, dockers_usage, explain_usage
 
 
 @click.command()
@@ -49,3 +49,8 @@ def test_click_shows_dockers_words_without_its_own() -> None:
 def test_other_errors_are_left_as_they_are() -> None:
     with pytest.raises(click.FileError), dockers_usage():
         raise click.FileError("x")
+
+
+def test_examples_stay_a_line_each() -> None:
+    assert as_epilog("\n  program a\n    program b\n") == "\b\nExamples:\n  program a\n  program b"
+    assert as_epilog("  \n") == ""

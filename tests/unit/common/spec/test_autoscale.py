@@ -5,8 +5,9 @@ import pytest
 from common.errors import InvalidArgument
 from common.model import Service
 from common.model.service import Reservations, Resources, ServiceSpec, TaskSpec
-from common.spec import autoscale, durations, extensions
+from common.spec import autoscale, extensions
 from common.spec.autoscale import Metric, Policy
+from common.text.quantities import format_label_duration, parse_label_duration
 
 
 def test_a_policy_is_read() -> None:
@@ -71,4 +72,4 @@ def test_scaling_is_no_other_specification() -> None:
 
 @pytest.mark.parametrize("text", ["45s", "5m", "1h30m", "1h1m1s"])
 def test_a_duration_is_told_as_it_is_read(text: str) -> None:
-    assert durations.format_duration(durations.parse(text)) == text
+    assert format_label_duration(parse_label_duration(text)) == text

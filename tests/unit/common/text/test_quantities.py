@@ -1,6 +1,15 @@
 import pytest
 
-from common.text.quantities import format_duration, human_duration, human_size, parse_cpus, parse_duration, parse_size
+from common.text.quantities import (
+    format_duration,
+    format_label_duration,
+    human_duration,
+    human_size,
+    parse_cpus,
+    parse_duration,
+    parse_label_duration,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +102,29 @@ def test_durations_are_told_as_docker_tells_them(seconds: float, text: str):
 )
 def test_sizes_have_four_digits(size: int, text: str):
     assert human_size(size) == text
+
+
+# --- durations of labels ---
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90.0), ("10m", 600.0), ("1h30m", 5400.0), ("1h0m5s", 3605.0), ("0h1s", 1.0)]
+)
+def test_durations_of_labels_are_read(text: str, seconds: float) -> None:
+    assert parse_label_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0s", "10", "1s1m", "-1s", "1.5h", "1d", "٣s", "1234567s", " 1s", "1s\n"])
+def test_what_is_not_a_duration_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 90s, 10m or 1h30m"):
+        parse_label_duration(text)
+
+
+@pytest.mark.parametrize("seconds", [1, 45, 60, 3599, 3600, 5400, 86_400])
+def test_what_is_written_is_read_again(seconds: int) -> None:
+    assert parse_label_duration(format_label_duration(seconds)) == seconds
+
+
+def test_no_time_is_written_too() -> None:
+    assert format_label_duration(0) == "0s"
+    assert format_label_duration(5400.9) == "1h30m"

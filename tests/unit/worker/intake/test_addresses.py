@@ -18,7 +18,7 @@ from worker.intake.addresses import (
     range6,
     text_of,
 )
-from worker.intake.words import Unusable
+from worker.intake.identifiers import Unusable
 
 NEITHER = [
     "",

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from worker.intake.entries import Entries, Refusal, Refusals, Refuse
-from worker.intake.words import Unusable
+from worker.intake.identifiers import Unusable
 
 
 class Thing:

@@ -18,7 +18,7 @@ from worker.intake.hosts import (
     read_tunnel_keys,
     read_tunnel_port,
 )
-from worker.intake.words import Unusable, identifier
+from worker.intake.identifiers import Unusable, identifier
 
 OWN = identifier("node1")
 KEY = b"k" * 32

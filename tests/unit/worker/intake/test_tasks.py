@@ -7,8 +7,8 @@ import pytest
 from common.model.attachment import NetworkAttachment
 from common.model.task import Task
 from common.wire.usage_messages import Gauge, Scrape
+from worker.intake.identifiers import Unusable
 from worker.intake.tasks import read_attachment, read_gauge, read_task
-from worker.intake.words import Unusable
 
 
 def refuse(*_: object) -> None:

@@ -11,7 +11,7 @@ from common.errors import Unavailable
 from tests.unit.worker.net.worlds import packed
 from worker.host import command
 from worker.intake.addresses import Protocol
-from worker.intake.words import ChainName
+from worker.intake.identifiers import ChainName
 from worker.net.apply import nft
 from worker.net.apply.nft import NftSocket, NftTables
 from worker.net.plan.nf_messages import Table

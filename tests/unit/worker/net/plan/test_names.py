@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.intake.words import identifier
+from worker.intake.identifiers import identifier
 from worker.net.plan.names import (
     MARK_MASK,
     WIREGUARD_LINKS,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from worker.intake.addresses import Protocol
-from worker.intake.words import AddressText, InterfaceName
+from worker.intake.identifiers import AddressText, InterfaceName
 from worker.net.plan.names import GATEWAY_BRIDGE, TUNNEL
 from worker.net.plan.ruleset import Nft, anonymous_set, by_name, concatenate, in_base_16, lines, members, word
 

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from tests.unit.worker.net.nfkernel import ServicesKernel
 from tests.unit.worker.net.worlds import packed
 from worker.intake.addresses import Protocol
-from worker.intake.words import ChainName, InterfaceName
+from worker.intake.identifiers import ChainName, InterfaceName
 from worker.net.plan.ruleset import IP
 from worker.net.plan.service_table import Choice, ServiceTable, difference, removal, whole
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import worker
-from worker.intake.words import (
+from worker.intake.identifiers import (
     AddressText,
     ChainName,
     InterfaceName,

@@ -8,8 +8,8 @@ import pytest
 
 from tests.fakes.ports import free_port
 from worker.intake.addresses import port
-from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
+from worker.net.ports.reservations import PortReservations
 
 
 class Carried(LoopbackRelay):

@@ -2,7 +2,7 @@
 
 Each type is made in one place only. `AddressText`, `ChainName` and `InterfaceName` look at what they are made of
 themselves. Of `Id` and `DnsName` there are thousands, so they are plain strings to the interpreter; the functions here
-make them, and no other code does (`tests/unit/worker/intake/test_words.py` looks).
+make them, and no other code does (`tests/unit/worker/intake/test_identifiers.py` looks).
 """
 
 from __future__ import annotations

@@ -14,6 +14,12 @@ from worker.host.status_file import WorkerStatus
 TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
 
 
+@pytest.fixture(autouse=True)
+def _keep_core_dumps(monkeypatch):
+    """Let `run` not give them up: that holds for the process, and so for each test that is to come in it."""
+    monkeypatch.setattr("worker.commands.agent.keep_memory_off_disk", lambda: None)
+
+
 @pytest.fixture
 def data(tmp_path):
     data = DataDir(tmp_path / "worker")
@@ -23,9 +29,7 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["status", "leave", "run", "start"])
-def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path, monkeypatch):
-    # It holds for the process until it ends, and so for each test that is to come in it.
-    monkeypatch.setattr("worker.commands.agent.keep_memory_off_disk", lambda: None)
+def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path):
     said = run(name, "--data-dir", str(tmp_path))
     assert said.exit_code == 1
     assert said.stderr.startswith(f"Error: there is no worker in {tmp_path}: join a cluster with 'swarm-worker join")

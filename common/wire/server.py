@@ -93,12 +93,15 @@ class Server:
                 _log.error("cannot accept a connection: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            if not self._admission.lets_in(str(peer[0]), loop.time()):
+            if self._admission.lets_in(str(peer[0]), loop.time()):
+                work = self._welcome(connection, str(peer[0]), context)
+                task = loop.create_task(work, name=f"connection of {peer[0]}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            else:
                 connection.close()
-                continue
-            task = loop.create_task(self._welcome(connection, str(peer[0]), context), name=f"connection of {peer[0]}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            # `sock_accept` does not wait for what is there; and who was let in counts only once it has begun.
+            await asyncio.sleep(0)
 
     async def _welcome(self, connection: socket.socket, address: str, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()

@@ -13,9 +13,10 @@ import random
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Address
 from typing import Any, TypeAlias
 
-from worker.intake.addresses import address
+from worker.intake.addresses import IPAddress, address
 from worker.intake.identifiers import Unusable
 from worker.net.dns.resolv_conf import HostResolution
 from worker.net.resolve import messages
@@ -28,6 +29,7 @@ TOTAL_SECONDS = 4.5
 # A server that did not answer is asked after the others for so long.
 SHUN_SECONDS = 30.0
 _ROUNDS = 2
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _NO_ANSWER = frozenset({messages.SERVFAIL, messages.NOTIMP, messages.REFUSED})
 
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
@@ -95,13 +97,22 @@ class Forwarder:
 
 
 def usable(nameservers: Sequence[str]) -> list[str]:
-    """Leave out of a container's own name servers what the host cannot ask: the container's loopback."""
+    """Leave out of a container's own name servers what the host cannot ask: the container's loopback.
+
+    Nor what is the host's own loopback in other words: `0.0.0.0`, `::ffff:127.0.0.1`.
+    """
     found = []
     for text in nameservers:
         with suppress(Unusable):
             server = address(text)
-            found += [] if server.is_loopback else [str(server)]
+            found += [] if _is_loopback(server) else [str(server)]
     return found
+
+
+def _is_loopback(server: IPAddress) -> bool:
+    if isinstance(server, IPv6Address) and server.ipv4_mapped is not None:
+        server = server.ipv4_mapped
+    return server.is_loopback or server.is_unspecified or server in _THIS_NETWORK
 
 
 def _for_client(answer: bytes, query: Query) -> bytes:
@@ -120,6 +131,7 @@ async def _by_datagram(address: _Address, asked: bytes, number: int, question: b
             answer = await loop.sock_recv(out, messages.LARGEST_MESSAGE)
             if messages.answers_question(answer, number, question):
                 return answer
+            await asyncio.sleep(0)  # `sock_recv` does not wait for what is there
 
 
 async def _by_stream(address: _Address, asked: bytes, number: int, question: bytes) -> bytes:

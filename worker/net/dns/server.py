@@ -177,6 +177,7 @@ class DnsServer:
                     answer = found or _failure(query)
                 async with asyncio.timeout(IDLE_SECONDS):
                     await send_framed(connection, answer)
+                await asyncio.sleep(0)  # neither waits for a client that asks as fast as it is answered
 
 
 def explain(refusal: OSError) -> str:

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from common.aio.rate_limit import Rate
 from common.errors import ProtocolError, Unauthenticated, Unavailable
 from common.tls import MANAGER_NAME, client_context, server_context
 from common.wire import admission
+from common.wire.admission import Admission
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.codec import encode
 from common.wire.messages import Heartbeat, HeartbeatAck, RegistryAuth, StatusAck, StreamHello
@@ -16,6 +18,7 @@ from common.wire.server import FIRST_FRAME_BYTES, Server, dial, serve
 from common.wire.stream import INBOX_FRAMES, StreamChannel
 from tests.fakes.certificates import Pki
 from tests.fakes.hand_fed import HandFed
+from tests.fakes.loop_turns import turns
 
 
 class Echo:
@@ -69,6 +72,28 @@ async def test_a_request_is_answered_with_its_number_to_a_known_peer(pki: Pki, s
     assert channel.peer.identity.role == "swarm-manager"
     assert echo.peers == ["swarm-worker w7 at 127.0.0.1"]
     await channel.close()
+
+
+async def test_a_flood_of_connections_leaves_others_their_turn(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is seen in full by those who bound it: each that was let in counts before the next is judged."""
+    door, judged = Admission(), []
+    lets_in = door.lets_in
+
+    async with turns() as made:
+
+        def judge(address: str, now: float) -> bool:
+            judged.append((made(), door._coming.total()))
+            return len(judged) <= 20 and lets_in(address, now)
+
+        monkeypatch.setattr(door, "lets_in", judge)
+        async with await serve("127.0.0.1", 0, pki.server(), Echo(), door) as server:
+            flood = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+            while len(judged) < 40:
+                await asyncio.sleep(0)
+            for each in flood:
+                each.close()
+    assert len({turn for turn, _ in judged}) == 40
+    assert [begun for _, begun in judged[:21]] == list(range(21))
 
 
 async def test_an_idle_channel_sends_at_once_and_a_busy_one_in_batches(pki: Pki, server: Server) -> None:

@@ -16,12 +16,14 @@ import dns.rcode
 import dns.rrset
 import pytest
 
+from tests.fakes.loop_turns import turns
 from worker.net.dns import forward
 from worker.net.dns import server as dns_server
 from worker.net.dns.forward import Forwarder
 from worker.net.dns.resolv_conf import HostResolution
 from worker.net.dns.server import DnsServer, explain
 from worker.net.resolve import answers as dns_answers
+from worker.net.resolve import messages
 from worker.net.resolve.zones import Client, Records, Zone, Zones
 
 HERE, OTHER, DEAD, UPSTREAM = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -159,6 +161,42 @@ async def test_several_questions_over_one_connection(world):
         answer = dns.message.from_wire(await reader.readexactly(int.from_bytes(await reader.readexactly(2))))
         assert message.is_response(answer)
     writer.close()
+
+
+async def test_a_stream_of_questions_leaves_others_their_turn(world, monkeypatch):
+    """Else one container that asks as fast as it can has the whole worker to itself."""
+    reply, seen = dns_answers.reply, []
+    wire = dns.message.make_query("web", "A").to_wire()
+    async with turns() as made:
+        monkeypatch.setattr(dns_answers, "reply", lambda *more: (seen.append(made()), reply(*more))[1])
+        reader, writer = await asyncio.open_connection(HERE, world.port)
+        writer.write(200 * (len(wire).to_bytes(2) + wire))
+        for _ in range(200):
+            await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+        writer.close()
+    assert len(set(seen)) == 200
+
+
+async def test_a_flood_of_answers_leaves_others_their_turn(world, monkeypatch):
+    """A name server may be a container's own, and its answers all be wrong."""
+    answers_question, seen = messages.answers_question, []
+
+    def flood(message):
+        for _ in range(100):
+            upstream.transport.sendto(b"junk", upstream.client)
+        return plain(message)
+
+    async with turns() as made, world.upstream(flood) as upstream:
+        monkeypatch.setattr(
+            messages, "answers_question", lambda *more: (seen.append(made()), answers_question(*more))[1]
+        )
+        assert addresses(await world.ask("a.example")) == ["192.0.2.7"]
+    assert len(set(seen)) == 101
+
+
+@pytest.mark.parametrize("own", ["127.0.0.53", "0.0.0.0", "0.0.0.1", "::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0"])
+def test_the_hosts_own_loopback_is_not_asked_for_a_container(own):
+    assert forward.usable([own, "192.0.2.53"]) == ["192.0.2.53"]
 
 
 async def test_other_names_are_asked_of_the_hosts_servers(world):

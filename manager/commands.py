@@ -13,6 +13,7 @@ from common.process import join_token, logs
 from common.process.launch import MANAGER_HOST, refuse_others_writing
 from common.process.memory import keep_memory_off_disk
 from common.process.private_files import usable_folder
+from common.process.usage import log_level_option
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalEtcdConfig, dashboard_config
@@ -75,13 +76,7 @@ _tls_names = click.option(
     metavar="NAME",
     help="Another host name or address at which clients reach the API over TCP.",
 )
-_log_level = click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What the daemon logs.",
-)
+_log_level = log_level_option("daemon")
 
 
 def _etcd_files(function: FC) -> FC:

@@ -5,8 +5,9 @@ The latter is said in the docker command line's words, with its exit codes: 125 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import click
 
@@ -14,11 +15,24 @@ from common.text.terminal import echo
 
 USAGE_EXIT = 125
 
+FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
+
 
 def as_epilog(examples: str) -> str:
     """Return examples, one a line, as the end of a command's help; a backspace has click keep the lines."""
     lines = [line.strip() for line in examples.strip().splitlines()]
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+
+
+def log_level_option(program: str) -> Callable[[FC], FC]:
+    """Make the option `--log-level` of a daemon; `program` is what its help calls it."""
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        show_default=True,
+        help=f"What the {program} logs.",
+    )
 
 
 class TooManyArguments(click.UsageError):

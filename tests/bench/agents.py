@@ -17,7 +17,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -219,8 +219,12 @@ async def prepare(folder: Path, agents: int) -> list[ssl.SSLContext]:
     return clients
 
 
-async def measure(folder: Path, agents: int, tasks: int) -> list[tuple[str, float, float, float, float]]:
-    clients = await prepare(folder, agents)
+@contextlib.asynccontextmanager
+async def manager_running(folder: Path) -> AsyncIterator[tuple[int, aiohttp.ClientSession]]:
+    """Run the manager that `prepare` made in a folder; yield its process id, and a client of its API.
+
+    What a block raises is preceded by the end of the manager's log.
+    """
     with (folder / "manager.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "manager.main", "run", "--data-dir", str(folder / "data"), stdout=log, stderr=log
@@ -229,13 +233,19 @@ async def measure(folder: Path, agents: int, tasks: int) -> list[tuple[str, floa
         connector = aiohttp.UnixConnector(f"{folder}/api.sock")
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(120)) as api:
             await answering(api, process)
-            return await phases(process.pid, api, clients, tasks)
+            yield process.pid, api
     except BaseException:
         print((folder / "manager.log").read_text()[-3000:], file=sys.stderr)
         raise
     finally:
         process.kill()
         await process.wait()
+
+
+async def measure(folder: Path, agents: int, tasks: int) -> list[tuple[str, float, float, float, float]]:
+    clients = await prepare(folder, agents)
+    async with manager_running(folder) as (pid, api):
+        return await phases(pid, api, clients, tasks)
 
 
 async def phases(

@@ -47,7 +47,7 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.stream import StreamChannel
-from tests.bench.agents import DESCRIPTION, HELLO, PORT, Fleet, Sample, answering, connect, create, prepare
+from tests.bench.agents import DESCRIPTION, HELLO, PORT, Fleet, Sample, connect, create, manager_running, prepare
 from tests.bench.table import print_table
 
 NODES = 100
@@ -305,21 +305,8 @@ class Bench:
 async def measure(folder: Path, floods: Sequence[str], seconds: float) -> list[tuple[object, ...]]:
     clients = await prepare(folder, NODES)  # leaves the last node's certificate in agent.pem: the flooding one's
     (folder / "root.pem").write_bytes((folder / "data" / "certificates" / "root.crt").read_bytes())
-    with (folder / "manager.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "manager.main", "run", "--data-dir", str(folder / "data"), stdout=log, stderr=log
-        )
-    try:
-        connector = aiohttp.UnixConnector(f"{folder}/api.sock")
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(120)) as api:
-            await answering(api, process)
-            return await _measure(folder, process.pid, api, clients, floods, seconds)
-    except BaseException:
-        print((folder / "manager.log").read_text()[-3000:], file=sys.stderr)
-        raise
-    finally:
-        process.kill()
-        await process.wait()
+    async with manager_running(folder) as (pid, api):
+        return await _measure(folder, pid, api, clients, floods, seconds)
 
 
 async def _create_for_flooder(api: aiohttp.ClientSession) -> None:

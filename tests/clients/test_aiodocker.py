@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.cluster import Cluster
+from tests.fakes.archives import tar_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -32,15 +33,6 @@ async def box(docker: aiodocker.Docker) -> AsyncIterator[Any]:
     box = await docker.containers.run({"Image": IMAGE, "Cmd": TALK}, name="aio")
     yield box
     await docker.containers.container("aio").delete(force=True, v=True)
-
-
-def archive(name: str, content: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
 
 
 async def test_the_system(docker: aiodocker.Docker) -> None:
@@ -115,7 +107,7 @@ async def test_ports(docker: aiodocker.Docker) -> None:
 
 
 async def test_files(box: Any) -> None:
-    await box.put_archive("/tmp", archive("there", b"carried"))
+    await box.put_archive("/tmp", tar_of(("there", tarfile.REGTYPE, "carried")))
     tar = await box.get_archive("/tmp/there")
     assert tar.extractfile("there").read() == b"carried"
 
@@ -173,7 +165,7 @@ async def test_commit(docker: aiodocker.Docker, box: Any) -> None:
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 async def test_images(docker: aiodocker.Docker, encoding: str) -> None:
-    context = archive("Dockerfile", f"FROM {IMAGE}\nARG WORD\nRUN echo $WORD > /made\n".encode())
+    context = tar_of(("Dockerfile", tarfile.REGTYPE, f"FROM {IMAGE}\nARG WORD\nRUN echo $WORD > /made\n"))
     content = gzip.compress(context) if encoding == "gzip" else context
     said = await docker.images.build(
         fileobj=io.BytesIO(content), encoding=encoding, tag="aio:built", buildargs={"WORD": "said"}, labels={"a": "b"}

@@ -32,6 +32,7 @@ from docker.types import (
 )
 
 from tests.e2e.cluster import Cluster
+from tests.fakes.archives import tar_of
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -261,7 +262,7 @@ def test_attached_sockets(client: Any) -> None:
 
 
 def test_files_of_containers(box: Any) -> None:
-    assert box.put_archive("/tmp", archive("there", b"carried"))
+    assert box.put_archive("/tmp", tar_of(("there", tarfile.REGTYPE, "carried")))
     chunks, seen = box.get_archive("/tmp/there")
     assert seen["size"] == len(b"carried")
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
@@ -273,15 +274,6 @@ def test_files_of_containers(box: Any) -> None:
         assert "tmp/there" in tar.getnames()
     with pytest.raises(docker.errors.NotFound):
         box.get_archive("/none")
-
-
-def archive(name: str, content: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
 
 
 def test_commit_keeps_every_change(client: Any, box: Any) -> None:

@@ -95,6 +95,12 @@ class Cluster:
             timeout=timeout,
         )
 
+    async def create_networks(self) -> None:
+        """Create the overlay networks `blue` and `red`, and `shut`, which is internal."""
+        for name in ("blue", "red"):
+            await self.swarm("network", "create", "-d", "overlay", name)
+        await self.swarm("network", "create", "-d", "overlay", "--internal", "shut")
+
     async def get(self, path: str) -> Any:
         async with self._http.get(f"http://manager{path}") as answer:
             assert answer.status < 300, f"GET {path}: {answer.status} {await answer.text()}"

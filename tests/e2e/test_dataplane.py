@@ -38,9 +38,7 @@ SILENT = Path(__file__).with_name("silent_clients.py")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def swarm() -> AsyncIterator[Cluster]:
     async with Cluster("dataplane") as cluster:
-        for name in ("blue", "red"):
-            await cluster.swarm("network", "create", "-d", "overlay", name)
-        await cluster.swarm("network", "create", "-d", "overlay", "--internal", "shut")
+        await cluster.create_networks()
         yield cluster
 
 

@@ -30,9 +30,7 @@ OUTSIDE = "192.0.2.7"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def swarm() -> AsyncIterator[Cluster]:
     async with Cluster("dns") as cluster:
-        for name in ("blue", "red"):
-            await cluster.swarm("network", "create", "-d", "overlay", name)
-        await cluster.swarm("network", "create", "-d", "overlay", "--internal", "shut")
+        await cluster.create_networks()
         yield cluster
 
 

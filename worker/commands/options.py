@@ -12,6 +12,7 @@ import click
 
 from common.errors import SwarmError, leaves
 from common.process.private_files import usable_folder
+from common.process.usage import log_level_option
 from common.text.terminal import echo
 from worker.config import DEFAULT_DATA_DIR
 
@@ -34,13 +35,7 @@ DATA_DIR = click.option(
     show_default=True,
     help="Directory of this worker's identity and state.",
 )
-LOG_LEVEL = click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What the worker logs.",
-)
+LOG_LEVEL = log_level_option("worker")
 
 
 def plain_errors(command: F) -> F:

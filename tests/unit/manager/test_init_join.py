@@ -86,21 +86,23 @@ async def test_files_that_cannot_be_used_leave_no_manager(folder: Path) -> None:
         await joining.check_nothing_left()
 
 
-async def test_where_another_listens_nobody_is_asked(joining: Joining) -> None:
-    host, _, port = joining.host.address.rpartition(":")
-    words = f"cannot listen on {joining.host.address}: .*: this host's manager is to"
+async def check_refused_where_taken(joining: Joining, address: str, words: str) -> None:
+    """Check that a join fails with these words, and leaves nothing, while another program listens at an address."""
+    host, _, port = address.rpartition(":")
     with socket.create_server((host, int(port))), pytest.raises(Unavailable, match=words):
         await joining.join()
     await joining.check_nothing_left()
+
+
+async def test_where_another_listens_nobody_is_asked(joining: Joining) -> None:
+    address = joining.host.address
+    await check_refused_where_taken(joining, address, f"cannot listen on {address}: .*: this host's manager is to")
 
 
 @ci.long
 async def test_where_etcd_cannot_listen_no_manager_is_left(joining: Joining) -> None:
-    host, _, port = joining.host.peer_address.rpartition(":")
-    words = f"cannot listen on {joining.host.peer_address}"
-    with socket.create_server((host, int(port))), pytest.raises(Unavailable, match=words):
-        await joining.join()
-    await joining.check_nothing_left()
+    address = joining.host.peer_address
+    await check_refused_where_taken(joining, address, f"cannot listen on {address}")
 
 
 @ci.long

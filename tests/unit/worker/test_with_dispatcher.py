@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 
 from common.model.task import TaskState
 from common.tls import ROLE_WORKER, Identity
@@ -28,15 +29,21 @@ def make_worker(manager):
     return RealWorker(NODE, engine, connect, clock=manager.clock, rng=random.Random(1)), connections
 
 
+@asynccontextmanager
+async def connected():
+    """Run a manager; yield it, a worker of its cluster, and the list of the worker's connections."""
+    manager = Manager()
+    async with manager.running():
+        await manager.node(NODE)
+        yield manager, *make_worker(manager)
+
+
 def state(manager, task_id):
     return manager.store.view.tasks.get(task_id).status.state
 
 
 async def _from_assignment_to_removal():
-    manager = Manager()
-    async with manager.running():
-        await manager.node(NODE)
-        worker, connections = make_worker(manager)
+    async with connected() as (manager, worker, connections):
         async with worker.running():
             await asyncio.sleep(1)
             node = manager.store.view.nodes.get(NODE)
@@ -73,23 +80,19 @@ async def _from_assignment_to_removal():
 
 
 async def _an_engine_that_goes_and_comes_back():
-    manager = Manager()
-    async with manager.running():
-        await manager.node(NODE)
-        worker, _ = make_worker(manager)
-        async with worker.running():
+    async with connected() as (manager, worker, _), worker.running():
+        await asyncio.sleep(1)
+        for _ in range(2):
+            worker.engine.fall()
+            await asyncio.sleep(11)
+            status = manager.store.view.nodes.get(NODE).status
+            assert status.state == "down", "it waits for no silence"
+            assert status.message == "its engine cannot be used: the fake engine has ended"
+            await asyncio.sleep(60)
+            worker.engine.rise()
             await asyncio.sleep(1)
-            for _ in range(2):
-                worker.engine.fall()
-                await asyncio.sleep(11)
-                status = manager.store.view.nodes.get(NODE).status
-                assert status.state == "down", "it waits for no silence"
-                assert status.message == "its engine cannot be used: the fake engine has ended"
-                await asyncio.sleep(60)
-                worker.engine.rise()
-                await asyncio.sleep(1)
-                status = manager.store.view.nodes.get(NODE).status
-                assert (status.state, status.message) == ("ready", "")
+            status = manager.store.view.nodes.get(NODE).status
+            assert (status.state, status.message) == ("ready", "")
     assert [error.message for error in manager.errors] == []
 
 
@@ -98,19 +101,15 @@ def test_an_engine_that_goes_and_comes_back():
 
 
 async def _a_node_that_was_removed():
-    manager = Manager()
-    async with manager.running():
-        await manager.node(NODE)
-        worker, connections = make_worker(manager)
-        async with worker.running():
-            await manager.put(make_task("t1"))
-            await asyncio.sleep(2)
-            assert worker.engine.running == ["web.1.t1"]
-            task = manager.store.view.tasks.get("t1")
-            await manager.remove(task, manager.store.view.nodes.get(NODE))
-            connections[-1].drop()
-            await asyncio.sleep(10)
-            assert worker.engine.names == []
+    async with connected() as (manager, worker, connections), worker.running():
+        await manager.put(make_task("t1"))
+        await asyncio.sleep(2)
+        assert worker.engine.running == ["web.1.t1"]
+        task = manager.store.view.tasks.get("t1")
+        await manager.remove(task, manager.store.view.nodes.get(NODE))
+        connections[-1].drop()
+        await asyncio.sleep(10)
+        assert worker.engine.names == []
 
 
 def test_from_assignment_to_removal():

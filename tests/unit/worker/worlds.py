@@ -100,6 +100,14 @@ class World:
         message = Assignments(complete=False, applies_to=self.number - 1, results_in=self.number, tasks=tasks, **more)
         assert await self.agent.assigned(message)
 
+    async def start_and_shut_down(self) -> None:
+        """Assign task t1, and a second later tell it to shut down; return after another second."""
+        task = make_task()
+        await self.assign(task)
+        await asyncio.sleep(1)
+        await self.change(want(task, TaskState.SHUTDOWN))
+        await asyncio.sleep(1)
+
     def state(self, task_id: str = "t1") -> TaskState:
         return self.last(task_id).state
 

@@ -1,7 +1,6 @@
 """Who gets a session over the real port: a worker's certificate of this authority, and nothing else."""
 
 import asyncio
-import contextlib
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -25,6 +24,7 @@ from manager.dispatch.reception import Reception
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from tests.fakes.certificates import DAY, Pki
+from tests.fakes.ports import answer_to_plain_text
 
 HELLO = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="alpha"))
 
@@ -127,13 +127,7 @@ async def test_an_older_tls_version_is_not_spoken(pki: Pki, server: Server) -> N
 
 
 async def test_plain_text_is_not_answered(server: Server) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer = b""
-    with contextlib.suppress(ConnectionResetError):
-        answer = await reader.read()
-    assert b"HTTP" not in answer
-    writer.close()
+    assert b"HTTP" not in await answer_to_plain_text(server.port)
 
 
 async def test_a_short_lived_certificate_ends_with_its_time(pki: Pki, server: Server) -> None:

@@ -1,8 +1,9 @@
 """Sessions, as transcripts: what the worker says, what it hears, what the store holds then."""
 
 import asyncio
+import contextlib
 import tracemalloc
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import msgspec
 import pytest
@@ -46,7 +47,7 @@ from manager.dispatch.directory import Directory
 from manager.dispatch.dispatcher import RESTORE_GRACE
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, ChangeSet
-from tests.fakes.dispatching import FullBackend, Manager
+from tests.fakes.dispatching import FullBackend, Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -82,8 +83,9 @@ class SlowBackend(MemoryBackend):
         await super().commit(change_sets)
 
 
-async def test_nothing_is_said_to_a_worker_before_its_welcome() -> None:
-    backend = SlowBackend()
+@contextlib.asynccontextmanager
+async def before_its_welcome(backend: SlowBackend) -> AsyncIterator[tuple[Manager, Worker]]:
+    """Have a worker say hello to a manager whose backend does not store that until its gate is opened."""
     async with Manager(backend).running() as manager:
         await manager.node("n1")
         backend.gate.clear()
@@ -91,6 +93,12 @@ async def test_nothing_is_said_to_a_worker_before_its_welcome() -> None:
         worker = manager.dial("n1")
         await worker.say(Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="host")), 1)
         await backend.waits.wait()
+        yield manager, worker
+
+
+async def test_nothing_is_said_to_a_worker_before_its_welcome() -> None:
+    backend = SlowBackend()
+    async with before_its_welcome(backend) as (manager, worker):
         promoting = asyncio.create_task(manager.dispatcher.promote("n1", BecomeManager(ticket="t", addr="")))
         asking = asyncio.create_task(manager.dispatcher.images.holders("sha256:" + "a" * 64))
         await asyncio.sleep(0)
@@ -106,13 +114,7 @@ async def test_nothing_is_said_to_a_worker_before_its_welcome() -> None:
 async def test_who_asks_a_worker_that_gets_no_welcome_is_told() -> None:
     """Its connection is still there when its session is over, to say why: what is asked then has no answer."""
     backend = SlowBackend()
-    async with Manager(backend).running() as manager:
-        await manager.node("n1")
-        backend.gate.clear()
-        backend.waits.clear()
-        worker = manager.dial("n1")
-        await worker.say(Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="host")), 1)
-        await backend.waits.wait()
+    async with before_its_welcome(backend) as (manager, _):
         bringing = asyncio.create_task(manager.dispatcher.images.bring("n1", "sha256:" + "a" * 64))
         await asyncio.sleep(0)
         manager.dispatcher.end()

@@ -6,7 +6,7 @@ import msgspec
 
 from common.wire.messages import RegistryAuth
 from tests.fakes.engine import Program
-from tests.unit.worker.worlds import S, make_task, virtual, want, world
+from tests.unit.worker.worlds import S, make_task, virtual, world
 from worker.interfaces.engine import EngineError
 
 
@@ -44,11 +44,7 @@ async def test_a_pull_without_credentials_does_not_fail_one_with_them():
 async def test_a_task_that_is_shut_down_does_not_wait_for_its_pull():
     w = world({}, registry={"web": Program()}, pull_seconds=500)
     async with w.running():
-        task = make_task()
-        await w.assign(task)
-        await asyncio.sleep(1)
-        await w.change(want(task, S.SHUTDOWN))
-        await asyncio.sleep(1)
+        await w.start_and_shut_down()
         assert w.state() is S.SHUTDOWN
 
 

@@ -63,11 +63,7 @@ async def test_a_replacement_is_prepared_and_waits():
 async def test_shutdown_leaves_the_balancer_first_and_keeps_containers():
     w = world()
     async with w.running():
-        task = make_task()
-        await w.assign(task)
-        await asyncio.sleep(1)
-        await w.change(want(task, S.SHUTDOWN))
-        await asyncio.sleep(1)
+        await w.start_and_shut_down()
         assert w.state() is S.SHUTDOWN
         assert w.engine.box("t1").phase is Phase.EXITED
         assert w.networks.calls["t1"] == ["attach", "started", "drain", "release"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ import pytest
 
 from common.wire.channel import splice
 from common.wire.volume_copy import CopyEvent, Order
-from tests.fakes.volume_host import LINEAGE, Host, opened
+from tests.fakes.volume_host import LINEAGE, Control, Host, opened
 from worker.interfaces.engine import Container, Phase
 from worker.interfaces.volumes import Mark
 from worker.volumes import transfers
@@ -25,6 +27,23 @@ def order(part: str, generation: int = 1) -> Order:
 
 
 PLAIN = Container(id="plain", phase=Phase.EXITED)
+
+
+@contextlib.asynccontextmanager
+async def data_streams(one: Host, other: Host) -> AsyncIterator[asyncio.Task[None]]:
+    """Open the data streams of a copy from one host to the other; yield what carries its bytes between them."""
+    async with (
+        opened(one.transfers.data, order("send")) as left,
+        opened(other.transfers.data, order("receive")) as right,
+    ):
+        yield asyncio.create_task(splice((left.reader, left.writer), (right.reader, right.writer)))
+
+
+async def first_pass(send: Control) -> None:
+    """Have the sending half make a pass when it is ready, and wait for its end."""
+    await send.event("ready")
+    send.tell("pass")
+    await send.event("passed")
 
 
 @pytest.mark.parametrize("removed", [False, True])
@@ -40,14 +59,8 @@ async def test_a_copy_is_made_compared_and_marked(tmp_path: Path, *, removed: bo
         await send.event("prepared")
         await receive.event("prepared")
         assert await other.marked() == Mark(LINEAGE, 0)
-        async with (
-            opened(one.transfers.data, order("send")) as left,
-            opened(other.transfers.data, order("receive")) as right,
-        ):
-            joined = asyncio.create_task(splice((left.reader, left.writer), (right.reader, right.writer)))
-            await send.event("ready")
-            send.tell("pass")
-            await send.event("passed")
+        async with data_streams(one, other) as joined:
+            await first_pass(send)
             (one.data() / "late").write_text("written meanwhile")
             send.tell("last")
             assert (await send.event("passed")).digest
@@ -95,14 +108,8 @@ async def test_a_source_that_was_removed_is_not_taken_for_empty(tmp_path: Path, 
     ):
         await send.event("prepared")
         await receive.event("prepared")
-        async with (
-            opened(one.transfers.data, order("send")) as left,
-            opened(other.transfers.data, order("receive")) as right,
-        ):
-            joined = asyncio.create_task(splice((left.reader, left.writer), (right.reader, right.writer)))
-            await send.event("ready")
-            send.tell("pass")
-            await send.event("passed")
+        async with data_streams(one, other) as joined:
+            await first_pass(send)
             await one.remove_volume("data")
             if anew:
                 await one.create_volume("data")

@@ -19,6 +19,7 @@ from manager.api.http.connection import Limits
 from tests.fakes.api_cluster import ApiCluster
 from tests.fakes.api_tls import TlsApi, client_context, revoke, tls_api
 from tests.fakes.certificates import Pki
+from tests.fakes.ports import answer_to_plain_text
 
 LIMITS = Limits(connections=30, connections_per_client=3, handshakes=8, handshakes_per_address=4, head_seconds=2.0)
 
@@ -113,13 +114,7 @@ async def test_an_older_tls_version_is_not_spoken(api: TlsApi) -> None:
 
 
 async def test_plain_http_is_not_answered(api: TlsApi) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-    writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer = b""
-    with contextlib.suppress(ConnectionError):
-        answer = await reader.read()
-    assert b"HTTP" not in answer
-    writer.close()
+    assert b"HTTP" not in await answer_to_plain_text(api.port)
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
+from tests.fakes.ports import free_port
 from worker.net.ports import loopback
 from worker.net.ports.loopback import LoopbackRelay
 
@@ -53,15 +54,17 @@ async def test_both_directions_are_carried_to_their_ends():
             writer.close()
 
 
-async def test_a_client_is_reset_where_nobody_is():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+async def check_reset(port: int) -> None:
+    """Check that a client of [::1]:`port` is reset."""
     async with relaying(port):
         reader, writer = await asyncio.open_connection("::1", port)
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(-1), 5)
         writer.close()
+
+
+async def test_a_client_is_reset_where_nobody_is():
+    await check_reset(free_port())
 
 
 async def test_a_client_is_reset_when_the_server_resets():
@@ -71,11 +74,7 @@ async def test_a_client_is_reset_when_the_server_resets():
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with relaying(port):
-            reader, writer = await asyncio.open_connection("::1", port)
-            with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.read(-1), 5)
-            writer.close()
+        await check_reset(port)
 
 
 async def test_a_forgotten_socket_refuses_and_open_connections_go_on():

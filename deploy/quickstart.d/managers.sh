@@ -200,7 +200,7 @@ show_failover() {
     killed=$(leading_manager) || die "no manager leads: swarm-manager node ls"
     other=$((killed % MANAGERS + 1))
     api=$(api_of "$other")
-    say "$MANAGERS managers; any of them answers, and passes on to the leader what is its to do"
+    say "$MANAGERS managers; any of them answers, and passes on what the leader has to do"
     show swarm-manager -H "$api" node ls
     say "Killing the leader, and changing a service through another manager until that is taken"
     began=${EPOCHREALTIME/[.,]/}

@@ -23,7 +23,6 @@ from common.wire.server import serve as serve_cluster
 from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
 from manager.api.context import Identity, Telemetry, ThisManager
-from manager.api.front import Front
 from manager.api.http.server import serve as serve_api
 from manager.api.http.server import serve_passed_on
 from manager.api.leader.quorum import Quorum, SingleManager
@@ -35,7 +34,7 @@ from manager.daemon.certificate import OwnCertificate, RootSteps
 from manager.daemon.etcd_maintenance import EtcdMaintenance
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leader import Core, LeaderEngines, LeaderParts, running
-from manager.daemon.locked import answer_locked
+from manager.daemon.locked import ApiSwitch, answer_locked
 from manager.daemon.peers import ManagerPeers
 from manager.daemon.replicated_manager import ReplicatedManager
 from manager.daemon.shared_dashboard import serve_dashboard
@@ -74,7 +73,7 @@ class Manager:
         self._audit = AuditFile(data.path / "audit.log", unwritten=self._instruments.unwritten)
         self._keys = ManagerKeys(data)
         # What a manager that was locked answers its unix sockets with.
-        self._front: Front | None = None
+        self._front: ApiSwitch | None = None
 
     def stop(self) -> None:
         self._ended.set()

@@ -20,13 +20,13 @@ from common.ids import new_id
 from manager.api import dashboard, files, swarm, system
 from manager.api.access import audit as audit_log
 from manager.api.access import credentials
-from manager.api.access.acting import ActingStore
-from manager.api.access.audit import Audit, AuditLog, Subject, created_id, granted, subject_of
+from manager.api.access.acting_store import ActingStore
+from manager.api.access.audit import Audit, AuditLog, Subject, created_id, granted_changes, subject_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
 from manager.api.access.sites import check_site
-from manager.api.call import Answer, Body, Call, Relay, Reply, Stream
+from manager.api.call import Answer, BodyHandling, Call, Relay, Reply, Stream
 from manager.api.containers import create as containers_create
 from manager.api.containers import execs
 from manager.api.containers import list as containers_list
@@ -74,12 +74,12 @@ from manager.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 
-# What there is only in a cluster.
-_OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "stacks", "swarm", "tasks"})
+# Resources that exist only in a cluster.
+_CLUSTER_RESOURCES = frozenset({"configs", "nodes", "secrets", "services", "stacks", "swarm", "tasks"})
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
-# With it a caller asks for a lesser role than its own; audited it is as what it is.
+# With it a caller asks for a lesser role than its own; the audit log has its own.
 ROLE_HEADER = "swarm-role"
-# All that a locked manager answers, and what it says to all else: the engine's words, and the command here.
+# All that a locked manager answers, and its refusal of everything else: the engine's words, and the command here.
 _WHILE_LOCKED = frozenset({"/_ping", "/info", "/version", "/swarm/unlock"})
 _LOCKED = (
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it. '
@@ -125,7 +125,7 @@ RESOURCES = (
 
 
 class Api:
-    """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
+    """Answers every `Call` with a reply. Open it with `async with` while the store is loaded.
 
     `audit` is told of every change. `load()` is what the scheduler knows of nodes, None where it does not run.
     """
@@ -150,7 +150,9 @@ class Api:
         self._followers: list[asyncio.Task[None]] = []
         self._memory = AnswerMemory()
         self._instruments = telemetry.instruments
-        observer = Observer(store, clock, self._instruments, lambda: granted(audit.read("", KEPT, changes=True)))
+        observer = Observer(
+            *(store, clock, self._instruments), lambda: granted_changes(audit.read("", KEPT, changes=True))
+        )
         self.context = Context(
             store=store,
             clock=clock,
@@ -197,7 +199,7 @@ class Api:
         await self._tasks.__aexit__(kind, error, trace)
 
     async def _facts(self) -> Facts:
-        """Take what the page of metrics is made of."""
+        """Gather what the metrics page is made of."""
         context = self.context
         self._instruments.streams("events", context.events.listeners)
         self._instruments.streams("overview", context.feed.followers)
@@ -212,29 +214,30 @@ class Api:
         return await gather(context.overview.counters, view, hosts, used, version, leads=leads, contacts=contacts)
 
     def end_streams(self) -> None:
-        """Let the streams that would never end by themselves end now."""
+        """End the streams that never end by themselves."""
         self.context.events.end()
         self.context.feed.end()
 
-    def body_of(self, call: Call) -> Body:
-        """Tell what is to become of a request's body. It is not read for who may not call the route."""
+    def body_handling(self, call: Call) -> BodyHandling:
+        """Tell what the server does with a request's body. It is not read for a caller who may not use the route."""
         role = call.caller.role
         try:
             match = self._router.match(call.method, call.path)
         except EngineError:  # `answer` says what is wrong
-            return Body.LEFT if role is None else Body.READ
+            return BodyHandling.UNREAD if role is None else BodyHandling.READ
         if match.place is Place.LEADER and not self.context.quorum.leads:
-            return Body.PASSED_ON
+            return BodyHandling.FORWARDED
         if match.raw or role is None:
-            return Body.LEFT
-        return Body.READ_LARGE if match.large and match.needs is not None and role >= match.needs else Body.READ
+            return BodyHandling.UNREAD
+        is_large = match.large and match.needs is not None and role >= match.needs
+        return BodyHandling.READ_LARGE if is_large else BodyHandling.READ
 
     def lease(self) -> Lease:
-        """Return what a request is to hold of engines' answers; it gives that back at its exit."""
+        """Return the share of engines' answers that a request may hold, until its context ends."""
         return self._memory.lease()
 
     async def answer(self, call: Call, lease: Lease | None = None) -> Reply:
-        """Answer a request; a failure becomes an answer, too. A `lease` is to last until the reply has been sent."""
+        """Answer a request; a failure becomes an answer, too. The `lease` must last until the reply has been sent."""
         if lease is None:
             with self.lease() as own:
                 return await self.answer(call, own)
@@ -258,17 +261,17 @@ class Api:
         self._measure(call, match, reply, time.perf_counter() - began)
         if call.forwarded:  # who asked is audited where they asked
             return self._indexed(reply)
-        return self._audit.noted(call, match, subject, reply)
+        return self._audit.record_reply(call, match, subject, reply)
 
     def _indexed(self, reply: Reply) -> Reply:
-        """Let the manager that passed a request on know which state it is to have before its client is answered."""
+        """Tell the manager that passed a request on which change its store must have before its client is answered."""
         if not isinstance(reply, Answer):
             return reply
         said = {INDEX_HEADER: str(self.context.store.index), MADE_HEADER: created_id(reply)}
         return replace(reply, headers={**reply.headers, **{name: value for name, value in said.items() if value}})
 
     def _measure(self, call: Call, match: Match | None, reply: Reply, seconds: float) -> None:
-        """Count a request that found its route; the others have names that anybody may make up."""
+        """Measure a request under its route. Without one it has no label of its own: a client could invent many."""
         code = "relayed" if isinstance(reply, Relay) else str(reply.status)
         route, method = (match.pattern, call.method) if match is not None else ("none", "none")
         self._instruments.answered(method, route, code, seconds)
@@ -277,7 +280,7 @@ class Api:
         if self.context.keys.locked:
             if match.pattern not in _WHILE_LOCKED:
                 raise EngineError(503, _LOCKED)
-        elif match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
+        elif match.resource in _CLUSTER_RESOURCES and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
         quorum, warning = self.context.quorum, ""
         if call.unread and match.place is Place.LEADER:
@@ -296,7 +299,7 @@ class Api:
         return reply
 
     def failure(self, call: Call, error: Exception) -> Answer:
-        """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""
+        """Return the answer for a failure. A bug is logged under an incident number, which the client is told."""
         refused = isinstance(error, NotLeader | LeadershipLost) and not isinstance(error, Unknown)
         if refused and (trouble := self.context.quorum.trouble):
             return Answer(503, {"message": trouble})
@@ -310,7 +313,7 @@ class Api:
 
 
 def _check_text(call: Call) -> None:
-    """Refuse a path or query that no engine could be sent, and a form: engines take its fields for the query's.
+    """Refuse a path or query that no engine could be sent, and a form, whose fields engines take for the query's.
 
     Raises:
         EngineError: 400, it holds half of a surrogate pair, or is a form.

@@ -1,4 +1,4 @@
-"""A request and its answer as values: handlers do no HTTP, so the same code serves sockets, tests and the fuzzer.
+"""A request and its answer as values: handlers know no HTTP, so the same code serves sockets, tests and the fuzzer.
 
 A warning is a header beside the answer: `swarm-manager` prints it, docker's clients ignore it.
 """
@@ -146,13 +146,13 @@ def _parse_filters(text: str) -> dict[str, frozenset[str]]:
     return {name: frozenset(value for value, on in values.items() if on) for name, values in older.items()}
 
 
-class Body(enum.Enum):
-    """What becomes of a request's body before the request is answered."""
+class BodyHandling(enum.Enum):
+    """What the server does with a request's body before the request is answered."""
 
     READ = enum.auto()
-    READ_LARGE = enum.auto()  # larger ones than usual are accepted
-    LEFT = enum.auto()  # to the handler, or for good
-    PASSED_ON = enum.auto()  # to another manager, with the request
+    READ_LARGE = enum.auto()  # up to a higher limit
+    UNREAD = enum.auto()  # left to the handler, or dropped with a refusal
+    FORWARDED = enum.auto()  # left to another manager, which gets the whole request
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +174,9 @@ class Answer:
 class Stream:
     """An answer written piece by piece: `produce` gets a function that sends bytes, and returns at the end.
 
-    One that is `endless` may be read as slowly as its reader likes; others end when a client stalls. `mapped` makes the
-    same of a JSON list with a function put over each item. A `public` one is made of shapes that have no place for a
-    secret.
+    An `endless` one may be read as slowly as its reader likes; others end when a client stalls. `mapped` returns the
+    stream of a JSON list with a function applied to each item. A `public` one is made of shapes that have no place for
+    a secret.
     """
 
     produce: Callable[[Send], Awaitable[None]]
@@ -189,7 +189,7 @@ class Stream:
 
 
 class Exchange(Protocol):
-    """The client's end of a request that another server answers."""
+    """The client's side of a request that another server answers."""
 
     def body(self) -> AsyncIterator[bytes]:
         """Return the request's body, piece by piece; what is not asked for is not read from the client."""
@@ -204,7 +204,7 @@ class Exchange(Protocol):
         """Send a piece of the answer's body; waits while the client reads slower."""
 
     async def take_over(self, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Send `head` as it is, and make of the connection a stream both ways, which is the caller's to close."""
+        """Send `head` as it is, and turn the connection into a stream both ways, which the caller closes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ _NOT_IN_HEADERS = re.compile(r"[^ -\[\]-~]")
 
 
 def warning(text: str) -> dict[str, str]:
-    """Return the header with a text; an empty one is nothing to be told."""
+    """Return the `Warning` header with a text, or no header for an empty one."""
     if not text:
         return {}
     if len(text) > _LONGEST:

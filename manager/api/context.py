@@ -1,4 +1,4 @@
-"""What handlers work with: the store and the few things outside it, given by the composition root.
+"""What handlers work with: the store, and what is not in it. The composition root provides both.
 
 `Host` is the machine that the manager runs on, as `/info` and `/version` name it.
 """
@@ -61,10 +61,10 @@ class Keys(Protocol):
 
     @property
     def locked(self) -> bool:
-        """Whether nothing of the cluster can be answered, as they are locked."""
+        """Whether they are locked, so that nothing about the cluster can be answered."""
 
     async def unlock(self, unlock_key: str) -> None:
-        """Open them, and wait until the cluster is answered for.
+        """Open them, and wait until the cluster's API answers.
 
         Raises:
             InvalidArgument: it is not the key that they are locked with.
@@ -72,7 +72,7 @@ class Keys(Protocol):
         """
 
     def relock(self, cluster: Cluster) -> None:
-        """Lock them with the cluster's unlock key of now, or with none.
+        """Lock them with the cluster's present unlock key, or unlock them if it has none.
 
         Raises:
             Unavailable: they cannot be written.

@@ -1,4 +1,4 @@
-"""How failures are worded for clients, who match on the engine's own words."""
+"""The messages and statuses of failures for clients, which match on the engine's own words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from common.errors import NotFound, SwarmError, Unavailable
 
 
 class EngineError(SwarmError):
-    """A failure with the status and the very words that the engine's HTTP layer answers with."""
+    """A failure with the exact status and message that the engine's HTTP layer answers with."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -14,7 +14,7 @@ class EngineError(SwarmError):
 
 
 class Unimplemented(SwarmError):
-    """What the engine refuses on principle, and what this manager does not do (yet): the message says which."""
+    """What the engine always refuses, or this manager does not do (yet); the message says which."""
 
     status = 501
     code = "Unimplemented"

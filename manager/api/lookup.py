@@ -24,7 +24,7 @@ def find(table: NamedTableView[T], noun: str, reference: str) -> T:
     """Return the one object that a client means.
 
     Raises:
-        NotFound: there is none.
+        NotFound: no object fits.
         EngineError: 400, a name or prefix fits several.
 
     """
@@ -47,7 +47,7 @@ def _ambiguous(noun: str, reference: str, why: str) -> EngineError:
 
 
 def find_service(view: View, reference: str) -> Service:
-    """Return a service; one that is being deleted is not there any more for clients."""
+    """Return a service; for clients one that is being deleted no longer exists."""
     service = find(view.services, "service", reference)
     if service.pending_delete:
         raise NotFound(f"service {reference} not found")
@@ -65,7 +65,7 @@ def find_task(view: View, reference: str) -> Task:
 
 
 def find_network(view: View, reference: str) -> Network | None:
-    """Return a network of the cluster; None where it is none: it may be one that each engine has of its own.
+    """Return a network of the cluster, or None: the name may be that of a network which each engine has of its own.
 
     Raises:
         EngineError: 400, a prefix fits several.

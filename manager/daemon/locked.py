@@ -12,8 +12,9 @@ from common.clock import Clock
 from common.errors import Unavailable
 from manager.api.access.audit_file import AuditFile
 from manager.api.app import Api
-from manager.api.context import ThisManager
-from manager.api.front import Front
+from manager.api.call import Answer, BodyHandling, Call, Reply
+from manager.api.context import Context, ThisManager
+from manager.api.http.answer_memory import Lease
 from manager.api.http.server import serve
 from manager.ca.authority import Authority
 from manager.daemon.leader import LeaderEngines
@@ -32,8 +33,8 @@ async def answer_locked(
     *,
     sockets: Sequence[str],
     group: str,
-) -> AsyncIterator[Front]:
-    """Answer on these unix sockets while the context lasts. Once unlocked, give the front the cluster's own API.
+) -> AsyncIterator[ApiSwitch]:
+    """Answer on these unix sockets while the context lasts. Once unlocked, switch to the cluster's API.
 
     `group` is the one whose members may use the sockets, empty: their owner alone. Nothing listens on TCP meanwhile, as
     this manager's certificate is locked, too.
@@ -52,10 +53,36 @@ async def answer_locked(
             manager,
             audit,
         )
-        front = Front(api)
-        async with api, serve(front, sockets, group=group):
+        switch = ApiSwitch(api)
+        async with api, serve(switch, sockets, group=group):
             _log.warning("this manager is locked: unlock it with 'swarm-manager unlock' and the cluster's unlock key")
-            yield front
+            yield switch
+
+
+class ApiSwitch:
+    """Lets one API after the other answer at the same sockets: `present` is the one that answers now."""
+
+    def __init__(self, present: Api) -> None:
+        self.present = present
+
+    @property
+    def context(self) -> Context:
+        return self.present.context
+
+    def end_streams(self) -> None:
+        self.present.end_streams()
+
+    def body_handling(self, call: Call) -> BodyHandling:
+        return self.present.body_handling(call)
+
+    def lease(self) -> Lease:
+        return self.present.lease()
+
+    async def answer(self, call: Call, lease: Lease | None = None) -> Reply:
+        return await self.present.answer(call, lease)
+
+    def failure(self, call: Call, error: Exception) -> Answer:
+        return self.present.failure(call, error)
 
 
 def _locked_root() -> NoReturn:

@@ -35,7 +35,7 @@ from common.wire.manager_messages import (
     WireEpoch,
 )
 from common.wire.messages import AnyMessage, JoinReply, JoinRequest, LeaveAck, RenewReply
-from manager.api.access.roles import Caller, caller_given, caller_record
+from manager.api.access.roles import Caller, caller_from_record, caller_record
 from manager.api.engine.connections import Duplex
 from manager.daemon.member_reconciler import MemberReconciler
 from manager.dispatch.dispatcher import Dispatcher
@@ -157,7 +157,7 @@ class ManagerPeers:
         await channel.send(Taken())
         settle()
         identity = identity_of(channel.peer)
-        self._passed_on[channel.detach(self.protocol(caller_given(opening.caller)))] = identity
+        self._passed_on[channel.detach(self.protocol(caller_from_record(opening.caller)))] = identity
         self._end_demoted()  # it may have been while that was sent
 
     async def end_demoted(self) -> None:
@@ -271,7 +271,7 @@ class ManagerPeers:
     async def _open_here(self, caller: Caller) -> Duplex:
         """Connect to this manager's own API: it has come to lead while a request waited for the next leader."""
         near, far = socket.socketpair()
-        served = caller_given(caller_record(caller))
+        served = caller_from_record(caller_record(caller))
         await asyncio.get_running_loop().connect_accepted_socket(lambda: self.protocol(served), far)
         return await asyncio.open_connection(sock=near)
 

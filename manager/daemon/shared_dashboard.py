@@ -11,9 +11,8 @@ from pathlib import Path
 from common.clock import Clock
 from common.errors import InvalidArgument
 from common.tls import follow_context, public_context
-from manager.api.access.doorkeeper import Doorkeeper
-from manager.api.front import Served
-from manager.api.http.server import serve
+from manager.api.access.token_auth import TokenAuthenticator
+from manager.api.http.server import ServedApi, serve
 from manager.config import DashboardConfig
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 @asynccontextmanager
 async def serve_dashboard(
-    config: DashboardConfig | None, api: Served, own: ssl.SSLContext, clock: Clock
+    config: DashboardConfig | None, api: ServedApi, own: ssl.SSLContext, clock: Clock
 ) -> AsyncIterator[tuple[str, ...]]:
     """Serve the dashboard where it is configured, with its own certificate or else the manager's (`own`).
 
@@ -94,6 +93,6 @@ async def serve_dashboard(
     context = own
     if config.certificate:
         context = GivenCertificate(Path(config.certificate), Path(config.key)).context
-    doorkeeper = Doorkeeper(api.context.store, clock, config.origins)
-    async with serve(api, config.hosts, ssl_context=context, identify=doorkeeper.identify) as bound:
+    authenticator = TokenAuthenticator(api.context.store, clock, config.origins)
+    async with serve(api, config.hosts, ssl_context=context, identify=authenticator.identify) as bound:
         yield bound

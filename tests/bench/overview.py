@@ -31,7 +31,7 @@ from manager.api.access.roles import Caller
 from manager.api.app import Api
 from manager.api.call import Answer, Call, Stream
 from manager.api.context import Identity, ThisManager
-from manager.api.http.packed import packed_stream
+from manager.api.http.compression import compress_stream
 from manager.api.overview.observer import Observer
 from manager.app import settle_memory
 from manager.ca.authority import Authority, create_root
@@ -212,7 +212,7 @@ async def follow(api: Api, counted: list[int]) -> None:
     async def send(data: bytes) -> None:
         counted.append(len(data))
 
-    await packed_stream(reply, "gzip").produce(send)
+    await compress_stream(reply, "gzip").produce(send)
 
 
 def used(rng: random.Random) -> HostUsage:

@@ -54,14 +54,12 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "common/wire/server.py",
         "common/wire/transports.py",
     ),
-    "unit/manager/api/access/test_audit.py": ("manager/api/access/acting.py",),
+    "unit/manager/api/access/test_audit.py": ("manager/api/access/acting_store.py",),
     "unit/manager/api/engine/test_evil_engines.py": ("manager/api/engine/proxy.py",),
     "unit/manager/api/http/test_server.py": (
-        "manager/api/front.py",
         "manager/api/http/connection.py",
         "manager/api/http/exchange.py",
     ),
-    "unit/manager/api/http/test_tls.py": ("manager/api/access/revocation.py",),
     "unit/manager/api/leader/test_forward.py": ("manager/api/leader/quorum.py",),
     "unit/manager/api/overview/test_routes.py": (
         "manager/overview/rows.py",

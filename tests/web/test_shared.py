@@ -10,7 +10,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from common.net.dashboard_token import Token, new_token
 from common.tls import ROLE_MANAGER, public_context
-from manager.api.access.doorkeeper import Doorkeeper
+from manager.api.access.token_auth import TokenAuthenticator
 from manager.api.http.server import serve
 from tests.e2e.ci import long
 from tests.fakes.api_client import Client
@@ -47,8 +47,10 @@ class Shared:
 async def serving(scene: Scene, browser: Browser, folder: Path) -> AsyncIterator[Shared]:
     cluster = scene.cluster
     context = public_context(Pki(folder, authority=cluster.authority).files("m1", ROLE_MANAGER))
-    doorkeeper = Doorkeeper(cluster.store, cluster.clock)
-    async with serve(cluster.api, ["tcp://127.0.0.1:0"], ssl_context=context, identify=doorkeeper.identify) as (host,):
+    authenticator = TokenAuthenticator(cluster.store, cluster.clock)
+    async with serve(cluster.api, ["tcp://127.0.0.1:0"], ssl_context=context, identify=authenticator.identify) as (
+        host,
+    ):
         trusting = await browser.new_context(ignore_https_errors=True)
         try:
             yield Shared(scene, host.replace("tcp://", "https://"), trusting, [])

@@ -1,4 +1,4 @@
-"""Who changed what: one line for every request that changes something, is more than reading, or was refused.
+"""The audit log: an entry for every request that changes something, needs more than a viewer's role, or was refused.
 
 Never bodies, queries or headers: they may hold secrets. `AuditFile` writes the lines.
 
@@ -31,9 +31,12 @@ from manager.api.router import Match, Place, Route
 from manager.overview.past import Asked
 from manager.store.view import NamedTableView, View
 
-# Hears an answer's status, and the id of what was made, if that is known.
+# Takes an answer's status, and the id of what was created, if that is known.
 Note: TypeAlias = Callable[[int, str], None]
 
+# Entries of one answer.
+MOST = 500
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _READING = ("GET", "HEAD")
 _REFUSED = (401, 403)
 _GRANTED = range(200, 300)
@@ -41,7 +44,7 @@ _LONGEST = 512
 _FAILED = 400
 # How many refusals of a client are written at once, and how many a second from then on: at most 6 MB a day.
 _WRITTEN = Rate(burst=100, per_second=0.05)
-# Whoever is no client can come with one certificate after the other.
+# One key for all that are not clients: they can show a new certificate each time.
 _STRANGERS = "strangers"
 
 
@@ -76,21 +79,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AuditLog(Protocol):
-    """Where entries are kept. Neither call fails, and `record` does not wait."""
+    """Where entries are kept. Neither method fails, and `record` does not block."""
 
     def record(self, entry: Entry) -> None:
         """Take an entry."""
 
     def read(self, before: str, limit: int, *, changes: bool) -> Sequence[Entry]:
-        """Return the newest entries, of those older than an instant (RFC 3339) if one is given. It may take a while.
+        """Return the newest entries, of those older than an instant (RFC 3339) if one is given. It blocks on the disk.
 
-        With `changes` what only read (`Entry.is_read`) is passed over.
+        `changes` leaves out what only read (`Entry.is_read`).
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a request is about: an object of the store, its id, name and stack; of all else what the path calls it."""
+    """What a request is about: an object of the store by id, name and stack, else the path's word for it as `id`."""
 
     id: str = ""
     name: str = ""
@@ -98,9 +101,9 @@ class Subject:
 
 
 class Refusals:
-    """Says which refusals are written: who may change nothing could fill the log with them, and so push out the rest.
+    """Says which refusals are written, so that those who may change nothing cannot fill the log and push out the rest.
 
-    Some are, of each viewer and of all who are no clients together; then one now and again, with how many were not.
+    Each viewer, and all who are not clients together, have a rate limit; an entry tells how many were left out.
     """
 
     def __init__(self) -> None:
@@ -108,7 +111,7 @@ class Refusals:
         self._unwritten: Counter[str] = Counter()
 
     def take(self, caller: Caller, status: int, now: float) -> int | None:
-        """Return how many of the client's were not written before this one; None if this is not to be, either."""
+        """Return how many of the client's were left out before this one; None if this one is left out, too."""
         if status < _FAILED or caller.role not in (None, Role.VIEWER):
             return 0
         key = caller.key if caller.role is not None else _STRANGERS
@@ -120,14 +123,14 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Tells `write` of requests as they are answered; a relayed one when its answer begins."""
+    """Passes requests to `write` as they are answered; a relayed one when its answer begins."""
 
     write: Callable[[Entry], None]
     clock: Clock
     refusals: Refusals = field(default_factory=Refusals)
 
-    def noted(self, call: Call, match: Match | None, subject: Subject, reply: Reply) -> Reply:
-        """Return the reply, noted now or as soon as its status is known. `subject` is from `subject_of`."""
+    def record_reply(self, call: Call, match: Match | None, subject: Subject, reply: Reply) -> Reply:
+        """Return the reply, and record the request now or when a relay has its status. `subject`: see `subject_of`."""
         caller = call.caller
 
         def note(status: int, made: str) -> None:
@@ -145,8 +148,8 @@ class Audit:
         return reply
 
 
-def granted(entries: Sequence[Entry]) -> list[Asked]:
-    """Return the requests that changed something, for whoever asks later who did."""
+def granted_changes(entries: Sequence[Entry]) -> list[Asked]:
+    """Return the entries of requests that changed something, for the timeline."""
     return [
         Asked(
             parse_rfc3339(each.time),
@@ -206,12 +209,12 @@ def _entry(now: float, caller: Caller, call: Call, subject: Subject, status: int
 
 
 def _text(value: str) -> str:
-    """Make of what a client sent something that JSON can hold, and not too much of it."""
+    """Return what a client sent as text that JSON can hold, cut to 512 characters."""
     return value[:_LONGEST].encode(errors="backslashreplace").decode()
 
 
 def created_id(reply: Reply) -> str:
-    """Return the id of what was made, as answers tell it."""
+    """Return the id of what was created, if the answer has one, else an empty text."""
     if isinstance(reply, Answer) and isinstance(reply.value, dict):
         return str(reply.value.get("ID") or reply.value.get("Id") or "")
     return ""
@@ -222,18 +225,18 @@ async def _relay_and_note(relay: Relay, exchange: Exchange, note: Note) -> None:
     try:
         await relay.run(noting)
     except Exception as error:
-        if not noting.noted:
+        if not noting.record_reply:
             note(describe(error)[0] if isinstance(error, SwarmError) else 500, "")
         raise
 
 
 class _NotingExchange:
-    """Passes an answer on, and tells its status, and what was made as the leader says, when it begins."""
+    """Passes an answer on. When it begins, `note` gets its status and the id of what the leader says it has created."""
 
     def __init__(self, exchange: Exchange, note: Note) -> None:
         self._exchange = exchange
         self._note = note
-        self.noted = False
+        self.record_reply = False
 
     def body(self) -> AsyncIterator[bytes]:
         return self._exchange.body()
@@ -256,18 +259,14 @@ class _NotingExchange:
         return await self._exchange.take_over(head)
 
     def _say(self, status: int, made: str = "") -> None:
-        self.noted = True
+        self.record_reply = True
         self._note(status, made)
-
-
-MOST = 500
-_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 async def audit(context: Context, call: Call) -> Reply:
     """Answer with at most `limit` entries, of those older than the instant `before` (RFC 3339) if it is given.
 
-    With `changes=1` what only read is left out: an open page alone would fill the answer with its own requests.
+    `changes=1` leaves out what only read: an open dashboard would fill the answer with its own requests.
     """
     before, limit = call.query.get("before", ""), call.query.get("limit", str(MOST))
     if _NUMBER.fullmatch(limit) is None or not 0 < int(limit) <= MOST:

@@ -1,7 +1,7 @@
-"""Operators that are forbidden something: the one place where each of their requests is held against it.
+"""The checks of requests of operators that are forbidden something (`--forbid`).
 
-`forbidden_options.py` says what leads to a host. Here is which requests are looked at for that, and what services
-become in a transaction. A route that is in none of the two tables is not for such operators.
+`forbidden_options.py` says what leads to a host. This module says which requests are checked for it, and checks what
+services become in a transaction. Such operators may not use a route that is in neither of the two tables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from common.model import Service, StoredObject
 from common.model.client import Role
-from manager.api.access.acting import PassedOn
+from manager.api.access.acting_store import StoreProxy
 from manager.api.access.forbidden_options import (
     Finding,
     in_build,
@@ -49,7 +49,7 @@ def restrict_context(context: Context, caller: Caller) -> Context:
 
 
 async def check_request(context: Context, match: Match, call: Call) -> Call:
-    """Look at a request of a caller that is forbidden something; return it as it may be handled.
+    """Check a request of a caller that is forbidden something; return it as it may be handled.
 
     Raises:
         EngineError: 403, it is forbidden; 400, it cannot be told what it asks for.
@@ -68,7 +68,7 @@ async def check_request(context: Context, match: Match, call: Call) -> Call:
 
 
 def refuse(caller: Caller, found: Iterable[Finding], holder: str) -> None:
-    """Refuse what is forbidden of that which was found.
+    """Refuse a request if one of the findings is forbidden to its caller.
 
     Raises:
         EngineError: 403; the message says which word forbids what.
@@ -80,8 +80,8 @@ def refuse(caller: Caller, found: Iterable[Finding], holder: str) -> None:
             raise access_denied(f"the {caller.credential} of {caller.name} forbids {finding.word}, and {holder} {what}")
 
 
-class LimitedStore(PassedOn):
-    """A store in which services do not become what their changer is forbidden, whichever way: nothing is kept then."""
+class LimitedStore(StoreProxy):
+    """A store that aborts a transaction which gives a service what its caller is forbidden, by whichever request."""
 
     def __init__(self, store: Records, caller: Caller) -> None:
         super().__init__(store)
@@ -124,18 +124,18 @@ def _body(rule: Callable[[Mapping[str, Any]], Iterable[Finding]]) -> Check:
 
 
 async def _check_entered_container(context: Context, call: Call) -> Call:
-    """Check the container that is entered or written to. From here on it goes by its id: a name may change hands."""
+    """Check the container that is entered or written to. From here on its id is used: a name may be reassigned."""
     found = await locate(context, call.params["id"])
     await _check_existing(context, call.caller, found)
     return msgspec.structs.replace(call, params={**call.params, "id": found.id})
 
 
-async def _exec_made(context: Context, call: Call) -> Call:
+async def _check_exec_create(context: Context, call: Call) -> Call:
     return await _check_entered_container(context, await _body(in_exec)(context, call))
 
 
-async def _exec_begun(context: Context, call: Call) -> Call:
-    """Check an exec instance, which somebody else may have made."""
+async def _check_exec_start(context: Context, call: Call) -> Call:
+    """Check an exec instance, which another client may have created."""
     exec_id = call.params["id"]
     node_id = await execs.find(context, exec_id)
     reply = await ask(context, node_id, "GET", f"/exec/{exec_id}/json")
@@ -164,13 +164,13 @@ async def _check_existing(context: Context, caller: Caller, found: Found) -> Non
     refuse(caller, in_existing(host, ours), holder)
 
 
-async def _build(_: Context, call: Call) -> Call:
+async def _check_build(_: Context, call: Call) -> Call:
     query = parse_qsl(raw_query(call), keep_blank_values=True)
     refuse(call.caller, in_build(query), "this asks for")
     return call
 
 
-async def _buildkit(_: Context, call: Call) -> Call:
+async def _refuse_buildkit(_: Context, call: Call) -> Call:
     words = ", ".join(call.caller.forbidden)
     raise access_denied(
         f"the {call.caller.credential} of {call.caller.name} forbids {words}, and requests to BuildKit itself "
@@ -181,20 +181,20 @@ async def _buildkit(_: Context, call: Call) -> Call:
 CHECKS: Mapping[tuple[str, str], Check] = {
     ("POST", "/containers/create"): _body(in_container),
     ("POST", "/containers/{id}/update"): _body(in_host_config),
-    ("POST", "/containers/{id}/exec"): _exec_made,
-    ("POST", "/exec/{id}/start"): _exec_begun,
-    ("GET", "/exec/{id}/ws"): _exec_begun,
+    ("POST", "/containers/{id}/exec"): _check_exec_create,
+    ("POST", "/exec/{id}/start"): _check_exec_start,
+    ("GET", "/exec/{id}/ws"): _check_exec_start,
     ("POST", "/containers/{id}/attach"): _check_entered_container,
     ("GET", "/containers/{id}/attach/ws"): _check_entered_container,
     ("HEAD", "/containers/{id}/archive"): _check_entered_container,
     ("GET", "/containers/{id}/archive"): _check_entered_container,
     ("PUT", "/containers/{id}/archive"): _check_entered_container,
     ("POST", "/volumes/create"): _body(in_volume),
-    ("POST", "/build"): _build,
-    ("POST", "/grpc"): _buildkit,
+    ("POST", "/build"): _check_build,
+    ("POST", "/grpc"): _refuse_buildkit,
 }
 
-# What makes nothing and enters nothing, and what changes services: these are looked at in the transaction.
+# Routes that create and enter no container; those that change services are checked in the transaction.
 HARMLESS = frozenset(
     {
         *(("POST", f"/containers/{{id}}/{what}") for what in ("kill", "pause", "rename", "resize", "restart", "start")),
@@ -231,7 +231,6 @@ HARMLESS = frozenset(
         ("POST", "/networks/{id}/disconnect"),
         ("POST", "/networks/rotate-keys"),
         ("POST", "/nodes/{id}/update"),
-        ("POST", "/nodes/{id}/images/adopt"),
         ("POST", "/services/create"),
         ("POST", "/services/{id}/update"),
         ("POST", "/services/{id}/rollout"),

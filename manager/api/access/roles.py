@@ -1,6 +1,6 @@
-"""Who calls, and whether they may: roles, and the one check that stands before every handler. Pure.
+"""Who calls, and whether they may: roles, and the one check before every handler. Pure.
 
-Who is at the other end of a connection, the certificate says that OpenSSL has verified, or the kernel.
+The certificate that OpenSSL has verified says who is at the other end of a connection, or on a unix socket the kernel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Caller:
     """Who sends a request: the owner of a certificate, or a process on this host.
 
     `name` is the certificate's common name, or a token's name; `origin` is `ADDRESS:PORT` or `unix`; `role` is None for
-    those who are no clients, such as nodes (`unit` then says what their certificate is for); `serial` is the
+    callers that are not clients, such as nodes (`unit` then says what their certificate is for); `serial` is the
     certificate's, in hexadecimal, or the token's id, empty on a unix socket; `uid` and `pid` are those of the process
     at the other end of one. `environment` tells whether the values of environment variables are shown to it,
     `forbidden` has the words for what an operator may not do (`common.model.client.Forbidden`).
@@ -44,7 +44,7 @@ class Caller:
 
     @property
     def key(self) -> str:
-        """What is the same for all connections of one client; of who has not said yet who it is, its address."""
+        """The same key for all connections of one client; without a credential, its address."""
         return self.serial or (self.address if self.uid is None else f"uid {self.uid}")
 
     @property
@@ -68,7 +68,7 @@ class Caller:
 
 
 def caller_record(caller: Caller) -> CallerRecord:
-    """Write down a caller for the leader, to which its request is passed on."""
+    """Return the record of a caller for the leader, to which its request is passed on."""
     role = caller.role.label if caller.role is not None else ""
     return CallerRecord(
         name=caller.name,
@@ -81,8 +81,8 @@ def caller_record(caller: Caller) -> CallerRecord:
     )
 
 
-def caller_given(record: CallerRecord) -> Caller:
-    """Read a caller that another manager states; a role that is not one is none."""
+def caller_from_record(record: CallerRecord) -> Caller:
+    """Read the caller that another manager names; an unknown role counts as none."""
     return Caller(
         record.name,
         record.origin,
@@ -94,7 +94,7 @@ def caller_given(record: CallerRecord) -> Caller:
     )
 
 
-# The `unit` of a caller who can come in with a token alone, and has shown none that is one.
+# The `unit` of a caller at the shared dashboard whose token is unknown.
 TOKENLESS = "dashboard"
 # A call that nobody vouches for may do nothing.
 NOBODY = Caller("nobody", "")
@@ -104,7 +104,8 @@ def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
     """Return the caller as what the cluster knows of it; its certificate's record is looked up for every request.
 
     Raises:
-        EngineError: 403, the caller is not a client (any more).
+        EngineError: 401, the dashboard token is unknown, revoked or expired; 403, the caller is not a client or was
+            revoked.
 
     """
     if caller.unit == TOKENLESS:
@@ -139,7 +140,7 @@ def _as_recorded(caller: Caller, record: Credential, *, environment: bool) -> Ca
 
 
 def lower_role(caller: Caller, label: str) -> Caller:
-    """Return the caller with the lesser role that it asks for (the header `Swarm-Role`); none is ever raised.
+    """Return the caller with the lesser role that it asks for (the header `Swarm-Role`); a role is never raised.
 
     Raises:
         EngineError: 400, there is no such role.
@@ -163,7 +164,7 @@ def _not_a_client(caller: Caller) -> str:
 def authorise(caller: Caller, needs: Role | None, what: str) -> None:
     """Check that a caller may do `what` (`POST /services/create`, or a part of it that needs more than the route).
 
-    A route that says no role is nobody's.
+    A route without a role is refused to everybody.
 
     Raises:
         EngineError: 403; the message says which role the caller has and which it needs.
@@ -184,9 +185,9 @@ _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 
 
 def caller_of(transport: asyncio.BaseTransport) -> tuple[Caller, float]:
-    """Return who it is, and when its certificate ends (Unix seconds, 0 for never).
+    """Return who it is, and when its certificate expires (Unix seconds, 0 for never).
 
-    Whoever could open the unix socket is an administrator: the socket's group decides who can.
+    Everyone who can open the unix socket is an administrator: its file mode and group decide who can.
     """
     tls = transport.get_extra_info("ssl_object")
     if tls is not None:

@@ -1,4 +1,4 @@
-"""Refuses what a browser sends for a page of another site, whatever it asks for. Pure."""
+"""Refuses every request that a browser sends for a page of another site (CSRF). Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_page(call: Call) -> bool:
 def check_site(call: Call) -> None:
     """Check that no page of another site sent a request.
 
-    Whoever follows a link from elsewhere gets the dashboard's page: it has no data.
+    A link from elsewhere may open the dashboard's page, which has no data.
 
     Raises:
         EngineError: 403; the message says what the browser said.

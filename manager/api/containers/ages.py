@@ -1,7 +1,7 @@
-"""Which of the cluster's containers are older than others.
+"""The order of the cluster's containers by age.
 
-Engines' lists tell the second in which a container was made, in the order in which each engine made them. The rest
-of the instant is in `inspect`, which is asked for where it decides what belongs to a list.
+An engine's list has the second in which each container was created, in the order of creation. The fraction is in
+`inspect`, which is asked for only where it decides what belongs to a list.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Entry: TypeAlias = dict[str, Any]
 
 
 async def created_between(context: Context, entries: Iterable[Entry], filters: Filters) -> list[Entry]:
-    """Return the containers that were made before and since those that the filters of these names say.
+    """Return the containers that were created between those that the filters `before` and `since` name.
 
     Raises:
         EngineError: 404, there is no such container; 400, a filter names more than one.
@@ -42,8 +42,8 @@ async def created_between(context: Context, entries: Iterable[Entry], filters: F
 
 
 async def newest_first(context: Context, entries: Iterable[Entry], limit: int) -> list[Entry]:
-    """Return containers in order, only the first `limit` of them unless that is 0."""
-    # Sorting keeps what is equal in order: that of their engines.
+    """Return containers, the newest first; at most `limit` of them unless that is 0."""
+    # Sorting is stable: equal ones keep the order of their engines.
     found = sorted(entries, key=lambda each: each["Created"], reverse=True)
     if not limit or len(found) <= limit:
         return found
@@ -58,7 +58,7 @@ def _created_at(entry: Entry, times: Mapping[str, float]) -> float:
 
 
 async def _bound(context: Context, filters: Filters, name: str) -> float | None:
-    """Return when the container was made that a filter names; None without that filter."""
+    """Return when the container that a filter names was created (Unix seconds); None without that filter."""
     if name not in filters:
         return None
     if len(filters[name]) > 1:
@@ -68,7 +68,7 @@ async def _bound(context: Context, filters: Filters, name: str) -> float | None:
 
 
 async def _instants(context: Context, entries: Collection[Entry]) -> dict[str, float]:
-    """Return when these were made, by id; a container that cannot be asked about now is left out."""
+    """Return when these were created (Unix seconds), by id; one whose engine does not answer now is left out."""
     held = [context.containers.find(each["Id"]) for each in entries]
     known = [(found[0].node_id, found[1]) for found in held if found is not None]
     times = await asyncio.gather(*(_instant(context, *found) for found in known), return_exceptions=True)

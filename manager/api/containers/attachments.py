@@ -1,4 +1,4 @@
-"""Attachments of plain containers: made with the container, changed by `network connect` and `disconnect`."""
+"""Attachments of unmanaged containers: created with the container, changed by `network connect` and `disconnect`."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from manager.store.watch import Lagged
 
 T = TypeVar("T")
 
-# A worker tries for 30 s.
+# Longer than a worker tries, which is 30 s.
 ATTACH_SECONDS = 40.0
-# How long the start of a container waits for the cluster at most, and after which time its engine is asked whether it
-# runs.
+# How long the start of a container waits for the cluster at most, and after which time its engine is asked whether the
+# container runs.
 NOTICE_SECONDS = 3.0
 LOOK_SECONDS = 0.05
 
 
 def attachment_of(view: View, container_id: str) -> NetworkAttachment | None:
-    """Return what stands for a container, by its full id."""
+    """Return the live attachment of a container, by its full id."""
     attachments = view.attachments.of_container(container_id)
     return next((each for each in attachments if each.live and each.container == container_id), None)
 
 
 def users_of(view: View, network_id: str) -> list[NetworkAttachment]:
-    """Return what holds a network, in the order of the containers' names."""
+    """Return the live attachments to a network, in the order of the containers' names."""
     users = (each for each in view.attachments if each.live and any(n.target == network_id for n in each.networks))
     return sorted(users, key=lambda each: each.name)
 
 
 @asynccontextmanager
 async def attach_container(context: Context, draft: NetworkAttachment) -> AsyncIterator[NetworkAttachment]:
-    """Have a node prepare networks for a container, which the block makes; a block that fails leaves nothing behind.
+    """Have a node prepare networks for a container, which the block creates; if it fails, nothing is left behind.
 
     Raises:
-        EngineError: 400, 409; a network or address cannot be had.
-        Unavailable: the node cannot do it; says why.
+        EngineError: 400, 409; a network or an address is not available.
+        Unavailable: the node cannot prepare it; says why.
 
     """
     draft = msgspec.structs.replace(draft, id=new_id(context.rng))
@@ -70,20 +70,20 @@ async def attach_container(context: Context, draft: NetworkAttachment) -> AsyncI
 async def join_network(
     context: Context, network_id: str, wanted: Callable[[View], NetworkAttachment]
 ) -> AsyncIterator[NetworkAttachment]:
-    """Have a node prepare another network for a container, which the block connects; taken back if it fails.
+    """Have a node prepare another network for a container, which the block connects; if it fails, this is undone.
 
-    `wanted` makes the attachment, with that network, of the newest state.
+    `wanted` returns the attachment with that network, made of the newest state.
 
     Raises:
-        EngineError: what `wanted` raises; 400, 409; the network or address cannot be had.
-        Unavailable: the node cannot do it; says why.
+        EngineError: what `wanted` raises; 400, 409; the network or the address is not available.
+        Unavailable: the node cannot prepare it; says why.
 
     """
     stored = await _store(context, wanted)
     try:
         yield await _wait_until_prepared(context, stored)
     except BaseException:
-        await without(context, stored.id, network_id)
+        await detach_network(context, stored.id, network_id)
         raise
 
 
@@ -100,9 +100,9 @@ async def _store(context: Context, wanted: Callable[[View], NetworkAttachment]) 
 
 
 async def wait_until_noticed(context: Context, container_id: str) -> None:
-    """Wait until the cluster has heard of a container that was started: it is listed, and all hosts know its names.
+    """Wait until the cluster knows that a container was started: it is listed, and all hosts know its names.
 
-    Not for one that has ended meanwhile, and no longer than NOTICE_SECONDS.
+    Returns when it has ended meanwhile, and after NOTICE_SECONDS at most.
     """
 
     def running(view: View) -> bool | None:
@@ -111,7 +111,7 @@ async def wait_until_noticed(context: Context, container_id: str) -> None:
 
     try:
         async with asyncio.timeout(NOTICE_SECONDS):
-            while not await _within(LOOK_SECONDS, _when(context, running)):
+            while not await _within(LOOK_SECONDS, _wait_for(context, running)):
                 known = attachment_of(context.store.view, container_id)
                 if known is None or not await _runs(context, known):
                     return
@@ -121,7 +121,7 @@ async def wait_until_noticed(context: Context, container_id: str) -> None:
 
 
 async def _within(seconds: float, waiting: Awaitable[bool]) -> bool:
-    """Whether it came true within that time."""
+    """Return what is awaited, False if it takes longer than `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return await waiting
@@ -135,12 +135,12 @@ async def _runs(context: Context, attachment: NetworkAttachment) -> bool:
 
 
 def runs(shown: ContainerInspect) -> bool:
-    """Whether a container runs, by what its engine says of it."""
+    """Whether a container runs, by its engine's answer to `inspect`."""
     return (shown.get("State") or {}).get("Running", False)
 
 
-async def _when(context: Context, found: Callable[[View], T | None]) -> T:
-    """Wait until something can be told of the newest state."""
+async def _wait_for(context: Context, found: Callable[[View], T | None]) -> T:
+    """Wait until `found` returns something for the newest state, and return that."""
     with context.store.watch() as changes:
         while (value := found(context.store.view)) is None:
             with contextlib.suppress(Lagged):  # the state itself is looked at
@@ -152,12 +152,12 @@ async def _wait_until_prepared(context: Context, stored: NetworkAttachment) -> N
     """Return an attachment when its node has what it needs.
 
     Raises:
-        Unavailable: the node cannot do it; says why.
+        Unavailable: the node cannot prepare it; says why.
 
     """
     try:
         async with context.presence.guard(context.store.view, stored.node_id), asyncio.timeout(ATTACH_SECONDS):
-            return await _when(context, lambda view: _final_attachment(view, stored.id))
+            return await _wait_for(context, lambda view: _final_attachment(view, stored.id))
     except TimeoutError:
         name = node_name(context.store.view, stored.node_id)
         raise Unavailable(f"node {name} did not prepare the networks within {ATTACH_SECONDS:g} s") from None
@@ -173,7 +173,7 @@ def _final_attachment(view: View, attachment_id: str) -> NetworkAttachment | Non
 
 
 async def bind(context: Context, attachment_id: str, container_id: str) -> None:
-    """Note which container has an attachment."""
+    """Record which container an attachment is of."""
 
     def put(tx: Transaction) -> None:
         found = tx.attachments.get(attachment_id)
@@ -183,8 +183,8 @@ async def bind(context: Context, attachment_id: str, container_id: str) -> None:
     await context.store.update(put)
 
 
-async def without(context: Context, attachment_id: str, network_id: str) -> None:
-    """Take a network from an attachment. Its address there stays nobody's for a while, as that of one that ended."""
+async def detach_network(context: Context, attachment_id: str, network_id: str) -> None:
+    """Take a network from an attachment. Its address there stays reserved for a while, like that of an ended one."""
 
     def put(tx: Transaction) -> None:
         found = tx.attachments.get(attachment_id)
@@ -209,9 +209,9 @@ async def without(context: Context, attachment_id: str, network_id: str) -> None
 
 
 async def forget_gone(context: Context, network_ids: Collection[str]) -> None:
-    """End the attachments to these networks whose containers are gone, where nobody has noticed yet.
+    """End the attachments to these networks whose containers are gone, where their worker has not said so yet.
 
-    A node that cannot be asked counts as one that still has them.
+    Containers of a node that cannot be asked count as present.
     """
     held = [each for each in context.store.view.attachments if each.live and each.container]
     held = [each for each in held if any(network.target in network_ids for network in each.networks)]
@@ -234,8 +234,8 @@ def _end(tx: Transaction, gone: NetworkAttachment) -> None:
         tx.put(msgspec.structs.replace(found, ended_at=tx.now))
 
 
-def in_use(view: View, network_id: str, name: str) -> EngineError | None:
-    """Word that plain containers hold a network; None when none does."""
+def in_use_error(view: View, network_id: str, name: str) -> EngineError | None:
+    """Return the error that unmanaged containers hold a network; None if none does."""
     users = users_of(view, network_id)
     if not users:
         return None

@@ -1,4 +1,4 @@
-"""POST /containers/create: chooses the node, then has its engine make the container, in its networks of the cluster."""
+"""POST /containers/create: choose a node, and have its engine create the container in its networks of the cluster."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from common.errors import SwarmError, Unavailable
 from common.model.client import Role
 from manager.api.call import JSON, Call, Reply
 from manager.api.containers.attachments import attach_container, bind
-from manager.api.containers.image import NodeImage, have, meaning, of_image_id
+from manager.api.containers.image import NodeImage, ensure_image, resolve_image, with_image_id
 from manager.api.containers.index import Claim
 from manager.api.containers.list import LIST_SECONDS, read_list
-from manager.api.containers.locate import check_claims, check_name, locate, put_made
+from manager.api.containers.locate import check_claims, check_name, locate, remember_created
 from manager.api.containers.networks import check_addresses, engine_ends, with_networks
 from manager.api.containers.place import NodeFacts, place
 from manager.api.containers.request import RequestedContainer, engine_body, read
@@ -26,9 +26,11 @@ from manager.api.engine.types import Created, Volume, VolumeList
 from manager.api.errors import EngineError, invalid
 from manager.api.router import Route
 
+CREATE_SECONDS = 180.0
+
 
 async def create_container(context: Context, call: Call) -> Reply:
-    """Make a container on the node that suits it best.
+    """Create a container on the node that suits it best.
 
     A name that no client has given means what the chosen node makes of it: one that has no such image is the engine's
     `No such image` (404): clients pull it then, and ask again. Any other image the node fetches, or pulls.
@@ -38,42 +40,42 @@ async def create_container(context: Context, call: Call) -> Reply:
     if wanted.name:
         check_claims(context, wanted.name, started)
         await check_name(context, wanted.name)
-    meant = await meaning(context, wanted.image) if wanted.image else None
-    seen = await _look(context, wanted, meant.nodes if meant is not None else ())
+    meant = await resolve_image(context, wanted.image) if wanted.image else None
+    seen = await _survey_nodes(context, wanted, meant.nodes if meant is not None else ())
     try:
-        only = await _beside(context, wanted)
+        only = await _required_node(context, wanted)
     except EngineError:
         if meant is not None and not meant.image_id:  # an engine looks for the image first
-            await have(context, place(context.store.view, wanted, seen, ()), meant)
+            await ensure_image(context, place(context.store.view, wanted, seen, ()), meant)
         raise
     if meant is not None and meant.there:
-        only = _common(only, frozenset({meant.there}))
+        only = _intersection(only, frozenset({meant.there}))
     # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
     check_claims(context, wanted.name, started)
-    only = _common(only, check_addresses(context.store.view, wanted.networks))
+    only = _intersection(only, check_addresses(context.store.view, wanted.networks))
     node_id = place(context.store.view, wanted, seen, context.containers.claims(started), only)
     claim = Claim(node_id, wanted.name, wanted.ports, wanted.nano_cpus, wanted.memory)
     context.containers.claim(claim)
     try:
-        image = await have(context, node_id, meant) if meant is not None else NodeImage("")
+        image = await ensure_image(context, node_id, meant) if meant is not None else NodeImage("")
         body = engine_body(wanted, image.labels)
         if image.reference != wanted.image:
-            body = of_image_id(body, image.reference, wanted.image)
-        reply = await (make_attached if wanted.networks else make)(context, call, node_id, wanted, body)
+            body = with_image_id(body, image.reference, wanted.image)
+        reply = await (create_attached if wanted.networks else create_on_node)(context, call, node_id, wanted, body)
     except BaseException:
         context.containers.release(claim)
         raise
     context.containers.finish(claim, context.clock.now())
     made = reply.read(Created)["Id"]
-    if not put_made(context.containers, context.store.view, made, node_id, wanted.name):
+    if not remember_created(context.containers, context.store.view, made, node_id, wanted.name):
         raise reply.wrong(f"the new container has the id {made[:12]}, which belongs to a container of another node")
     return reply.answer()
 
 
-async def _beside(context: Context, wanted: RequestedContainer) -> frozenset[str] | None:
-    """Return the one node that the container must be on, as others are there that it shares something with.
+async def _required_node(context: Context, wanted: RequestedContainer) -> frozenset[str] | None:
+    """Return the node that the container must be on, as it shares something with containers there; None: any node.
 
-    Links within a network of the cluster reach over all nodes.
+    Links within a network of the cluster reach all nodes.
 
     Raises:
         EngineError: 400, there is no such container (clients would take a 404 for a missing image); 409, they are on
@@ -96,8 +98,8 @@ async def _beside(context: Context, wanted: RequestedContainer) -> frozenset[str
     return frozenset(nodes) or None
 
 
-async def _look(context: Context, wanted: RequestedContainer, holding: Collection[str]) -> dict[str, NodeFacts]:
-    """Ask every node what it runs, and whether it has the volumes; `holding` are those that hold the image.
+async def _survey_nodes(context: Context, wanted: RequestedContainer, holding: Collection[str]) -> dict[str, NodeFacts]:
+    """Ask every node what it runs and which of the volumes it has; `holding` are the nodes that hold the image.
 
     Raises:
         Unavailable: no engine can be asked.
@@ -125,23 +127,17 @@ async def _volumes(context: Context, node_id: str, wanted: RequestedContainer) -
     return frozenset(volume["Name"] for volume in found) & set(wanted.volumes)
 
 
-def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+def _intersection(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
     """Return the nodes in both; None stands for all."""
     if one is None or other is None:
         return other if one is None else one
     return one & other
 
 
-ROUTES = (Route("POST", "/containers/create", create_container, needs=Role.OPERATOR),)
-
-
-CREATE_SECONDS = 180.0
-
-
-async def make(
+async def create_on_node(
     context: Context, call: Call, node_id: str, _wanted: RequestedContainer, body: Mapping[str, Any]
 ) -> EngineReply:
-    """Have the engine make a container; `body` is meant for it as it is.
+    """Have the engine create a container; `body` is sent as it is.
 
     Raises:
         EngineError: the engine's own.
@@ -161,20 +157,23 @@ async def make(
     return reply
 
 
-async def make_attached(
+async def create_attached(
     context: Context, call: Call, node_id: str, wanted: RequestedContainer, body: Mapping[str, Any]
 ) -> EngineReply:
-    """Have the engine make a container in networks of the cluster; errors as `make`, and as `attachments.attached`."""
+    """Have the engine create a container in networks of the cluster.
+
+    Errors as `create_on_node` and `attach_container`.
+    """
     async with attach_container(context, wanted.attachment(node_id)) as attachment:
         first, *others = engine_ends(attachment, wanted.endpoints)
-        reply = await make(context, call, node_id, wanted, with_networks(body, attachment, first))
+        reply = await create_on_node(context, call, node_id, wanted, with_networks(body, attachment, first))
         container_id = reply.read(Created)["Id"]
         try:
             for network, endpoint in others:
                 await connect(context, node_id, container_id, network, endpoint)
             await bind(context, attachment.id, container_id)
         except BaseException:
-            await discard(context, node_id, container_id)
+            await remove_unfinished(context, node_id, container_id)
             raise
     return reply
 
@@ -196,10 +195,13 @@ async def connect(context: Context, node_id: str, container_id: str, network: st
         raise reply.error()
 
 
-async def discard(context: Context, node_id: str, container_id: str) -> None:
-    """Remove a container that could not be made whole."""
+async def remove_unfinished(context: Context, node_id: str, container_id: str) -> None:
+    """Remove a container that could not be connected to all its networks."""
     query = {"force": "1", "v": "1"}
     try:
         await ask(context, node_id, "DELETE", f"/containers/{container_id}", query=query)
     except SwarmError:
-        return  # the node is gone, and the container is there when it is back: made, and never started
+        return  # the node is lost: when it is back it has the container, created and never started
+
+
+ROUTES = (Route("POST", "/containers/create", create_container, needs=Role.OPERATOR),)

@@ -17,7 +17,7 @@ from common.errors import Unavailable
 from common.model.client import Role
 from common.spec.extensions import read_cluster
 from manager.api.call import JSON, Call, Exchange, Relay, Reply
-from manager.api.containers.locate import LOOK_SECONDS, locate, several_owners
+from manager.api.containers.locate import LOOK_SECONDS, locate, several_owners_error
 from manager.api.context import Context
 from manager.api.engine.connections import Duplex
 from manager.api.engine.forward import forward
@@ -91,7 +91,7 @@ async def find(context: Context, exec_id: str) -> str:
     if not nodes:
         raise missing
     if len(nodes) > 1:
-        raise several_owners(context.store.view, f"with the exec instance {exec_id[:12]}", nodes)
+        raise several_owners_error(context.store.view, f"with the exec instance {exec_id[:12]}", nodes)
     if not reasons:
         context.containers.put(exec_id, nodes[0])
     return nodes[0]

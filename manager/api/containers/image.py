@@ -1,7 +1,7 @@
-"""Which image a container is made of, and by which name that is shown: the one that it was asked for by.
+"""Which image a container is created from, and by which name it is shown: the one that the client asked for.
 
-A name means what it means in the cluster, else what the chosen node makes of it. A node that has fetched an image
-knows it by its id alone, and its engine can show no other name.
+A name means what it means in the cluster, else what the chosen node resolves it to. A node that has fetched an image
+knows only its id, so its engine cannot show the name.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from manager.api.logs.stream import TASK_LABEL
 from manager.domain.image_use import image_record, of_the_cluster
 from manager.store.view import View
 
-# What a container was asked for by that was made of an image's id.
+# The name that the client asked for, of a container that was created from an image's id.
 IMAGE_LABEL = EXTENSION_PREFIX + "image"
 
 
 def with_image(view: View, shown: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Name the image of what an engine shows of a container: an entry of its list, or an inspected one's `Config`."""
+    """Replace the image's id by its name in an engine's list entry, or in the `Config` of an inspected container."""
     image = shown.get("Image")
     if not isinstance(image, str) or not is_id(image):
         return shown
@@ -49,14 +49,14 @@ def _requested_image(view: View, labels: Mapping[str, str]) -> str:
     return container.image if container is not None else ""
 
 
-def of_image_id(body: Mapping[str, Any], image_id: str, name: str) -> dict[str, Any]:
-    """Return what an engine is to make a container from, of an image that it knows by its id and not by its name."""
+def with_image_id(body: Mapping[str, Any], image_id: str, name: str) -> dict[str, Any]:
+    """Return the create body with the image's id, for an engine that does not know the name; a label keeps the name."""
     others = {key: value for key, value in body.items() if key.lower() != "image"}
     return {**others, "Image": image_id, "Labels": {**others["Labels"], IMAGE_LABEL: name}}
 
 
-def by_ids(view: View, names: Collection[str]) -> list[str]:
-    """Return images by their ids where only the cluster knows their names, else as they are, for an engine's filter."""
+def as_image_ids(view: View, names: Collection[str]) -> list[str]:
+    """Return names for an engine's filter: replaced by the image's id where only the cluster knows the name."""
     found = [(name, of_the_cluster(view, name)) for name in sorted(names)]
     return [name if own is None else own.image_id for name, own in found]
 
@@ -69,8 +69,8 @@ _TAIL = 64 * 1024
 class RequestedImage:
     """An image that was asked for as `name`.
 
-    `image_id` is the image that is meant in the cluster, empty where each node takes the name by itself; `nodes` hold
-    it, and `there` is the one whose own name it is. `registry`: a registry has it by the name.
+    `image_id` is what the name means in the cluster, empty where each node resolves it; `nodes` hold it, and `there` is
+    the node whose own name it is, if any. `registry`: a registry has it by this name.
     """
 
     name: str
@@ -82,18 +82,18 @@ class RequestedImage:
 
 @dataclass(frozen=True, slots=True)
 class NodeImage:
-    """An image that a node has: what its engine is to make the container of, and the image's labels."""
+    """An image that a node has: the reference to create the container from, and the image's labels."""
 
     reference: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-async def meaning(context: Context, name: str) -> RequestedImage:
-    """Find out which image is meant.
+async def resolve_image(context: Context, name: str) -> RequestedImage:
+    """Find out which image a name means.
 
     Raises:
         EngineError: 404, it is an id or a node's own name, and there is no such image; 503, it is a name of the
-            cluster's own whose image no connected node holds: for a 404, clients would pull a stranger's.
+            cluster's own whose image no connected node holds: after a 404, clients would pull another one.
 
     """
     record = image_record(context.store.view, name)
@@ -110,12 +110,12 @@ async def meaning(context: Context, name: str) -> RequestedImage:
     return RequestedImage(name, image_id, nodes) if nodes else RequestedImage(name)
 
 
-async def have(context: Context, node_id: str, meant: RequestedImage) -> NodeImage:
-    """Have the chosen node have the image that is meant.
+async def ensure_image(context: Context, node_id: str, meant: RequestedImage) -> NodeImage:
+    """Make sure that the chosen node has the image; it fetches or pulls what is missing.
 
     Raises:
-        EngineError: 404, it has none of its own by a name that means nothing in the cluster, or could get none.
-        SwarmError: it could not get it.
+        EngineError: 404, the name means nothing in the cluster and on the node, or the pull failed.
+        SwarmError: the node could not fetch it.
 
     """
     here = await _here(context, node_id, meant)
@@ -150,7 +150,7 @@ async def _bring(context: Context, node_id: str, meant: RequestedImage) -> str:
     except SwarmError:
         if meant.name == meant.image_id or image_record(context.store.view, meant.name) is not None:
             raise
-    # Nodes claim to hold what a registry may have: clients pull it, when they hear that it is not there.
+    # Nodes claim to hold it, and a registry may have it: after a 404 clients pull it.
     raise EngineError(404, f"No such image: {meant.name}: no node that claims to have it could provide it")
 
 

@@ -1,6 +1,6 @@
-"""What the manager remembers of containers that no task stands for: where they were seen, and what is being made.
+"""What the manager remembers of containers that are not tasks: which node has them, and which are being created.
 
-All of it may be lost: who is not found here is looked for on the nodes.
+All of it may be lost: what is not found here is looked for on the nodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a container that is being made will have: its name in the cluster, its node's ports, CPU and memory."""
+    """What a container that is being created will have: its name in the cluster, its node's ports, CPU and memory."""
 
     node_id: str
     name: str = ""
@@ -35,7 +35,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The node that has a container; `made`: it was made there through this API, so nobody has to be believed."""
+    """The node that has a container; `made`: it was created there through this API, so no engine's word is needed."""
 
     node_id: str
     made: bool = False
@@ -46,7 +46,7 @@ class Holder:
 class ContainerIndex:
     """Where containers and exec instances are, by their full ids, the least recently used forgotten first.
 
-    What a node was seen with stays its own: another that says it has the same changes nothing. `names` are those of
+    A container stays with the node that was first seen with it, whatever others claim. `names` are those of
     containers that were made through this API.
     """
 
@@ -94,11 +94,11 @@ class ContainerIndex:
             del self._names[known.name]
 
     def holder(self, full_id: str) -> Holder | None:
-        """Return who has a container of which the whole id is known."""
+        """Return the holder of a container by its full id."""
         return self._holders.get(full_id)
 
     def find(self, reference: str) -> tuple[Holder, str] | None:
-        """Return (holder, full id) of the one thing that a full id, or at least its first twelve digits, stands for."""
+        """Return (holder, full id) of the one thing whose id begins with a reference of 12 digits or more."""
         if len(reference) < _SHORT:
             return None
         fitting = [each for each in self._short.get(reference[:_SHORT], ()) if each.startswith(reference)]
@@ -108,16 +108,16 @@ class ContainerIndex:
         return self._holders[fitting[0]], fitting[0]
 
     def named(self, name: str) -> tuple[Holder, str] | None:
-        """Return (holder, full id) of what was given a name through this API, and may have it still."""
+        """Return (holder, full id) of the container that was given a name through this API, and may still have it."""
         full_id = self._names.get(name)
         return None if full_id is None else (self._holders[full_id], full_id)
 
     def claims(self, since: float) -> tuple[Claim, ...]:
-        """Return what is being made, and what was finished at or after `since`: lists asked for then may lack it."""
+        """Return what is being created, and what was finished since `since` (Unix seconds): older lists may lack it."""
         return (*self._claims, *(claim for instant, claim in self._finished if instant >= since))
 
     def claim(self, claim: Claim) -> None:
-        """Hold name and ports from now on. Give them back by `release`, or by `finish` when the container is there."""
+        """Reserve name and ports. Return them by `release`, or by `finish` when the container exists."""
         self._claims.append(claim)
 
     def finish(self, claim: Claim, now: float) -> None:

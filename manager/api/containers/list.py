@@ -11,8 +11,8 @@ from common.model.client import Role
 from common.model.service import EXTENSION_PREFIX
 from manager.api.call import Answer, Call, Filters, Reply, warning
 from manager.api.containers.ages import created_between, newest_first
-from manager.api.containers.image import by_ids, with_image
-from manager.api.containers.locate import complaints, settle
+from manager.api.containers.image import as_image_ids, with_image
+from manager.api.containers.locate import misclaim_reasons, resolve_owners
 from manager.api.context import Context
 from manager.api.engine.presence import node_name, ready_nodes
 from manager.api.engine.proxy import EngineReply, read_every
@@ -24,7 +24,7 @@ from manager.api.router import Route
 from manager.store.view import View
 
 LIST_SECONDS = 5.0
-# In what clients are shown, never on the engine: where the container is.
+# A label that clients are shown and engines do not have: the container's node.
 NODE_LABEL = EXTENSION_PREFIX + "node"
 _FILTERS = frozenset(
     {
@@ -32,10 +32,10 @@ _FILTERS = frozenset(
         "node", "publish", "since", "status", "volume",
     }
 )  # fmt: skip
-# What a person reads of one node.
+# Characters of the reason why a node is missing.
 _MAX_REASON = 300
-# Judged here: they name one container of the cluster, or what its engines do not know.
-_OURS = frozenset({"before", "is-task", "since", "network", "node"})
+# Applied here: they name one container of the cluster, or what its engines do not know.
+_OWN_FILTERS = frozenset({"before", "is-task", "since", "network", "node"})
 
 
 async def list_containers(context: Context, call: Call) -> Reply:
@@ -45,13 +45,13 @@ async def list_containers(context: Context, call: Call) -> Reply:
     of_tasks = _of_tasks(filters)
     every = call.flag("all") or bool(limit) or "before" in filters or "since" in filters
     query = {"all": "1"} if every else {}
-    if limit and not _OURS & filters.keys():
+    if limit and not _OWN_FILTERS & filters.keys():
         query["limit"] = str(limit)
     if call.flag("size"):
         query["size"] = "1"
-    passed = {name: sorted(values) for name, values in filters.items() if name not in _OURS}
+    passed = {name: sorted(values) for name, values in filters.items() if name not in _OWN_FILTERS}
     if "ancestor" in filters:
-        passed["ancestor"] = by_ids(context.store.view, filters["ancestor"])
+        passed["ancestor"] = as_image_ids(context.store.view, filters["ancestor"])
     if passed:
         query["filters"] = msgspec.json.encode(passed).decode()
     found, warning = await every_list(context, query, call.version, filters.get("node"))
@@ -84,14 +84,14 @@ async def every_list(
         node_ids=nodes,
     )
     ids = {node_id: frozenset(entry["Id"] for entry in found) for node_id, found in results.items()}
-    others = settle(context.containers, view, ids, whole=query == {"all": "1"})
+    others = resolve_owners(context.containers, view, ids, whole=query == {"all": "1"})
     entries: list[dict[str, Any]] = []
     for node_id, found in results.items():
         for entry in found:
             if (node_id, entry["Id"]) not in others:
                 named = with_node(with_image(view, entry), node_name(view, node_id))
                 entries.append(with_cluster_networks(view, named))
-    return entries, warning_header(view, {**reasons, **complaints(view, others)}, only)
+    return entries, warning_header(view, {**reasons, **misclaim_reasons(view, others)}, only)
 
 
 async def read_list(reply: EngineReply) -> list[Entry]:
@@ -105,9 +105,9 @@ def with_node(entry: Mapping[str, Any], node: str) -> dict[str, Any]:
 
 
 def warning_header(view: View, reasons: Mapping[str, str], only: Container[str] | None = None) -> dict[str, str]:
-    """Say which nodes' part of an answer is missing: those that did not answer, and those that are known to be away.
+    """Return the header that names the nodes missing from an answer: those that did not answer, or are not ready.
 
-    Where nodes were chosen, those in `only` (names and ids), the others are not missing.
+    `only`: the names and ids of the nodes that were asked for; others are not missing.
     """
     missing = {node_name(view, node_id): reason for node_id, reason in reasons.items()}
     away = [node for node in view.nodes if node.agent and node.status.state != "ready"]
@@ -119,7 +119,7 @@ def warning_header(view: View, reasons: Mapping[str, str], only: Container[str] 
 
 
 def _node_labels(filters: Filters) -> dict[str, frozenset[str]]:
-    """Turn a filter by the label that only our view has into one by node."""
+    """Turn a filter by the node's label, which engines do not have, into one by node."""
     labels = filters.get("label", frozenset())
     ours = {label for label in labels if label.partition("=")[0] == NODE_LABEL}
     nodes = {label.partition("=")[2] for label in ours} - {""}

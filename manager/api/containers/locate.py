@@ -1,8 +1,8 @@
 """Which node has a container: by the tasks in the store, by what was seen before, else by asking all nodes at once.
 
-Names are given once in the whole cluster. An id is one container's, on one node, though several may say they have it:
-that which made it through this API, or was the first to be seen with it, as long as it still says so; else the node of
-the task that has it.
+A name is unique in the whole cluster. An id is that of one container on one node, though several nodes may claim it:
+the one that created it through this API, or was the first to be seen with it, as long as it still claims it; else the
+node of the task that has it.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ async def locate(context: Context, reference: str) -> Found:
     task = _task_of(view, reference)
     if task is not None:
         return Found(task.node_id, task.container, task.name)
-    return await _find_by_name(context, reference.removeprefix("/")) or await look(context, reference)
+    return await _find_by_name(context, reference.removeprefix("/")) or await search_nodes(context, reference)
 
 
 def _task_of(view: View, reference: str) -> Task | None:
-    """Return the task whose container is meant by its name, or by at least twelve digits of its id.
+    """Return the task whose container has this name, or an id that begins with these (at least twelve) digits.
 
     Raises:
-        EngineError: 409, workers say of several tasks' containers that they have this id.
+        EngineError: 409, workers report the id for containers of several tasks.
 
     """
     named = view.tasks.get(reference.rpartition(".")[2][:ID_LENGTH])
@@ -79,7 +79,7 @@ def _task_of(view: View, reference: str) -> Task | None:
     found = [task for task in view.tasks.of_container(reference) if task.container.startswith(reference)]
     nodes = {task.node_id for task in found}
     if len(nodes) > 1:
-        raise several_owners(view, reference, nodes, ": use the name of its task")
+        raise several_owners_error(view, reference, nodes, ": use the name of its task")
     return found[0] if found else None
 
 
@@ -96,10 +96,10 @@ async def _find_by_name(context: Context, name: str) -> Found | None:
     return found
 
 
-async def look(context: Context, reference: str) -> Found:
-    """Ask every node that is there; one that does not answer is not waited for long once another has it.
+async def search_nodes(context: Context, reference: str) -> Found:
+    """Ask every ready node; once one has it, the others are waited for only a little longer.
 
-    What is found is remembered where all have answered: else another may have it, too, and say so too late.
+    What is found is remembered if all have answered; else another may turn out to have it, too.
     """
     view = context.store.view
     asked = {asyncio.ensure_future(_inspect(context, node.id, reference)): node.id for node in ready_nodes(view)}
@@ -118,7 +118,7 @@ async def look(context: Context, reference: str) -> Found:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
     said.silent += [node_name(view, asked[each]) for each in waiting]
-    chosen = choose(reference, said, view)
+    chosen = choose_match(reference, said, view)
     if not said.silent:
         context.containers.put(chosen.id, chosen.node_id)
     return chosen
@@ -128,8 +128,8 @@ async def look(context: Context, reference: str) -> Found:
 class NodeAnswers:
     """What nodes said when they were asked for a container.
 
-    `silent` are the names of those that should have answered and did not, `ambiguous` what engines say of which several
-    containers' ids begin so.
+    `silent` are the names of those that did not answer, `ambiguous` the errors of engines on which several containers'
+    ids have that prefix.
     """
 
     found: list[Found] = field(default_factory=list)
@@ -153,8 +153,8 @@ async def _inspect(context: Context, node_id: str, reference: str) -> Found | No
     """Ask one node for a container.
 
     Raises:
-        EngineError: 400, it is the beginning of several ids there.
-        Unavailable: the node does not say.
+        EngineError: 400, it is a prefix of several ids there.
+        Unavailable: the node does not answer.
 
     """
     asked = reference.removeprefix("/")
@@ -172,14 +172,14 @@ async def _inspect(context: Context, node_id: str, reference: str) -> Found | No
     return found
 
 
-def choose(reference: str, said: NodeAnswers, view: View) -> Found:
-    """Choose what is meant among what the nodes have: an id before a name before a prefix. Pure.
+def choose_match(reference: str, said: NodeAnswers, view: View) -> Found:
+    """Choose the container that is meant among those of the nodes: an id before a name before a prefix. Pure.
 
-    What looks like an id is not meant for a name: no node can give a container the beginning of another's id for one.
+    What looks like an id is never taken for a name: no node can name a container like the beginning of another's id.
 
     Raises:
-        EngineError: 404, there is none; 400, there are several; 409, several nodes say that they have the same.
-        Unavailable: there is none, but a node that may have it did not answer.
+        EngineError: 404, no node has it; 400, there are several; 409, several nodes claim the same one.
+        Unavailable: no node has it, but one that may have it did not answer.
 
     """
     name = reference.removeprefix("/")
@@ -197,17 +197,17 @@ def choose(reference: str, said: NodeAnswers, view: View) -> Found:
         raise EngineError(404, f"No such container: {reference}{missing}")
     if len(matches) > 1:
         if len({one.id for one in matches}) == 1:
-            raise several_owners(view, matches[0].id[:12], [one.node_id for one in matches])
+            raise several_owners_error(view, matches[0].id[:12], [one.node_id for one in matches])
         where = ", ".join(sorted(f"{one.id[:12]} on {node_name(view, one.node_id)}" for one in matches))
         raise EngineError(400, f"{reference} means several containers: {where}: use one of these IDs")
     return matches[0]
 
 
-# --- whose a container is that several nodes say they have ---
+# --- containers that several nodes claim ---
 
 
 def task_nodes(view: View) -> dict[str, str]:
-    """Return the nodes of tasks' containers, by container; without those that tasks of several nodes say are theirs."""
+    """Return the node of each task's container, by full id; an empty text where tasks of several nodes claim it."""
     nodes: dict[str, str] = {}
     for task in view.tasks:
         full_id = task.container
@@ -216,13 +216,13 @@ def task_nodes(view: View) -> dict[str, str]:
     return nodes
 
 
-def settle(
+def resolve_owners(
     index: ContainerIndex, view: View, listed: Mapping[str, Collection[str]], *, whole: bool
 ) -> dict[tuple[str, str], str]:
-    """Judge lists of container ids, by node. `whole`: they are of all that each node has.
+    """Find out whose the listed containers are; `listed` has ids by node, `whole`: all that each node has.
 
-    Returns the node that has it, by node and id, for each that is another node's than the one which lists it. The index
-    learns whose the others are, where that is beyond doubt.
+    Returns the owner by (node, id) for each container that is another node's than the one that lists it. The index
+    remembers the owners of the others, where they are certain.
     """
     of_tasks = task_nodes(view)
     claims = Counter(full_id for ids in listed.values() for full_id in set(ids))
@@ -244,7 +244,7 @@ def _holder(
     full_id: str,
     of_tasks: Mapping[str, str],
 ) -> str:
-    """Return the node that has a container; empty when that is not known. What is known no more is forgotten."""
+    """Return the node that has a container, empty if unknown. The index forgets a holder that no longer lists it."""
     known = index.holder(full_id)
     if known is not None and (
         known.node_id not in view.nodes or full_id not in whole_lists.get(known.node_id, (full_id,))
@@ -254,32 +254,32 @@ def _holder(
     return known.node_id if known is not None else of_tasks.get(full_id, "")
 
 
-def put_made(index: ContainerIndex, view: View, full_id: str, node_id: str, name: str) -> bool:
-    """Remember what a node's engine has just made; False where what it says is another node's."""
+def remember_created(index: ContainerIndex, view: View, full_id: str, node_id: str, name: str) -> bool:
+    """Remember what a node's engine has just created; False if the id is that of another node's container."""
     return task_nodes(view).get(full_id, node_id) == node_id and index.put(full_id, node_id, made=True, name=name)
 
 
-def complaints(view: View, others: Mapping[tuple[str, str], str]) -> dict[str, str]:
-    """Word, by node, that it lists what is others'."""
-    return dict(_complaints(view, others))
+def misclaim_reasons(view: View, others: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Say by node that it lists containers of other nodes."""
+    return dict(_misclaims(view, others))
 
 
-def _complaints(view: View, others: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+def _misclaims(view: View, others: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
     counts = Counter(node_id for node_id, _ in others)
     for (node_id, full_id), holder in others.items():
         more = f", and {counts[node_id] - 1} more of others" if counts[node_id] > 1 else ""
         yield node_id, f"it lists container {full_id[:12]}, which is on node {node_name(view, holder)}{more}"
 
 
-def several_owners(view: View, reference: str, nodes: Collection[str], hint: str = "") -> EngineError:
-    """Word that several nodes say they have one container."""
+def several_owners_error(view: View, reference: str, nodes: Collection[str], hint: str = "") -> EngineError:
+    """Return the error that several nodes claim one container."""
     names = ", ".join(sorted(node_name(view, node_id) for node_id in nodes))
     text = f"nodes {names} all claim container {reference}, which can be on one node only{hint}"
     return EngineError(409, text)
 
 
 def conflict(name: str, holder: str) -> EngineError:
-    """Word a name that is taken, as the engine does."""
+    """Return the error for a name that is taken, in the engine's words."""
     return EngineError(
         409,
         f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
@@ -288,10 +288,10 @@ def conflict(name: str, holder: str) -> EngineError:
 
 
 async def check_name(context: Context, name: str, except_id: str = "") -> None:
-    """Look whether a container has the name, the one with the id `but` aside, on the nodes that answer.
+    """Check on all nodes that answer that no container has the name, except the one with the id `except_id`.
 
     Raises:
-        EngineError: 409.
+        EngineError: 409, one has it.
 
     """
 
@@ -306,14 +306,14 @@ async def check_name(context: Context, name: str, except_id: str = "") -> None:
 
 
 def check_claims(context: Context, name: str, since: float) -> None:
-    """Raise 409 when a container of that name is being made, or was since an instant."""
+    """Raise 409 if a container of that name is being created, or was since an instant (Unix seconds)."""
     if name and any(claim.name == name for claim in context.containers.claims(since)):
         raise conflict(name, "that is being created")
 
 
 @asynccontextmanager
 async def claim_name(context: Context, name: str, node_id: str, except_id: str) -> AsyncIterator[None]:
-    """Hold a name while something is given it.
+    """Reserve a name while the block gives it to a container.
 
     Raises:
         EngineError: 409, the name is taken.

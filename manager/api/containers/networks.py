@@ -51,7 +51,7 @@ class Link:
     alias: str
 
 
-def of_cluster(name: str) -> bool:
+def is_cluster_network(name: str) -> bool:
     """Whether a network's name may be one of the cluster's: it is not an engine's own, nor another container's."""
     return bool(name) and name != "default" and not predefined_name(name) and not name.startswith("container:")
 
@@ -65,11 +65,11 @@ def read_networks(mode: str, endpoints: Mapping[str, Any], view: View) -> tuple[
 
     """
     names = [mode or "default", *endpoints]
-    wanted = [name for name in dict.fromkeys(names) if of_cluster(name)]
-    if wanted and not all(of_cluster(name) for name in names if name != "default"):
+    wanted = [name for name in dict.fromkeys(names) if is_cluster_network(name)]
+    if wanted and not all(is_cluster_network(name) for name in names if name != "default"):
         raise invalid(
             f"conflicting options: a container of network {wanted[0]}, which is the cluster's, cannot have network "
-            f"{next(name for name in names if name != 'default' and not of_cluster(name))} as well"
+            f"{next(name for name in names if name != 'default' and not is_cluster_network(name))} as well"
         )
     found: dict[str, AttachedNetwork] = {}
     for name in wanted:
@@ -83,8 +83,8 @@ def attachable(view: View, name: str) -> Network:
     """Find a network that plain containers may join.
 
     Raises:
-        EngineError: 400 (not 404: clients would take that for a missing image, and pull), there is none; 403, it is
-            for services alone.
+        EngineError: 400, there is no such network (after a 404 clients would pull the image); 403, it is for
+            services only.
 
     """
     network = find_network(view, name)

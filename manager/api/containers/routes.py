@@ -21,7 +21,7 @@ from manager.api.engine.proxy import ask, merge_pruned, raw_query, read_every, r
 from manager.api.engine.types import ContainerInspect
 from manager.api.errors import invalid
 from manager.api.images.own import refuse_own
-from manager.api.images.progress import Listener, Progress
+from manager.api.images.progress import Progress, ProgressListener
 from manager.api.images.record import NameChange, record, tagged_name
 from manager.api.networks.view import with_cluster_networks, with_names
 from manager.api.router import Handler, Route
@@ -132,7 +132,7 @@ async def commit(context: Context, call: Call) -> Reply:
     async def committed(_: Progress) -> None:
         await record(context, NameChange("commit", call.caller, found.node_id), filter(is_image, names))
 
-    return forward(context, found.node_id, call, "/commit", query=query, hearer=Listener(committed))
+    return forward(context, found.node_id, call, "/commit", query=query, listener=ProgressListener(committed))
 
 
 async def prune_containers(context: Context, call: Call) -> Reply:

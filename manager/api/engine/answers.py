@@ -17,18 +17,18 @@ from manager.api.http.bounded_json import WrongJson, decode
 
 T = TypeVar("T")
 
-# After so many bytes of a list the event loop is let go.
-_BREATH = 256 * 1024
+# After how many bytes of a list other tasks of the event loop have their turn.
+_YIELD_BYTES = 256 * 1024
 
 
 class BadAnswer(Unavailable):
-    """An engine has answered with what no engine answers: as useless as silence."""
+    """An engine has sent an answer that no engine sends: as useless as none."""
 
     status = 502
 
 
 def read(text: bytes, kind: type[T]) -> T:
-    """Decode JSON and check that it is of a kind. What the kind says nothing of is as it came.
+    """Decode JSON and check that it is of a kind. Fields that the kind does not have are kept as they came.
 
     Raises:
         WrongJson: as `decode`, or it is of another kind.
@@ -40,9 +40,9 @@ def read(text: bytes, kind: type[T]) -> T:
 
 
 async def read_list(texts: Iterable[msgspec.Raw], kind: type[T]) -> list[T]:
-    """Decode the items of a list. They have what the kind says, and nothing else: others' are in the same list.
+    """Decode the items of a list. Fields that the kind does not have are dropped: several nodes' items share one list.
 
-    The event loop is let go now and then.
+    Other tasks have their turn after every 256 KiB.
 
     Raises:
         WrongJson: as `read`.
@@ -54,14 +54,14 @@ async def read_list(texts: Iterable[msgspec.Raw], kind: type[T]) -> list[T]:
         item = bytes(text)
         items.append(read_exactly(item, kind))
         done += len(item)
-        if done > _BREATH:
+        if done > _YIELD_BYTES:
             done = 0
             await asyncio.sleep(0)
     return items
 
 
 def read_exactly(text: bytes, kind: type[T]) -> T:
-    """Decode JSON of a kind, and leave out what the kind says nothing of.
+    """Decode JSON of a kind, and drop the fields that the kind does not have.
 
     Raises:
         WrongJson: as `read`.

@@ -29,13 +29,13 @@ from manager.api.engine.proxy import (
 from manager.api.logs.stream import MULTIPLEXED, STDERR, Frame
 
 
-class Hearer(Protocol):
-    """Who hears an engine's answer on its way to the client."""
+class AnswerListener(Protocol):
+    """Listens to an engine's answer on its way to the client."""
 
     def hear(self, data: bytes) -> None: ...
 
     async def ended(self) -> None:
-        """Hear that the engine has said all, before the client does; what is raised ends the client's connection."""
+        """Handle the end of the answer, before the client sees it; what is raised ends the client's connection."""
 
 
 def forward(
@@ -47,18 +47,18 @@ def forward(
     query: Query | str | None = None,
     body: bytes | None = None,
     on_success: Callable[[], None] | None = None,
-    hearer: Hearer | None = None,
+    listener: AnswerListener | None = None,
 ) -> Relay:
     """Pass a request on to a node's engine under `path`, and its answer back, both as streams.
 
     `query` and `body` replace the client's own. `on_success` is called when the engine has begun to answer without an
-    error, and a `hearer` hears such an answer. What fails before that is an `Unavailable` (503); later, the client's
+    error; a `listener` gets such an answer. What fails before that is an `Unavailable` (503); later, the client's
     connection ends, and a multiplexed stream (logs) says why in its last message.
     """
     url = ENGINE + engine_target(
         context, node_id, call.method, path, raw_query(call) if query is None else query, call.version
     )
-    return Relay(_Forwarding(context, node_id, call, url, body, on_success, hearer).run)
+    return Relay(_Forwarding(context, node_id, call, url, body, on_success, listener).run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class _Forwarding:
     url: str
     body: bytes | None
     on_success: Callable[[], None] | None
-    hearer: Hearer | None
+    listener: AnswerListener | None
 
     async def run(self, exchange: Exchange) -> None:
         multiplexed = False
@@ -108,17 +108,17 @@ class _Forwarding:
         if self.on_success is not None and _is_good(response):
             self.on_success()
         # With its length, the client would know the end before the hearer does.
-        length = _length(response) if self.hearer is None else {}
+        length = _length(response) if self.listener is None else {}
         await exchange.start(response.status, {**forwarded_headers(response.headers), **length})
 
     async def _pass_back(self, response: aiohttp.ClientResponse, exchange: Exchange) -> None:
-        hearer = self.hearer if _is_good(response) else None
+        listener = self.listener if _is_good(response) else None
         async for piece in response.content.iter_any():
-            if hearer is not None:
-                hearer.hear(piece)
+            if listener is not None:
+                listener.hear(piece)
             await exchange.send(piece)
-        if hearer is not None:
-            await hearer.ended()
+        if listener is not None:
+            await listener.ended()
 
 
 def _is_good(response: aiohttp.ClientResponse) -> bool:

@@ -39,9 +39,9 @@ from manager.api.logs.stream import MULTIPLEXED
 _LOG = logging.getLogger(__name__)
 
 MAX_ERROR = 1024 * 1024
-# After the engine has said all, its client has so long to say goodbye.
+# How long a client may take to close its side after the engine has closed its own.
 LINGER_SECONDS = 10.0
-# How often a client that is done writing is looked at, whether it is still there to read.
+# How often is checked whether a client that has stopped writing is still there to read.
 _LOOK_SECONDS = 5.0
 _STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
 _OF_AN_UPGRADE = ("upgrade", "sec-websocket-accept", "sec-websocket-protocol")
@@ -96,8 +96,8 @@ def parse_head(raw: bytes) -> Head:
     return Head(int(found[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
 
 
-class StreamHearer(Protocol):
-    """Who hears both ways of a stream, each piece before it goes on; what is raised ends the stream."""
+class StreamListener(Protocol):
+    """Listens to both ways of a stream, to each piece before it is passed on; what is raised ends the stream."""
 
     async def asked(self, data: bytes) -> None: ...
 
@@ -110,11 +110,11 @@ def hijack(
     call: Call,
     path: str,
     *,
-    hearer: StreamHearer | None = None,
+    listener: StreamListener | None = None,
 ) -> Relay:
     """Pass a request on to a node's engine, and make of both connections one stream when the engine says so.
 
-    When it refuses, or answers as usual, its answer is passed on. A `hearer` hears the stream.
+    When it refuses, or answers as usual, its answer is passed on. A `listener` gets what the stream carries.
     """
     target = engine_target(context, node_id, call.method, path, raw_query(call), call.version)
     request = _request(call, target, call.body)
@@ -126,7 +126,7 @@ def hijack(
                 async with context.presence.guard(context.store.view, node_id):
                     head = await _begin(engine, request, name)
                 if head.opens_stream:
-                    await _stream(context, node_id, engine, head, exchange, hearer)
+                    await _stream(context, node_id, engine, head, exchange, listener)
                 else:
                     await _pass_on(engine[0], head, name, exchange)
         except ENGINE_FAILURES as error:
@@ -190,13 +190,13 @@ async def _pass_on(reader: asyncio.StreamReader, head: Head, name: str, exchange
 
 
 async def _stream(
-    context: Context, node_id: str, engine: Duplex, head: Head, exchange: Exchange, hearer: StreamHearer | None
+    context: Context, node_id: str, engine: Duplex, head: Head, exchange: Exchange, listener: StreamListener | None
 ) -> None:
     """Join client and engine; when the node is lost, a client that can be told is told."""
     reader, writer = await exchange.take_over(head.to_client())
     try:
         async with context.presence.guard(context.store.view, node_id):
-            await join((reader, writer), engine, hearer)
+            await join((reader, writer), engine, listener)
     except (Unavailable, OSError) as error:
         engine[1].transport.abort()
         message = unreachable(context, node_id, error).message
@@ -218,14 +218,14 @@ async def _read_head(reader: asyncio.StreamReader, name: str) -> Head:
         raise bad_answer(name, str(error)) from None
 
 
-async def join(client: Duplex, engine: Duplex, hearer: StreamHearer | None = None) -> None:
+async def join(client: Duplex, engine: Duplex, listener: StreamListener | None = None) -> None:
     """Carry bytes both ways until the engine is done, and its client too; of a client that lingers only so long.
 
     Raises:
         ConnectionError: one of them was cut off.
 
     """
-    asked, answered = (hearer.asked, hearer.answered) if hearer is not None else (None, None)
+    asked, answered = (listener.asked, listener.answered) if listener is not None else (None, None)
     there = asyncio.ensure_future(carry(client[0], engine[1], asked))
     back = asyncio.ensure_future(carry(engine[0], client[1], answered))
     try:

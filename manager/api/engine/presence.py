@@ -1,4 +1,4 @@
-"""Who is there: ends what waits for a node in the moment that the node is lost.
+"""Presence of nodes: what waits for a node ends as soon as the node is lost.
 
 A host that is cut off closes no connection: a `docker wait` or `logs -f` that reads from it would wait for hours. The
 dispatcher notices after three heartbeats, and writes it into the store.
@@ -38,7 +38,7 @@ def ready_ids(view: View) -> list[str]:
 
 
 class Presence:
-    """What is going on with each node. `run` must be running for losses to be noticed."""
+    """The requests that wait for each node. Losses are noticed only while `run` is running."""
 
     def __init__(self) -> None:
         self._waits: dict[str, set[asyncio.Timeout]] = {}
@@ -58,12 +58,12 @@ class Presence:
     def _look(self, view: View, node_ids: list[str] | set[str]) -> None:
         for node_id in node_ids:
             if not is_ready(view.nodes.get(node_id)):
-                for wait in self._waits.pop(node_id):  # each hears of it once: to end may take it a while
+                for wait in self._waits.pop(node_id):  # only once: a wait may take a while to end
                     wait.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
     async def guard(self, view: View, node_id: str) -> AsyncIterator[None]:
-        """Run the block while the node is there.
+        """Run the block as long as the node is ready.
 
         Raises:
             Unavailable: the node is lost, now or in the course of the block.

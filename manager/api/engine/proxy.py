@@ -110,7 +110,7 @@ class EngineReply:
             BadAnswer: it is not; names the node.
 
         """
-        self.hold.decoded(self.body)
+        self.hold.charge_decoding(self.body)
         try:
             return read(self.body, kind)
         except WrongJson as error:
@@ -123,7 +123,7 @@ class EngineReply:
             BadAnswer: it is of another kind; names the node.
 
         """
-        self.hold.decoded(self.body)
+        self.hold.charge_decoding(self.body)
         try:
             return msgspec.json.decode(self.body or b"null", type=kind)
         except (RecursionError, ValueError) as error:
@@ -260,7 +260,7 @@ async def ask(
     `seconds` None: as long as it takes. With `tail`, only the last so many bytes of an answer of any length are kept.
 
     Raises:
-        BadAnswer: the engine's answer is none, or too long; names the node.
+        BadAnswer: the engine's answer is not one of an engine, or too long; names the node.
         Unavailable: the node cannot be reached, is lost meanwhile, or does not answer in time; names the node.
 
     """
@@ -334,7 +334,7 @@ async def read_every(
 ) -> tuple[dict[str, T], dict[str, str]]:
     """Ask as `ask_every` does, or only those of `node_ids`, and read each answer.
 
-    A node that refuses, or says nonsense, is one that gave none.
+    A node that refuses, or whose answer is not one of an engine, counts as one that gave none.
 
     Raises:
         EngineError: all engines that answered have refused what the client asked for: it is the client's mistake.
@@ -394,7 +394,7 @@ async def _read(response: aiohttp.ClientResponse, hold: Hold, tail: int | None) 
     async for chunk in response.content.iter_any():
         body += chunk
         if tail is None:
-            hold.came(len(chunk))
+            hold.charge(len(chunk))
         else:
             del body[:-tail]
     return bytes(body)

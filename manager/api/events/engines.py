@@ -60,7 +60,7 @@ class NodeEvents:
         if self._filters is None:
             return []
         query = {"since": f"{since:.9f}", "until": f"{until:.9f}", "filters": self._filters}
-        with self._context.answers.part() as lease:
+        with self._context.answers.sublease() as lease:
             context = msgspec.structs.replace(self._context, answers=lease)
 
             async def one(node_id: str) -> list[Event]:
@@ -149,7 +149,7 @@ def engine_filters(filters: Filters) -> str | None:
 def _past(reply: EngineReply) -> list[Event]:
     if not reply.ok:
         raise Unavailable(reply.message)
-    reply.hold.decoded(reply.body)
+    reply.hold.charge_decoding(reply.body)
     return [_event(line) for line in reply.body.split(b"\n") if line.strip()]
 
 

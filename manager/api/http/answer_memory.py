@@ -1,7 +1,7 @@
-"""How much memory the answers of engines may take, all requests together: however much engines say, it stays bounded.
+"""A bound on the memory that engines' answers take, over all requests.
 
-Each request has a `Lease`, which is charged while it reads and gives all back when its own answer has been sent. What
-is beyond the limits is refused; small answers never are, so that a node that says much costs other nodes nothing.
+Each request has a `Lease`, which is charged while it reads and gives everything back when its own answer has been sent.
+What exceeds the limits is refused; small answers never are, so that a node that sends much costs other nodes nothing.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class Lease:
             self._memory.give_back(node_id, size)
         self._held.clear()
 
-    def part(self) -> Lease:
-        """Return a lease of its own, for what is let go before the request is over."""
+    def sublease(self) -> Lease:
+        """Return another lease, for what is given back before the request ends."""
         return Lease(self._memory)
 
     def answer(self, node_id: str, name: str) -> Hold:
-        """Begin with one answer; `name` is the node's."""
+        """Begin an answer of a node; `name` is the node's, for messages."""
         return Hold(self, node_id, name)
 
     def take(self, node_id: str, size: int) -> bool:
@@ -82,7 +82,7 @@ class Lease:
 
 
 class Hold:
-    """What one answer takes: told of its bytes as they come, and of those that are to be decoded."""
+    """What one answer takes in bytes: charged for what comes in, and for what is decoded."""
 
     def __init__(self, lease: Lease, node_id: str, name: str) -> None:
         self._lease = lease
@@ -92,15 +92,15 @@ class Hold:
         self._taken = 0
         self._needed = 0
 
-    def came(self, size: int) -> None:
-        """Raise BadAnswer when the answer has become too long."""
+    def charge(self, size: int) -> None:
+        """Count `size` bytes that came in; raise BadAnswer if the answer is too long or there is no room for them."""
         self._bytes += size
         if self._bytes > MAX_REPLY:
             raise BadAnswer(f"the engine of node {self._name} gave an answer of more than {MAX_REPLY // MIB} MiB")
         self._need(size)
 
-    def decoded(self, text: bytes) -> None:
-        """Raise BadAnswer when there is no room for what is about to be decoded."""
+    def charge_decoding(self, text: bytes) -> None:
+        """Count what a text takes once it is decoded; raise BadAnswer if there is no room for it."""
         self._need(len(text) + VALUE_BYTES * values_in(text))
 
     def _need(self, size: int) -> None:

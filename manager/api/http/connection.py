@@ -1,4 +1,4 @@
-"""Connections with limits: how many there may be, and how long one may take to say what it wants."""
+"""Clients' connections: their limits in number and time, and their end when a credential is revoked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
 from common.clock import Clock
+from common.model import ClientCertificate, DashboardToken
 from manager.api.access.roles import NOBODY, Caller, caller_of
+from manager.store.store import Records
+from manager.store.watch import Lagged
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,11 +51,12 @@ class Limits:
 class Connection(RequestHandler):
     """One client's connection; it is closed when the head of a request does not arrive in time.
 
-    `caller` is who is at its other end; `given`: whose requests another manager passes on over it. The connection does
-    not outlive the client's certificate. `asking` is who sent the request of now, where each says who sends it.
+    `caller` is who is at its other end; `given`: whose requests another manager passes on over it. `current_caller` is
+    who sent the present request, where each request says that. The connection does not outlive the client's
+    certificate.
     """
 
-    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "asking", "caller", "forwarded")
+    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "caller", "current_caller", "forwarded")
 
     def __init__(self, server: LimitedServer, limits: Limits, given: Caller | None = None) -> None:
         super().__init__(
@@ -71,11 +75,11 @@ class Connection(RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._refusal = ""
-        self.caller = self.asking = given or NOBODY
+        self.caller = self.current_caller = given or NOBODY
         self.forwarded = given is not None
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Log what aiohttp found wrong; that a client sent no HTTP is its own business."""
+        """Log what aiohttp found wrong, except bytes of a client that are not HTTP."""
         if isinstance(kwargs.get("exc_info"), BadHttpMessage):
             _LOG.debug("%s", kwargs["exc_info"])
         else:
@@ -86,7 +90,7 @@ class Connection(RequestHandler):
         ends = 0.0
         if not self.forwarded:
             self.caller, ends = caller_of(transport)
-        self.asks(self.caller, ends)
+        self.set_caller(self.caller, ends)
         self._refusal = self._server.enter(self.caller)
         self._expect_head()
 
@@ -98,9 +102,9 @@ class Connection(RequestHandler):
             self._expect_head()
         super().data_received(data)
 
-    def asks(self, caller: Caller, ends: float) -> None:
-        """Note who sends what comes now, and when that credential ends (Unix seconds, 0: never)."""
-        self.asking = caller
+    def set_caller(self, caller: Caller, ends: float) -> None:
+        """Note who sends the present request, and when that credential expires (Unix seconds, 0: never)."""
+        self.current_caller = caller
         if self._expiry is not None:
             self._expiry.cancel()
         left = ends - self._server.clock.now()
@@ -127,7 +131,7 @@ class Connection(RequestHandler):
             self._deadline = None
 
     def _refuse(self) -> None:
-        """Say that there are too many, once the client has spoken: closed before, it might read nothing but a reset."""
+        """Answer that there are too many. Before the client has sent anything, it might see only a reset."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(_refusal(self._refusal))
             self.close()
@@ -158,7 +162,7 @@ class LimitedServer(web.Server):
         self._of_client: Counter[str] = Counter()
 
     def enter(self, caller: Caller) -> str:
-        """Count a connection of a client; return why there may be no more, or nothing."""
+        """Count a connection of a client; return why it is one too many, else an empty text."""
         self._of_client[caller.key] += 1
         if len(self.connections) > self._limits.connections:
             return _FULL
@@ -175,3 +179,33 @@ class LimitedServer(web.Server):
     def passing_on(self, caller: Caller) -> RequestHandler:
         """Make the protocol of a connection on which another manager passes on a caller's requests."""
         return Connection(self, self._limits, caller)
+
+
+async def end_revoked(store: Records, server: LimitedServer) -> None:
+    """End the connections of clients whose certificates or tokens are revoked, as soon as they are, until cancelled.
+
+    A new connection of such a client is let in, and its requests are refused.
+    """
+    with store.watch() as subscription:
+        while True:
+            try:
+                batch = await subscription.next()
+            except Lagged:
+                _end_revoked_now(store, server)
+                continue
+            if any(
+                isinstance(c.current, ClientCertificate | DashboardToken) for changes in batch for c in changes.changes
+            ):
+                _end_revoked_now(store, server)
+
+
+def _end_revoked_now(store: Records, server: LimitedServer) -> None:
+    certificates, tokens = store.view.client_certificates, store.view.dashboard_tokens
+    for connection in list(server.connections):
+        if not isinstance(connection, Connection) or not connection.current_caller.serial:
+            continue
+        serial = connection.current_caller.serial
+        record = certificates.get(serial) or tokens.get(serial)
+        if record is None or record.revoked_at:
+            _LOG.info("a connection of %s ends: its certificate or token was revoked", connection.current_caller.name)
+            connection.end()

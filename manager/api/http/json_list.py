@@ -1,4 +1,4 @@
-"""Lists as JSON: in one piece when short, in chunks that let the event loop breathe when long."""
+"""Lists as JSON: in one piece when short, in chunks between which other tasks have their turn when long."""
 
 from __future__ import annotations
 

@@ -11,22 +11,21 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from common.errors import InvalidArgument, SwarmError, Unavailable
-from manager.api.access.revocation import end_revoked
 from manager.api.access.roles import NOBODY, Caller
-from manager.api.call import Answer, Body, Call, Relay, Stream
+from manager.api.call import Answer, BodyHandling, Call, Relay, Reply, Stream
+from manager.api.context import Context
 from manager.api.errors import EngineError, invalid
-from manager.api.front import Served
 from manager.api.http.answer_memory import Lease
-from manager.api.http.connection import Connection, LimitedServer, Limits
+from manager.api.http.compression import compress_answer, compress_stream
+from manager.api.http.connection import Connection, LimitedServer, Limits, end_revoked
 from manager.api.http.exchange import HttpExchange
-from manager.api.http.packed import packed, packed_stream
 from manager.api.http.tls import TlsListener
 from manager.api.router import MAX_API_VERSION
 
@@ -47,10 +46,22 @@ _IN_A_BROWSER = {
 Identify: TypeAlias = Callable[[Call], tuple[Call, float]]
 
 
+class ServedApi(Protocol):
+    """What the shell needs of an API: see `manager.api.app.Api`."""
+
+    @property
+    def context(self) -> Context: ...
+    def end_streams(self) -> None: ...
+    def body_handling(self, call: Call) -> BodyHandling: ...
+    def lease(self) -> Lease: ...
+    async def answer(self, call: Call, lease: Lease | None = None) -> Reply: ...
+    def failure(self, call: Call, error: Exception) -> Answer: ...
+
+
 class Shell:
     """Turns HTTP requests into calls, and replies into HTTP responses."""
 
-    def __init__(self, api: Served, limits: Limits, identify: Identify | None = None) -> None:
+    def __init__(self, api: ServedApi, limits: Limits, identify: Identify | None = None) -> None:
         self._api = api
         self._limits = limits
         self._identify = identify
@@ -92,8 +103,8 @@ class Shell:
             return await self._relay(request, call, reply)
         accepted = call.headers.get("accept-encoding", "")
         if isinstance(reply, Answer):
-            return await self._send(request, self._response(await packed(reply, accepted)))
-        return await self._stream(request, packed_stream(reply, accepted))
+            return await self._send(request, self._response(await compress_answer(reply, accepted)))
+        return await self._stream(request, compress_stream(reply, accepted))
 
     def _identified(self, call: Call, protocol: object, identify: Identify) -> Call:
         """Return the call with who sent it, where its connection does not say so.
@@ -104,7 +115,7 @@ class Shell:
         """
         call, ends = identify(call)
         if isinstance(protocol, Connection):
-            protocol.asks(call.caller, ends)
+            protocol.set_caller(call.caller, ends)
         return call
 
     async def _relay(self, request: web.BaseRequest, call: Call, relay: Relay) -> web.StreamResponse:
@@ -132,12 +143,12 @@ class Shell:
             EngineError: 413 or 408.
 
         """
-        use = self._api.body_of(call)
-        if use is Body.PASSED_ON:
+        use = self._api.body_handling(call)
+        if use is BodyHandling.FORWARDED:
             return msgspec.structs.replace(call, unread=True)
-        if use is Body.LEFT or not request.can_read_body:
+        if use is BodyHandling.UNREAD or not request.can_read_body:
             return call
-        limit = self._limits.large_body_bytes if use is Body.READ_LARGE else self._limits.body_bytes
+        limit = self._limits.large_body_bytes if use is BodyHandling.READ_LARGE else self._limits.body_bytes
         return call.with_body(await self._read(request, limit))
 
     async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
@@ -233,7 +244,7 @@ def _abort(request: web.BaseRequest) -> None:
 
 @asynccontextmanager
 async def serve(
-    api: Served,
+    api: ServedApi,
     hosts: Sequence[str],
     *,
     group: str = "",
@@ -279,7 +290,7 @@ async def serve(
 
 
 @asynccontextmanager
-async def serve_passed_on(api: Served) -> AsyncIterator[Callable[[Caller], asyncio.Protocol]]:
+async def serve_passed_on(api: ServedApi) -> AsyncIterator[Callable[[Caller], asyncio.Protocol]]:
     """Answer requests that other managers pass on; yields what makes the protocol of a connection with a caller's."""
     limits = Limits()
     server = LimitedServer(Shell(api, limits).handle, limits, api.context.clock)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers.list import warning_header
-from manager.api.containers.networks import of_cluster
+from manager.api.containers.networks import is_cluster_network
 from manager.api.context import Context
 from manager.api.engine.forward import forward
 from manager.api.engine.hijack import hijack
@@ -16,7 +16,7 @@ from manager.api.engine.proxy import merge_pruned, raw_query, read_every, read_p
 from manager.api.errors import invalid
 from manager.api.images.buildkit import Malformed, Solves
 from manager.api.images.own import parse_own, refuse_own
-from manager.api.images.progress import Listener, Progress
+from manager.api.images.progress import Progress, ProgressListener
 from manager.api.images.record import NameChange, record
 from manager.api.images.registry import builder, for_engine
 from manager.api.lookup import find_network
@@ -31,7 +31,7 @@ PRUNE_SECONDS = 300.0
 async def build(context: Context, call: Call) -> Reply:
     """Build an image from the archive in the body, with names of the cluster; the builder's output is the answer."""
     network = call.query.get("networkmode", "")
-    if of_cluster(network) and find_network(context.store.view, network) is not None:
+    if is_cluster_network(network) and find_network(context.store.view, network) is not None:
         raise invalid(
             f"network {network} is the cluster's, and a build runs in networks of its engine: leave --network out, "
             "or use host or none"
@@ -44,7 +44,7 @@ async def build(context: Context, call: Call) -> Reply:
         if progress.built:
             await record(context, NameChange("build", call.caller, node_id), names)
 
-    return forward(context, node_id, for_engine(context, node_id, call), "/build", hearer=Listener(built))
+    return forward(context, node_id, for_engine(context, node_id, call), "/build", listener=ProgressListener(built))
 
 
 async def cancel(context: Context, call: Call) -> Reply:
@@ -59,7 +59,7 @@ async def session(context: Context, call: Call) -> Reply:
 async def grpc(context: Context, call: Call) -> Reply:
     """Join a client with BuildKit's own interface."""
     node_id = builder(context)
-    return hijack(context, node_id, call, "/grpc", hearer=_Builds(context, NameChange("build", call.caller, node_id)))
+    return hijack(context, node_id, call, "/grpc", listener=_Builds(context, NameChange("build", call.caller, node_id)))
 
 
 class _Builds:

@@ -1,4 +1,4 @@
-"""What engines say while they build, pull, import or load, listened to for names: one JSON object a line."""
+"""The names and results in an engine's progress messages (build, pull, import, load): one JSON object a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.text.image_names import is_id
 
 # Longer lines, such as BuildKit's traces, tell nothing that is listened for.
 MAX_LINE = 64 * 1024
-# So many names of one call are heard.
+# How many names of one call are kept.
 MAX_NAMES = 1000
 _ERROR = b'{"error'
 _BUILT = "Successfully built "
@@ -81,7 +81,7 @@ class Progress:
             self.pulled.append(tag)
 
 
-class Listener:
+class ProgressListener:
     """Listens to an engine's answer on its way to the client.
 
     When all went well, `finish` is awaited before the client hears of the end.

@@ -25,7 +25,7 @@ from manager.api.engine.forward import forward
 from manager.api.engine.types import ImageInspect
 from manager.api.images.on_node import image_on
 from manager.api.images.own import parse_own, refuse_own
-from manager.api.images.progress import Listener, Progress
+from manager.api.images.progress import Progress, ProgressListener
 from manager.api.images.registry import builder, for_engine
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image
@@ -142,7 +142,7 @@ async def load(context: Context, call: Call) -> Reply:
         names = [name for name in progress.loaded if is_image(name) and parse_own(name) is None]
         await record(context, NameChange("load", call.caller, node_id), names)
 
-    return forward(context, node_id, call, "/images/load", hearer=Listener(loaded))
+    return forward(context, node_id, call, "/images/load", listener=ProgressListener(loaded))
 
 
 async def create(context: Context, call: Call) -> Reply:
@@ -157,7 +157,9 @@ async def create(context: Context, call: Call) -> Reply:
         names = [wanted] if ":" in wanted.rpartition("/")[2] else [f"{wanted}:{tag}" for tag in progress.pulled]
         await record(context, NameChange("pull", call.caller, node_id), filter(is_image, names))
 
-    return forward(context, node_id, for_engine(context, node_id, call), "/images/create", hearer=Listener(done))
+    return forward(
+        context, node_id, for_engine(context, node_id, call), "/images/create", listener=ProgressListener(done)
+    )
 
 
 def _import(context: Context, call: Call) -> Reply:
@@ -168,7 +170,7 @@ def _import(context: Context, call: Call) -> Reply:
     async def done(_: Progress) -> None:
         await record(context, NameChange("import", call.caller, node_id), filter(is_image, names))
 
-    return forward(context, node_id, call, "/images/create", hearer=Listener(done))
+    return forward(context, node_id, call, "/images/create", listener=ProgressListener(done))
 
 
 def tagged_name(query: Mapping[str, str]) -> str:

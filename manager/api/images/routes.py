@@ -21,7 +21,7 @@ from manager.api.images.find import Located, find_held, own_first
 from manager.api.images.names import Naming
 from manager.api.images.on_node import image_on, image_path
 from manager.api.images.own import refuse_own
-from manager.api.images.progress import Listener, Progress
+from manager.api.images.progress import Progress, ProgressListener
 from manager.api.images.record import NameChange, name_for, put, tagged_name, with_name
 from manager.api.images.registry import builder, for_engine, has_credentials, own_engine
 from manager.api.router import Route
@@ -144,7 +144,7 @@ async def push(context: Context, call: Call) -> Reply:
             await _note_pushed(context, call, node_id, record, image_id)
 
     call = for_engine(context, node_id, call)
-    return forward(context, node_id, call, image_path(name, "push"), hearer=Listener(pushed))
+    return forward(context, node_id, call, image_path(name, "push"), listener=ProgressListener(pushed))
 
 
 def _of_repository(context: Context, name: str) -> list[ImageName | None]:

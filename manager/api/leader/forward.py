@@ -1,7 +1,7 @@
 """Requests that the leader answers, passed on to it whole, and its answers passed back as they stream.
 
 Nothing is sent twice: what could not be sent at all waits for the next leader (`Quorum.connect`), what was sent and
-has no answer is the client's to look after.
+has no answer is for the client to check.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from manager.api.logs.stream import MULTIPLEXED
 
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 1024
-# So long a leader that has given up may still answer what it was asked before.
+# How long a leader that has stepped down may still answer earlier requests.
 _GRACE_SECONDS = 2.0
 # Of the request's head; the connection's own are made anew. Of which site a page is has been looked at here, where its
 # host was this manager's.
@@ -58,7 +58,7 @@ def forward(quorum: Quorum, call: Call) -> Relay:
 
 
 async def _end_when_lost(quorum: Quorum, leader: asyncio.StreamWriter) -> None:
-    """End a connection to a leader that leads no more: one that is cut off, or hangs, never does so itself."""
+    """End the connection when its manager no longer leads: one that is cut off, or hangs, never ends it itself."""
     await quorum.leader_lost()
     await asyncio.sleep(_GRACE_SECONDS)
     leader.transport.abort()

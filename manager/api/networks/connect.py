@@ -16,7 +16,7 @@ from common.model.naming import Model
 from common.net.engine_networks import GATEWAY_NETWORK, engine_network
 from common.wire.messages import MESH
 from manager.api.call import JSON, Answer, Call, Reply
-from manager.api.containers.attachments import attachment_of, join_network, runs, wait_until_noticed, without
+from manager.api.containers.attachments import attachment_of, detach_network, join_network, runs, wait_until_noticed
 from manager.api.containers.create import connect
 from manager.api.containers.locate import Found, locate
 from manager.api.containers.networks import attachable, check_addresses, endpoint, read_network
@@ -102,7 +102,7 @@ async def disconnect_container(context: Context, call: Call) -> Reply:
     way_out, last = known.end_in(MESH), all(each.target == network.id for each in known.networks)
     if way_out is not None and last:
         await _leave(context, known, way_out.network, force=asked.force)
-    await without(context, known.id, network.id)
+    await detach_network(context, known.id, network.id)
     now = attachment_of(context.store.view, found.id)
     if way_out is not None and not last and (now is None or not now.networks):  # another request took the other ones
         await _leave(context, known, way_out.network, force=asked.force)

@@ -15,7 +15,7 @@ from common.model.network import NetworkSpec
 from manager.allocate.subnets import allocate_network
 from manager.allocate.tunnel_keys import rotate
 from manager.api.call import Answer, Call, Filters, Reply, moment
-from manager.api.containers.attachments import forget_gone, in_use
+from manager.api.containers.attachments import forget_gone, in_use_error
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented
 from manager.api.lookup import any_prefix, find_network, labels_match, passes
@@ -146,7 +146,7 @@ def _check_unused(view: View, network: Network) -> None:
         if any(n.target == network.id for n in service.spec.attachments):
             raise FailedPrecondition(f"network {network.id} is in use by service {service.id} ({service.name})")
 
-    refusal = in_use(view, network.id, network.name)
+    refusal = in_use_error(view, network.id, network.name)
     if refusal is not None:
         raise refusal
 

@@ -79,7 +79,7 @@ def test_who_may_change_nothing_cannot_push_out_what_others_did() -> None:
 
     def refuse(caller: Caller, times: int) -> None:
         for _ in range(times):
-            audit.noted(Call("DELETE", "/secrets/s", caller=caller), None, Subject("s"), Answer(403))
+            audit.record_reply(Call("DELETE", "/secrets/s", caller=caller), None, Subject("s"), Answer(403))
 
     viewer, admin = Caller("v", "10.0.0.9:1", Role.VIEWER, serial="5"), Caller("a", "unix", Role.ADMIN, uid=0)
     refuse(viewer, 1000)
@@ -90,7 +90,7 @@ def test_who_may_change_nothing_cannot_push_out_what_others_did() -> None:
     clock.instant += 20
     refuse(viewer, 2)
     assert [(entry.name, entry.unwritten) for entry in noted[700:]] == [("v", 900)]
-    audit.noted(Call("DELETE", "/secrets/s", caller=viewer), None, Subject("s"), Answer(204))
+    audit.record_reply(Call("DELETE", "/secrets/s", caller=viewer), None, Subject("s"), Answer(204))
     assert (noted[-1].status, noted[-1].unwritten) == (204, 0)
 
 
@@ -140,7 +140,7 @@ async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, statu
             raise EngineError(404, "no such container")
 
     call = Call("POST", "/exec/x/start", caller=Caller("a", "unix", Role.ADMIN))
-    relay = Audit(noted.append, SystemClock()).noted(call, None, Subject("x"), Relay(run))
+    relay = Audit(noted.append, SystemClock()).record_reply(call, None, Subject("x"), Relay(run))
     assert isinstance(relay, Relay)
     try:
         await relay.run(Exchange())
@@ -162,7 +162,7 @@ async def test_what_the_leader_says_was_made_is_noted() -> None:
         await exchange.start(201, {"Swarm-Made": "abc", "Content-Type": "application/json"})
 
     call = Call("POST", "/secrets/create", caller=Caller("a", "unix", Role.ADMIN))
-    relay = Audit(noted.append, SystemClock()).noted(call, None, Subject(), Relay(run))
+    relay = Audit(noted.append, SystemClock()).record_reply(call, None, Subject(), Relay(run))
     assert isinstance(relay, Relay)
     await relay.run(Exchange())
     assert [(entry.status, entry.object) for entry in noted] == [(201, "abc")]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.model import ImageName, Task
-from manager.api.containers.image import IMAGE_LABEL, by_ids, of_image_id, with_image
+from manager.api.containers.image import IMAGE_LABEL, as_image_ids, with_image, with_image_id
 from manager.api.logs.stream import TASK_LABEL
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
@@ -39,11 +39,15 @@ def test_what_has_a_name_or_no_label_stays() -> None:
 
 def test_an_engine_is_given_the_id_and_the_name_in_a_label() -> None:
     body = {"image": "local:1", "Labels": {"a": "b"}, "Tty": True}
-    assert of_image_id(body, ID, "local:1") == {"Image": ID, "Labels": {"a": "b", IMAGE_LABEL: "local:1"}, "Tty": True}
+    assert with_image_id(body, ID, "local:1") == {
+        "Image": ID,
+        "Labels": {"a": "b", IMAGE_LABEL: "local:1"},
+        "Tty": True,
+    }
 
 
 def test_a_filter_has_ids_where_only_the_cluster_knows_a_name() -> None:
-    assert by_ids(world().tables, ["web:1", "local:1"]) == [ID, "web:1"]
+    assert as_image_ids(world().tables, ["web:1", "local:1"]) == [ID, "web:1"]
 
 
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")

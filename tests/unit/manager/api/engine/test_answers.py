@@ -126,25 +126,25 @@ def test_small_answers_are_never_refused() -> None:
     memory = AnswerMemory(total=0)
     with memory.lease() as lease:
         hold = lease.answer("n", "w1")
-        hold.came(FREE)
+        hold.charge(FREE)
         assert memory.held == 0
         with pytest.raises(BadAnswer, match="node w1 sends too much at once"):
-            hold.came(1)
+            hold.charge(1)
 
 
 def test_one_node_leaves_room_for_others() -> None:
     memory = AnswerMemory(total=10 * MIB, of_node=4 * MIB)
     with memory.lease() as lease:
-        lease.answer("evil", "evil").came(FREE + 4 * MIB)
+        lease.answer("evil", "evil").charge(FREE + 4 * MIB)
         with pytest.raises(BadAnswer):
-            lease.answer("evil", "evil").came(FREE + 1)
-        lease.answer("good", "good").came(FREE + 4 * MIB)
+            lease.answer("evil", "evil").charge(FREE + 1)
+        lease.answer("good", "good").charge(FREE + 4 * MIB)
         assert memory.held == 8 * MIB
         with memory.lease() as other, pytest.raises(BadAnswer):
-            other.answer("third", "third").came(FREE + 4 * MIB)
+            other.answer("third", "third").charge(FREE + 4 * MIB)
     assert memory.held == 0
     with memory.lease() as lease:
-        lease.answer("evil", "evil").came(FREE + 4 * MIB)
+        lease.answer("evil", "evil").charge(FREE + 4 * MIB)
 
 
 def test_what_is_decoded_counts_as_what_it_takes() -> None:
@@ -152,16 +152,16 @@ def test_what_is_decoded_counts_as_what_it_takes() -> None:
     with memory.lease() as lease:
         hold = lease.answer("n", "w1")
         wide = b"[" + b"[]," * 500_000 + b"[]]"
-        hold.came(len(wide))
-        hold.decoded(b"[" + b"[]," * 100_000 + b"[]]")
+        hold.charge(len(wide))
+        hold.charge_decoding(b"[" + b"[]," * 100_000 + b"[]]")
         with pytest.raises(BadAnswer):
-            hold.decoded(wide)
+            hold.charge_decoding(wide)
         assert 13 * MIB < memory.held <= 64 * MIB
 
 
 def test_an_answer_has_an_end() -> None:
     with AnswerMemory().lease() as lease:
         hold = lease.answer("n", "w1")
-        hold.came(MAX_REPLY)
+        hold.charge(MAX_REPLY)
         with pytest.raises(BadAnswer, match="more than 16 MiB"):
-            hold.came(1)
+            hold.charge(1)

@@ -27,7 +27,7 @@ from common.model.client import Role
 from common.model.container import ContainerSpec
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
 from manager.api.access.roles import Caller
-from manager.api.call import Body, Call
+from manager.api.call import BodyHandling, Call
 from manager.api.http.connection import Limits
 from manager.api.http.server import serve
 from manager.store.transaction import Transaction
@@ -90,7 +90,7 @@ async def test_long_answers_of_the_overview_are_packed(path: Path, monkeypatch: 
             ("/swarm/overview/nodes", 1 << 20, False),
             ("/nodes", 10, False),  # these may have secrets
         ):
-            monkeypatch.setattr("manager.api.http.packed.PACKED_FROM_BYTES", longest)
+            monkeypatch.setattr("manager.api.http.compression.COMPRESSED_FROM_BYTES", longest)
             async with session.get(asked, headers={"Accept-Encoding": "gzip"}) as answer:
                 assert (answer.headers.get("Content-Encoding") == "gzip") is packed
                 assert await answer.json()
@@ -206,7 +206,7 @@ async def test_only_those_who_may_deploy_may_send_a_stacks_larger_body(cluster: 
                 statuses.append(response.status)
     assert statuses == [400, 413]
     call = Call("POST", "/stacks/shop/deploy", caller=Caller("eve", "1.2.3.4:5", Role.VIEWER))
-    assert cluster.api.body_of(call) is Body.READ
+    assert cluster.api.body_handling(call) is BodyHandling.READ
 
 
 async def test_bodies_that_unpack_to_more_are_limited(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Who comes in at the shared dashboard: whoever shows a token, which each request has to; pages are for everybody.
+"""Authentication at the shared dashboard: every request needs a token; only the pages themselves are for everybody.
 
-There is no cookie, so no other page can ride on one. A token goes no further than here: what is passed on, to the
-leader or to an engine, has none.
+There is no cookie, so other sites' pages cannot use one. A token is removed here: what is passed on to the leader or
+to an engine has none.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from manager.api.call import Call
 from manager.api.errors import EngineError
 from manager.store.store import Records
 
-# Wrong tokens of one address, and of all: each is in the audit log, which strangers must not be able to fill. One that
-# is right always comes in, so that nobody can shut out others.
+# Wrong tokens of one address, and of all: each is in the audit log, which strangers must not be able to fill. A right
+# one always passes, so that nobody can lock others out.
 WRONG = Rate(burst=20, per_second=0.5)
 WRONG_IN_ALL = Rate(burst=200, per_second=0.2)
 _ALL = "all"
@@ -28,8 +28,8 @@ _KEY_PROTOCOL = "key."
 _PROTOCOLS = "sec-websocket-protocol"
 
 
-class Doorkeeper:
-    """Finds out by its token who sends a request. `origins` are those under which a proxy serves these pages."""
+class TokenAuthenticator:
+    """Finds out by its token who sends a request. `origins` are those at which a proxy serves these pages."""
 
     def __init__(self, store: Records, clock: Clock, origins: tuple[str, ...] = ()) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class Doorkeeper:
         self._wrong_in_all = RateLimit(WRONG_IN_ALL)
 
     def identify(self, call: Call) -> tuple[Call, float]:
-        """Return the call with who sent it, and when that token ends (Unix seconds; 0 without one).
+        """Return the call with its caller, and when the token expires (Unix seconds; 0 without one).
 
         Raises:
             EngineError: 401, it has no token; 429, its address has shown too many wrong ones.
@@ -56,7 +56,7 @@ class Doorkeeper:
             self._count_wrong(call.caller.address)
             return _of(call, Caller("nobody", call.caller.origin, unit=TOKENLESS)), 0.0
         caller = Caller(record.name, call.caller.origin, ROLES_BY_LABEL[record.role], serial=record.id)
-        # Of one that has ended the answer says so, and only then its connection ends.
+        # An expired token is refused in the answer; only then does its connection end.
         return _of(call, caller), record.not_after if record.not_after > self._clock.now() else 0.0
 
     def _count_wrong(self, address: str) -> None:
@@ -70,7 +70,7 @@ def _of(call: Call, caller: Caller) -> Call:
 
 
 def _without_token(call: Call) -> tuple[Call, str]:
-    """Take the token out of a request: a page can give a WebSocket no header but its protocols."""
+    """Return a request without its token, and the token. A page can put it only into a WebSocket's protocols."""
     headers = dict(call.headers)
     scheme, _, shown = headers.pop("authorization", "").partition(" ")
     shown = shown.strip() if scheme.lower() == _SCHEME else ""

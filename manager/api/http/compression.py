@@ -1,6 +1,6 @@
-"""Answers of the overview packed with gzip, for who takes that: most of them repeats itself.
+"""Compression with gzip of the overview's answers, which repeat themselves, for clients that accept it.
 
-Others are not: where what a client sends comes back beside a secret, the length of what is packed tells of that.
+Other answers are not compressed: where a client's input comes back beside a secret, the compressed length reveals it.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import msgspec
 
 from manager.api.call import Answer, Send, Stream
 
-# Packing shorter answers saves a client nothing.
-PACKED_FROM_BYTES = 16 * 1024
+# Shorter answers are not worth it.
+COMPRESSED_FROM_BYTES = 16 * 1024
 _EFFORT = 6
-# A stream is packed on the event loop, for each who follows: its window (a power of two) finds the event before.
+# A stream is compressed on the event loop, for each follower; the window (a power of two) has the event before.
 _STREAM_EFFORT = 1
 _WINDOW = 15
 _AS_GZIP = 16
 _HEADERS = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 
 
-async def packed(answer: Answer, accepted: str) -> Answer:
-    """Return an answer, packed in a thread if it is a long one; `accepted` is what the client says that it takes."""
+async def compress_answer(answer: Answer, accepted: str) -> Answer:
+    """Return an answer, compressed in a thread if it is long; `accepted` is the request's Accept-Encoding."""
     if not _may_be(accepted, answer.headers, public=answer.public) or answer.value is None:
         return answer
     body = answer.value if isinstance(answer.value, bytes) else msgspec.json.encode(answer.value) + b"\n"
-    if len(body) < PACKED_FROM_BYTES:
+    if len(body) < COMPRESSED_FROM_BYTES:
         return replace(answer, value=body)
     body = await asyncio.to_thread(gzip.compress, body, _EFFORT)
     return replace(answer, value=body, headers={**answer.headers, **_HEADERS})
 
 
-def packed_stream(stream: Stream, accepted: str) -> Stream:
-    """Return a stream, packed if it is public: what is sent can be read at once."""
+def compress_stream(stream: Stream, accepted: str) -> Stream:
+    """Return a stream, compressed if it is public; each piece can be decompressed as soon as it arrives."""
     if not _may_be(accepted, stream.headers, public=stream.public):
         return stream
 

@@ -1,4 +1,4 @@
-"""The store in a request's hands: what it changes is known to be the caller's, in the timeline for one."""
+"""The store as a request sees it: the timeline says who made its changes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from manager.store.watch import DEFAULT_CAPACITY, Subscription
 R = TypeVar("R")
 
 
-class PassedOn:
-    """A store that passes on what is asked of it; what is made of this does so with more of its own."""
+class StoreProxy:
+    """A store that passes every call on to another one; subclasses add to that."""
 
     def __init__(self, store: Records) -> None:
         self._store = store
@@ -41,8 +41,8 @@ class PassedOn:
         return self._store.watch(capacity)
 
 
-class ActingStore(PassedOn):
-    """A store whose updates are asked for by one client, `by`."""
+class ActingStore(StoreProxy):
+    """A store whose updates are those of one client, `by`."""
 
     def __init__(self, store: Records, by: str) -> None:
         super().__init__(store)

@@ -4,27 +4,27 @@ import gzip
 import zlib
 
 from manager.api.call import EVENT_STREAM, Answer, Send, Stream
-from manager.api.http.packed import PACKED_FROM_BYTES, packed, packed_stream
+from manager.api.http.compression import COMPRESSED_FROM_BYTES, compress_answer, compress_stream
 
-LONG = b"x" * PACKED_FROM_BYTES
+LONG = b"x" * COMPRESSED_FROM_BYTES
 
 
 async def test_a_long_public_answer_is_packed():
-    made = await packed(Answer(value=LONG, public=True), "gzip, br")
+    made = await compress_answer(Answer(value=LONG, public=True), "gzip, br")
     assert made.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(made.value) == LONG
 
 
 async def test_what_may_have_a_secret_is_sent_as_it_is():
-    assert (await packed(Answer(value=LONG), "gzip")).value == LONG
+    assert (await compress_answer(Answer(value=LONG), "gzip")).value == LONG
     stream = Stream(events([b"one"]))
-    assert packed_stream(stream, "gzip") is stream
+    assert compress_stream(stream, "gzip") is stream
 
 
 async def test_who_does_not_take_it_packed_gets_it_as_it_is():
-    assert (await packed(Answer(value=LONG, public=True), "")).value == LONG
+    assert (await compress_answer(Answer(value=LONG, public=True), "")).value == LONG
     stream = Stream(events([b"one"]), public=True)
-    assert packed_stream(stream, "br") is stream
+    assert compress_stream(stream, "br") is stream
 
 
 async def test_each_event_of_a_packed_stream_can_be_read_at_once():
@@ -33,7 +33,7 @@ async def test_each_event_of_a_packed_stream_can_be_read_at_once():
     async def send(data: bytes) -> None:
         sent.append(data)
 
-    stream = packed_stream(Stream(events([b"event: a\n\n", LONG]), content_type=EVENT_STREAM, public=True), "gzip")
+    stream = compress_stream(Stream(events([b"event: a\n\n", LONG]), content_type=EVENT_STREAM, public=True), "gzip")
     assert stream.headers["Content-Encoding"] == "gzip"
     await stream.produce(send)
     reader = zlib.decompressobj(zlib.MAX_WBITS | 16)

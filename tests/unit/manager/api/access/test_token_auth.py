@@ -16,8 +16,8 @@ from common.clock import LoopClock
 from common.model.client import DashboardToken, Role
 from common.net.dashboard_token import Token, new_token
 from common.tls import ROLE_MANAGER, public_context
-from manager.api.access.doorkeeper import WRONG, Doorkeeper
 from manager.api.access.roles import Caller, look_up_caller
+from manager.api.access.token_auth import WRONG, TokenAuthenticator
 from manager.api.call import Call
 from manager.api.errors import EngineError
 from manager.api.http.server import serve
@@ -62,8 +62,10 @@ class Shared:
 async def shared(cluster: ApiCluster, tmp_path: Path) -> AsyncIterator[Shared]:
     pki = Pki(tmp_path, authority=cluster.authority)
     context = public_context(pki.files("m1", ROLE_MANAGER))
-    doorkeeper = Doorkeeper(cluster.store, cluster.clock, (ORIGIN,))
-    async with serve(cluster.api, ["tcp://127.0.0.1:0"], ssl_context=context, identify=doorkeeper.identify) as (host,):
+    authenticator = TokenAuthenticator(cluster.store, cluster.clock, (ORIGIN,))
+    async with serve(cluster.api, ["tcp://127.0.0.1:0"], ssl_context=context, identify=authenticator.identify) as (
+        host,
+    ):
         trust = client_context(TlsApi(cluster, host, context, pki), None)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session:
             yield Shared(cluster, host.replace("tcp://", "https://"), session)
@@ -206,13 +208,13 @@ class Clock:
         raise AssertionError(seconds)
 
 
-def trying(doorkeeper: Doorkeeper, address: str, token: object) -> tuple[str, Role | None]:
+def trying(authenticator: TokenAuthenticator, address: str, token: object) -> tuple[str, Role | None]:
     """Show a token; return what became of it, and the role that it brought."""
     call = Call(
         "GET", "/services", headers={"authorization": f"Bearer {token}"}, caller=Caller("nobody", f"{address}:4000")
     )
     try:
-        found, _ = doorkeeper.identify(call)
+        found, _ = authenticator.identify(call)
     except EngineError as error:
         return str(error.answered), None
     return "seen", found.caller.role
@@ -220,21 +222,21 @@ def trying(doorkeeper: Doorkeeper, address: str, token: object) -> tuple[str, Ro
 
 async def test_wrong_tokens_are_few_and_right_ones_always_come_in(shared: Shared) -> None:
     clock = Clock()
-    doorkeeper = Doorkeeper(shared.cluster.store, clock)
+    authenticator = TokenAuthenticator(shared.cluster.store, clock)
     right = await shared.token("alice", "operator")
     for _ in range(int(WRONG.burst)):
-        assert trying(doorkeeper, "192.0.2.7", new_token()) == ("seen", None)
-    assert trying(doorkeeper, "192.0.2.7", new_token()) == ("429", None)
-    assert trying(doorkeeper, "192.0.2.8", new_token()) == ("seen", None)
-    assert trying(doorkeeper, "192.0.2.7", right) == ("seen", Role.OPERATOR)
+        assert trying(authenticator, "192.0.2.7", new_token()) == ("seen", None)
+    assert trying(authenticator, "192.0.2.7", new_token()) == ("429", None)
+    assert trying(authenticator, "192.0.2.8", new_token()) == ("seen", None)
+    assert trying(authenticator, "192.0.2.7", right) == ("seen", Role.OPERATOR)
     clock.at += 2.0
-    assert trying(doorkeeper, "192.0.2.7", new_token()) == ("seen", None)
-    assert trying(doorkeeper, "192.0.2.7", new_token()) == ("429", None)
+    assert trying(authenticator, "192.0.2.7", new_token()) == ("seen", None)
+    assert trying(authenticator, "192.0.2.7", new_token()) == ("429", None)
 
 
 async def test_many_addresses_cannot_fill_the_audit_log(shared: Shared) -> None:
-    doorkeeper = Doorkeeper(shared.cluster.store, Clock())
-    tried = [trying(doorkeeper, f"[2001:db8::{n:x}]", new_token())[0] for n in range(1000)]
+    authenticator = TokenAuthenticator(shared.cluster.store, Clock())
+    tried = [trying(authenticator, f"[2001:db8::{n:x}]", new_token())[0] for n in range(1000)]
     assert tried.count("seen") == 200
 
 
@@ -244,7 +246,7 @@ async def test_a_token_goes_no_further(shared: Shared) -> None:
     said = {"authorization": f"Bearer {token}", "sec-websocket-protocol": f"swarm.dashboard, key.{token}"}
     repeated = {"authorization": (f"Bearer {token}", "x"), "sec-websocket-protocol": ("a", f"key.{token}")}
     call = Call("GET", "/services", headers=said, repeated=repeated, caller=Caller("nobody", "192.0.2.7:4000"))
-    found, _ = Doorkeeper(shared.cluster.store, Clock()).identify(call)
+    found, _ = TokenAuthenticator(shared.cluster.store, Clock()).identify(call)
     assert found.headers == {"sec-websocket-protocol": "swarm.dashboard"}
     assert token.secret not in repr(found)
 
@@ -261,11 +263,11 @@ async def test_a_token_is_worth_the_same_at_three_managers() -> None:
         loop = asyncio.get_running_loop()
         entering = [stack.enter_async_context(SharedStore(LogBackend(log), clock, loop.time)) for _ in range(3)]
         stores = [await each for each in entering]
-        doorkeepers = [Doorkeeper(each, clock) for each in stores]
+        doorkeepers = [TokenAuthenticator(each, clock) for each in stores]
         managers = list(zip(stores, doorkeepers, strict=True))
 
-        def let_in(store: SharedStore, doorkeeper: Doorkeeper) -> Caller:
-            return look_up_caller(doorkeeper.identify(call)[0].caller, store.view, clock.now())
+        def let_in(store: SharedStore, authenticator: TokenAuthenticator) -> Caller:
+            return look_up_caller(authenticator.identify(call)[0].caller, store.view, clock.now())
 
         assert await stores[0].lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
         await stores[0].update(lambda tx: tx.put(record))

@@ -99,7 +99,7 @@ def _uses(service: Service, value: Secret | Config, view: View) -> bool:
     """Whether a service names it, or tasks do that a canary leaves as they are and may have to replace."""
     if service.pending_delete:
         return False
-    kept = (task.spec for task in canary.originals(service, view.tasks.of_service(service.id)))
+    kept = (task.spec for task in canary.original_tasks(service, view.tasks.of_service(service.id)))
     return any(value.id in container_references(spec.container_spec) for spec in (service.spec.task_template, *kept))
 
 

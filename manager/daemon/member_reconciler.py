@@ -23,7 +23,7 @@ from manager.dispatch.links import Links
 from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership
 from manager.domain.managers import is_awaited, managers
 from manager.etcd import peer_url
-from manager.orchestrate.members import (
+from manager.orchestrate.etcd_members import (
     AddLearner,
     HandOver,
     Nothing,

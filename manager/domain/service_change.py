@@ -19,9 +19,9 @@ from common.spec import extensions, start_order
 from manager.domain import revisions
 from manager.domain.autoscaled_count import fill_in_count, first_count, record_count
 from manager.domain.defaults import fill_defaults
+from manager.domain.executions import first_execution, next_execution, restart_schedule
 from manager.domain.port_conflicts import check_ports
 from manager.domain.references import check_references, with_newest_files
-from manager.domain.revisions import first_execution, next_execution, restart_schedule
 from manager.domain.update_status import after_change, state_of
 from manager.store.view import View
 
@@ -69,7 +69,7 @@ def roll_back(view: View, service: Service, revision: int, now: float, by: str =
     reason = Requested(action=Action.ROLLBACK, by=by, revision=revision)
     if not revision:
         return _return(view, service, service.previous_spec, now, reason)
-    spec = revisions.at(service, revision)
+    spec = revisions.spec_of_revision(service, revision)
     if spec is None:
         kept = ", ".join(str(past.revision) for past in service.history) or "none"
         raise FailedPrecondition(f"service {service.name} has no past revision {revision}: it has {kept}")
@@ -118,7 +118,7 @@ def _return(view: View, service: Service, spec: ServiceSpec | None, now: float, 
     if spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
     number = revisions.number_of(service, spec)
-    spec = revisions.to_return_to(service, with_newest_files(spec, view))
+    spec = revisions.spec_to_return_to(service, with_newest_files(spec, view))
     back = revisions.with_spec(service, spec, now)
     if not spec.mode.is_job:  # a job has no updates to be rolled back: it runs anew
         started = UpdateState.ROLLBACK_STARTED

@@ -187,7 +187,7 @@ def lineage_of_copy(there: Volume | None, rng: Random) -> str:
     return there.data_id if there is not None and unfinished else new_lineage(rng)
 
 
-def under_way(node_id: str, name: str, view: View) -> Transfer | None:
+def transfer_under_way(node_id: str, name: str, view: View) -> Transfer | None:
     """Return the move or the copy under way that reads a volume of a node, or makes it; None if there is none."""
     for transfer in view.transfers:
         reads = transfer.source == node_id and name in transfer.volumes

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from common.model import Cluster, Config, Node, Secret, Service, Task, TaskState, Transfer, VolumeClaim
 from common.model.update import ACTIVE
-from manager.domain import revisions
+from manager.domain import executions
 from manager.loops.loop import Rule
 from manager.orchestrate import dependencies, hostnames, housekeeping, snapshots, volume_claims
 from manager.orchestrate.housekeeping import slot_key
@@ -220,7 +220,7 @@ def _slots_of_executions(change: Change, view: View) -> Iterable[str]:
     """Name the slots of a job of which an execution is over: its records are history now."""
     old, new = change.old, change.new
     assert isinstance(new, Service)
-    if not isinstance(old, Service) or revisions.under_way(old) <= revisions.under_way(new):
+    if not isinstance(old, Service) or executions.executions_under_way(old) <= executions.executions_under_way(new):
         return ()
     return dict.fromkeys(slot_key(task) for task in view.tasks.of_service(new.id) if not task.live)
 

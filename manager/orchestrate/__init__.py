@@ -1,8 +1,7 @@
-"""The orchestrators: which tasks there should be, and what is wanted of each.
+"""The orchestrators decide which tasks there should be, and the desired state of each. Pure.
 
-Pure; `manager.loops.orchestration` runs them.
-
-`services` decides a service (its mode in `replicated` and `globals`, its slots one by one in `upkeep`, its changes of
-specification in `rollout`), `housekeeping` what a node may keep, what becomes of lost nodes' tasks, and which records
-go. All are level-triggered: they look at what is, never at what happened.
+`manager.loops.orchestration` runs them. `reconcile.services` decides a service: its mode in `reconcile.modes` or
+`jobs`, its slots one by one in `reconcile.slot_reconciler`, its changes of specification in `update.rolling`.
+`housekeeping` decides what a node may keep, what becomes of lost nodes' tasks, and which records are removed. All are
+level-triggered: they look at the state, never at what happened.
 """

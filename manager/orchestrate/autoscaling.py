@@ -1,10 +1,10 @@
 """How many tasks an autoscaled service is to have, by what its tasks use: up fast, down slow. Pure.
 
-What is needed is the sum of what the running tasks use, divided by what one is to use: so it does not depend on how
-many there are, and a task that has just come does not distort it. `recommend` looks once; `choose` looks at the last
-recommendations: more tasks when the least of them in the `up` window says so, fewer when the most in the `down` window
-does. Both windows must be filled: a manager that has just begun to lead knows too little to take tasks away, and takes
-none for `SETTLING_INTERVALS` rounds, however short the window is.
+The number needed is the sum of what the running tasks use, divided by what one is to use: so it does not depend on how
+many there are, and a task that has just started does not distort it. `recommend` is one measurement; `choose` looks at
+the last recommendations: more tasks when the least of them in the `up` window says so, fewer when the most in the
+`down` window does. Both windows must be filled: a manager that has just begun to lead knows too little to take tasks
+away, and takes none for `SETTLING_INTERVALS` rounds, however short the window is.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from common.spec.autoscale import Policy
 from common.text.quantities import format_label_duration
 from manager.store.measurements import Sample
 
-# As long as the tasks use so much more or less than they are to, on average, their number is right.
+# The number is right while the tasks use no more than this fraction above or below the target, on average.
 TOLERANCE = 0.1
 # After a takeover the first rounds lack the nodes that have not come back yet.
 SETTLING_INTERVALS = 3
-# Far above what rounding does to sums of shares, far below what anybody measures.
+# Far above rounding errors of sums of shares, far below what anybody measures.
 _EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What tasks use of one thing: the shares or values of `measured` tasks make `total`, one is to have `target`.
+    """What tasks use of one resource: the values of `measured` tasks add up to `total`; `target` is for one task.
 
-    `early` tasks are on their way or have just begun; `missing` names those that should be measured and are not, with
-    the reason.
+    `share`: values are shares of what a task reserves, else plain numbers. `early` counts tasks that are starting or
+    have just started; `missing` names those that should be measured and are not, with the reason.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Load:
     share: bool
 
     def needed(self, replicas: int, *, at_least: bool) -> int:
-        """Return how many tasks are needed; `at_least` counts early ones as if they had nothing to do, else as full."""
+        """Return how many tasks are needed; `at_least` counts early ones as idle, else they count as fully used."""
         tasks = self.total / self.target + (0 if at_least else self.early)
         if not at_least and self.missing:
             return max(replicas, math.ceil(tasks - _EPSILON))
@@ -55,16 +55,16 @@ class Load:
 
     def __str__(self) -> str:
         if not self.measured:
-            return f"{self.name} not measured yet (target {self._written(self.target)})"
-        return f"{self.name} at {self._written(self.total / self.measured)} (target {self._written(self.target)})"
+            return f"{self.name} not measured yet (target {self._format_value(self.target)})"
+        return f"{self.name} at {self._format_value(self.total / self.measured)} (target {self._format_value(self.target)})"
 
-    def _written(self, value: float) -> str:
+    def _format_value(self, value: float) -> str:
         return f"{value * 100:.0f}%" if self.share else f"{value:.6g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """How many tasks are needed by one look: `least` for sure, `most` when all that is not known is taken as full."""
+    """How many tasks one measurement asks for: at least `least`, and `most` if what is unknown counts as fully used."""
 
     at: float
     least: int
@@ -74,7 +74,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Another number of tasks, and why."""
+    """A new number of tasks, and the reason for a person."""
 
     replicas: int
     message: str
@@ -83,16 +83,16 @@ class Scaling:
 def measure(
     service: Service, policy: Policy, tasks: Iterable[Task], samples: Mapping[str, Sample], now: float
 ) -> Sequence[Load]:
-    """Put together what a service's tasks use of each thing that it has a target for."""
+    """Return what a service's tasks use of each resource that it has a target for."""
     live = [task for task in tasks if task.live]
-    grown = [task for task in live if _grown(task, policy, now)]
+    grown = [task for task in live if _is_warmed_up(task, policy, now)]
     placed = sum(task.status.state >= TaskState.ASSIGNED for task in live)
     early = placed - len(grown)
     return [_load(name, target, unit, grown, early, samples) for name, target, unit in _targets(service, policy)]
 
 
 def recommend(service: Service, loads: Sequence[Load], now: float) -> Recommendation | None:
-    """Say how many tasks are needed; None when nothing at all was measured."""
+    """Return how many tasks are needed; None when nothing was measured."""
     if not any(load.measured for load in loads):
         return None
     replicas = service.spec.mode.replicas
@@ -115,17 +115,17 @@ def choose(
         return Scaling(wanted, f"scaled {replicas} → {wanted}: {policy.minimum} to {policy.maximum} are allowed")
     up = min((each.least for each in _window(history, policy.up, now)), default=replicas)
     down = max((each.most for each in _window(history, policy.down, now)), default=replicas)
-    if up > replicas and _free(service, policy, now, up=True):
+    if up > replicas and _may_scale(service, policy, now, up=True):
         return _scaling(replicas, policy, up, history[-1].reason)
     settled = now >= leads_since + SETTLING_INTERVALS * policy.interval
-    if settled and down < replicas and _free(service, policy, now, up=False):
+    if settled and down < replicas and _may_scale(service, policy, now, up=False):
         reason = f"{history[-1].reason}, fewer needed for {format_label_duration(policy.down)}"
         return _scaling(replicas, policy, down, reason)
     return None
 
 
 def describe_load(service: Service, policy: Policy, loads: Sequence[Load], now: float) -> str:
-    """Say for a person how the measurements stand, and what is in the way of scaling."""
+    """Describe the measurements to a person, and what prevents scaling."""
     parts = [", ".join(map(str, loads))]
     replicas = service.spec.mode.replicas
     seen = recommend(service, loads, now)
@@ -139,17 +139,17 @@ def describe_load(service: Service, policy: Policy, loads: Sequence[Load], now: 
     return "; ".join(parts)
 
 
-# --- one look ---
+# --- one measurement ---
 
 
-def _grown(task: Task, policy: Policy, now: float) -> bool:
-    """Whether a task has run for long enough to be typical: what a program does when it begins is not what it will."""
+def _is_warmed_up(task: Task, policy: Policy, now: float) -> bool:
+    """Whether a task has run for long enough to be typical: a program that starts uses other amounts."""
     since = task.restart.running_since
     return task.status.state is TaskState.RUNNING and since <= now - policy.up
 
 
 def _targets(service: Service, policy: Policy) -> Iterator[tuple[str, float, float]]:
-    """Yield each target's name, its value, and what is one of its unit in the measurements; 0 for plain values."""
+    """Yield each target's name, its value, and what a task reserves in the unit of the samples; 0 for plain values."""
     reserved = autoscale.reservations(service.spec)
     if policy.cpu:
         yield "cpu", policy.cpu, reserved.nano_cpus / SECOND
@@ -180,14 +180,14 @@ def _load(
 
 
 def _window(history: Sequence[Recommendation], seconds: float, now: float) -> Collection[Recommendation]:
-    """Return the recommendations of the last `seconds`; none when they do not reach back so far."""
+    """Return the recommendations of the last `seconds`; none when the history is shorter than that."""
     if not history or history[0].at > now - seconds:
         return ()
     return [each for each in history if each.at > now - seconds]
 
 
-def _free(service: Service, policy: Policy, now: float, *, up: bool) -> bool:
-    """Whether it may go this way: what was chosen by hand is not taken back for the time of the `down` window."""
+def _may_scale(service: Service, policy: Policy, now: float, *, up: bool) -> bool:
+    """Whether the number may change in this direction: a manual change is not undone within the `down` window."""
     status = service.autoscale_status
     if status is None or not status.by_hand or now >= status.scaled_at + policy.down:
         return True

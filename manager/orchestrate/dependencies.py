@@ -1,8 +1,8 @@
-"""Start order: a service or its update is begun when what it depends on is up, on whatever hosts that runs.
+"""Start order: a service or its update starts when what it depends on is up, on whichever hosts that runs.
 
-Only beginnings are held up. A service that runs is looked after whatever becomes of its dependencies: restarts, moves
-and scaling go on, with the specification that its tasks have while an update of it waits. An update that has begun goes
-on, and a rollback of what has begun waits for nothing.
+Only starts wait. A service that runs is reconciled whatever happens to its dependencies: restarts, moves and scaling go
+on, with the specification that its tasks have while an update of it waits. An update that has started goes on, and a
+rollback of one that has started waits for nothing.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _STATES = {
 
 
 def decidable_part(context: ServiceContext) -> ServiceContext | None:
-    """Return what may be decided of a service now: all of it, what runs of it, or, before its first start, nothing."""
+    """Return the context to decide now: the service's, that of what runs of it, or None before its first start."""
     if EXTENSION_PREFIX + "depends-on" not in context.service.spec.labels and not context.service.waits_for:
         return context
-    awaited = () if _begun(context) else _awaited(context)
-    _tell(context, awaited)
+    awaited = () if _has_begun(context) else _awaited(context)
+    _record_awaited(context, awaited)
     if awaited:
-        _end_in_time(context, awaited)
-        return _as_it_runs(context)
+        _fail_when_overdue(context, awaited)
+        return _running_service(context)
     return context
 
 
@@ -59,8 +59,8 @@ def depends_on(service: Service) -> Collection[str]:
 # --- whether it waits ---
 
 
-def _begun(context: ServiceContext) -> bool:
-    """Whether the present specification has been begun with, or need not be: its tasks are like it already."""
+def _has_begun(context: ServiceContext) -> bool:
+    """Whether the present specification was started, or need not be, as the tasks have it already."""
     status = context.service.update_status
     tasks = _desired_tasks(context)
     if tasks and status is not None and status.state is UpdateState.ROLLBACK_STARTED:
@@ -82,21 +82,21 @@ def _awaited(context: ServiceContext) -> tuple[Awaited, ...]:
 
 
 def _obstacle(context: ServiceContext, name: str, condition: Condition) -> Obstacle | None:
-    """Return what keeps a dependency from being as far as it must be; None when it is."""
+    """Return what keeps a dependency from meeting its condition; None when it is met."""
     service = next((each for each in context.view.services.named(name) if not each.pending_delete), None)
     if service is None:
         return Obstacle.MISSING
     if condition is Condition.HEALTHY and service.spec.mode.is_job:
         return Obstacle.IS_JOB
-    if met(service, condition, context):
+    if is_met(service, condition, context):
         return None
-    if condition is Condition.HEALTHY and met(service, Condition.COMPLETED, context):
+    if condition is Condition.HEALTHY and is_met(service, Condition.COMPLETED, context):
         return Obstacle.HAS_COMPLETED
     return Obstacle.NONE
 
 
-def met(service: Service, condition: Condition, context: ServiceContext) -> bool:
-    """Whether every task that a service is to have, made as it is specified now, is as far as the condition says."""
+def is_met(service: Service, condition: Condition, context: ServiceContext) -> bool:
+    """Whether every task of a service, of its present specification, meets a condition."""
     own = ServiceContext(service, context.view, context.now, context.rng, context.draft)
     iteration = service.job_status.job_iteration if service.job_status is not None else None
     there = {
@@ -112,7 +112,7 @@ def met(service: Service, condition: Condition, context: ServiceContext) -> bool
 
 
 def _count(service: Service, view: View) -> int:
-    """Count the tasks that a service is to have, or to have had."""
+    """Count the tasks that a service should have, or a job should have completed."""
     mode = service.spec.mode
     if mode.is_global:
         return sum(1 for _ in _eligible(service, view))
@@ -126,20 +126,20 @@ def _eligible(service: Service, view: View) -> Iterator[str]:
     )
 
 
-# --- what is done meanwhile ---
+# --- while it waits ---
 
 
-def _tell(context: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
-    """Keep on the service what it waits for. An update that waits has begun: its time counts."""
+def _record_awaited(context: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
+    """Record on the service what it waits for. The time that an update waits counts as its own."""
     service = context.service
-    status = _status(context, awaited)
+    status = _waiting_status(context, awaited)
     if service.waits_for == awaited and status == service.update_status:
         return
     context.update(msgspec.structs.replace(service, waits_for=awaited, update_status=status))
     context.reason(waits_for(awaited) or "waits no longer")
 
 
-def _status(context: ServiceContext, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
+def _waiting_status(context: ServiceContext, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
     """Return the update's status, which says what it waits for unless it is halted; a first start has none."""
     status = context.service.update_status
     if not awaited:
@@ -153,8 +153,8 @@ def _status(context: ServiceContext, awaited: tuple[Awaited, ...]) -> UpdateStat
     return UpdateStatus(state=UpdateState.UPDATING, started_at=context.now, remark=remark)
 
 
-def _end_in_time(context: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
-    """Let an update that waits too long fail, as one does that makes no progress."""
+def _fail_when_overdue(context: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
+    """Fail an update that waits too long, like one that makes no progress."""
     status, config = context.service.update_status, context.service.spec.update_config
     continues = config is not None and config.failure_action == "continue"
     if status is None or status.state is not UpdateState.UPDATING or continues:
@@ -167,7 +167,7 @@ def _end_in_time(context: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
         rolling.fail(context, NoProgress(deadline=deadline, waits=AwaitsServices(services=awaited)))
 
 
-def _as_it_runs(context: ServiceContext) -> ServiceContext | None:
+def _running_service(context: ServiceContext) -> ServiceContext | None:
     """Return the service as most of its tasks have it; None when it has none, or is a job, which nothing keeps up."""
     tasks = _desired_tasks(context)
     if not tasks or context.service.spec.mode.is_job:

@@ -1,4 +1,4 @@
-"""Which of several nodes of one host name has it: when the one that had it leaves, is removed or renamed, the next."""
+"""Which of several nodes with the same host name owns it: the first, and when that is gone or renamed, the next."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from common.model import Node
 from common.net.addressing import fold
 from manager.domain import hostnames
-from manager.orchestrate.reconcile.service_context import Draft
-from manager.store.changes import Change, Decision
+from manager.store.changes import Change, Decision, Draft
 from manager.store.view import View
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decision:
-    """Decide the names that are `keys`, in lower case: exactly one node has each."""
+    """Decide the names that are `keys`, in lower case: exactly one node owns each."""
     draft = Draft()
     for name in keys:
         if draft.full:
@@ -31,7 +30,7 @@ def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decis
 
 
 def concerned_names(change: Change, _view: View) -> Iterable[str]:
-    """Name what a node was called, and is, when that is news."""
+    """Name the old and new host names of a node, when they may have another owner."""
     nodes = [node for node in (change.old, change.new) if isinstance(node, Node)]
     news = {(node.name, node.member, node.hostname_taken) for node in nodes}
     return {fold(node.name) for node in nodes if node.name} if len(nodes) == 1 or len(news) > 1 else ()

@@ -1,4 +1,4 @@
-"""What becomes of tasks that a node may not keep, of those of lost nodes, and of records that are too old. Pure."""
+"""Tasks that a node may not keep, tasks of lost nodes, and records that are too old. Pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import msgspec
 
 from common.model import Node, Task, TaskState
 from common.spec.constraints import unmet
-from manager.domain import revisions
+from manager.domain import executions
 from manager.domain.reservations import Available, reservations_of
 from manager.orchestrate.node_availability import NodeAvailability, availability_of
-from manager.orchestrate.reconcile.service_context import Draft
 from manager.orchestrate.reconcile.slots import Slot, age
-from manager.store.changes import Decision
+from manager.store.changes import Decision, Draft
 from manager.store.view import View
 
 if TYPE_CHECKING:
     from random import Random
 
-# As long as SwarmKit waits for a node that is down (`manager/dispatcher`).
-PATIENCE = 24 * 3600.0
+# Seconds until a down node's tasks are orphaned, as in SwarmKit (`manager/dispatcher`).
+ORPHAN_SECONDS = 24 * 3600.0
 
 
 def give_up_orphans(view: View, keys: Collection[str], now: float, _rng: Random) -> Decision:
-    """Decide the nodes whose ids are `keys`."""
+    """Orphan the tasks of those of the nodes `keys` (ids) that are gone or have been down for a day."""
     draft = Draft()
     for node_id in keys:
         node = view.nodes.get(node_id)
@@ -40,8 +39,8 @@ def give_up_orphans(view: View, keys: Collection[str], now: float, _rng: Random)
 
 
 def _due(node: Node | None) -> float:
-    """Return when a node's tasks are given up. Nothing changes on a node that is down, unless an operator does it."""
-    return 0.0 if node is None or node.left else node.updated_at + PATIENCE
+    """Return when a node's tasks are orphaned. A node that is down changes only if an operator changes it."""
+    return 0.0 if node is None or node.left else node.updated_at + ORPHAN_SECONDS
 
 
 def _give_up(view: View, node_id: str, node: Node | None, draft: Draft, now: float) -> None:
@@ -65,12 +64,12 @@ def _orphan(task: Task, why: str, now: float) -> Task:
 
 
 def slot_key(task: Task) -> str:
-    """Name a task's slot; `decide` reads it."""
+    """Return the key of a task's slot for `reap_records`."""
     return f"{task.service_id}/{task.slot}/{'' if task.slot else task.node_id}"
 
 
 def reap_records(view: View, keys: Collection[str], now: float, _rng: Random) -> Decision:
-    """Decide the slots that `keys` name (see `slot_key`)."""
+    """Remove the old records of the slots that `keys` name (see `slot_key`)."""
     draft = Draft()
     cluster = next(iter(view.clusters), None)
     limit = cluster.spec.orchestration.task_history_retention_limit if cluster is not None else -1
@@ -86,7 +85,7 @@ def reap_records(view: View, keys: Collection[str], now: float, _rng: Random) ->
 
 
 def _reap(view: View, slot: Slot, limit: int, draft: Draft) -> None:
-    """Remove what left, then the oldest of what ended until at most `limit` records stay (below 0: all stay).
+    """Remove records of tasks that left, then the oldest ended ones down to `limit` records (below 0: all stay).
 
     The newest record always stays, of a job that of each execution under way: it tells whether the slot is to be
     filled again.
@@ -107,13 +106,13 @@ def _newest(view: View, slot: Slot) -> Collection[str]:
     service = view.services.get(slot.newest.service_id)
     if service is None or service.job_status is None:
         return ()
-    alive = revisions.under_way(service)
+    alive = executions.executions_under_way(service)
     newest = {task.job_iteration.index: task.id for task in slot.tasks if task.job_iteration is not None}
     return {task_id for index, task_id in newest.items() if index in alive}
 
 
 def enforce(view: View, keys: Collection[str], now: float, _rng: Random) -> Decision:
-    """Decide the nodes whose ids are `keys`: shut down what does not fit any more, the newest where room is short.
+    """Shut down what no longer fits on the nodes `keys` (ids); where resources are short, the newest tasks.
 
     Its service then gives the slot a task elsewhere (swarmkit `orchestrator/constraintenforcer`).
     """
@@ -133,18 +132,18 @@ def _enforce(view: View, node: Node, draft: Draft, now: float) -> None:
     leaving = [task for task in tasks if task.placed and not task.live]
     available = Available.of(node, leaving)
     for task in sorted((task for task in tasks if task.live and task.placed), key=age):
-        problem = _problem(view, node, task, available)
+        problem = _reason_to_leave(view, node, task, available)
         if problem:
             _shut_down(task, problem, draft, now)
         else:
             available.take(task)
 
 
-def _problem(view: View, node: Node, task: Task, available: Available) -> str:
-    """Say why a task may not stay, or nothing.
+def _reason_to_leave(view: View, node: Node, task: Task, available: Available) -> str:
+    """Return why a task may not stay, or an empty text.
 
-    A constraint must be broken both as the task was made and as its service says now: what only the new specification
-    forbids is changed by its rolling update, in its pace.
+    A constraint must be broken in the task's own specification and in its service's present one: what only the new one
+    forbids is changed by the rolling update, at its pace.
     """
     broken = unmet(task.spec.placement, node)
     service = view.services.get(task.service_id)

@@ -1,11 +1,11 @@
-"""Jobs: tasks that are to complete, so many in all or one on each node, once an iteration.
+"""Jobs: tasks that are to complete, a number in all or one on each node, once per iteration.
 
-The rules are SwarmKit's (`orchestrator/jobs`). An iteration is one execution of the job; the API begins another when
-the job is changed or forced, and a schedule when it is due. Tasks carry the iteration they belong to. What is left of
-an earlier one stops, unless executions may run beside each other, and its records are history.
+The rules are SwarmKit's (`orchestrator/jobs`). An iteration is one execution of the job; the API starts another when
+the job is changed or forced, and a schedule when it is due. Tasks have the iteration that they belong to. Tasks of an
+earlier one are stopped, unless executions may run beside each other, and their records are history.
 
-Each due time of a schedule begins one execution, or is passed over; what was decided last is in the store. A due time
-that was missed, as the manager was away, is made up for if its start deadline allows; of several the last.
+Each due time of a schedule starts one execution or is skipped; the last one decided is in the store. Of the due times
+that were missed while the manager was away, the last is made up for if its start deadline allows.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from common.model.task import RestartRecord
 from common.spec import cron, extensions
 from common.spec.constraints import unmet
 from common.spec.extensions import Extensions
-from manager.domain import revisions
+from manager.domain import executions
 from manager.orchestrate.node_availability import NodeAvailability, availability_of
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
-from manager.orchestrate.reconcile.slot_reconciler import Phase, settle, successor
+from manager.orchestrate.reconcile.slot_reconciler import Phase, reconcile_slot, successor
 from manager.orchestrate.reconcile.slots import Slot
 
 # A slot's number, or 0 and a node's id.
@@ -35,15 +35,15 @@ _Slots: TypeAlias = Mapping[_Place, Slot]
 
 
 def decide(context: ServiceContext) -> None:
-    """Look after a job's executions: those that go on beside the present one until they are through, and that."""
+    """Reconcile a job's executions: the present one, and earlier ones that go on beside it until they have ended."""
     status, present = context.service.job_status, context.iteration
     tasks = _by_execution(context)
     newest = present.index if present is not None else None
-    alive = {newest, *revisions.beside(context.service)}
+    alive = {newest, *executions.earlier_executions(context.service)}
     past = [task for index, each in tasks.items() if index not in alive for task in each]
-    _retire(context, past)
+    _end_past_executions(context, past)
     going = []
-    for index in revisions.beside(context.service):
+    for index in executions.earlier_executions(context.service):
         context.iteration = Version(index=index)
         if _execute(context, tasks.get(index, [])):
             going.append(index)
@@ -62,15 +62,15 @@ def _by_execution(context: ServiceContext) -> dict[int | None, list[Task]]:
 
 
 def _execute(context: ServiceContext, tasks: Sequence[Task]) -> bool:
-    """Look after one execution, of which these are the tasks; return whether it goes on, as some are yet to end.
+    """Reconcile one execution, whose tasks these are; return whether it goes on, as some have not ended.
 
-    One that goes on beside another does not wait for nodes that are lost or drained.
+    An earlier one does not wait for nodes that are lost or drained.
     """
-    slots, earlier = _sort_out(context, tasks)
+    slots, earlier = _divide_slots(context, tasks)
     job = context.service.spec.mode.replicated_job
-    return (
-        _reconcile_replicated_job(context, job, slots, earlier) if job is not None else _global(context, slots, earlier)
-    )
+    if job is not None:
+        return _reconcile_replicated_job(context, job, slots, earlier)
+    return _reconcile_global_job(context, slots, earlier)
 
 
 def _reconcile_replicated_job(context: ServiceContext, job: ReplicatedJob, slots: _Slots, earlier: _Slots) -> bool:
@@ -80,30 +80,30 @@ def _reconcile_replicated_job(context: ServiceContext, job: ReplicatedJob, slots
     """
     wanted = job.total
     busy = 0
-    for (number, _), slot in (*slots.items(), *_beyond(earlier, wanted)):
+    for (number, _), slot in (*slots.items(), *_surplus_slots(earlier, wanted)):
         if context.draft.full:
             context.continue_at_once()
             return True
         if number > wanted:
-            context.give_up(slot)
+            context.discard_slot(slot)
             continue
         busy += bool(slot.live) or successor(context, slot) is not None
-        _look_after(context, slot)
+        _reconcile_slot(context, slot)
     free = [number for number in range(1, wanted + 1) if (number, "") not in slots][: max(0, job.at_once - busy)]
     for number in free:
         if context.draft.full:
             context.continue_at_once()
             return True
-        _begin(context, number, "", earlier.get((number, "")))
+        _start_slot(context, number, "", earlier.get((number, "")))
     return bool(busy or free)
 
 
-def _beyond(slots: _Slots, total: int) -> list[tuple[_Place, Slot]]:
-    """Return the slots that there will be no more, so that their history goes too."""
+def _surplus_slots(slots: _Slots, total: int) -> list[tuple[_Place, Slot]]:
+    """Return the slots beyond the total, whose history is removed, too."""
     return [(place, slot) for place, slot in slots.items() if place[0] > total]
 
 
-def _global(context: ServiceContext, slots: _Slots, earlier: _Slots) -> bool:
+def _reconcile_global_job(context: ServiceContext, slots: _Slots, earlier: _Slots) -> bool:
     """Let each eligible node complete one task; a node that joins during the iteration is among them."""
     left = dict(slots)
     going = False
@@ -112,17 +112,17 @@ def _global(context: ServiceContext, slots: _Slots, earlier: _Slots) -> bool:
             context.continue_at_once()
             return True
         slot = left.pop((0, node.id), None)
-        if unmet(context.recipe.placement, node):
-            context.give_up(slot)
+        if unmet(context.task_spec.placement, node):
+            context.discard_slot(slot)
         else:
-            going = _on_node(context, node, slot, earlier) or going
+            going = _reconcile_node(context, node, slot, earlier) or going
     for slot in left.values():
-        context.give_up(slot)
+        context.discard_slot(slot)
     return going
 
 
-def _on_node(context: ServiceContext, node: Node, slot: Slot | None, earlier: _Slots) -> bool:
-    """Do what a node's slot needs; return whether a task of it is yet to end there."""
+def _reconcile_node(context: ServiceContext, node: Node, slot: Slot | None, earlier: _Slots) -> bool:
+    """Reconcile a node's slot; return whether a task of it has not ended there."""
     availability = availability_of(node)
     if availability in (NodeAvailability.DRAINED, NodeAvailability.LOST):
         for task in slot.tasks if slot is not None else ():
@@ -130,17 +130,17 @@ def _on_node(context: ServiceContext, node: Node, slot: Slot | None, earlier: _S
         return False
     if slot is not None and slot.tasks:
         going = bool(slot.live) or successor(context, slot) is not None
-        if (availability is NodeAvailability.OPEN or slot.live) and settle(context, slot) is Phase.DIRTY:
+        if (availability is NodeAvailability.OPEN or slot.live) and reconcile_slot(context, slot) is Phase.DIRTY:
             _renew(context, slot)
         return going
     if availability is NodeAvailability.OPEN:
-        _begin(context, 0, node.id, earlier.get((0, node.id)))
+        _start_slot(context, 0, node.id, earlier.get((0, node.id)))
         return True
     return False
 
 
-def _retire(context: ServiceContext, past: Sequence[Task]) -> None:
-    """Stop what is left of executions that are over; let the records of more than the schedule keeps go."""
+def _end_past_executions(context: ServiceContext, past: Sequence[Task]) -> None:
+    """Stop the tasks of executions that are over; discard the records of those beyond the schedule's history."""
     kept = extensions.of(context.service).schedule_history
     over = sorted({task.job_iteration.index for task in past if task.job_iteration}, reverse=True)
     gone = frozenset(over[kept:] if kept else ())
@@ -151,10 +151,10 @@ def _retire(context: ServiceContext, past: Sequence[Task]) -> None:
             context.stop(task)
 
 
-def _sort_out(context: ServiceContext, tasks: Sequence[Task]) -> tuple[_Slots, _Slots]:
-    """Return the slots of the execution that is looked after, and those of earlier tasks.
+def _divide_slots(context: ServiceContext, tasks: Sequence[Task]) -> tuple[_Slots, _Slots]:
+    """Return the slots of the execution that is being reconciled, and those of earlier tasks.
 
-    A present slot knows the earlier tasks of its place as leaving: it waits for them as for its own.
+    A present slot has the earlier tasks of its place as leaving: it waits for them as for its own.
     """
     present: dict[_Place, list[Task]] = {}
     earlier: dict[_Place, list[Task]] = {}
@@ -168,9 +168,9 @@ def _sort_out(context: ServiceContext, tasks: Sequence[Task]) -> tuple[_Slots, _
 
 
 def _renew(context: ServiceContext, slot: Slot) -> None:
-    """Give a task that runs other secrets and configs, where that is all that it lacks; else it goes on as it is."""
+    """Give a running task its new secrets and configs if nothing else differs; otherwise it goes on as it is."""
     for task in slot.live:
-        if not context.told_to_stop(task) and context.renewable(task):
+        if not context.was_told_to_stop(task) and context.renewable(task):
             context.renew(task)
 
 
@@ -178,40 +178,40 @@ def _place(task: Task) -> _Place:
     return task.slot, "" if task.slot else task.node_id
 
 
-def _look_after(context: ServiceContext, slot: Slot) -> None:
-    """Look after a slot; on a drained node its task stops and starts anew elsewhere: two must not do one thing."""
-    phase = settle(context, slot)
+def _reconcile_slot(context: ServiceContext, slot: Slot) -> None:
+    """Reconcile a slot; on a drained node its task stops before the next one starts: two must not do the same work."""
+    phase = reconcile_slot(context, slot)
     if phase is Phase.DIRTY:
         _renew(context, slot)
     if phase is not Phase.DRAINING:
         return
     task = slot.live[0]
-    if restart.movable(task):
+    if restart.is_movable(task):
         context.replace(slot, task, restart.moved_record(task))
     else:
         context.stop(task)
 
 
-def _begin(context: ServiceContext, number: int, node_id: str, earlier: Slot | None) -> None:
+def _start_slot(context: ServiceContext, number: int, node_id: str, earlier: Slot | None) -> None:
     if earlier is None:
         context.create(number, node_id, restart=RestartRecord())
     else:
-        context.succeed(earlier, RestartRecord())
+        context.create_successor(earlier, RestartRecord())
 
 
 # --- schedules ---
 
 
-def fire(context: ServiceContext) -> bool:
-    """Begin an execution that is due; return whether the job has any to be looked after."""
-    said = extensions.of(context.service)
-    if not said.schedule:
+def begin_due_execution(context: ServiceContext) -> bool:
+    """Start an execution that is due; return whether the job has any to reconcile."""
+    options = extensions.of(context.service)
+    if not options.schedule:
         return True
     status = context.service.schedule_status or ScheduleStatus(last_at=context.now)
-    due = cron.latest(said.schedule, said.schedule_timezone, status.last_at, context.now)
-    upcoming = cron.following(said.schedule, said.schedule_timezone, context.now)
+    due = cron.latest(options.schedule, options.schedule_timezone, status.last_at, context.now)
+    upcoming = cron.following(options.schedule, options.schedule_timezone, context.now)
     if due is not None:
-        _begin_run(context, said, due)
+        _begin_execution(context, options, due)
         status = ScheduleStatus(last_at=due)
     status = msgspec.structs.replace(status, next_at=upcoming)
     if status != context.service.schedule_status:
@@ -221,19 +221,19 @@ def fire(context: ServiceContext) -> bool:
     return job is not None and job.last_execution > 0
 
 
-def _begin_run(context: ServiceContext, said: Extensions, due: float) -> None:
-    """Begin another iteration, unless it is too late or the one before is not through and may not be replaced."""
+def _begin_execution(context: ServiceContext, options: Extensions, due: float) -> None:
+    """Start another iteration, unless it is too late or the one before has not ended and may not be replaced."""
     late = context.now - due
-    if said.schedule_deadline and late > said.schedule_deadline:
+    if options.schedule_deadline and late > options.schedule_deadline:
         context.reason(f"a scheduled execution is skipped: it is {late:.0f} s late")
         return
-    if said.schedule_concurrency == "forbid" and _has_unfinished_tasks(context):
+    if options.schedule_concurrency == "forbid" and _has_unfinished_tasks(context):
         context.reason("a scheduled execution is skipped: the previous one is still running")
         return
-    if len(revisions.beside(context.service)) >= revisions.MOST_BESIDE:
-        context.reason(f"a scheduled execution is passed over: {revisions.MOST_BESIDE} earlier ones are still running")
+    if len(executions.earlier_executions(context.service)) >= executions.MOST_BESIDE:
+        context.reason(f"a scheduled execution is skipped: {executions.MOST_BESIDE} earlier ones are still running")
         return
-    status = revisions.begun(context.service, context.now)
+    status = executions.next_job_status(context.service, context.now)
     context.update(msgspec.structs.replace(context.service, job_status=status))
     context.iteration = status.job_iteration
     context.reason(f"scheduled execution {status.job_iteration.index}")

@@ -12,7 +12,7 @@ class NodeAvailability(enum.Enum):
     """What a node is to tasks.
 
     OPEN takes new tasks and keeps its own. KEEPING keeps its own only (paused, or not heard from yet). DRAINED is to
-    be emptied, and can still report. LOST is down or gone: nothing is known of what it runs.
+    be emptied, and still reports. LOST is down or gone: what it runs is unknown.
     """
 
     OPEN = "open"
@@ -43,7 +43,7 @@ class NodeAvailabilities:
         self._known: dict[str, NodeAvailability] = {"": NodeAvailability.OPEN}
 
     def of(self, task: Task) -> NodeAvailability:
-        """Return the availability of a task's node; a task that has no node yet is fine."""
+        """Return the availability of a task's node; OPEN for a task that has no node yet."""
         found = self._known.get(task.node_id)
         if found is None:
             found = self._known[task.node_id] = availability_of(self._view.nodes.get(task.node_id))

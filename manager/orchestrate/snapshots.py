@@ -1,6 +1,6 @@
-"""Snapshots of volumes whose tasks stop for them: made before the task that mounts them is given to its node.
+"""Snapshots of volumes whose tasks stop for them: made before the task that mounts one is given to its node. Pure.
 
-Only the manager can have tasks stop. So it is who copies, and the worker finds the snapshot there. Pure.
+Only the manager can stop tasks, so it starts the copy, and the worker finds the snapshot in place.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from common.spec.slot_volumes import snapshot_name, stopped_sources
 from manager.domain.transfers import check, lineage_of_copy
 from manager.domain.volume_claims import Claims
 from manager.domain.volumes import Only, has_snapshot, place_of_data, snapshot_copies
-from manager.orchestrate.reconcile.service_context import Draft
-from manager.store.changes import Change, Decision
+from manager.store.changes import Change, Decision, Draft
 from manager.store.view import View
 
-# After so long what has failed is tried again.
+# How long until a failed copy is tried again.
 RETRY_SECONDS = 60.0
-# So often a task is looked at that has no place yet: for its volumes, or their nodes.
+# How often a task without a place is decided again: its volumes, or their nodes, may have appeared.
 LOOK_AGAIN = 5.0
 
 

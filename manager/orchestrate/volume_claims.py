@@ -1,6 +1,6 @@
-"""Claims of slots to the volumes that their tasks have: made good when an engine has the volume.
+"""Claims of slots to the volumes of their tasks: bound when an engine has the volume.
 
-The scheduler makes claims with its placements. This binds them once a task's container was made, and makes those of
+The scheduler makes claims with its placements. This binds them once a task's container is created, and makes those of
 tasks that were placed before there were claims: they keep running, and their slots keep their data from then on.
 """
 
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from common.model import Task
 from common.spec.slot_volumes import slot_volumes
 from manager.domain import volume_claims as claims
-from manager.orchestrate.reconcile.service_context import Draft
-from manager.store.changes import Change, Decision
+from manager.store.changes import Change, Decision, Draft
 from manager.store.view import View
 
 if TYPE_CHECKING:

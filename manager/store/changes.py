@@ -1,4 +1,4 @@
-"""Changes as values: what a decider returns, what a transaction commits, what a watcher hears."""
+"""Changes as values: what a decider drafts and returns, what a transaction commits, what a watcher gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from common.model import StoredObject
+from common.model import StoredObject, Task
+
+# Changes of one transaction, about.
+MAX_CHANGES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,61 @@ class Decision:
 
     def __bool__(self) -> bool:
         return bool(self.put or self.remove)
+
+
+class Draft:
+    """A `Decision` while it is made: up to about `limit` changes, so that no transaction blocks the manager for long.
+
+    A decider that finds the draft `full` leaves the rest for an immediate wake-up. Steps that belong together may
+    exceed the limit a little. A later `put` of the same object replaces the earlier one. `leaving` counts by node id
+    the tasks that are being moved away, for `orchestrate.reconcile.drain`: all services of one decision share it.
+    `rolled_back`: a service has returned to an earlier specification, and may hold ports that the decision's view does
+    not show.
+    """
+
+    def __init__(self, limit: int = MAX_CHANGES) -> None:
+        self._limit = limit
+        self._put: dict[tuple[type[StoredObject], str], StoredObject] = {}
+        self._remove: dict[tuple[type[StoredObject], str], StoredObject] = {}
+        self._wake_at: dict[str, float] = {}
+        self._reasons: list[str] = []
+        self.leaving: dict[str, int] = {}
+        self.rolled_back = False
+
+    @property
+    def room(self) -> int:
+        """How many more changes fit."""
+        return max(0, self._limit - len(self._put) - len(self._remove))
+
+    @property
+    def full(self) -> bool:
+        return self.room == 0
+
+    def put(self, value: StoredObject) -> None:
+        self._put[type(value), value.id] = value
+
+    def latest(self, task: Task) -> Task:
+        """Return a task as it was put last, or the given one."""
+        found = self._put.get((Task, task.id))
+        return found if isinstance(found, Task) else task
+
+    def remove(self, value: StoredObject) -> None:
+        self._remove[type(value), value.id] = value
+
+    def wake(self, key: str, instant: float) -> None:
+        """Ask to decide `key` again at `instant` (Unix seconds); the earliest counts."""
+        self._wake_at[key] = min(instant, self._wake_at.get(key, instant))
+
+    def reason(self, sentence: str) -> None:
+        self._reasons.append(sentence)
+
+    def decision(self) -> Decision:
+        return Decision(
+            put=tuple(self._put.values()),
+            remove=tuple(self._remove.values()),
+            wake_at=self._wake_at,
+            reasons=tuple(self._reasons),
+        )
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -88,7 +88,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/domain/volume_claims.py",
         "manager/orchestrate/volume_claims.py",
     ),
-    "unit/manager/orchestrate/reconcile/test_replicated.py": ("manager/orchestrate/reconcile/service_context.py",),
+    "unit/manager/orchestrate/reconcile/test_modes.py": ("manager/orchestrate/reconcile/service_context.py",),
     "unit/manager/store/backends/etcd/test_backend.py": (
         "manager/store/backends/etcd/api.py",
         "manager/store/backends/etcd/layout.py",

@@ -24,11 +24,10 @@ from manager.api.lookup import any_prefix, find_node, find_service, find_task, l
 from manager.api.networks.view import PREDEFINED, Predefined, in_mesh, ingress_of, task_address, view_attached
 from manager.api.render import JsonCache, head, render
 from manager.api.router import Place, Route
-from manager.domain.revisions import host_published_ports
+from manager.domain.revisions import has_right_attachment, host_published_ports
 from manager.domain.transfers import stays_behind
 from manager.domain.volume_claims import data_node
 from manager.domain.volumes import waits_for
-from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.service_context import host_ports
 from manager.store.view import View
 
@@ -100,9 +99,7 @@ def _up_to_date(task: Task, view: View) -> bool:
     template = service.spec.task_template
     same = msgspec.structs.replace(task.spec, placement=template.placement) == template
     return (
-        same
-        and host_published_ports(task.ports) == host_ports(service)
-        and ingress_attachment.has_right_attachment(task, service, view)
+        same and host_published_ports(task.ports) == host_ports(service) and has_right_attachment(task, service, view)
     )
 
 

@@ -21,10 +21,10 @@ from common.spec import autoscale
 from manager.api.context import Context
 from manager.api.networks.view import with_prefix
 from manager.api.render import JsonCache, head, render
-from manager.domain import revisions
+from manager.domain import executions
 from manager.domain.update_status import message
 from manager.orchestrate import autoscaling
-from manager.orchestrate.update.progress import report
+from manager.orchestrate.update.progress import update_progress
 from manager.store.view import View
 
 RESTART_DELAY = 5 * SECOND
@@ -84,7 +84,7 @@ def status_view(view: View, service: Service, down: Container[str]) -> dict[str,
     total, what has completed, is the present one's.
     """
     running = wanted = lost = completed = 0
-    mode, alive = service.spec.mode, revisions.under_way(service)
+    mode, alive = service.spec.mode, executions.executions_under_way(service)
     iteration = service.job_status.job_iteration if service.job_status is not None else None
     for task in view.tasks.of_service(service.id):
         present = task.job_iteration == iteration
@@ -143,7 +143,7 @@ def _update_status_view(service: Service, status: UpdateStatus, view: View, now:
     if status.rollback_refused:
         result["RollbackRefused"] = status.rollback_refused
     if status.state in (*ACTIVE, *HALTED):
-        result["Progress"] = _progress_view(report(service, view, now))
+        result["Progress"] = _progress_view(update_progress(service, view, now))
     return result
 
 

@@ -36,7 +36,7 @@ from manager.api.router import Route
 from manager.api.volumes import records
 from manager.api.volumes.find import VOLUME_SECONDS, find, only, split
 from manager.api.volumes.records import forget
-from manager.domain.transfers import under_way
+from manager.domain.transfers import transfer_under_way
 from manager.domain.volume_claims import holders, is_old
 from manager.store.view import View
 
@@ -123,7 +123,7 @@ async def remove_volume(context: Context, call: Call) -> Reply:
     if used := holders(volume.node_id, volume.name, context.store.view):
         release = f"swarm-manager volume release {node_name(context.store.view, volume.node_id)}/{volume.name}"
         raise EngineError(409, f"volume {volume.name} has the data of {', '.join(used)}: {release} first")
-    if moving := under_way(volume.node_id, volume.name, context.store.view):
+    if moving := transfer_under_way(volume.node_id, volume.name, context.store.view):
         ends = f"swarm-manager volume cancel {moving.id}"
         raise EngineError(409, f"volume {volume.name} is being {moving.participle}: wait for it, or {ends} first")
     path = f"/volumes/{quote(volume.name, safe='')}"
@@ -193,7 +193,7 @@ def _may_go(context: Context, node_id: str, volume: Volume, *, everything: bool)
 def _is_needed(context: Context, node_id: str, name: str) -> bool:
     """Whether a slot's data is in a volume, or it is being moved or copied."""
     view = context.store.view
-    return bool(holders(node_id, name, view)) or under_way(node_id, name, view) is not None
+    return bool(holders(node_id, name, view)) or transfer_under_way(node_id, name, view) is not None
 
 
 async def _sizes(context: Context, node_id: str) -> Mapping[str, int]:

@@ -2,9 +2,9 @@
 
 Swarm stops first, and a service with one replica is gone until its image is pulled elsewhere (moby#34139).
 
-How many of a service's replicas may be missing at once by what is done on purpose, `swarm.x.max-unavailable` says. What
-counts is what serves, whatever the rest is missing for: a replica that failed by itself leaves the less for an update
-to stop. So updates, drained nodes and moves are bounded together, in the order in which they ask.
+`swarm.x.max-unavailable` bounds how many of a service's replicas may be missing at once by what is done on purpose.
+What counts is what serves, whatever the reason why the rest is missing: a failed replica leaves one less for an update
+to stop. So updates, drained nodes and moves share one bound, first come, first served.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from manager.store.view import View
 
 # Tasks that are on the move at once: of one service, and off one node.
 MOVES_AT_ONCE = 10
-# A node's next tasks are due when one of its tasks has left; this is for those whose replacement finds no place.
+# A node's next tasks move when one of its tasks has left; this is for when no replacement finds a place.
 LOOK_AGAIN = 5.0
 
 
 def evacuate(context: ServiceContext, draining: Sequence[Slot], moving: int) -> None:
-    """Begin to move slots whose tasks serve on drained nodes, while `moving` others are on their way."""
+    """Start moving slots whose tasks serve on drained nodes, while `moving` others are being moved."""
     for slot in draining[: max(0, MOVES_AT_ONCE - moving)]:
         if context.draft.full:
             context.continue_at_once()
@@ -36,7 +36,7 @@ def evacuate(context: ServiceContext, draining: Sequence[Slot], moving: int) -> 
         node_id = slot.live[0].node_id
         if _leaving(context, node_id) < MOVES_AT_ONCE:
             context.draft.leaving[node_id] += 1
-            _leave(context, slot)
+            _move_slot(context, slot)
         else:
             context.wake(context.now + LOOK_AGAIN)
 
@@ -50,17 +50,17 @@ def _leaving(context: ServiceContext, node_id: str) -> int:
 
 
 def _is_leaving(view: View, task: Task) -> bool:
-    """Whether another task of the slot is on its way to take over; one that finds no place holds up nobody."""
+    """Whether another task of the slot is about to take over; one that finds no node does not count."""
     if not task.serves:
         return False
     others = view.tasks.in_slot(task.service_id, task.slot, task.node_id if not task.slot else "")
     return any(other.live and other.id != task.id and not other.status.err for other in others)
 
 
-def _leave(context: ServiceContext, slot: Slot) -> None:
+def _move_slot(context: ServiceContext, slot: Slot) -> None:
     incumbent = slot.live[0]
     kept = canary.task_to_keep(context, slot) is not None
-    record = next_record(context, slot, kept=kept) if restart.movable(incumbent) else None
+    record = next_record(context, slot, kept=kept) if restart.is_movable(incumbent) else None
     if record is None:
         context.reason(
             f"task {incumbent.name} stops on drained node {incumbent.node_id}: its restart policy does "
@@ -72,16 +72,16 @@ def _leave(context: ServiceContext, slot: Slot) -> None:
         context.replace(slot, incumbent, record)
     else:
         context.reason(f"task {incumbent.name} is replaced before it stops on drained node {incumbent.node_id}")
-        context.succeed(slot, record)
+        context.create_successor(slot, record)
 
 
 LABEL = EXTENSION_PREFIX + "max-unavailable"
 
 
-def spare(context: ServiceContext, wanted: int, surplus: Collection[int] = ()) -> int | None:
-    """Return how many tasks that serve may stop before others serve in their place; None when that has no bound.
+def spare_replicas(context: ServiceContext, wanted: int, surplus: Collection[int] = ()) -> int | None:
+    """Return how many serving tasks may stop before others serve in their place; None without a bound.
 
-    `wanted` are the replicas there are to be, `surplus` the slots that are given up.
+    `wanted` is the number of replicas, `surplus` the slots that are discarded.
     """
     if LABEL not in context.service.spec.labels:
         return None

@@ -1,6 +1,6 @@
 """Whether, and when, a slot gets a replacement for a task that ended.
 
-The policy is Docker's (swarmkit `orchestrator/restart/restart.go`), better in two things. The delay doubles with each
+The policy is Docker's (swarmkit `orchestrator/restart/restart.go`), with two improvements. The delay doubles with each
 failure in a row, from the policy's delay up to five minutes, and starts again after a stable run. A replacement is
 prepared on its node meanwhile, but not when preparing is what failed: it would be rejected at once. And `window` is
 what Docker's documentation says that it is: a restart has succeeded once its task ran that long, and only restarts
@@ -29,19 +29,19 @@ _DEFAULT_POLICY = RestartPolicy()
 
 
 def policy_of(task: Task) -> RestartPolicy:
-    """Return a task's policy. A job's task that completed is done: for it, any failure is what `any` means."""
+    """Return a task's policy. For a job's task, which is done when it completes, `any` means any failure."""
     policy = task.spec.restart_policy or _DEFAULT_POLICY
     if task.job_iteration is not None and policy.condition == "any":
         return msgspec.structs.replace(policy, condition="on-failure")
     return policy
 
 
-def movable(task: Task) -> bool:
-    """Whether a task that must leave its node is replaced: not when it has begun and its policy says to run it once."""
+def is_movable(task: Task) -> bool:
+    """Whether a task that must leave its node is replaced: not if it has started and its policy is to run it once."""
     return policy_of(task).condition != "none" or task.status.state < TaskState.STARTING
 
 
-def after(ended: Task, now: float, rng: Random) -> RestartRecord | None:
+def record_after(ended: Task, now: float, rng: Random) -> RestartRecord | None:
     """Return the record for the replacement of a task that ended by itself, or None when it gets none."""
     policy = policy_of(ended)
     completed = ended.status.state is TaskState.COMPLETE
@@ -62,13 +62,13 @@ def after(ended: Task, now: float, rng: Random) -> RestartRecord | None:
 
 
 def moved_record(task: Task) -> RestartRecord:
-    """Return the record for the successor of a task that did not end by itself: it counts for nothing."""
+    """Return the record for the successor of a task that did not end by itself: this is not an attempt."""
     old = task.restart
     return RestartRecord(attempts=old.attempts, streak=old.streak, not_before=old.not_before)
 
 
 def ran_for(task: Task) -> float:
-    """Return the seconds that an ended task was running, by the manager's clock where it knows."""
+    """Return the seconds that an ended task ran, by the manager's clock; 0 if it was never seen running."""
     began = task.restart.running_since
     return max(0.0, task.updated_at - began) if began else 0.0
 

@@ -1,4 +1,4 @@
-"""One service being decided: what is known of it, and the few things that can be done to its tasks."""
+"""One service while it is decided: what is known of it, and the few things that can be done to its tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.ids import new_id
-from common.model import Service, StoredObject, Task, TaskState, TaskStatus
+from common.model import Service, Task, TaskState, TaskStatus
 from common.model.service import PortConfig, TaskSpec
 from common.model.task import Renewal, RestartRecord
 from common.model.update import ACTIVE, StopsFirst, TaskReplaced
@@ -21,10 +21,9 @@ from manager.domain import revisions, transfers, volume_claims
 from manager.domain.references import container_references
 from manager.domain.update_status import canary_size
 from manager.orchestrate.node_availability import KEEPS_TASKS, NodeAvailabilities, NodeAvailability
-from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
-from manager.store.changes import Decision
+from manager.store.changes import Draft
 from manager.store.view import View
 
 if TYPE_CHECKING:
@@ -32,22 +31,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Alike:
-    """How like a task is to what would be made now: the same, or but for placement, or but for secrets and configs."""
+class _Comparison:
+    """Whether a task is what would be created now: exactly, but for placement, or but for secrets and configs."""
 
     same: bool
-    but_placement: bool
-    but_files: bool
+    same_but_placement: bool
+    same_but_files: bool
 
 
-# What sets apart the creation of two tasks of a slot that are made in the same instant, in seconds.
+# Seconds between the creation times of two tasks of a slot that are created in the same instant.
 _TICK = 1e-6
 
 
 class ServiceContext:
     """A service, the state around it, and the draft that its decision goes into.
 
-    `held`: its update waits, and `service` is what its tasks are made from meanwhile; it is not to be stored.
+    `held`: its update waits, and `service` is what its tasks are created from meanwhile; it must not be stored.
     """
 
     def __init__(
@@ -62,25 +61,25 @@ class ServiceContext:
         self.draft = draft
         self.canary = 0 if held else canary_size(service)
         self.availabilities = NodeAvailabilities(view)
-        self.recipe = recipe(service)
+        self.task_spec = task_spec(service)
         self.host_ports = host_ports(service)
-        # Tasks that serve and may stop before others do in their place; None when that has no bound.
+        # How many serving tasks may still stop before others serve in their place; None without a bound.
         self.spare: int | None = None
-        # What an update's status is to say of how it goes.
+        # What the update's status will say about its progress.
         self.notes: list[TaskReplaced | StopsFirst] = []
         self._stopped: set[str] = set()
-        self._same: dict[tuple[int, tuple[PortConfig, ...]], _Alike] = {}
+        self._same: dict[tuple[int, tuple[PortConfig, ...]], _Comparison] = {}
 
     def __str__(self) -> str:
         return self.service.spec.name or self.service.id
 
-    # --- what is ---
+    # --- questions ---
 
     def clean(self, task: Task) -> bool:
         """Whether a task is as the service's specification wants it now, or has no visible difference from that.
 
-        A change of placement alone leaves alone the tasks that still fit where they are (swarmkit `update/updater.go`).
-        One that is as it was before does not fit if its node has changed in between.
+        A change of placement alone keeps the tasks that still fit where they are (swarmkit `update/updater.go`). An
+        unchanged task does not fit if its node has changed in between.
         """
         if task.refused:
             return False  # it has other files than its specification says
@@ -89,20 +88,20 @@ class ServiceContext:
         alike = self._compare(task)
         if alike.same and not (task.live and task.node_id):
             return True
-        return alike.but_placement and self._fits(task)
+        return alike.same_but_placement and self._fits(task)
 
     def renewable(self, task: Task) -> bool:
-        """Whether a task lacks only other secrets or configs, and its service wants to have them changed in place."""
+        """Whether a task lacks only new secrets or configs, and its service wants them changed in place."""
         return (
             self.on_rotate != "restart"
             and not self.held
             and not task.refused
-            and self._compare(task).but_files
+            and self._compare(task).same_but_files
             and self._fits(task)
         )
 
-    def quiet(self, task: Task) -> bool:
-        """Whether there is nothing to do for the only task of a slot, outside of an update."""
+    def needs_nothing(self, task: Task) -> bool:
+        """Whether the only task of a slot needs nothing, outside of an update."""
         return (
             task.desired_state is TaskState.RUNNING
             and task.spec_version == self.service.spec_version
@@ -110,7 +109,7 @@ class ServiceContext:
             and not task.moving_to
             and not task.refused
             and self.availabilities.of(task) in KEEPS_TASKS
-            and not self.stands_still(task)
+            and not self.is_stopped_for_move(task)
         )
 
     @property
@@ -127,7 +126,7 @@ class ServiceContext:
     @cached_property
     def has_one_writer(self) -> bool:
         """Whether a slot's next task may start only when the one before has ended, for the data that both have."""
-        sample = Task(slot=1, spec=self.recipe, service_id=self.service.id, service_name=self.service.spec.name)
+        sample = Task(slot=1, spec=self.task_spec, service_id=self.service.id, service_name=self.service.spec.name)
         return not self.service.spec.mode.is_global and volume_claims.has_one_writer(sample, self.view)
 
     @cached_property
@@ -135,21 +134,21 @@ class ServiceContext:
         """Whether a slot's next task has the data of the one before, and must not write beside it."""
         return self.has_one_writer and self.service.spec.labels.get(POLICY_LABEL) != "fresh"
 
-    def stands_still(self, task: Task) -> bool:
-        """Whether a task is to stop for the last pass of a move of its data; its next one waits for the end of that."""
+    def is_stopped_for_move(self, task: Task) -> bool:
+        """Whether a task must stop for the last pass of a move of its data; the next one waits for the end of that."""
         return bool(len(self.view.transfers)) and any(
             transfers.is_stopped(task.node_id, each.name, self.view) for each in slot_volumes(task)
         )
 
     def stays_with_data(self, task: Task, availability: NodeAvailability) -> bool:
-        """Whether a task stays on a node that others leave: for its data, on a host that may only be cut off.
+        """Whether a task stays, for its data, on a node that others leave: a lost one may only be cut off.
 
-        On a drained one, until its data is moved from there and it stops for the last pass of that.
+        On a drained one it stays until its data is moved away and it stops for the last pass of that.
         """
         if availability is NodeAvailability.LOST:
             return self.tied_to_data(task)
         drained = availability is NodeAvailability.DRAINED and volume_claims.moves_with_drain(self.service)
-        return drained and self.tied_to_data(task) and not self.stands_still(task)
+        return drained and self.tied_to_data(task) and not self.is_stopped_for_move(task)
 
     def tied_to_data(self, task: Task) -> bool:
         """Whether a task's slot has data on the task's node, without which it is not to start."""
@@ -159,29 +158,29 @@ class ServiceContext:
     def on_rotate(self) -> str:
         return extensions.of(self.service).on_rotate
 
-    def _compare(self, task: Task) -> _Alike:
+    def _compare(self, task: Task) -> _Comparison:
         """Compare a task's spec with the service's, once for all tasks of one version with the same ports.
 
-        Tasks that were given other files since have a version without having been made from it: not with its ports.
+        A task whose files were replaced has a newer version than the one it was created from, with other ports.
         """
         found = self._same.get((task.spec_version, task.ports))
         if found is None:
             ports = revisions.host_published_ports(task.ports) == self.host_ports
-            ports = ports and ingress_attachment.has_right_attachment(task, self.service, self.view)
-            moved = msgspec.structs.replace(task.spec, placement=self.recipe.placement)
-            found = _Alike(
-                same=ports and task.spec == self.recipe,
-                but_placement=ports and moved == self.recipe,
-                but_files=ports and revisions.only_files_differ(moved, self.recipe),
+            ports = ports and revisions.has_right_attachment(task, self.service, self.view)
+            moved = msgspec.structs.replace(task.spec, placement=self.task_spec.placement)
+            found = _Comparison(
+                same=ports and task.spec == self.task_spec,
+                same_but_placement=ports and moved == self.task_spec,
+                same_but_files=ports and revisions.only_files_differ(moved, self.task_spec),
             )
             self._same[task.spec_version, task.ports] = found
         return found
 
     def _fits(self, task: Task) -> bool:
         node = self.view.nodes.get(task.node_id)
-        return node is not None and not unmet(self.recipe.placement, node)
+        return node is not None and not unmet(self.task_spec.placement, node)
 
-    # --- what is done ---
+    # --- changes ---
 
     def create(
         self,
@@ -193,9 +192,9 @@ class ServiceContext:
         after: float = 0.0,
         like: Task | None = None,
     ) -> None:
-        """Make a task for a slot, later than `after`. With `wait`, or before its time, it is prepared, not started.
+        """Create a task for a slot, later than `after` (Unix seconds); with `wait`, or before its time, only prepared.
 
-        It is made as the service says now, or `like` another.
+        Its specification is the service's present one, or that of the task `like`.
         """
         ready = wait or restart.not_before > self.now
         desired = TaskState.READY if ready else TaskState.RUNNING
@@ -204,7 +203,7 @@ class ServiceContext:
                 id=new_id(self.rng),
                 created_at=max(self.now, after + _TICK),
                 labels=self.service.spec.labels,
-                spec=like.spec if like else self.recipe,
+                spec=like.spec if like else self.task_spec,
                 spec_version=like.spec_version if like else self.service.spec_version,
                 service_id=self.service.id,
                 service_name=self.service.spec.name,
@@ -220,20 +219,22 @@ class ServiceContext:
         if restart.not_before > self.now:
             self.wake(restart.not_before)
 
-    def succeed(self, slot: Slot, restart: RestartRecord, *, anew: bool = False) -> None:
-        """Make the next task of a slot. It waits for those that still stop, as far as their nodes are heard of.
+    def create_successor(self, slot: Slot, restart: RestartRecord, *, is_update: bool = False) -> None:
+        """Create the next task of a slot. It waits for those that are still stopping on nodes that answer.
 
-        What is in a slot has an order, even if it is made within one instant. With `anew` it is the update's turn to
-        change the slot; else a slot that an update's canary leaves out stays as it is.
+        Tasks of a slot have an order, even if created in the same instant. `is_update`: it is this slot's turn in the
+        update; otherwise a slot that the update's canary leaves out keeps its specification.
         """
         latest = max(task.created_at for task in (*slot.tasks, *slot.leaving))
-        like = None if anew else canary.task_to_keep(self, slot)
-        self.create(slot.number, slot.home, wait=bool(self.ending(slot)), restart=restart, after=latest, like=like)
+        like = None if is_update else canary.task_to_keep(self, slot)
+        self.create(
+            slot.number, slot.home, wait=bool(self.still_stopping(slot)), restart=restart, after=latest, like=like
+        )
 
-    def ending(self, slot: Slot) -> list[Task]:
-        """Return the tasks of a slot that are told to stop, be it just now, and may still run.
+    def still_stopping(self, slot: Slot) -> list[Task]:
+        """Return the tasks of a slot that were told to stop, perhaps in this decision, and may still run.
 
-        Those on nodes that are not heard of count only where the next task is to have the same data.
+        Those on lost nodes count only if the next task has the same data.
         """
         return [
             task
@@ -243,13 +244,13 @@ class ServiceContext:
             and (self.keeps_data or not self.lost(task))
         ]
 
-    def replace(self, slot: Slot, old: Task, restart: RestartRecord, *, anew: bool = False) -> None:
-        """Tell `old` to stop and make its successor."""
+    def replace(self, slot: Slot, old: Task, restart: RestartRecord, *, is_update: bool = False) -> None:
+        """Tell `old` to stop and create its successor."""
         self.stop(old)
-        self.succeed(slot, restart, anew=anew)
+        self.create_successor(slot, restart, is_update=is_update)
 
     def renew(self, task: Task) -> None:
-        """Have a task's container get the secrets and configs that the service names now, as it is."""
+        """Give a task's running container the secrets and configs that the service names now."""
         latest = self.draft.latest(task)
         references = container_references(task.spec.container_spec)
         if task.renewal is not None and task.renewing:
@@ -257,18 +258,20 @@ class ServiceContext:
         renewal = Renewal(
             asked_at=self.now,
             signal=self.on_rotate.partition(":")[2],
-            replaces=tuple(sorted(references - container_references(self.recipe.container_spec))),
+            replaces=tuple(sorted(references - container_references(self.task_spec.container_spec))),
         )
         self.draft.put(
-            msgspec.structs.replace(latest, spec=self.recipe, spec_version=self.service.spec_version, renewal=renewal)
+            msgspec.structs.replace(
+                latest, spec=self.task_spec, spec_version=self.service.spec_version, renewal=renewal
+            )
         )
 
-    def told_to_stop(self, task: Task) -> bool:
-        """Whether a task was told so in this very decision."""
+    def was_told_to_stop(self, task: Task) -> bool:
+        """Whether this decision told a task to stop."""
         return task.id in self._stopped
 
-    def may_go_without(self) -> bool:
-        """Whether one more slot may do without a task that serves for a while; if so, it is counted as doing so."""
+    def take_spare(self) -> bool:
+        """Take one of the spare replicas; return False if there is none, so that no other serving task may stop now."""
         if self.spare is None:
             return True
         if self.spare == 0:
@@ -278,25 +281,25 @@ class ServiceContext:
 
     def stop(self, task: Task) -> None:
         self._stopped.add(task.id)
-        self._want(task, TaskState.SHUTDOWN)
+        self._raise_desired_state(task, TaskState.SHUTDOWN)
 
     def discard(self, task: Task) -> None:
-        """Tell a task to stop, and let its record go after that."""
-        self._want(task, TaskState.REMOVE)
+        """Tell a task to stop; its record is removed after that."""
+        self._raise_desired_state(task, TaskState.REMOVE)
 
-    def give_up(self, slot: Slot | None) -> None:
-        """Discard all tasks of a slot, where there is one."""
+    def discard_slot(self, slot: Slot | None) -> None:
+        """Discard all tasks of a slot, if there is one."""
         for task in slot.tasks if slot is not None else ():
             self.discard(task)
 
-    def stay(self, task: Task) -> None:
-        """Give up moving a task's slot to another node."""
+    def cancel_move(self, task: Task) -> None:
+        """Cancel the move of a task's slot to another node."""
         self.draft.put(msgspec.structs.replace(task, moving_to="", moving_since=0.0))
 
-    def promote(self, task: Task) -> None:
-        self._want(task, TaskState.RUNNING)
+    def start(self, task: Task) -> None:
+        self._raise_desired_state(task, TaskState.RUNNING)
 
-    def _want(self, task: Task, state: TaskState) -> None:
+    def _raise_desired_state(self, task: Task, state: TaskState) -> None:
         if task.desired_state < state:
             self.draft.put(msgspec.structs.replace(task, desired_state=state))
 
@@ -316,14 +319,14 @@ class ServiceContext:
         self.draft.reason(f"{self}: {sentence}")
 
     def lost(self, task: Task) -> bool:
-        """Whether nothing is known of a task's node any more."""
+        """Whether a task's node is down or gone."""
         return self.availabilities.lost(task)
 
     def may_return(self, task: Task) -> bool:
-        """Whether a task is lost that served, and may go on when its node is heard of again.
+        """Whether a lost task served, and may go on when its node is back.
 
-        Where the slot has data, the next task waits for the end of this one, which so has to be told to stop. A job
-        counts what is under way.
+        If the slot has data, the next task waits for the end of this one, which must be told to stop. A job counts the
+        tasks that run.
         """
         if not task.serves or not self.lost(task) or self.keeps_data or task.job_iteration is not None:
             return False
@@ -331,8 +334,8 @@ class ServiceContext:
         return node is not None and node.spec.availability != "drain"
 
 
-def recipe(service: Service) -> TaskSpec:
-    """Return what tasks are made from: the template, with the service's own networks when it names none itself."""
+def task_spec(service: Service) -> TaskSpec:
+    """Return what tasks are created from: the template, with the service's own networks if it names none."""
     template = service.spec.task_template
     if template.networks or not service.spec.networks:
         return template
@@ -342,63 +345,3 @@ def recipe(service: Service) -> TaskSpec:
 def host_ports(service: Service) -> tuple[PortConfig, ...]:
     """Return the ports that each task opens on its own host."""
     return revisions.host_published_ports(service.spec.ports)
-
-
-# A decision while it is being made.
-
-
-MAX_CHANGES = 500
-
-
-class Draft:
-    """Collects changes up to about `limit`, so that no transaction holds up the manager for long.
-
-    A decider that finds the draft `full` leaves the rest for a wake-up at once. Steps that belong together may go a
-    little over. A later `put` of the same object replaces the earlier. `leaving` counts the tasks on the move off a
-    node, for `drain`: all services of one decision share it. `rolled_back`: a service has returned to an earlier
-    specification, and may hold ports that the decision's view does not show.
-    """
-
-    def __init__(self, limit: int = MAX_CHANGES) -> None:
-        self._limit = limit
-        self._put: dict[tuple[type[StoredObject], str], StoredObject] = {}
-        self._remove: dict[tuple[type[StoredObject], str], StoredObject] = {}
-        self._wake_at: dict[str, float] = {}
-        self._reasons: list[str] = []
-        self.leaving: dict[str, int] = {}
-        self.rolled_back = False
-
-    @property
-    def room(self) -> int:
-        """How many more changes are welcome."""
-        return max(0, self._limit - len(self._put) - len(self._remove))
-
-    @property
-    def full(self) -> bool:
-        return self.room == 0
-
-    def put(self, value: StoredObject) -> None:
-        self._put[type(value), value.id] = value
-
-    def latest(self, task: Task) -> Task:
-        """Return a task as it was put last, or as it is given when it was not."""
-        found = self._put.get((Task, task.id))
-        return found if isinstance(found, Task) else task
-
-    def remove(self, value: StoredObject) -> None:
-        self._remove[type(value), value.id] = value
-
-    def wake(self, key: str, instant: float) -> None:
-        """Ask to decide `key` again at `instant` (Unix seconds); the earliest counts."""
-        self._wake_at[key] = min(instant, self._wake_at.get(key, instant))
-
-    def reason(self, sentence: str) -> None:
-        self._reasons.append(sentence)
-
-    def decision(self) -> Decision:
-        return Decision(
-            put=tuple(self._put.values()),
-            remove=tuple(self._remove.values()),
-            wake_at=self._wake_at,
-            reasons=tuple(self._reasons),
-        )

@@ -1,4 +1,4 @@
-"""Decides services, whatever their mode, and takes down those that are being removed."""
+"""Decides services of any mode, and removes those that are pending deletion."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import msgspec
 
 from common.model import Service, Task, TaskState
 from manager.orchestrate import dependencies, jobs
-from manager.orchestrate import jobs as schedules
 from manager.orchestrate.node_availability import NodeAvailabilities
-from manager.orchestrate.reconcile import replicated
-from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
-from manager.store.changes import Decision
+from manager.orchestrate.reconcile import modes
+from manager.orchestrate.reconcile.service_context import ServiceContext
+from manager.store.changes import Decision, Draft
 from manager.store.view import View
 
 if TYPE_CHECKING:
     from random import Random
 
-# Tasks that one decision looks at, but for those of a single service: what keeps a transaction short.
+# Tasks that one decision looks at, unless a single service has more: this keeps a transaction short.
 MAX_TASKS = 5_000
 
 
 def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decision:
-    """Decide the services whose ids are `keys`: in proportion to their tasks, and to the nodes for global ones."""
+    """Decide the services whose ids are `keys`. The cost grows with their tasks, and with the nodes for global ones."""
     draft = Draft()
     looked_at = 0
     for service_id in keys:
@@ -34,7 +33,7 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
         looked_at += len(view.tasks.of_service(service_id))
         service = view.services.get(service_id)
         if service is None or service.pending_delete:
-            _take_down(view, service_id, service, draft, now)
+            _remove_service(view, service_id, service, draft, now)
         else:
             _decide_mode(ServiceContext(service, view, now, rng, draft))
     return draft.decision()
@@ -47,18 +46,18 @@ def _decide_mode(context: ServiceContext) -> None:
         return
     context, mode = ready, ready.service.spec.mode
     if mode.global_ is not None:
-        replicated.decide_global(context)
+        modes.decide_global(context)
     elif mode.is_job:
-        if schedules.fire(context):
+        if jobs.begin_due_execution(context):
             jobs.decide(context)
     else:
-        replicated.decide(context)
+        modes.decide_replicated(context)
 
 
-def _take_down(view: View, service_id: str, service: Service | None, draft: Draft, now: float) -> None:
-    """Tell all tasks of a service to go, and let its record go with the last that can be heard of.
+def _remove_service(view: View, service_id: str, service: Service | None, draft: Draft, now: float) -> None:
+    """Discard all tasks of a service, and remove its record with the last of them that is on a live node.
 
-    A task on a node that is down keeps neither the service nor its name: it is told when its node is back.
+    A task on a node that is down holds up neither the service nor its name: it is told to stop when its node is back.
     """
     availabilities = NodeAvailabilities(view)
     tasks = view.tasks.of_service(service_id)
@@ -72,7 +71,7 @@ def _take_down(view: View, service_id: str, service: Service | None, draft: Draf
 
 
 def discard_all(tasks: Iterable[Task], draft: Draft) -> bool:
-    """Tell tasks to stop and their records to go, as far as the draft has room; return whether that was all."""
+    """Discard tasks as far as the draft has room; return whether that was all."""
     for task in tasks:
         if task.desired_state >= TaskState.REMOVE:
             continue

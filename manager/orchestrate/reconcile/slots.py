@@ -1,4 +1,4 @@
-"""Slots: the places of a service, each held by one task at a time, with the tasks that held it before."""
+"""Slots: the places of a service, each held by one task at a time, with earlier tasks as history."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def age(task: Task) -> tuple[float, int, int, str]:
 class Slot:
     """One slot. `tasks` are those not on their way out, oldest first; `leaving` those whose records are to go.
 
-    `live` are the tasks that hold the slot: one, but while one replaces another. A decision that chooses between some
-    takes out of it what it tells to stop. `number` is 0 for a slot of a global service; `home` is its node, empty for a
+    `live` are the tasks that hold the slot: one, or two while one replaces the other. A decision removes from it those
+    that it tells to stop. `number` is 0 for a slot of a global service; `home` is its node, empty for a
     replicated one.
     """
 

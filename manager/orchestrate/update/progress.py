@@ -1,4 +1,4 @@
-"""How far a rolling update is, read from its tasks alone: so a new manager goes on where the old one was."""
+"""The progress of a rolling update, from its tasks alone: so a new leader goes on where the old one was."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from common.model.update import ROLLBACKS, UpdateProgress, UpdateStatus
 from common.spec import extensions
 from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile import restart
-from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slots import Slot, by_node, by_number
+from manager.store.changes import Draft
 from manager.store.view import View
 
 
@@ -25,8 +26,8 @@ class Progress:
     `changed` slots have a task of the new version that was not told to stop before it ran; `busy` of them hold back
     others, as their tasks do not run yet or `delay` has not passed since; `starting` of these do not run yet.
     `failures` are the tasks that failed within the monitor period, one a slot. `next_at` is when a delay ends,
-    `quiet_at` when the last monitor period does. `moved_at` is when a slot was last begun with or came to run,
-    `waiting` the newest task of the last one begun that does not.
+    `monitored_until` when the last monitor period does. `progressed_at` is when a slot was last begun with or came to
+    run, `waiting` the newest task of the last one begun that does not.
     """
 
     changed: int
@@ -34,28 +35,28 @@ class Progress:
     starting: int
     failures: tuple[Task, ...]
     next_at: float
-    quiet_at: float
-    moved_at: float
+    monitored_until: float
+    progressed_at: float
     waiting: Task | None
 
 
 def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateConfig, now: float) -> Progress:
-    """Look at the tasks of `version` made, or given other files, at or after `since`, slot by slot."""
+    """Measure the tasks of `version` that were created, or given new files, at or after `since`, slot by slot."""
     delay, monitor = seconds(config.delay), seconds(config.monitor)
     changed = busy = starting = 0
     failures: list[Task] = []
-    next_at = quiet_at = 0.0
-    moved_at, waiting = since, None
+    next_at = monitored_until = 0.0
+    progressed_at, waiting = since, None
     for slot in slots:
-        made = [task for task in slot.tasks if _made(task, version, since)]
+        made = [task for task in slot.tasks if _had_turn(task, version, since)]
         if not made:
             continue
-        moved_at = max(moved_at, _begun_at(made[0]))
+        progressed_at = max(progressed_at, _begun_at(made[0]))
         if not any(task.live or _settled(task) for task in made):
-            continue  # they were told to stop before they ran, maybe on a node that is lost: its turn is yet to come
+            continue  # they were told to stop before they ran, maybe on a lost node: the slot still has to be changed
         changed += 1
         settled_at = [_settled_at(task) for task in made if _settled(task)]
-        moved_at = max(moved_at, min(settled_at, default=0.0))
+        progressed_at = max(progressed_at, min(settled_at, default=0.0))
         if not settled_at:
             waiting = made[-1]
             starting += 1
@@ -63,13 +64,13 @@ def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateCon
         elif (free_at := min(settled_at) + delay) > now:
             busy += 1
             next_at = min(next_at or free_at, free_at)
-        quiet_at = max([quiet_at, *(instant + monitor for instant in settled_at)])
+        monitored_until = max([monitored_until, *(instant + monitor for instant in settled_at)])
         failures += [task for task in made if _failed(task, monitor)][:1]
-    return Progress(changed, busy, starting, tuple(failures), next_at, quiet_at, moved_at, waiting)
+    return Progress(changed, busy, starting, tuple(failures), next_at, monitored_until, progressed_at, waiting)
 
 
-def _made(task: Task, version: int, since: float) -> bool:
-    """Whether a task has had its turn; one that refused what it was given is yet to be replaced."""
+def _had_turn(task: Task, version: int, since: float) -> bool:
+    """Whether a task counts as changed; one that refused its new files still has to be replaced."""
     return task.spec_version == version and _begun_at(task) >= since and not task.refused
 
 
@@ -78,7 +79,7 @@ def _begun_at(task: Task) -> float:
 
 
 def _settled(task: Task) -> bool:
-    """Whether a new task has come to run, with what it was given, or has ended before: either way its turn is over."""
+    """Whether a new task runs, with its new files, or has ended before that: either way its turn is over."""
     return task.status.state.terminal or (task.status.state is TaskState.RUNNING and not task.renewing)
 
 
@@ -103,30 +104,30 @@ def _failed(task: Task, monitor: float) -> bool:
 
 
 def since(service: Service, now: float) -> float:
-    """Return from when on tasks count for the update: from its start, or from the end of its last pause."""
+    """Return since when tasks count for the update (Unix seconds): its start, or the end of its last pause."""
     status = service.update_status
     return max(status.started_at, status.resumed_at) if status is not None else now
 
 
 def config_of(service: Service) -> UpdateConfig:
-    """Return what an update goes by, or a rollback."""
+    """Return the configuration of the update or rollback under way."""
     spec = service.spec
     return (spec.rollback_config if state_of(service) in ROLLBACKS else spec.update_config) or UpdateConfig()
 
 
 def canary_over_at(service: Service, status: UpdateStatus, progress: Progress) -> float | None:
-    """Return when an update that holds goes on by itself; None while a task of it starts, or if it is to be told to."""
+    """Return when an update that holds goes on by itself; None while a task of it starts, or if it never does."""
     period = extensions.of(service).canary_period
     if not period or progress.starting:
         return None
-    return max(status.held_at, progress.moved_at) + period
+    return max(status.held_at, progress.progressed_at) + period
 
 
 # --- for people ---
 
 
-def report(service: Service, view: View, now: float) -> UpdateProgress:
-    """Return how far a service's update is, or its first start that waits for other services."""
+def update_progress(service: Service, view: View, now: float) -> UpdateProgress:
+    """Return the progress of a service's update, or of its first start that waits for other services."""
     context = ServiceContext(service, view, now, Random(0), Draft())  # noqa: S311  # nothing is decided, and nothing left to chance
     mode, tasks = service.spec.mode, view.tasks.of_service(service.id)
     found = by_node(tasks).values() if mode.is_global else map(Slot, by_number(tasks).values())
@@ -151,7 +152,7 @@ def _is_done(context: ServiceContext, slot: Slot) -> bool:
 
 def _monitored_until(service: Service, progress: Progress, now: float) -> float:
     status = service.update_status
-    until = progress.quiet_at
+    until = progress.monitored_until
     if status is not None and status.held_at:
         until = canary_over_at(service, status, progress) or 0.0
     return until if until > now else 0.0

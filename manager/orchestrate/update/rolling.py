@@ -53,18 +53,16 @@ def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
     dirty = {slot: record for slot, record in records.items() if record is not None}
     state, slots = state_of(context.service), [slot for slot, _ in phases]
     if state is UpdateState.PAUSED and context.service.update_status and context.service.update_status.held_at:
-        _hold_on(context, slots, len(dirty), context.service.update_status)
+        _watch_canary(context, slots, len(dirty), context.service.update_status)
     if state in HALTED:
         return
     for slot in [slot for slot in records if slot not in dirty]:
-        _let_go(context, slot)
+        _stop_superseded(context, slot)
     if not dirty and state not in ACTIVE:
         return
     if state not in ACTIVE:
-        promoted = (
-            extensions.of(context.service).canary > context.canary
-        )  # it goes on with what is beyond its canary already
-        _set(context, UpdateState.UPDATING, started_at=context.now, promoted=promoted)
+        promoted = extensions.of(context.service).canary > context.canary  # it was past its canary before
+        _set_status(context, UpdateState.UPDATING, started_at=context.now, promoted=promoted)
     config = config_of(context.service)
     progress = measure(slots, context.service.spec_version, since(context.service, context.now), config, context.now)
     if config.failure_action != "continue" and (failure := _failure(context, progress, len(dirty), config)):
@@ -73,10 +71,10 @@ def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
     room = context.canary - canary.count_changed_slots(context, slots) if context.canary else len(dirty)
     left, bounded = _advance(context, dirty, config, free, room)
-    _explain(context, bounded=bounded and progress.starting == 0)
+    _record_remark(context, bounded=bounded and progress.starting == 0)
     left = max(left, canary.count_unchanged_slots(context, slots))
     full = room <= 0 and not any(canary.has_begun(context, slot) for slot in dirty)
-    if left and full and progress.starting == 0 and progress.quiet_at <= context.now:
+    if left and full and progress.starting == 0 and progress.monitored_until <= context.now:
         _hold(context, slots)
     else:
         _finish_or_wait(context, left, progress)
@@ -84,7 +82,7 @@ def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
 
 def _hold(context: ServiceContext, slots: Sequence[Slot]) -> None:
     count = len(slots) if context.service.spec.mode.is_global else context.replicas
-    _set(
+    _set_status(
         context,
         UpdateState.PAUSED,
         CanaryHolds(updated=canary.count_changed_slots(context, slots), of=count),
@@ -93,7 +91,7 @@ def _hold(context: ServiceContext, slots: Sequence[Slot]) -> None:
     context.continue_at_once()
 
 
-def _hold_on(context: ServiceContext, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
+def _watch_canary(context: ServiceContext, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
     """Watch the canary: any failure of it counts now, and after a healthy period the update goes on by itself."""
     config = config_of(context.service)
     watched = msgspec.structs.replace(config, monitor=_FOR_EVER)
@@ -107,12 +105,12 @@ def _hold_on(context: ServiceContext, slots: Sequence[Slot], dirty: int, status:
     if due > context.now:
         context.wake(due)
         return
-    _set(context, UpdateState.UPDATING, resumed_at=context.now, promoted=True)
+    _set_status(context, UpdateState.UPDATING, resumed_at=context.now, promoted=True)
     context.continue_at_once()
 
 
-def _let_go(context: ServiceContext, slot: Slot) -> None:
-    """Stop the old task of a slot when the new one has done its work; where that has failed for good, it serves on."""
+def _stop_superseded(context: ServiceContext, slot: Slot) -> None:
+    """Stop the old task of a slot when the new one has completed; if that has failed for good, the old one goes on."""
     if slot.newest.status.state is TaskState.COMPLETE:
         for task in slot.live:
             context.reason(f"task {task.name} stops: the one after it has completed")
@@ -122,9 +120,9 @@ def _let_go(context: ServiceContext, slot: Slot) -> None:
 def _advance(
     context: ServiceContext, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int, room: int
 ) -> tuple[int, bool]:
-    """Change at most `free` dirty slots, `room` of them for the first time; return how many still want to be changed.
+    """Change at most `free` dirty slots, `room` of them for the first time; return how many are left.
 
-    And whether none could be begun with, as no more replicas may be missing.
+    Also returns whether none could be started, as no more replicas may be missing.
     """
     left, begun, bounded = 0, False, False
     for slot, record in dirty.items():
@@ -134,7 +132,7 @@ def _advance(
         if context.draft.full:
             context.continue_at_once()
             break
-        if not _renewable(context, slot) and _leaves_gap(context, slot, config) and not context.may_go_without():
+        if not _renewable(context, slot) and _leaves_gap(context, slot, config) and not context.take_spare():
             bounded = True
             continue
         free -= 1
@@ -156,11 +154,11 @@ def _starts_first(context: ServiceContext, config: UpdateConfig) -> bool:
 
 def _renewable(context: ServiceContext, slot: Slot) -> Task | None:
     """Return the one task of a slot that may stay, with other secrets and configs; None when it is to be replaced."""
-    staying = [task for task in slot.live if not context.told_to_stop(task)]
+    staying = [task for task in slot.live if not context.was_told_to_stop(task)]
     return staying[0] if len(staying) == 1 and context.renewable(staying[0]) else None
 
 
-def _say_refused(context: ServiceContext, slot: Slot) -> None:
+def _note_refused(context: ServiceContext, slot: Slot) -> None:
     for task in slot.live:
         if task.refused:
             said = TaskReplaced(task=task.name, error=task.status.err)
@@ -169,31 +167,31 @@ def _say_refused(context: ServiceContext, slot: Slot) -> None:
 
 
 def _change(context: ServiceContext, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
-    """Give a slot a task of the new specification, before or after its old one stops, or its task the new files."""
+    """Give a slot a task of the new specification before or after the old one stops, or its task the new files."""
     task = _renewable(context, slot)
     if task is not None:
         context.renew(task)
         return
-    _say_refused(context, slot)
+    _note_refused(context, slot)
     old = slot.live[0] if slot.live else None
     if old is None or (_starts_first(context, config) and old.serves):
-        context.succeed(slot, record, anew=True)
+        context.create_successor(slot, record, is_update=True)
         return
     if config.order == "start-first" and old.serves:
         said = StopsFirst(slot=str(slot.number), error=_ONE_WRITER)
         context.reason(remark(said))
         context.notes.append(said)
-    context.replace(slot, old, record, anew=True)
+    context.replace(slot, old, record, is_update=True)
 
 
 def _finish_or_wait(context: ServiceContext, left: int, progress: Progress) -> None:
     if left:
-        for instant in (progress.next_at, progress.quiet_at if context.canary else 0.0):
+        for instant in (progress.next_at, progress.monitored_until if context.canary else 0.0):
             if instant > context.now:
                 context.wake(instant)
     elif progress.starting == 0:
-        if progress.quiet_at > context.now:
-            context.wake(progress.quiet_at)
+        if progress.monitored_until > context.now:
+            context.wake(progress.monitored_until)
         else:
             _complete(context)
 
@@ -201,9 +199,9 @@ def _finish_or_wait(context: ServiceContext, left: int, progress: Progress) -> N
 def _complete(context: ServiceContext) -> None:
     status = context.service.update_status
     if status is not None and status.state is UpdateState.ROLLBACK_STARTED:
-        _set(context, UpdateState.ROLLBACK_COMPLETED, status.reason, completed_at=context.now)
+        _set_status(context, UpdateState.ROLLBACK_COMPLETED, status.reason, completed_at=context.now)
     else:
-        _set(context, UpdateState.COMPLETED, completed_at=context.now)
+        _set_status(context, UpdateState.COMPLETED, completed_at=context.now)
 
 
 def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> TasksFailed | None:
@@ -215,14 +213,14 @@ def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> 
 
 
 def _failure(context: ServiceContext, progress: Progress, dirty: int, config: UpdateConfig) -> Failure | None:
-    """Say why the update has failed: its tasks did, or none of those it waits for came to run; None if it has not."""
+    """Return why the update has failed: too many tasks did, or none that it waits for runs; None if it has not."""
     if failure := _too_many_failures(progress, dirty, config):
         return failure
-    if progress.waiting is None and not _is_bounded(context):
+    if progress.waiting is None and not _awaits_replicas(context):
         return None
     deadline = extensions.of(context.service).progress_deadline
-    if context.now < progress.moved_at + deadline:
-        context.wake(progress.moved_at + deadline)
+    if context.now < progress.progressed_at + deadline:
+        context.wake(progress.progressed_at + deadline)
         return None
     task = progress.waiting
     if task is None:
@@ -234,9 +232,9 @@ def _failure(context: ServiceContext, progress: Progress, dirty: int, config: Up
 def fail(context: ServiceContext, failure: Failure) -> None:
     """Pause or roll back. A rollback never rolls back, and there must be something to go back to."""
     if state_of(context.service) is UpdateState.ROLLBACK_STARTED:
-        _set(context, UpdateState.ROLLBACK_PAUSED, failure)
+        _set_status(context, UpdateState.ROLLBACK_PAUSED, failure)
     elif config_of(context.service).failure_action != "rollback":
-        _set(context, UpdateState.PAUSED, failure)
+        _set_status(context, UpdateState.PAUSED, failure)
     elif context.draft.rolled_back:  # ports that another rollback of this decision takes are not in the view yet
         context.continue_at_once()
     else:
@@ -244,11 +242,11 @@ def fail(context: ServiceContext, failure: Failure) -> None:
 
 
 def _roll_back(context: ServiceContext, failure: Failure) -> None:
-    """Return to the previous specification; where that is not possible any more, pause and say why."""
+    """Return to the previous specification; if that is no longer possible, pause and say why."""
     try:
         back = undo_update(context.view, context.service, context.now, failure)
     except (FailedPrecondition, InvalidArgument) as error:
-        _set(context, UpdateState.PAUSED, failure, rollback_refused=error.message)
+        _set_status(context, UpdateState.PAUSED, failure, rollback_refused=error.message)
         return
     context.update(back)
     context.draft.rolled_back = True
@@ -257,11 +255,11 @@ def _roll_back(context: ServiceContext, failure: Failure) -> None:
     context.continue_at_once()
 
 
-def _explain(context: ServiceContext, *, bounded: bool) -> None:
-    """Keep in the update's status where it does not go on as it was asked to.
+def _record_remark(context: ServiceContext, *, bounded: bool) -> None:
+    """Record in the update's status how it deviates from its configuration.
 
-    What was done is told until something else is to be told. `bounded`: nothing can be done now, as no more replicas
-    may be missing; that is told as long as it is so.
+    The last remark stays until there is another one. `bounded`: nothing can be done now, as no more replicas may be
+    missing; that remark stays only as long as it is true.
     """
     status = context.service.update_status
     if status is None:
@@ -271,7 +269,7 @@ def _explain(context: ServiceContext, *, bounded: bool) -> None:
         said = AwaitsReplicas()
     elif isinstance(said, AwaitsReplicas):
         said = None
-    old = status.state is UpdateState.UPDATING and status.message  # of before there were remarks
+    old = status.state is UpdateState.UPDATING and status.message  # stored before there were remarks
     if said == status.remark and not old:
         return
     told = msgspec.structs.replace(status, remark=said, message="")
@@ -280,13 +278,13 @@ def _explain(context: ServiceContext, *, bounded: bool) -> None:
         context.continue_at_once()  # to be woken when that has lasted too long
 
 
-def _is_bounded(context: ServiceContext) -> bool:
+def _awaits_replicas(context: ServiceContext) -> bool:
     status = context.service.update_status
     return status is not None and isinstance(status.remark, AwaitsReplicas)
 
 
-def _set(context: ServiceContext, state: UpdateState, reason: Reason | None = None, **changes: Any) -> None:
-    """Change the update's status; with `started_at` it is another update's."""
+def _set_status(context: ServiceContext, state: UpdateState, reason: Reason | None = None, **changes: Any) -> None:
+    """Change the update's status; with `started_at` another update starts."""
     old = context.service.update_status
     if old is None or "started_at" in changes:
         old = UpdateStatus()

@@ -1,4 +1,4 @@
-"""Secrets and configs that rotate: new content under the same name, and old versions that go when nothing uses them.
+"""Rotation of secrets and configs: new content under the same name; old versions are removed when nothing uses them.
 
 Stored objects never change their content, as in Docker, so that a task's files are what its specification says. New
 content is a new object that takes over the name; the object before it is kept as `NAME.vN`, for the tasks and for the
@@ -25,9 +25,8 @@ from manager.domain.references import (
     rename_references,
 )
 from manager.domain.service_change import change_files
-from manager.orchestrate.reconcile.service_context import Draft
 from manager.orchestrate.update import canary
-from manager.store.changes import Change, Decision
+from manager.store.changes import Change, Decision, Draft
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
@@ -38,11 +37,11 @@ FileT = TypeVar("FileT", Secret, Config)
 
 
 def rotate(tx: Transaction, old: FileT, new_id: str, spec: SecretSpec | ConfigSpec, *, unless_stack: str = "") -> None:
-    """Let `spec`'s content take the place of `old`'s in all services that use it.
+    """Replace `old`'s content by `spec`'s in all services that use it.
 
     A service that went back to a content before the old one (a rollback) gets the new one too. Services of
-    `unless_stack` are left: whoever deploys that stack changes them himself, together with all else, so that a rollback
-    goes back to what was before.
+    `unless_stack` are not changed: the deploy of that stack changes them together with everything else, so that a
+    rollback returns to what was before.
     """
     number = int(old.spec.labels.get(VERSION, "1"))
     kept = {**old.spec.labels, VERSION: str(number), VERSION_OF: old.name}
@@ -87,7 +86,7 @@ def _following(service: Service, family: Collection[str], new_id: str, tx: Trans
 def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decision:
     """Remove the old versions among `keys` (ids) that no service, present or previous, and no task uses.
 
-    Nor is to use: while a canary holds, the next tasks are made like those that it leaves as they are.
+    While a canary holds, the next tasks may be like unchanged ones, whose versions count as used.
     """
     del now, rng
     draft = Draft()
@@ -113,7 +112,7 @@ def concerned_versions(change: Change, view: View) -> Iterator[str]:
     elif isinstance(old, Service):
         specs = (old.spec, *((old.previous_spec,) if old.previous_spec else ()))
         yield from (each for spec in specs for each in references(spec) if _is_old_id(view, each))
-        for task in canary.originals(old, view.tasks.of_service(old.id)):  # its canary may hold no longer
+        for task in canary.original_tasks(old, view.tasks.of_service(old.id)):  # its canary may hold no longer
             yield from (each for each in _task_references(task) if _is_old_id(view, each))
     elif isinstance(value, Task) and (change.new is None or value.status.state.terminal):
         yield from (each for each in _task_references(value) if _is_old_id(view, each))
@@ -132,7 +131,7 @@ def _used_objects(view: View) -> frozenset[str]:
         used |= references(service.spec)
         if service.previous_spec is not None:
             used |= references(service.previous_spec)
-        for task in canary.originals(service, view.tasks.of_service(service.id)):
+        for task in canary.original_tasks(service, view.tasks.of_service(service.id)):
             used |= container_references(task.spec.container_spec)
     seen: set[int] = set()  # tasks of one version share their specification
     for task in view.tasks:

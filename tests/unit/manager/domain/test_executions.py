@@ -13,7 +13,14 @@ from common.model.service import (
     ServiceSpec,
     TaskSpec,
 )
-from manager.domain.revisions import begun, beside, first_execution, next_execution, restart_schedule, under_way
+from manager.domain.executions import (
+    earlier_executions,
+    executions_under_way,
+    first_execution,
+    next_execution,
+    next_job_status,
+    restart_schedule,
+)
 from tests.fakes.world import template
 
 NOW = 1000.0
@@ -36,20 +43,22 @@ def test_a_job_begins_at_once_unless_it_has_a_schedule() -> None:
 
 
 def test_the_first_execution_has_number_0_and_the_next_one_more() -> None:
-    first = begun(job(), NOW)
+    first = next_job_status(job(), NOW)
     assert first == JobStatus(last_execution=NOW)
-    assert begun(job(status=first), NOW + 1) == JobStatus(job_iteration=Version(index=1), last_execution=NOW + 1)
+    assert next_job_status(job(status=first), NOW + 1) == JobStatus(
+        job_iteration=Version(index=1), last_execution=NOW + 1
+    )
 
 
 def test_executions_go_on_beside_the_next_only_where_they_may() -> None:
-    status = JobStatus(job_iteration=Version(index=4), last_execution=NOW, beside=(2,))
+    status = JobStatus(job_iteration=Version(index=4), last_execution=NOW, earlier_executions=(2,))
     allowed = job(status=status, schedule="0 * * * *", schedule_concurrency="allow")
-    assert begun(allowed, NOW).beside == (2, 4)
-    assert under_way(allowed) == {2, 4}
+    assert next_job_status(allowed, NOW).beside == (2, 4)
+    assert executions_under_way(allowed) == {2, 4}
     forbidden = job(status=status, schedule="0 * * * *")
-    assert begun(forbidden, NOW).beside == ()
-    assert (beside(forbidden), under_way(forbidden)) == ((), {4})
-    assert under_way(job()) == frozenset()
+    assert next_job_status(forbidden, NOW).beside == ()
+    assert (earlier_executions(forbidden), executions_under_way(forbidden)) == ((), {4})
+    assert executions_under_way(job()) == frozenset()
 
 
 def test_a_changed_job_is_executed_again() -> None:

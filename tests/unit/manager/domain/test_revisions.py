@@ -28,13 +28,13 @@ def test_ten_are_kept_and_the_oldest_go() -> None:
     for number in range(1, 15):
         service = revisions.with_spec(service, spec(f"web:{number}"), float(number))
     assert [past.revision for past in service.history] == list(range(14, 4, -1))
-    assert revisions.at(service, 4) is None
+    assert revisions.spec_of_revision(service, 4) is None
 
 
 def test_a_revision_comes_back_with_the_present_number_of_tasks() -> None:
     service = revisions.with_spec(Service(id="s", spec=spec("web:1", 2)), spec("web:2", 2), 7.0)
     service = replace(service, spec=spec("web:2", 9))
-    assert revisions.at(service, 1) == spec("web:1", 9)
+    assert revisions.spec_of_revision(service, 1) == spec("web:1", 9)
 
 
 def test_tasks_differ_by_template_not_by_labels_or_replicas() -> None:

@@ -18,7 +18,7 @@ from common.model.update import (
     UpdateState,
     UpdateStatus,
 )
-from manager.orchestrate.update.progress import report
+from manager.orchestrate.update.progress import update_progress
 from tests.fakes.world import World, replace, template, update_config
 from tests.unit.manager.orchestrate.update.test_canary import updated, work
 from tests.unit.manager.orchestrate.update.test_limits import started_first
@@ -26,7 +26,7 @@ from tests.unit.manager.orchestrate.update.test_rolling import NEW, new, running
 
 
 def told(world: World) -> UpdateProgress:
-    return report(world.service, world.tables, world.now)
+    return update_progress(world.service, world.tables, world.now)
 
 
 def status_of(world: World) -> UpdateStatus:

@@ -8,12 +8,12 @@ from common.model.secret import SecretSpec
 from common.model.service import EndpointSpec, PortConfig, ReplicatedJob, ServiceMode, TaskSpec
 from common.model.task import TaskStatus
 from common.model.update import UpdateState, UpdateStatus
-from manager.domain.revisions import next_execution
+from manager.domain.executions import next_execution
 from manager.domain.update_status import message
 from manager.loops.orchestration import orchestration_rules
-from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.update import rotation
-from manager.store.changes import Change
+from manager.store.changes import Change, Draft
 from manager.store.observation import observe
 from tests.fakes.world import World, policy, replace, update_config
 

@@ -1,7 +1,7 @@
-"""Bringing the members of the managers' etcd to the managers that there are to be: one step at a time, pure.
+"""Brings the members of the managers' etcd to the managers in the store, one step at a time. Pure.
 
-Only the leader takes steps, and looks at etcd's own list before each, so whatever a crash cut off goes on. No step
-costs the majority: a vote is taken away only if those that are left and can be reached still decide.
+Only the leader takes steps, and reads etcd's own list before each, so what a crash has interrupted goes on. No step
+loses the quorum: a voter is removed only if those that are left and reachable are a majority.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """All is as it should be, or nothing can be done just now: `waits_for` says in words for what, empty if so."""
+    """Nothing to do, or nothing possible now: `waits_for` says in words what is missing, empty if nothing is."""
 
     waits_for: str = ""
 
@@ -51,7 +51,7 @@ Step: TypeAlias = AddLearner | Promote | Remove | HandOver | Nothing
 def next_step(leader: str, wanted: Mapping[str, str], members: Sequence[Member], reachable: Collection[str]) -> Step:
     """Return what the leader is to do next.
 
-    `leader` is its node id, `wanted` the managers that there are to be (the URL of each one's etcd by node id),
+    `leader` is its node id, `wanted` the managers in the store (the URL of each one's etcd by node id),
     `reachable` the node ids of managers that answer, the leader among them. A member that has not come up yet has no
     name, and is known by its URL.
     """
@@ -67,7 +67,7 @@ def next_step(leader: str, wanted: Mapping[str, str], members: Sequence[Member],
 def _steps(
     leader: str, wanted: Mapping[str, str], members: Sequence[Member], reachable: Collection[str]
 ) -> Iterator[Step]:
-    """Yield what there is to do, the most urgent first; `Nothing` in the place of what has to wait."""
+    """Yield what there is to do, the most urgent first, with `Nothing` for what has to wait."""
     known = {member: node_of(member, wanted) for member in members}
     unwanted = [member for member, node_id in known.items() if node_id not in wanted]
     learners = [member for member in members if member.learner]
@@ -96,7 +96,7 @@ def _removal(
 
 
 def reason_to_keep(node_id: str, members: Sequence[Member], reachable: Collection[str]) -> str:
-    """Say why a member cannot be removed just now: what would be left could not decide. Empty if it can."""
+    """Return why a member cannot be removed now, as the rest would have no quorum; empty if it can."""
     voters = {member.name for member in members if not member.learner}
     left = voters - {node_id}
     if not left:
@@ -112,7 +112,7 @@ def reason_to_keep(node_id: str, members: Sequence[Member], reachable: Collectio
 
 
 def majority(voters: int) -> int:
-    """Return how many of so many members must agree."""
+    """Return how many of `voters` members must agree."""
     return voters // 2 + 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.model import Node, TaskState
 from common.model.update import UpdateState
 from manager.domain.update_status import state_of
-from manager.orchestrate.reconcile.service_context import MAX_CHANGES
+from manager.store.changes import MAX_CHANGES
 from tests.fakes.world import World, replace, template, update_config
 from tests.unit.manager.orchestrate.reconcile.test_slot_reconciler import drain
 

@@ -7,7 +7,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.orchestrate.members import (
+from manager.orchestrate.etcd_members import (
     AddLearner,
     HandOver,
     Nothing,

@@ -1,4 +1,4 @@
-"""The two modes: as many slots as replicas, or one task on each eligible node, and the node is the slot."""
+"""The two modes: replicated, with as many slots as replicas, and global, where each eligible node is a slot."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from manager.domain.volume_claims import data_node
 from manager.orchestrate.node_availability import NodeAvailability, availability_of
 from manager.orchestrate.reconcile import drain, restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
-from manager.orchestrate.reconcile.slot_reconciler import Phase, settle
+from manager.orchestrate.reconcile.slot_reconciler import Phase, reconcile_slot
 from manager.orchestrate.reconcile.slots import Slot, by_node, by_number, free_numbers
 from manager.orchestrate.update import canary, rolling
 
 
-def decide(context: ServiceContext) -> None:
+def decide_replicated(context: ServiceContext) -> None:
     """Bring the number of slots to the number of replicas, and look after each slot."""
-    quiet, used, left = _sort_out(context)
+    quiet, used, left = _divide_slots(context)
     surplus = len(quiet) + len(used) - context.replicas
     if surplus > 0 or context.updating:
         used = dict(sorted({**used, **{number: Slot([task]) for number, task in quiet.items()}}.items()))
         quiet = {}
-    if _look_after(context, used, shrink(used, context.replicas, context) if surplus > 0 else set()) and surplus < 0:
+    discarded = shrink(used, context.replicas, context) if surplus > 0 else set()
+    if _reconcile_slots(context, used, discarded) and surplus < 0:
         grow(context, {*quiet, *used}, left)
 
 
-def _sort_out(context: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
-    """Divide the slots: those with nothing to do, which are most; the others in use; those whose tasks all leave."""
+def _divide_slots(context: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
+    """Divide the slots: those with nothing to do, which are most; others in use; those whose tasks all leave."""
     quiet: dict[int, Task] = {}
     used: dict[int, Slot] = {}
     left: dict[int, Slot] = {}
     for number, tasks in by_number(context.view.tasks.of_service(context.service.id)).items():
-        if len(tasks) == 1 and context.quiet(tasks[0]):
+        if len(tasks) == 1 and context.needs_nothing(tasks[0]):
             quiet[number] = tasks[0]
         else:
             slot = Slot(tasks)
@@ -41,18 +42,18 @@ def _sort_out(context: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot]
     return quiet, used, left
 
 
-def _look_after(context: ServiceContext, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
-    """Give up the surplus and look after the rest; return whether the draft had room for all."""
+def _reconcile_slots(context: ServiceContext, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
+    """Discard the surplus and reconcile the rest; return whether the draft had room for all."""
     phases: list[tuple[Slot, Phase]] = []
-    context.spare = drain.spare(context, context.replicas, surplus)
+    context.spare = drain.spare_replicas(context, context.replicas, surplus)
     for number, slot in used.items():
         if context.draft.full:
             context.continue_at_once()
             return False
         if number in surplus:
-            context.give_up(slot)
+            context.discard_slot(slot)
         else:
-            phases.append((slot, settle(context, slot)))
+            phases.append((slot, reconcile_slot(context, slot)))
     moving = sum(phase is Phase.MOVING for _, phase in phases)
     drain.evacuate(context, [slot for slot, phase in phases if phase is Phase.DRAINING], moving)
     leaving = [slot for slot, phase in phases if phase is Phase.LEAVING]
@@ -63,7 +64,7 @@ def _look_after(context: ServiceContext, used: Mapping[int, Slot], surplus: Coll
 
 
 def _relocate(context: ServiceContext, slot: Slot) -> None:
-    """Begin to move a slot to the node that was chosen for it: the replacement runs before the task stops."""
+    """Start moving a slot to the node that was chosen for it: the replacement runs before the task stops."""
     task = slot.live[0]
     context.reason(f"task {task.name} moves from node {task.node_id} to {task.moving_to}, to even out the load")
     latest = max(each.created_at for each in (*slot.tasks, *slot.leaving))
@@ -77,10 +78,10 @@ def _relocate(context: ServiceContext, slot: Slot) -> None:
 
 
 def shrink(used: Mapping[int, Slot], count: int, context: ServiceContext) -> set[int]:
-    """Return the numbers of the slots to give up so that `count` remain (swarmkit `replicated/slot.go`).
+    """Return the numbers of the slots to discard so that `count` remain (swarmkit `replicated/slot.go`).
 
-    Where slots have data, the highest numbers, so that the next to come find the data of the last that went. Else
-    first those that have no node, then from the fullest nodes, there those that don't run, then the highest numbers.
+    Where slots have data, the highest numbers, so that slots added later find the data of those removed last. Otherwise
+    first those without a node, then those on the fullest nodes, there those that do not run, then the highest numbers.
     """
     if any(data_node(slot.newest, context.view) for slot in used.values() if slot.tasks):
         return set(sorted(used)[count:])
@@ -97,16 +98,17 @@ def shrink(used: Mapping[int, Slot], count: int, context: ServiceContext) -> set
 def grow(context: ServiceContext, used: Collection[int], left: Mapping[int, Slot]) -> None:
     """Fill the lowest free slots; a slot whose last task is still stopping waits for it.
 
-    A decision makes as many as the draft has room for, or a tenth of those there are: looking at these takes as long.
+    A decision creates as many as the draft has room for, or a tenth of the present ones: looking at these takes as
+        long.
     """
     missing = context.replicas - len(used)
     count = min(missing, max(context.draft.room, len(used) // 10))
     for number in free_numbers(used, count):
         slot = left.get(number)
         if slot is None:
-            context.create(number, restart=RestartRecord(), like=canary.model(context))
+            context.create(number, restart=RestartRecord(), like=canary.model_task(context))
         else:
-            context.succeed(slot, RestartRecord())
+            context.create_successor(slot, RestartRecord())
     if count:
         context.reason(f"{count} new tasks towards {context.replicas} replicas")
     if count < missing:
@@ -114,33 +116,33 @@ def grow(context: ServiceContext, used: Collection[int], left: Mapping[int, Slot
 
 
 def decide_global(context: ServiceContext) -> None:
-    """Fill, look after or empty the slot of each node (swarmkit `global/global.go`).
+    """Fill, reconcile or empty the slot of each node (swarmkit `global/global.go`).
 
-    Drained: the task stops, and its node gets a new one when it is back. Down: nothing is known of the task, and none
-    can take its place, so it goes on if its node comes back. Paused: what runs stays, and nothing is started. Not
-    meeting the constraints, or gone: the slot is given up.
+    Drained: the task stops, and its node gets a new one when it is active again. Down: the task's state is unknown and
+    no other can take its place, so it goes on if its node comes back. Paused: what runs stays, and nothing is started.
+    Not meeting the constraints, or gone: the slot is discarded.
     """
     slots = by_node(context.view.tasks.of_service(context.service.id))
     phases: list[tuple[Slot, Phase]] = []
-    away: list[tuple[Slot, Phase]] = []  # counted for an update that has changed them, and by nobody as serving
+    away: list[tuple[Slot, Phase]] = []  # they count for an update that has changed them, and never as serving
     for node in context.view.nodes:
         if context.draft.full:
             context.continue_at_once()
             return
         slot = slots.pop(node.id, None)
-        phases += _global_mode_look_after(context, node, slot)
+        phases += _reconcile_node(context, node, slot)
         if slot is not None and availability_of(node) is NodeAvailability.LOST and canary.has_begun(context, slot):
             away.append((slot, Phase.SETTLED))
     for slot in slots.values():
-        context.give_up(slot)
-    context.spare = drain.spare(context, len(phases))
+        context.discard_slot(slot)
+    context.spare = drain.spare_replicas(context, len(phases))
     rolling.roll(context, [*phases, *away])
 
 
-def _global_mode_look_after(context: ServiceContext, node: Node, slot: Slot | None) -> list[tuple[Slot, Phase]]:
+def _reconcile_node(context: ServiceContext, node: Node, slot: Slot | None) -> list[tuple[Slot, Phase]]:
     availability = availability_of(node)
-    if unmet(context.recipe.placement, node):
-        context.give_up(slot)
+    if unmet(context.task_spec.placement, node):
+        context.discard_slot(slot)
     elif availability in (NodeAvailability.DRAINED, NodeAvailability.LOST):
         for task in slot.tasks if slot is not None else ():
             if node.spec.availability == "drain" or not task.serves:
@@ -149,7 +151,7 @@ def _global_mode_look_after(context: ServiceContext, node: Node, slot: Slot | No
         if availability is NodeAvailability.OPEN:
             _fill(context, node, slot)
     elif availability is NodeAvailability.OPEN or slot.live:
-        phase = settle(context, slot)
+        phase = reconcile_slot(context, slot)
         return [(slot, Phase.SETTLED if availability is NodeAvailability.KEEPING and phase is Phase.DIRTY else phase)]
     return []
 
@@ -157,6 +159,6 @@ def _global_mode_look_after(context: ServiceContext, node: Node, slot: Slot | No
 def _fill(context: ServiceContext, node: Node, slot: Slot | None) -> None:
     context.reason(f"a task for node {node.name or node.id}")
     if slot is None:
-        context.create(0, node.id, restart=RestartRecord(), like=canary.model(context))
+        context.create(0, node.id, restart=RestartRecord(), like=canary.model_task(context))
     else:
-        context.succeed(slot, RestartRecord())
+        context.create_successor(slot, RestartRecord())

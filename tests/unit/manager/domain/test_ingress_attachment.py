@@ -3,7 +3,7 @@
 from common.model import Network, Service, Task
 from common.model.network import NetworkSpec
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
-from manager.orchestrate.reconcile.ingress_attachment import has_right_attachment
+from manager.domain.revisions import has_right_attachment
 from tests.fakes.world import World
 
 PORT = PortConfig(target_port=80, published_port=8080)

@@ -56,7 +56,8 @@ class Load:
     def __str__(self) -> str:
         if not self.measured:
             return f"{self.name} not measured yet (target {self._format_value(self.target)})"
-        return f"{self.name} at {self._format_value(self.total / self.measured)} (target {self._format_value(self.target)})"
+        mean = self._format_value(self.total / self.measured)
+        return f"{self.name} at {mean} (target {self._format_value(self.target)})"
 
     def _format_value(self, value: float) -> str:
         return f"{value * 100:.0f}%" if self.share else f"{value:.6g}"

@@ -1,11 +1,11 @@
 """Which tasks to move so that services are spread as new ones would be. Pure.
 
 A move must make the cluster strictly more even: first each service's tasks over the branches of its spread preferences,
-then over the nodes, then all tasks over the nodes. Each move lowers the sums of squares of these counts, the first that
-changes counts, so planning comes to an end, and what is planned to the end leaves nothing to plan.
+then over the nodes, then all tasks over the nodes. Each move lowers the sum of squares of the first of these counts
+that it changes, so planning ends, and a finished plan leaves nothing to plan.
 
-A task's replacement runs beside it before it stops. So a node must have room for it as things are, and a service has
-one task on the move at a time.
+A task's replacement runs beside it before it stops. So a node must have room for it as things are, and each service
+moves one task at a time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from manager.domain.reservations import Available, reservations_of
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
-from manager.schedule.rank import default_strategy, special
+from manager.schedule.rank import default_strategy, has_special_strategy
 from manager.schedule.regions import Levels, label_value, levels_of
 from manager.store.view import View
 
-# A node on which a task of the service failed lately is no place to move one to.
+# Seconds for which a node on which a task of the service failed is not moved to.
 FAILURE_WINDOW = 300.0
-_EVEN = 2  # a count that is higher by so many than another becomes more even with it by a move
+# The difference of two counts from which a move makes them more even.
+_EVEN = 2
 _UPDATING = ("updating", "rollback_started", "paused", "rollback_paused")
 
 
@@ -41,7 +42,7 @@ class Move:
 
 
 def reason_to_stay(service: Service, default: str = "spread") -> str:
-    """Say why a service's tasks are never moved to even out the load; empty when they may be.
+    """Return why a service's tasks are never moved to even out the load; empty when they may be.
 
     `default` is the cluster's strategy.
     """
@@ -49,7 +50,7 @@ def reason_to_stay(service: Service, default: str = "spread") -> str:
         return "it is being removed"
     if service.spec.mode.is_global or service.spec.mode.is_job:
         return "only replicated services are moved"
-    if special(service, default):
+    if has_special_strategy(service, default):
         return "it is placed by binpack or affinities, not evenly"
     template = service.spec.task_template
     if template.restart_policy is not None and template.restart_policy.condition == "none":
@@ -65,23 +66,23 @@ def reason_to_stay(service: Service, default: str = "spread") -> str:
 
 @dataclass(slots=True)
 class Balancer:
-    """Finds moves over a load, which `add` and `make` change for trial: `undo` brings it back.
+    """Finds moves over a load, which `add` and `make` change for trial; `undo` restores it.
 
-    `barred` are nodes that take no moves now, `tried` moves (service, slot, node) that are not to be made again.
-    `visits` counts the nodes that were looked at, which is what it costs.
+    `excluded` are nodes that take no moves now, `tried` moves (service, slot, node) that are not made again. `visits`
+    counts the nodes that were looked at, which is the cost.
     """
 
     view: View
     load: ClusterLoad
     now: float
-    barred: Collection[str] = ()
+    excluded: Collection[str] = ()
     tried: Collection[tuple[str, int, str]] = ()
     visits: int = 0
     _moved: dict[str, Task] = field(default_factory=dict)
     _changes: list[tuple[Task | None, Task]] = field(default_factory=list)  # what was taken away, and what was added
 
-    def best(self, service: Service) -> Move | None:
-        """Return the move of one of the service's tasks that evens out most, None when none does or it is in motion."""
+    def best_move(self, service: Service) -> Move | None:
+        """Return the best move of one of the service's tasks; None if none improves anything or one is being moved."""
         tasks = self._tasks(service)
         if tasks is None:
             return None
@@ -104,19 +105,19 @@ class Balancer:
                 if not branches.improves(source, target):
                     if levels:
                         continue
-                    break  # those after it are fuller
+                    break  # the next ones are fuller
                 if (service.id, task.slot, target.id) not in self.tried and rules.accepts(target):
                     return Move(task, target.id)
         return None
 
     def add(self, move: Move) -> None:
-        """Count a task's replacement beside it, as it will be while the move is made."""
+        """Count a task's replacement beside it, as during the move."""
         given = _task_after_move(move, self.load)
         self.load.add(given)
         self._changes.append((None, given))
 
     def make(self, move: Move) -> None:
-        """Count a move as made."""
+        """Count a move as done."""
         given = _task_after_move(move, self.load)
         self.load.take_away(move.task)
         self.load.add(given)
@@ -136,7 +137,7 @@ class Balancer:
         return counts.get(node_id, 0), self.load.nodes[node_id].total
 
     def _uneven(self, service: Service) -> bool:
-        """Whether the service could be more even at all, which most are not: found without asking the nodes."""
+        """Whether the service could be more even at all; this is cheap, as most could not, and asks no node."""
         counts = self.load.counts(service.id)
         most = max(counts.values(), default=0)
         if most >= _EVEN:
@@ -153,24 +154,24 @@ class Balancer:
         found = [
             node
             for node in self.load.nodes.values()
-            if node.open and node.id not in self.barred and node.id not in failed and rules.suits(node)
+            if node.open and node.id not in self.excluded and node.id not in failed and rules.suits(node)
         ]
         return sorted(found, key=lambda node: (self._rank(counts, node.id), node.id))
 
     def _tasks(self, service: Service) -> list[Task] | None:
-        """Return the service's tasks when all serve and none is in motion or out of date, else None."""
+        """Return the service's tasks if all serve and none is being moved or out of date, else None."""
         if reason_to_stay(service, default_strategy(self.view)) or service.waits_for:
             return None
         status = service.update_status
         if status is not None and status.state in _UPDATING:
             return None
         tasks = [self._moved.get(t.id, t) for t in self.view.tasks.of_service(service.id) if t.live]
-        known = self.load.nodes  # which may not have heard of everything yet
+        known = self.load.nodes  # which may lag behind the store
         return tasks if tasks and all(t.serves and not t.moving_to and t.node_id in known for t in tasks) else None
 
 
 def _as_placed_now(task: Task, placement: Placement | None) -> Task:
-    """Return a task as its replacement would be: a change of placement alone has left the task as it was."""
+    """Return a task with its replacement's placement: a change of that alone does not replace tasks."""
     return msgspec.structs.replace(task, spec=msgspec.structs.replace(task.spec, placement=placement))
 
 
@@ -217,10 +218,12 @@ class _Branches:
         return more >= _EVEN or (more == 1 and source.total - target.total >= _EVEN)
 
 
-def plan(view: View, load: ClusterLoad, services: Iterable[Service], now: float, limit: int = 10_000) -> list[Move]:
-    """Plan to the end: the moves, in order, after which there is none that would improve anything.
+def plan_moves(
+    view: View, load: ClusterLoad, services: Iterable[Service], now: float, limit: int = 10_000
+) -> list[Move]:
+    """Return the moves, in order, after which no move improves anything; at most `limit`.
 
-    The load is as it was when this returns.
+    The load is unchanged when this returns.
     """
     chosen = list(services)
     moves: list[Move] = []
@@ -230,7 +233,7 @@ def plan(view: View, load: ClusterLoad, services: Iterable[Service], now: float,
         while again and len(moves) < limit:
             again = False
             for service in chosen:
-                move = balancer.best(service)
+                move = balancer.best_move(service)
                 if move is not None and len(moves) < limit:
                     balancer.make(move)
                     moves.append(move)
@@ -241,13 +244,13 @@ def plan(view: View, load: ClusterLoad, services: Iterable[Service], now: float,
 
 
 def next_moves(balancer: Balancer, services: Iterable[Service], most: int, go_on: Callable[[], bool]) -> list[Move]:
-    """Return moves that can be made now, one a service and `most` in all, while `go_on` says so."""
+    """Return moves that can be made now, one per service and `most` in all, while `go_on()` is true."""
     moves: list[Move] = []
     try:
         for service in services:
             if len(moves) == most or not go_on():
                 break
-            move = balancer.best(service)
+            move = balancer.best_move(service)
             if move is not None:
                 balancer.add(move)
                 moves.append(move)

@@ -1,4 +1,4 @@
-"""Where the data on a node goes when the node is to be left, and the moves of data whose services want that. Pure."""
+"""Where a drained node's data goes, and the moves of data whose services have the policy `move`. Pure."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from manager.schedule.load import ClusterLoad
 from manager.store.changes import Change, Decision
 from manager.store.view import View
 
-# After so long what has failed is tried again.
+# How long until a failed move is tried again.
 RETRY_SECONDS = 60.0
-# Of why nodes refuse what they are to take, so many are told.
+# How many of the nodes' reasons for a refusal are shown.
 _REASONS = 3
 
 
 def concerned_nodes(change: Change, _view: View) -> Iterable[str]:
-    """Name the node that may have data to be moved off it: what is there has changed, or whether it is drained."""
+    """Name the node that may have data to move: its data has changed, or whether it is drained."""
     value = change.current
     if isinstance(value, Node):
-        return (value.id,) if _is_left(value) else ()
+        return (value.id,) if _is_drained(value) else ()
     if isinstance(value, VolumeClaim):
         return (value.node_id,)
     return (value.source,) if isinstance(value, Transfer) and not value.active else ()
 
 
 def drained_nodes(view: View) -> Iterable[str]:
-    return [node.id for node in view.nodes if _is_left(node)]
+    return [node.id for node in view.nodes if _is_drained(node)]
 
 
-def _is_left(node: Node) -> bool:
+def _is_drained(node: Node) -> bool:
     return node.spec.availability == "drain" and node.status.state == "ready"
 
 
 def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decision:
-    """Begin to move the data off drained nodes whose services have the volume policy `move`."""
+    """Start to move data off drained nodes (`keys` are their ids), of services with the volume policy `move`."""
     load: ClusterLoad | None = None
     put: list[Transfer] = []
     wake_at: dict[str, float] = {}
     reasons: list[str] = []
     for node in filter(None, map(view.nodes.get, keys)):
-        for group in groups_on(node, view) if _is_left(node) else ():
+        for group in volume_groups_on(node, view) if _is_drained(node) else ():
             if not _is_wanted(node, group, view) or _is_moved(node, group, view):
                 continue
             again = _failed_at(node, group, view) + RETRY_SECONDS
@@ -61,7 +61,7 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
                 move = move_off(node, group, load, view, rng)
             except FailedPrecondition as error:
                 reasons.append(f"volume {group[0]} is not moved off the drained node {node.name}: {error.message}")
-                put.append(move_not_begun(node, group, error.message, view, rng))
+                put.append(failed_move(node, group, error.message, view, rng))
                 wake_at[node.id] = min(now + RETRY_SECONDS, wake_at.get(node.id, now + RETRY_SECONDS))
             else:
                 put.append(move)
@@ -80,20 +80,20 @@ def _is_moved(node: Node, group: tuple[str, ...], view: View) -> bool:
 
 
 def _failed_at(node: Node, group: tuple[str, ...], view: View) -> float:
-    """Return when a move of these volumes off a node has failed last."""
+    """Return when a move of these volumes off a node failed last (Unix seconds); minus infinity if none did."""
     failed = (each for each in view.transfers if each.phase == "failed" and each.source == node.id)
     return max((each.updated_at for each in failed if not set(group).isdisjoint(each.volumes)), default=float("-inf"))
 
 
-def move_not_begun(node: Node, group: tuple[str, ...], why: str, view: View, rng: Random) -> Transfer:
-    """Return the record of a move that no node can take; there is one for what moves together, however often tried."""
+def failed_move(node: Node, group: tuple[str, ...], why: str, view: View, rng: Random) -> Transfer:
+    """Return the record of a move that no node can take: one for each group of volumes, however often tried."""
     before = (each for each in view.transfers if each.phase == "failed" and each.source == node.id)
     same = next((each for each in before if not each.target and set(each.volumes) == set(group)), None)
     return replace(same or Transfer(id=new_id(rng), volumes=group, source=node.id, phase="failed"), error=why)
 
 
-def groups_on(node: Node, view: View) -> list[tuple[str, ...]]:
-    """List the volumes of a node that services have data in, those that move together as one, the smallest first."""
+def volume_groups_on(node: Node, view: View) -> list[tuple[str, ...]]:
+    """List the groups of a node's volumes with data of services that move together, the smallest first."""
     found: dict[frozenset[str], tuple[str, ...]] = {}
     for claim in view.volume_claims.on_node(node.id):
         if in_use(claim, view):
@@ -108,10 +108,10 @@ def groups_on(node: Node, view: View) -> list[tuple[str, ...]]:
 
 
 def move_off(source: Node, group: tuple[str, ...], load: ClusterLoad, view: View, rng: Random) -> Transfer:
-    """Return a move of volumes to the node with the least to do that takes them, and the tasks of all their slots.
+    """Return a move of volumes to the least loaded node that takes them and the tasks of all their slots.
 
     Raises:
-        FailedPrecondition: there is none.
+        FailedPrecondition: no node does; the message says why.
 
     """
     rules = [pipeline(task, view, load) for task in _tasks(source, group, view)]
@@ -133,7 +133,7 @@ def move_off(source: Node, group: tuple[str, ...], load: ClusterLoad, view: View
 
 
 def _tasks(source: Node, group: tuple[str, ...], view: View) -> Iterator[Task]:
-    """Yield the tasks with this data as their next ones will be: a change of constraints alone replaces none."""
+    """Yield the tasks with this data, of their services' present specifications."""
     slots = {(claim.service, claim.slot) for name in group for claim in claims_on(source.id, name, view)}
     for task in view.tasks.on_node(source.id):
         if task.live and (task.service_name, task.slot) in slots:

@@ -1,7 +1,7 @@
-"""What rules a node out for a task (swarmkit `scheduler/filter.go`). Only the filters that a task needs are asked.
+"""Filters: what rules a node out for a task (swarmkit `scheduler/filter.go`). Only those that a task needs are asked.
 
-A filter answers for one node in its present load. What it refuses stays refused while tasks are only added: the
-scheduler relies on that within one decision.
+A filter judges one node with its present load. A refused node stays refused while tasks are only added: the scheduler
+relies on that within one decision.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def _nothing(_: NodeLoad) -> Iterable[str]:
 
 @dataclass(slots=True, eq=False)
 class Filter:
-    """`explain` words its refusals for a person: one form for one node, one for several.
+    """A condition that a node meets (`accepts`) or not; `one` and `many` word its refusals of one node and of several.
 
-    Filters of equal `key`s refuse the same nodes, whichever tasks they were made for. `lacking` names what of that
-    which is asked for a node that is refused does not have, where there may be several things.
+    Filters of equal `key`s refuse the same nodes, whichever tasks they were made for. `lacking` names what a refused
+    node does not have, where a task may ask for several things.
     """
 
     accepts: Accepts
@@ -50,13 +50,13 @@ class Filter:
     lacking: Callable[[NodeLoad], Iterable[str]] = _nothing
 
     def explain(self, refused: Collection[NodeLoad], missing: Sequence[str] | None = None) -> str:
-        """Say it of these nodes; `missing` is what they lack, where that is known already."""
+        """Word the refusal of these nodes for a person; `missing` is what they lack, if that is known already."""
         text = self.one if len(refused) == 1 else self.many.format(len(refused))
         named = ", ".join((self.missing(refused) if missing is None else missing)[:_MOST_NAMED])
         return f"{text}: {named}" if named else text
 
     def missing(self, refused: Iterable[NodeLoad]) -> list[str]:
-        """Return what these nodes lack: what most of them do first, then by name, whatever order they come in."""
+        """Return what these nodes lack, what most of them lack first, then by name."""
         counts = Counter(name for load in refused for name in self.lacking(load))
         return sorted(counts, key=lambda name: (-counts[name], name))
 
@@ -71,10 +71,10 @@ class Refusal:
 
 @dataclass(slots=True)
 class Pipeline:
-    """The filters of a group of tasks: `fixed` ask the node's record alone, `changing` its load.
+    """The filters of a group of tasks: `fixed` ones ask the node's record only, `changing` ones its load.
 
-    `constraints` are those that one of the fixed filters is made of. `invalid` says what no node can ever meet: a
-    constraint that cannot be read.
+    `constraints` are those of a fixed filter. `invalid` is the message about a constraint that cannot be read, which no
+    node meets; empty if all can.
     """
 
     fixed: tuple[Filter, ...] = ()
@@ -93,33 +93,33 @@ class Pipeline:
         return tuple(each.key for each in self.fixed)
 
     def wanted(self) -> tuple[str, str] | None:
-        """Return an attribute and the value of it that every node has which suits, if there is such a one."""
+        """Return (attribute, value) that a node must have to suit, None if no constraint demands one value."""
         return next((each.wanted for each in self.constraints if each.wanted is not None), None)
 
     def suits(self, load: NodeLoad) -> bool:
-        """Whether the node could ever take one of these, as its record is."""
+        """Whether the node's record allows one of these tasks, whatever its load."""
         for each in self.fixed:  # noqa: SIM110 - as in `has_room`
             if not each.accepts(load):
                 return False
         return True
 
     def has_room(self, load: NodeLoad) -> bool:
-        """Whether a node that takes tasks, and suits, takes one of these now."""
+        """Whether a node that is open, and suits, takes one of these tasks now."""
         for each in self.changing:  # noqa: SIM110 - the scheduler's innermost loop; all() costs a generator
             if not each.accepts(load):
                 return False
         return True
 
-    def but_for(self, nodes: frozenset[str], volume: str) -> Pipeline:
-        """Return the filters that rule these nodes out, too: what they have as `volume` is not to be used."""
-        return replace(self, changing=(*self.changing, _unfit(nodes, volume))) if nodes else self
+    def without_nodes(self, nodes: frozenset[str], volume: str) -> Pipeline:
+        """Return the filters that also refuse these nodes: their copy of `volume` must not be used."""
+        return replace(self, changing=(*self.changing, _stale_copies(nodes, volume))) if nodes else self
 
     def accepts(self, load: NodeLoad) -> bool:
-        """Whether a node that takes tasks takes one of these now."""
+        """Whether a node that is open takes one of these tasks now."""
         return self.suits(load) and self.has_room(load)
 
     def refusals(self, nodes: Iterable[NodeLoad]) -> list[Refusal]:
-        """Say which filter refuses each of `nodes`, the first that does; those that refuse most come first."""
+        """Return the first filter that refuses each of `nodes`; the filters that refuse most come first."""
         every = (_AGENT, _READY, *self.fixed, *self.changing)
         refused: dict[Filter, list[NodeLoad]] = {each: [] for each in every}
         for load in nodes:
@@ -130,7 +130,7 @@ class Pipeline:
         return sorted(told, key=lambda each: -len(each.nodes))
 
     def explain(self, nodes: Iterable[NodeLoad]) -> str:
-        """Word why none of `nodes` takes a task of these: every filter and how many nodes it refused, most first."""
+        """Word why none of `nodes` takes one of these tasks: every filter and how many nodes it refused, most first."""
         return "; ".join(each.filter.explain(each.nodes) for each in self.refusals(nodes))
 
 
@@ -146,14 +146,14 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
     asks_load = placement or spec.networks or spec.resources or task.ports  # most tasks ask for nothing
     asks_record = placement or spec.networks or spec.log_driver or mounts
     return Pipeline(
-        tuple(_of_record(task, constraints, view)) if asks_record else (),
-        tuple(_of_load(task, load)) if asks_load else (),
+        tuple(_record_filters(task, constraints, view)) if asks_record else (),
+        tuple(_load_filters(task, load)) if asks_load else (),
         constraints,
     )
 
 
-def _of_record(task: Task, constraints: tuple[Constraint, ...], view: View) -> Iterator[Filter]:
-    """Yield the filters for what the node, its engine and its host must be."""
+def _record_filters(task: Task, constraints: tuple[Constraint, ...], view: View) -> Iterator[Filter]:
+    """Yield the filters of a node's record: what the node, its engine and its host must be."""
     spec, placement = task.spec, task.spec.placement
     if drivers := tuple(_drivers(spec, view)):
         yield _plugins(drivers)
@@ -169,8 +169,8 @@ def _of_record(task: Task, constraints: tuple[Constraint, ...], view: View) -> I
         yield _platforms(tuple(map(_normal, placement.platforms)))
 
 
-def _of_load(task: Task, load: ClusterLoad) -> Iterator[Filter]:
-    """Yield the filters for what must be left on the node."""
+def _load_filters(task: Task, load: ClusterLoad) -> Iterator[Filter]:
+    """Yield the filters of a node's load: what must be free on it."""
     spec = task.spec
     if spec.resources is not None:
         wanted = reservations_of(task)
@@ -261,7 +261,7 @@ def _plugins(drivers: tuple[tuple[str, str], ...]) -> Filter:
 
 
 def _drivers(spec: TaskSpec, view: View) -> Iterator[tuple[str, str]]:
-    """Yield the kind and name of every driver that the task needs beyond what each engine has."""
+    """Yield the kind and name of every driver that the task needs and not every engine has."""
     container = spec.container_spec
     for mount in container.mounts if container else ():
         driver = mount.volume_options.driver_config if mount.volume_options else None
@@ -310,7 +310,7 @@ def _normal(platform: Platform) -> tuple[str, str]:
     return platform.os.lower(), _ARCHITECTURES.get(architecture, architecture)
 
 
-def _unfit(nodes: frozenset[str], volume: str) -> Filter:
+def _stale_copies(nodes: frozenset[str], volume: str) -> Filter:
     def accepts(load: NodeLoad) -> bool:
         return load.id not in nodes
 

@@ -1,8 +1,7 @@
-"""What the scheduler knows of the nodes' load, kept up with the store one change at a time.
+"""The scheduler's index of the nodes' load, updated with each change of the store.
 
-Everything here follows from the store's objects, and from nothing else: an index fed with every change equals one
-that is built from the whole state (`tests/prop/test_load.py`). It exists so that placing a task costs the
-same with 100 tasks in the cluster and with 100,000.
+It depends on the store's objects only: an index fed with every change equals one that is built from the whole state
+(`tests/prop/test_load.py`). With it, placing a task costs the same with 100 tasks in the cluster and with 100,000.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from common.model import (
 from common.model.node import PlainContainers
 from common.spec.constraints import reader
 from manager.schedule.node_load import NO_PLAIN, NetworkRoom, NodeLoad
-from manager.schedule.regions import Division, Levels, label_values
+from manager.schedule.regions import Levels, RegionTree, label_values
 from manager.store.changes import Change
 from manager.store.view import View
 
@@ -35,19 +34,19 @@ Group: TypeAlias = tuple[str, int]
 
 _COMPLETE = TaskState.COMPLETE
 _MOST_REMEMBERED = 4096
-_MOST_DIVISIONS = 16
-_REMEMBERED = frozenset({"_suited", "_having", "_divisions", "everywhere"})
+_MAX_TREES = 16
+_REMEMBERED = frozenset({"_suitable", "_by_attribute", "_trees", "everywhere"})
 _FAILED = frozenset({TaskState.FAILED, TaskState.REJECTED})
 _MOST_PLAIN = 10_000
 
 
 def available(node: Node) -> bool:
-    """Whether new tasks may come to the node at all, whatever they are."""
+    """Whether the node takes new tasks at all."""
     return node.agent and node.status.state == "ready" and node.spec.availability == "active"
 
 
 def load_of(view: View) -> list[StoredObject]:
-    """Return what load follows from, in the order in which it is to be taken in."""
+    """Return the objects that load depends on, in the order in which `ClusterLoad.add_all` needs them."""
     return [*view.networks, *view.nodes, *view.attachments, *view.tasks]
 
 
@@ -56,12 +55,12 @@ def group_of(task: Task) -> Group:
 
 
 def waiting(task: Task) -> bool:
-    """Whether the task is the scheduler's to place now: its addresses are allocated, and it is still wanted."""
+    """Whether the scheduler should place the task now: its addresses are allocated, and it is still wanted."""
     return task.status.state == TaskState.PENDING and task.desired_state <= _COMPLETE and not task.held_back
 
 
 class ClusterLoad:
-    """All nodes' load, the tasks that wait, and where services lately failed. Changed by `apply` only."""
+    """The load of all nodes, the tasks that wait, and where services failed lately. Only `apply` changes it."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeLoad] = {}
@@ -69,20 +68,20 @@ class ClusterLoad:
         self.networks: dict[str, NetworkRoom] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._failures: dict[Group, dict[str, dict[str, float]]] = {}
-        self._suited: dict[Hashable, tuple[NodeLoad, ...]] = {}
-        self._having: dict[str, dict[str, list[NodeLoad]]] = {}
-        self.everywhere = Division(_record_region, ())
-        self._divisions: dict[Hashable, Division] = {}
+        self._suitable: dict[Hashable, tuple[NodeLoad, ...]] = {}
+        self._by_attribute: dict[str, dict[str, list[NodeLoad]]] = {}
+        self.everywhere = RegionTree(_record_region, ())
+        self._trees: dict[Hashable, RegionTree] = {}
 
     @classmethod
     def of(cls, view: View) -> ClusterLoad:
         """Build the load of a whole state."""
         load = cls()
-        load.learn(load_of(view))
+        load.add_all(load_of(view))
         return load
 
-    def learn(self, values: Iterable[StoredObject]) -> None:
-        """Take in what is there, of `load_of` and in its order."""
+    def add_all(self, values: Iterable[StoredObject]) -> None:
+        """Add objects, as `load_of` returns them and in its order."""
         for value in values:
             self.apply(Change(old=None, new=value))
 
@@ -94,7 +93,7 @@ class ClusterLoad:
     __hash__ = None  # type: ignore[assignment]
 
     def counts(self, service_id: str) -> dict[str, int]:
-        """Return how many tasks of the service count on each node that has one. Not to be changed."""
+        """Return how many tasks of the service count on each node that has one; do not change it."""
         return self._counts.get(service_id, {})
 
     def failing(self, group: Group, since: float, limit: int) -> frozenset[str]:
@@ -108,67 +107,67 @@ class ClusterLoad:
             if len(failures) >= limit and sum(instant >= since for instant in failures.values()) >= limit
         )
 
-    def suited(
+    def suitable_nodes(
         self,
         key: Hashable,
         suits: Callable[[NodeLoad], bool],
         wanted: Callable[[], tuple[str, str] | None] = lambda: None,
     ) -> tuple[NodeLoad, ...]:
-        """Return the nodes that `suits`, which `key` names, holds for; it may ask their records alone, not their load.
+        """Return the nodes for which `suits`, which `key` names, is true; it may depend on their records only.
 
-        Remembered until a node changes: so many services may each be bound to a node of its own. Only those are asked
-        that have the value of an attribute that is `wanted`, where one must be had.
+        Cached until a node changes, as many services may each be bound to a node of their own. If `wanted` returns
+        (attribute, value), only the nodes that have this value are asked.
         """
-        found = self._suited.get(key)
+        found = self._suitable.get(key)
         if found is None:
-            if len(self._suited) >= _MOST_REMEMBERED:
-                self._suited.clear()
+            if len(self._suitable) >= _MOST_REMEMBERED:
+                self._suitable.clear()
             must = wanted()
-            asked = self.nodes.values() if must is None else self._with(*must)
-            found = self._suited[key] = tuple(load for load in asked if load.node and suits(load))
+            asked = self.nodes.values() if must is None else self._nodes_with(*must)
+            found = self._suitable[key] = tuple(load for load in asked if load.node and suits(load))
         return found
 
-    def _with(self, attribute: str, value: str) -> Iterable[NodeLoad]:
-        """Return the nodes that have a value for what a constraint's key names; looked up, once it was asked for."""
-        index = self._having.get(attribute)
+    def _nodes_with(self, attribute: str, value: str) -> Iterable[NodeLoad]:
+        """Return the nodes with a value of a constraint's attribute; indexed when the attribute is first asked for."""
+        index = self._by_attribute.get(attribute)
         if index is None:
-            index = self._having[attribute] = {}
+            index = self._by_attribute[attribute] = {}
             read = reader(attribute)
             for load in self.nodes.values():
                 if load.node is not None:
                     index.setdefault(read(load.node).casefold(), []).append(load)
         return index.get(value, ())
 
-    def divided(self, levels: Levels) -> Division:
-        """Return the tree of these labels' values over all nodes. It is to be settled before it is used."""
-        found = self._divisions.get(levels)
+    def tree_by(self, levels: Levels) -> RegionTree:
+        """Return the tree of these labels' values over all nodes. Update it before use."""
+        found = self._trees.get(levels)
         if found is None:
-            found = Division(lambda load: label_values(load.node, levels) if load.node else None, self.nodes.values())
-            if self._can_keep_up():
-                self._divisions[levels] = found
+            found = RegionTree(lambda load: label_values(load.node, levels) if load.node else None, self.nodes.values())
+            if self._has_room_for_tree():
+                self._trees[levels] = found
         return found
 
-    def suiting(self, key: Hashable, suits: Callable[[NodeLoad], bool]) -> Division | None:
-        """Return the nodes that `suits`, as in `suited`, as one region; None when too many others are kept up."""
-        found = self._divisions.get(("suiting", key))
-        if found is None and self._can_keep_up():
-            found = Division(lambda load: () if load.node and suits(load) else None, self.nodes.values())
-            self._divisions["suiting", key] = found
+    def suitable_tree(self, key: Hashable, suits: Callable[[NodeLoad], bool]) -> RegionTree | None:
+        """Return the nodes that `suits` accepts, as in `suitable_nodes`, as one region; None if trees are too many."""
+        found = self._trees.get(("suitable", key))
+        if found is None and self._has_room_for_tree():
+            found = RegionTree(lambda load: () if load.node and suits(load) else None, self.nodes.values())
+            self._trees["suitable", key] = found
         return found
 
-    def _can_keep_up(self) -> bool:
-        """Whether one more division can be kept up; if there are too many, first those go that nobody uses any more."""
-        if len(self._divisions) == _MOST_DIVISIONS:
-            self._divisions = {key: each for key, each in self._divisions.items() if not each.idle}
-        return len(self._divisions) < _MOST_DIVISIONS
+    def _has_room_for_tree(self) -> bool:
+        """Whether there is room for one more tree; unused ones are dropped first if there are too many."""
+        if len(self._trees) == _MAX_TREES:
+            self._trees = {key: each for key, each in self._trees.items() if not each.idle}
+        return len(self._trees) < _MAX_TREES
 
     def by_total(self) -> Iterator[NodeLoad]:
-        """Walk the nodes that take tasks, the emptiest first. Nothing else may walk them meanwhile."""
-        self.everywhere.settle()
+        """Iterate over the nodes that take tasks, the emptiest first. Only one such iteration may run at a time."""
+        self.everywhere.update()
         return iter(self.everywhere.root)
 
     def apply(self, change: Change) -> bool:
-        """Take in one change; return whether it could let a task be placed that found no node before."""
+        """Apply one change; return whether it could let a task be placed that found no node before."""
         old, new = change.old, change.new
         if isinstance(change.current, Task):
             assert old is None or isinstance(old, Task)
@@ -185,11 +184,11 @@ class ClusterLoad:
         for attachment, sign in ((old, -1), (new, 1)):
             if isinstance(attachment, NetworkAttachment) and attachment.live:
                 for each in attachment.networks:
-                    self._join(each.target, attachment.node_id, sign)
+                    self._count_user(each.target, attachment.node_id, sign)
         return isinstance(old, NetworkAttachment) and old.live
 
     def leave_out_plain(self, node_id: str) -> None:
-        """Forget what a node's worker says of plain containers, for a caller who knows them and adds them himself."""
+        """Drop a node's unmanaged containers, for a caller that knows newer ones and adds them itself."""
         load = self.nodes.get(node_id)
         if load is not None:
             load.set_plain(NO_PLAIN)
@@ -197,38 +196,38 @@ class ClusterLoad:
 
     def add(self, task: Task) -> None:
         """Count a placed task's load, as `apply` will when it is stored. Undone by `take_away`."""
-        self._weigh(task, 1)
+        self._account_for(task, 1)
 
     def take_away(self, task: Task) -> None:
-        self._weigh(task, -1)
+        self._account_for(task, -1)
 
     def _apply_task(self, old: Task | None, new: Task | None) -> bool:
         freed = False
-        if old is None or new is None or not _weigh_the_same(old, new):
+        if old is None or new is None or not _same_weight(old, new):
             freed = old is not None and old.placed
             if old is not None:
-                self._forget(old)
+                self._remove_task(old)
             if new is not None:
-                self._learn(new)
+                self._add_task(new)
         elif waiting(new):
             self.pending[group_of(new)][new.id] = new
         elif new.id in (holders := self._holders(new)):
             holders[new.id] = new
         return freed
 
-    def _learn(self, task: Task) -> None:
+    def _add_task(self, task: Task) -> None:
         if task.placed:
-            self._weigh(task, 1)
+            self._account_for(task, 1)
         elif waiting(task):
             self.pending.setdefault(group_of(task), {})[task.id] = task
         elif task.status.state in _FAILED and task.node_id:
             by_node = self._failures.setdefault(group_of(task), {})
             by_node.setdefault(task.node_id, {})[task.id] = task.updated_at  # by the manager's clock
 
-    def _forget(self, task: Task) -> None:
+    def _remove_task(self, task: Task) -> None:
         group = group_of(task)
         if task.placed:
-            self._weigh(task, -1)
+            self._account_for(task, -1)
         elif waiting(task):
             del self.pending[group][task.id]
             if not self.pending[group]:
@@ -245,20 +244,20 @@ class ClusterLoad:
         load = self.nodes.get(task.node_id)
         return load.generic if load is not None else {}
 
-    def _weigh(self, task: Task, sign: int) -> None:
+    def _account_for(self, task: Task, sign: int) -> None:
         load = self.nodes.get(task.node_id)
         if load is None:
             load = self.nodes[task.node_id] = NodeLoad(task.node_id)
         load.hold(task, sign)
         for each in task.spec.networks:
-            self._join(each.target, load.id, sign)
+            self._count_user(each.target, load.id, sign)
         if task.desired_state <= _COMPLETE:
             self._count(task, load, sign)
         if load.node is None:
             self._drop_if_empty(load)
 
-    def _join(self, network_id: str, node_id: str, sign: int) -> None:
-        """Count one user of a network more (`sign` 1) or fewer (-1) on a node."""
+    def _count_user(self, network_id: str, node_id: str, sign: int) -> None:
+        """Count one more (`sign` 1) or one fewer (-1) user of a network on a node."""
         room = self.networks.get(network_id)
         if room is None:
             room = self.networks[network_id] = NetworkRoom()
@@ -285,8 +284,8 @@ class ClusterLoad:
         if load is None:
             load = self.nodes[node_id] = NodeLoad(node_id)
         if _record(load.node) != _record(node):
-            self._suited.clear()
-            self._having.clear()
+            self._suitable.clear()
+            self._by_attribute.clear()
         load.node = node
         load.set_plain(_plain(node))
         load.open = node is not None and available(node)
@@ -297,15 +296,15 @@ class ClusterLoad:
     def _apply_network(self, network_id: str, network: Network | None) -> bool:
         room = self.networks.setdefault(network_id, NetworkRoom())
         was_short = room.is_short(len(self.nodes))
-        room.become(network)
+        room.set_network(network)
         if not room.users and room.network is None:
             del self.networks[network_id]
         return was_short
 
     def _touch(self, load: NodeLoad) -> None:
         self.everywhere.touch(load)
-        for division in self._divisions.values():
-            division.touch(load)
+        for tree in self._trees.values():
+            tree.touch(load)
 
     def _drop_if_empty(self, load: NodeLoad) -> None:
         if load.node is None and not load.tasks:
@@ -313,7 +312,7 @@ class ClusterLoad:
 
 
 def _frees_data(change: Change) -> bool:
-    """Whether a change of what is known of volumes could let a task be placed that waits for its data."""
+    """Whether a change of a volume, claim or transfer could let a task be placed that waits for its data."""
     old, new = change.old, change.new
     if isinstance(old, Volume) and isinstance(new, Volume):
         return replace(old, size=new.size, version=new.version, updated_at=new.updated_at) != new
@@ -321,7 +320,7 @@ def _frees_data(change: Change) -> bool:
 
 
 def _plain(node: Node | None) -> PlainContainers:
-    """Return what counts of a node's plain containers, whatever its worker says."""
+    """Return a node's unmanaged containers within sane bounds, whatever its worker says."""
     if node is None or node.description.plain == NO_PLAIN:
         return NO_PLAIN
     said = node.description.plain
@@ -344,7 +343,7 @@ def _record(node: Node | None) -> tuple[object, ...]:
     return node.spec, replace(node.description, plain=NO_PLAIN), node.status.addr
 
 
-def _weigh_the_same(old: Task, new: Task) -> bool:
+def _same_weight(old: Task, new: Task) -> bool:
     """Whether two states of a task are the same to the load, so that there is nothing to account for."""
     return old.node_id == new.node_id and _weight(old) == _weight(new)
 
@@ -357,7 +356,7 @@ def _weight(task: Task) -> tuple[object, ...]:
         return failed and group_of(task), task.updated_at if failed else 0.0
     resources = task.spec.resources
     return (
-        waiting(task) and group_of(task),  # a task that waits may be given other secrets and configs: another group
+        waiting(task) and group_of(task),  # a waiting task may get other secrets and configs, and so another group
         task.placed,
         task.desired_state <= _COMPLETE,
         resources and id(resources),

@@ -1,7 +1,7 @@
 """What the scheduler knows of one node's load, and whether a network has room for one more task there. Pure.
 
-The allocator gives a node its part when a task has come to it (`manager.allocate.attachments`). Until then the task
-claims one: so no two nodes count on the last.
+The allocator gives a node its part of a network when a task is placed there (`manager.allocate.attachments`). Until
+then the task claims one, so that no two nodes count on the last.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ NO_PLAIN = PlainContainers()
 class NodeLoad:
     """One node's share: `cpu` (billionths of a core) and `memory` (bytes) reserved, `total` tasks that count.
 
-    `plain` is what its worker says of containers that are not tasks; the numbers include what they reserve.
-
-    `node` is None while tasks of a node are left whose record is gone. `generic` holds the tasks that were given
+    `plain` is what its worker says of containers that are not tasks; the numbers include what they reserve. `node` is
+    None while a node whose record is gone still has tasks. `generic` holds the tasks that were given
     generic resources, `ports` the host ports in use: (protocol, port) → address, empty for all → how many tasks.
     """
 
@@ -69,7 +68,7 @@ class NodeLoad:
                 self._bind(key, address, sign)
 
     def set_plain(self, plain: PlainContainers) -> None:
-        """Count these plain containers in place of the ones before."""
+        """Replace the unmanaged containers that count."""
         old, self.plain = self.plain, plain
         self.total += plain.count - old.count
         self.cpu += plain.nano_cpus - old.nano_cpus
@@ -101,8 +100,8 @@ class NetworkRoom:
     """One network's parts. `users` counts, by node, the tasks and plain containers that are in it.
 
     `claims` are the nodes with users that have no part yet, `full` those whose part has no address left. `network` is
-    None while there is no such network (any more), and for the engines' own: these have no parts. No node has more
-    users than `_most`, no part room for fewer than `_fewest`.
+    None if there is no such network, and for the engines' own: these have no parts. No node has more users than
+    `_most`, and every part has room for at least `_fewest`.
     """
 
     network: Network | None = None
@@ -117,13 +116,13 @@ class NetworkRoom:
 
     @property
     def left(self) -> int:
-        """How many parts are left for nodes that have none, claimed ones included. Counted when it is asked for."""
+        """How many parts are left for nodes that have none, claimed ones included; counted when first asked for."""
         if self._left is None:
             self._left = parts_left(self.network) if self.network is not None else 0
         return self._left
 
-    def become(self, network: Network | None) -> None:
-        """Take in the network's record, which is new, changed or gone."""
+    def set_network(self, network: Network | None) -> None:
+        """Set the network's record, which is new, changed or gone (None)."""
         self.network = network if network is not None and network.subnets else None
         self.leases = self.network.leases if self.network is not None else {}
         self._subnet = self.network.subnets[0].subnet if self.network is not None else ""
@@ -155,18 +154,18 @@ class NetworkRoom:
             self.full.discard(node_id)
 
     def _fills(self, node_id: str, count: int) -> bool:
-        """Whether so many users leave no address of a node's part."""
+        """Whether `count` users use all addresses of a node's part."""
         part = self.leases.get(node_id)
         return part is not None and count >= containers_in(part, self._subnet)
 
     def is_short(self, nodes: int, tasks: int = 1) -> bool:
-        """Whether one of so many nodes in all may have no room for one of so many tasks more."""
+        """Whether one of `nodes` nodes may have no room for one of `tasks` more tasks."""
         if self.network is None:
             return False
         return self._most + tasks > self._fewest or self.left < nodes - len(self.leases)
 
     def has_room_on(self, node_id: str) -> bool:
-        """Whether the node has a part, is to get one, or can, and there is room in it."""
+        """Whether the node has a part with room in it, has claimed one, or can get one."""
         if node_id in self.leases:
             return node_id not in self.full
         return node_id in self.claims or self.left > len(self.claims)

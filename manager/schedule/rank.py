@@ -1,4 +1,4 @@
-"""Which of the nodes that would take a task gets it. A strategy is one class; the scheduler knows no more of it.
+"""Ranking: which of the nodes that accept a task gets it. A strategy is one class, and the scheduler needs no more.
 
 `Spread` is Swarm's (`scheduler/scheduler.go`): nodes where the service keeps failing go last, then the fewest tasks
 of the service win, then the fewest tasks in total.
@@ -25,14 +25,14 @@ from manager.store.view import View
 
 @dataclass(slots=True)
 class Demand:
-    """A group of like tasks that look for nodes.
+    """A group of like tasks that need nodes.
 
-    `accepts` says whether a node takes one more; `give` places the next task there, and the node's load grows at once.
-    `counts` are the service's tasks by node at the start, `failing` the nodes where it keeps failing.
+    `accepts` says whether a node takes one more; `assign` places the next task there, and the node's load grows at
+    once. `counts` are the service's tasks by node at the start, `failing` the nodes where it keeps failing.
     """
 
     accepts: Callable[[NodeLoad], bool]
-    give: Callable[[NodeLoad], None]
+    assign: Callable[[NodeLoad], None]
     counts: Mapping[str, int]
     failing: AbstractSet[str]
 
@@ -41,36 +41,35 @@ class Branch(Protocol):
     """Nodes to choose among, for one group in one decision."""
 
     def place(self, most: int) -> int:
-        """Give up to `most` tasks to the best nodes; return how many: fewer only when no node takes another."""
+        """Assign up to `most` tasks to the best nodes; return how many: fewer only if no node takes another."""
 
 
 class Strategy(Protocol):
-    """How to rank. The nodes that are offered take tasks in general; whether one takes these is asked of `demand`."""
+    """How nodes are ranked. All nodes that are offered are open; `demand` says whether one accepts these tasks."""
 
     def within(self, region: Region, demand: Demand) -> Branch:
-        """Choose among the nodes of a lowest region. The branch is good until the tree is settled again."""
+        """Choose among the nodes of a lowest region. The branch is valid until the tree is updated."""
 
     def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
         """Choose among these nodes, which are few."""
 
 
 class Spread:
-    """Even out: first the service's tasks over the nodes, then all tasks."""
+    """Spread evenly: first the service's tasks over the nodes, then all tasks."""
 
     def within(self, region: Region, demand: Demand) -> Branch:
-        return _Water(region, region.open, demand)
+        return _WaterFilling(region, region.open, demand)
 
     def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
         ordered = sorted(nodes, key=lambda node: (node.total, node.id))
-        return _Water(ordered, {node.id: node for node in ordered}, demand)
+        return _WaterFilling(ordered, {node.id: node for node in ordered}, demand)
 
 
-class _Water:
-    """Fill nodes as water would.
+class _WaterFilling:
+    """Water-filling: the least loaded node gets the next task.
 
-    First the fresh ones, which have no task of the service: each once, taken lazily in their order. When there are no
-    more, a heap of the rest. A node that refuses is dropped: loads only grow within a decision, so it would refuse
-    again.
+    First each node without a task of the service, lazily in order of their load; then a heap of the others. A node that
+    refuses is dropped: loads only grow within a decision, so it would refuse again.
     """
 
     def __init__(self, ordered: Iterable[NodeLoad], nodes: Mapping[str, NodeLoad], demand: Demand) -> None:
@@ -90,7 +89,7 @@ class _Water:
         for node in self._fresh:
             if node.id in demand.counts or node.id in demand.failing or not demand.accepts(node):
                 continue
-            demand.give(node)
+            demand.assign(node)
             self._filled.append(node)
             done += 1
             if done == most:
@@ -105,13 +104,13 @@ class _Water:
         while done < most and heap:
             failing, count, _, node_id, node = heapq.heappop(heap)
             if demand.accepts(node):
-                demand.give(node)
+                demand.assign(node)
                 heapq.heappush(heap, (failing, count + 1, node.total, node_id, node))
                 done += 1
         return done
 
     def _rest(self) -> list[tuple[bool, int, int, str, NodeLoad]]:
-        """Make the heap of the nodes that have tasks of the service by now, or where it keeps failing."""
+        """Return the heap of nodes that have tasks of the service now, or where it keeps failing."""
         counts, failing = self._demand.counts, self._demand.failing
         known = [node for node_id in counts.keys() | failing if (node := self._nodes.get(node_id)) is not None]
         heap = [(node.id in failing, counts.get(node.id, 0), node.total, node.id, node) for node in known]
@@ -121,7 +120,7 @@ class _Water:
 
 
 class Biased:
-    """As `Spread`, but a node's `bias` counts as so many more (or fewer) tasks of the service there."""
+    """Like `Spread`, but a node's `bias` counts as that many more (or fewer) tasks of the service there."""
 
     def __init__(self, bias: Mapping[str, int]) -> None:
         self._bias = bias
@@ -134,7 +133,7 @@ class Biased:
 
 
 class Binpack:
-    """Fill the fullest node that has room before the next: by `bias`, then by what is reserved there, then by tasks."""
+    """Fill the fullest node that has room before the next: by `bias`, then by reserved share, then by tasks."""
 
     def __init__(self, bias: Mapping[str, int]) -> None:
         self._bias = bias
@@ -156,7 +155,7 @@ def _reserved_share(load: NodeLoad) -> float:
 
 
 class _Ranked:
-    """Nodes in a heap by a rank that changes with each task they get: the lowest takes the next task."""
+    """Nodes in a heap by a rank that changes with each task: the lowest rank takes the next one."""
 
     def __init__(
         self, nodes: Iterable[NodeLoad], demand: Demand, rank: Callable[[NodeLoad, int], tuple[float, ...]]
@@ -174,7 +173,7 @@ class _Ranked:
         while done < most and self._heap:
             _, _, _, count, node = heapq.heappop(self._heap)
             if self._demand.accepts(node):
-                self._demand.give(node)
+                self._demand.assign(node)
                 heapq.heappush(self._heap, self._entry(node, count + 1))
                 done += 1
         return done
@@ -189,8 +188,8 @@ def default_strategy(view: View) -> str:
     return extensions.read_cluster(found.spec.labels).strategy if found is not None else "spread"
 
 
-def special(service: Service, default: str) -> bool:
-    """Whether the service is placed otherwise than by an even spread."""
+def has_special_strategy(service: Service, default: str) -> bool:
+    """Whether the service has a strategy other than an even spread."""
     labels = service.spec.labels
     if not labels or not any(label.startswith(EXTENSION_PREFIX) for label in labels):
         return default == BINPACK
@@ -199,16 +198,18 @@ def special(service: Service, default: str) -> bool:
 
 
 def strategy_of(service: Service, view: View, load: ClusterLoad, default: str) -> Strategy:
-    """Choose the strategy for the tasks of a `special` service, as things are now."""
+    """Choose the strategy for the tasks of a `has_special_strategy` service, for the present load."""
     wanted = extensions.of(service)
     bias = _bias(view, load, wanted.affinity, wanted.anti_affinity)
     return Binpack(bias) if (wanted.strategy or default) == BINPACK else Biased(bias)
 
 
-def _bias(view: View, load: ClusterLoad, liked: Mapping[str, int], disliked: Mapping[str, int]) -> dict[str, int]:
-    """Return what speaks against a node (below zero: for it), in tasks of the service that more or fewer are there."""
+def _bias(
+    view: View, load: ClusterLoad, affinity: Mapping[str, int], anti_affinity: Mapping[str, int]
+) -> dict[str, int]:
+    """Return a node's bias by id, counted in tasks of the service: positive speaks against it, negative for it."""
     bias: dict[str, int] = {}
-    for names, sign in ((liked, -1), (disliked, 1)):
+    for names, sign in ((affinity, -1), (anti_affinity, 1)):
         for name, weight in names.items():
             there = {node_id for other in view.services.named(name) for node_id in load.counts(other.id)}
             for node_id in there:

@@ -1,6 +1,6 @@
-"""The nodes, or some of them, divided into regions, each with its load, kept up as tasks come and go.
+"""Trees of nodes by the values of labels, with the load of each region, updated as tasks come and go.
 
-Spread preferences name the labels by whose values a service's tasks are to be spread, the first one first.
+Spread preferences name the labels over whose values a service's tasks are spread, the first level first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from common.model.service import Placement
 from manager.schedule.node_load import NodeLoad
 
 PathOf: TypeAlias = Callable[[NodeLoad], tuple[str, ...] | None]
-"""Where a node belongs, by its record alone: the region's name at each level; None where it takes no part."""
+"""Where a node belongs, by its record only: the region's name at each level; None if it is in no region."""
 
 Levels: TypeAlias = tuple[str, ...]
 _NODE_LABEL = "node.labels."
@@ -23,7 +23,7 @@ _ENGINE_LABEL = "engine.labels."
 
 
 class Region:
-    """Some nodes, and the `parts` that they are divided into by name: none at the lowest level.
+    """A set of nodes, and the `parts` that it is divided into, by name: none at the lowest level.
 
     `size` counts the nodes, `total` the tasks on them. The lowest regions know which nodes take tasks (`open`, by id).
     """
@@ -36,53 +36,53 @@ class Region:
         self.size = 0
         self.total = 0
         self.open: dict[str, NodeLoad] = {}
-        self._order = Order()
+        self._order = BucketQueue()
 
     @property
     def fullness(self) -> float:
-        """Tasks a node."""
+        """Tasks per node."""
         return self.total / self.size
 
     def __iter__(self) -> Iterator[NodeLoad]:
-        """Walk the nodes that take tasks, of a lowest region, the emptiest first."""
+        """Iterate over the nodes of a lowest region that take tasks, the emptiest first."""
         return map(self.open.__getitem__, self._order)
 
     def part(self, name: str) -> Region:
-        """Return the part of that name, a new one if there is none."""
+        """Return the part of that name, created if missing."""
         part = self.parts.get(name)
         if part is None:
             part = self.parts[name] = Region(name)
         return part
 
     def add(self, load: NodeLoad) -> None:
-        """Let a node take part in a lowest region."""
+        """Add a node to a lowest region."""
         self.open[load.id] = load
         self._order.add(load.id, load.total)
 
     def discard(self, node_id: str, total: int) -> None:
-        """Take out a node, of which `total` tasks are known here, if it takes part."""
+        """Remove a node, recorded with `total` tasks, if it is in the region."""
         if self.open.pop(node_id, None) is not None:
             self._order.discard(node_id, total)
 
     def move(self, node_id: str, total: int, to: int) -> None:
-        """Learn that a node has other than `total` tasks."""
+        """Change a node's number of tasks from `total` to `to`."""
         if node_id in self.open:
             self._order.move(node_id, total, to)
 
 
 @dataclass(slots=True)
 class _Place:
-    """Where a node is in the tree, from the root down (nowhere: it takes no part), and what of it counts there."""
+    """A node's path in the tree, from the root (empty: it is in no region), and the record and total counted there."""
 
     path: tuple[Region, ...]
     node: Node
     total: int
 
 
-class Division:
+class RegionTree:
     """The tree of regions that `path_of` makes of nodes with a record: of none but the root where all paths are empty.
 
-    What becomes of a node's load is only noted until the tree is used (`settle`): a decision counts its tasks, takes
+    What becomes of a node's load is only noted until the tree is used (`update`): a decision counts its tasks, takes
     them back, and they count again when they are stored, which is one step in the tree.
     """
 
@@ -93,16 +93,16 @@ class Division:
         self._touched = {load.id: load for load in loads}
 
     def touch(self, load: NodeLoad) -> None:
-        """Note that a node's total or its record is another, or that it is gone."""
+        """Note that a node's total or record has changed, or that it is gone."""
         self._touched[load.id] = load
 
     @property
     def idle(self) -> bool:
-        """Whether nobody has used the tree for so long that all there is to it may be another."""
+        """Whether the tree was not used for so long that every node may have changed."""
         return len(self._touched) >= len(self._places)
 
-    def settle(self) -> int:
-        """Bring the tree up to date, not while it is walked. Return how many nodes were looked at, which it costs."""
+    def update(self) -> int:
+        """Bring the tree up to date; not during an iteration. Return the cost: how many nodes were looked at."""
         looked_at = len(self._touched)
         for load in self._touched.values():
             place = self._places.get(load.id)
@@ -117,7 +117,7 @@ class Division:
         return looked_at
 
     def path(self, node_id: str) -> tuple[Region, ...]:
-        """Return the regions that a node is in, the root first; none when it takes no part."""
+        """Return the regions that a node is in, the root first; empty if it is in none."""
         place = self._places.get(node_id)
         return place.path if place is not None else ()
 
@@ -152,14 +152,14 @@ class Division:
             above = region
 
 
-# --- nodes by how many tasks they have: the queue from which the scheduler takes the emptiest ---
+# --- nodes by number of tasks: the queue from which the scheduler takes the emptiest ---
 
 
-class Order:
-    """Keys by a small non-negative number, cheap to move by one and to walk from the lowest.
+class BucketQueue:
+    """Keys by a small non-negative number, cheap to move by one and to iterate over from the lowest.
 
-    One sorted bucket a number, so the order depends on the content alone and never on the history: two managers that
-    know the same decide the same.
+    One sorted bucket per number, so the order depends on the content only, never on the history: two managers that know
+    the same decide the same.
     """
 
     __slots__ = ("_buckets", "_lowest")
@@ -175,19 +175,19 @@ class Order:
         self._lowest = min(self._lowest, number)
 
     def discard(self, key: str, number: int) -> None:
-        """Remove `key`, which is in at `number`."""
+        """Remove `key`, which is at `number`."""
         bucket = self._buckets[number]
         position = bisect_left(bucket, key)
         assert bucket[position] == key, f"{key} is not ordered at {number}"
         del bucket[position]
 
     def move(self, key: str, number: int, to: int) -> None:
-        """Put `key`, which is in at `number`, to another number."""
+        """Move `key`, which is at `number`, to another number."""
         self.discard(key, number)
         self.add(key, to)
 
     def __iter__(self) -> Iterator[str]:
-        """Walk from the lowest number, in equal numbers by key. The order must not change while it is walked."""
+        """Iterate from the lowest number, equal numbers by key. The queue must not change meanwhile."""
         buckets = self._buckets
         while self._lowest < len(buckets) and not buckets[self._lowest]:
             self._lowest += 1
@@ -204,12 +204,12 @@ def levels_of(placement: Placement | None) -> Levels:
 
 
 def label_values(node: Node, levels: Levels) -> tuple[str, ...]:
-    """Return what a node has for each of the labels."""
+    """Return a node's value of each label."""
     return tuple(label_value(node, level) for level in levels)
 
 
 def label_value(node: Node, descriptor: str) -> str:
-    """Return what a node has for the label that a spread preference names; nothing when it lacks it."""
+    """Return a node's value of the label that a spread preference names; empty if it lacks the label."""
     if descriptor.lower().startswith(_NODE_LABEL):
         return node.spec.labels.get(descriptor[len(_NODE_LABEL) :], "")
     return node.description.engine.labels.get(descriptor[len(_ENGINE_LABEL) :], "")

@@ -1,7 +1,7 @@
-"""The decision: gives pending tasks to nodes, so many at a time, every group its share.
+"""The scheduler's decision: assigns pending tasks to nodes, a limited number at a time, each group its share.
 
-A decision is a function of the view, of the load that follows from it, and of the time. It leaves the load as it
-was: what it gave counts for good when the store has it and the change comes back.
+A decision is a function of the view, of its load, and of the time. It leaves the load unchanged: an assigned task
+counts for good when it is stored and its change comes back.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from manager.domain.volume_claims import Claims, take
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, Group
 from manager.schedule.node_load import NodeLoad
-from manager.schedule.rank import Branch, Demand, Spread, Strategy, default_strategy, special, strategy_of
-from manager.schedule.regions import Division, Levels, levels_of
+from manager.schedule.rank import Branch, Demand, Spread, Strategy, default_strategy, has_special_strategy, strategy_of
+from manager.schedule.regions import Levels, RegionTree, levels_of
 from manager.schedule.spread import spread_over
 from manager.store.changes import Decision
 from manager.store.view import View
 
-# A task that is to be on one node: which, and the volume whose data is there, if that is why.
+# A task that can be on one node only: (task, node id, the volume whose data is there or an empty text).
 Pinned: TypeAlias = tuple[Task, str, str]
 
 TASKS_A_DECISION = 1000
 SHARE_AT_LEAST = 32
 VISITS_A_DECISION = 20_000
 VISITS_A_GROUP = 5
-FEW = 32  # nodes that are sorted for a group, rather than kept in order
+FEW = 32  # up to so many nodes are sorted for each group; more are kept in order
 FAILURES = 5
 FAILURE_WINDOW = 300.0
-REWORD_AFTER = 5.0
+REASON_SECONDS = 5.0
 
 _SPREAD = Spread()
 ASSIGNED_MESSAGE = "scheduler assigned task to node"
@@ -46,14 +46,14 @@ class Round:
     """One decision, and what it leaves to the next.
 
     `more` are groups to go on with at once, in this order; the others need not be tried again until something changes.
-    `again` are groups whose tasks' messages are out of date, to be tried `REWORD_AFTER` seconds later. `futile` says
-    how much work was for nothing: the nodes that were asked for groups which did not find enough.
+    `again` are groups whose tasks' messages are out of date, to be tried `REASON_SECONDS` later. `wasted_visits` counts
+    the nodes that were asked for groups that did not find enough.
     """
 
     decision: Decision
     more: tuple[Group, ...] = ()
     again: tuple[Group, ...] = ()
-    futile: int = 0
+    wasted_visits: int = 0
 
 
 def schedule(
@@ -65,7 +65,7 @@ def schedule(
     limit: int = TASKS_A_DECISION,
     strategy: Strategy | None = None,
 ) -> Round:
-    """Place waiting tasks of `groups` in turn, about `limit` in all and an even share of it for each group.
+    """Place waiting tasks of `groups` in turn, about `limit` in all and an equal share of it for each group.
 
     A task that finds no node gets the reasons in its `status.err`: every filter and how many nodes it refused.
     """
@@ -82,12 +82,12 @@ def schedule(
     finally:
         work.undo()
     decision = Decision(put=tuple(work.put), reasons=tuple(work.reasons.values()))
-    return Round(decision, more=(*waiting, *unfinished), again=tuple(work.again), futile=work.futile)
+    return Round(decision, more=(*waiting, *unfinished), again=tuple(work.again), wasted_visits=work.wasted_visits)
 
 
 @dataclass(slots=True)
 class _Work:
-    """One decision in the making. `visits` counts the nodes that were asked, which bounds its time."""
+    """A decision while it is made. `visits` counts the nodes that were asked, which bounds its time."""
 
     view: View
     load: ClusterLoad
@@ -97,9 +97,9 @@ class _Work:
     again: dict[Group, None] = field(default_factory=dict)
     reasons: dict[Group, str] = field(default_factory=dict)
     visits: int = 0
-    futile: int = 0
-    _given: list[Task] = field(default_factory=list)
-    _hopeless: dict[Hashable, str] = field(default_factory=dict)
+    wasted_visits: int = 0
+    _added: list[Task] = field(default_factory=list)
+    _unplaceable: dict[Hashable, str] = field(default_factory=dict)
     _assigned: TaskStatus = field(init=False)
     _default: str = field(init=False)
     _claims: Claims = field(init=False)
@@ -110,11 +110,11 @@ class _Work:
         self._assigned = TaskStatus(state=TaskState.ASSIGNED, message=ASSIGNED_MESSAGE, timestamp=self.now)
 
     def undo(self) -> None:
-        for task in reversed(self._given):
+        for task in reversed(self._added):
             self.load.take_away(task)
 
     def place_group(self, group: Group, share: int) -> bool:
-        """Place up to `share` tasks of a group; return whether none is left that could be tried now."""
+        """Place up to `share` tasks of a group; return whether all of them were tried."""
         pending = self.load.pending.get(group)
         if not pending:
             return True
@@ -125,7 +125,7 @@ class _Work:
             return self._place_with_data(group, pending.values(), rules, share)
         alone = len(pending) == 1 and not first.node_id
         pinned = () if alone else [task for task in pending.values() if task.node_id]
-        if pinned:  # of a global service, or on the move to a node that was chosen for it
+        if pinned:  # of a global service, or moving to a node that was chosen for it
             confirmed = self._confirm(group, ((task, task.node_id, "") for task in pinned), rules, share)
             if len(pinned) == len(pending) or not confirmed:
                 return confirmed
@@ -133,9 +133,9 @@ class _Work:
         return self._place_freely(group, tasks, len(pending) - len(pinned), rules, share)
 
     def _place_with_data(self, group: Group, pending: Iterable[Task], rules: Pipeline, share: int) -> bool:
-        """Place tasks with volumes: each where its slot's data is, the others as ever, which then claim what they get.
+        """Place tasks with volumes: each where its slot's data is, others freely; these then claim their volumes.
 
-        Claims that are made here count for the tasks after.
+        Claims made here count for the next tasks.
         """
         free: list[Task] = []
         for task in pending:
@@ -143,12 +143,12 @@ class _Work:
                 return False
             match self._places(task):
                 case volumes.Nowhere(reason=reason):
-                    share -= self._reword(group, task, reason)
+                    share -= self._write_reason(group, task, reason)
                 case volumes.Only(node_id=node_id, volume=volume):
                     self._confirm(group, [(task, node_id, volume)], rules, share)
                     share -= 1
                 case volumes.Anywhere(alone=True) as where:
-                    self._place_freely(group, iter((task,)), 1, rules.but_for(where.unfit, where.volume), share)
+                    self._place_freely(group, iter((task,)), 1, rules.without_nodes(where.unfit, where.volume), share)
                     share -= 1
                 case volumes.Anywhere():
                     free.append(task)
@@ -165,52 +165,52 @@ class _Work:
         return volumes.Only(task.node_id, "")
 
     def _place_freely(self, group: Group, tasks: Iterator[Task], free: int, rules: Pipeline, share: int) -> bool:
-        """Place up to `share` of a group's `free` tasks wherever they rank best."""
+        """Place up to `share` of a group's `free` tasks on the best nodes."""
         if not free:
             return True
         visits_before = self.visits
         first = next(iter(self.load.pending[group].values()))
         most = min(share, free)
-        hopeless = rules.invalid or (self._hopeless and rules.key in self._hopeless)
-        done = 0 if hopeless else self._spread(group, first, rules, tasks, most)
+        unplaceable = rules.invalid or (self._unplaceable and rules.key in self._unplaceable)
+        done = 0 if unplaceable else self._spread(group, first, rules, tasks, most)
         if done == most:
             return done == free
-        reason = self._hopeless_reason(rules)
-        self.futile += self.visits - visits_before
+        reason = self._unplaceable_reason(rules)
+        self.wasted_visits += self.visits - visits_before
         return self._explain(group, tasks, reason, share - done)
 
     def _spread(self, group: Group, first: Task, rules: Pipeline, tasks: Iterator[Task], most: int) -> int:
-        """Give up to `most` of the group's tasks to the nodes that rank best."""
+        """Assign up to `most` of the group's tasks to the best nodes; return how many."""
         failing = self.load.failing(group, self.now - FAILURE_WINDOW, FAILURES)
         counts = dict(self.load.counts(group[0]))
         levels = levels_of(first.spec.placement)
         accepts = rules.accepts if levels else rules.has_room  # elsewhere only nodes that suit are offered
-        demand = Demand(self._counting(accepts), lambda node: self._give(next(tasks), node), counts, failing)
+        demand = Demand(self._counting(accepts), lambda node: self._assign(next(tasks), node), counts, failing)
         strategy = self.strategy or self._strategy(group[0])
         return self._branch(strategy, levels, rules, demand).place(most)
 
     def _strategy(self, service_id: str) -> Strategy:
         service = self.view.services.get(service_id)
-        if service is None or not special(service, self._default):
+        if service is None or not has_special_strategy(service, self._default):
             return _SPREAD
         return strategy_of(service, self.view, self.load, self._default)
 
     def _branch(self, strategy: Strategy, levels: Levels, rules: Pipeline, demand: Demand) -> Branch:
-        """Choose where to look: in the preferences' tree, among the nodes that can ever suit, or everywhere."""
+        """Choose where to look: in the preferences' tree, among suitable nodes, or everywhere."""
         if levels:
-            return spread_over(self._settled(self.load.divided(levels)), strategy, demand)
+            return spread_over(self._updated(self.load.tree_by(levels)), strategy, demand)
         if not rules.fixed:
-            return strategy.within(self._settled(self.load.everywhere).root, demand)
+            return strategy.within(self._updated(self.load.everywhere).root, demand)
         key = rules.fixed_key
-        suited = self.load.suited(key, self._counting(rules.suits), rules.wanted)
-        division = self.load.suiting(key, rules.suits) if len(suited) > FEW else None
-        if division is None:
+        suited = self.load.suitable_nodes(key, self._counting(rules.suits), rules.wanted)
+        tree = self.load.suitable_tree(key, rules.suits) if len(suited) > FEW else None
+        if tree is None:
             return strategy.among((load for load in suited if load.open), demand)
-        return strategy.within(self._settled(division).root, demand)
+        return strategy.within(self._updated(tree).root, demand)
 
-    def _settled(self, division: Division) -> Division:
-        self.visits += division.settle()
-        return division
+    def _updated(self, tree: RegionTree) -> RegionTree:
+        self.visits += tree.update()
+        return tree
 
     def _counting(self, ask: Callable[[NodeLoad], bool]) -> Callable[[NodeLoad], bool]:
         def asked(node: NodeLoad) -> bool:
@@ -219,7 +219,7 @@ class _Work:
 
         return asked
 
-    def _give(self, task: Task, node: NodeLoad) -> None:
+    def _assign(self, task: Task, node: NodeLoad) -> None:
         given = msgspec.structs.replace(task, node_id=node.id, status=self._assigned)
         if task.spec.resources is not None and (wanted := reservations_of(task)).generic_resources:
             assert node.node is not None
@@ -227,51 +227,51 @@ class _Work:
             given = msgspec.structs.replace(given, generic_resources=left.choose(wanted))
         take(given, self._claims)
         self.load.add(given)
-        self._given.append(given)
+        self._added.append(given)
         self.put.append(given)
 
     def _confirm(self, group: Group, tasks: Iterable[Pinned], rules: Pipeline, share: int) -> bool:
-        """Let tasks go to the nodes that they are for (global services, data), or say why not."""
+        """Assign tasks to the only node that each can be on (global services, data), or say why not."""
         for task, node_id, volume in tasks:
             if share <= 0:
                 return False
             self.visits += 1
             node = self.load.nodes.get(node_id)
             if node is not None and node.open and not rules.invalid and rules.accepts(node):
-                self._give(task, node)
+                self._assign(task, node)
                 share -= 1
             else:
-                share -= self._reword(group, task, self._why_not_there(node, volume, rules))
+                share -= self._write_reason(group, task, self._why_not_there(node, volume, rules))
         return True
 
     def _why_not_there(self, node: NodeLoad | None, volume: str, rules: Pipeline) -> str:
-        """Say why a task cannot go to the one node that it is for: for the data in `volume`, if there is one."""
+        """Return why a task cannot go to its only node, which may be due to the data in `volume`."""
         why = rules.invalid or rules.explain([node] if node is not None else [])
         if volume and node is not None:
             where = volumes.waits_for(volume, node.id, self.view)
             return where or f"{volumes.waits_elsewhere(volume, node.id, self.view)}: {why}"
         return _no_node(why)
 
-    def _hopeless_reason(self, rules: Pipeline) -> str:
-        """Say why tasks with these demands find no node now; those of the next group that has them will not either."""
-        if rules.key not in self._hopeless:
-            self._hopeless[rules.key] = rules.invalid or rules.explain(self.load.nodes.values())
+    def _unplaceable_reason(self, rules: Pipeline) -> str:
+        """Return why tasks with these demands find no node now; cached, as other groups may have the same."""
+        if rules.key not in self._unplaceable:
+            self._unplaceable[rules.key] = rules.invalid or rules.explain(self.load.nodes.values())
             self.visits += len(self.load.nodes)
-        return self._hopeless[rules.key]
+        return self._unplaceable[rules.key]
 
     def _explain(self, group: Group, tasks: Iterator[Task], reason: str, share: int) -> bool:
         for task in tasks:
             if share <= 0:
                 return False
-            share -= self._reword(group, task, _no_node(reason))
+            share -= self._write_reason(group, task, _no_node(reason))
         return True
 
-    def _reword(self, group: Group, task: Task, reason: str) -> bool:
-        """Write the reason into a task that says another; not often, as it changes with every task that ends."""
+    def _write_reason(self, group: Group, task: Task, reason: str) -> bool:
+        """Write the reason into a task's status if it is new; rarely, as it changes with every task that ends."""
         status, text = task.status, reason
         if status.err == text:
             return False
-        if status.err and self.now - status.timestamp < REWORD_AFTER:
+        if status.err and self.now - status.timestamp < REASON_SECONDS:
             self.again[group] = None
             return False
         told = msgspec.structs.replace(status, err=text, timestamp=self.now)

@@ -1,7 +1,7 @@
-"""Even shares for the parts of the nodes' tree (swarmkit `scheduler/decision_tree.go`), as spread preferences want it.
+"""Spread preferences: equal shares for the regions of the nodes' tree (swarmkit `scheduler/decision_tree.go`). Pure.
 
-Nodes without a label are a part of their own. Each task goes down to the part that has the fewest of its service,
-or to the next if that has no room. Pure.
+Nodes without a label are a region of their own. Each task goes to the region with the fewest of its service, or to the
+next if that has no room.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import heapq
 from collections.abc import Mapping
 
 from manager.schedule.rank import Branch, Demand, Strategy
-from manager.schedule.regions import Division, Region
+from manager.schedule.regions import Region, RegionTree
 
 
-def spread_over(division: Division, strategy: Strategy, demand: Demand) -> Branch:
+def spread_over(tree: RegionTree, strategy: Strategy, demand: Demand) -> Branch:
     """Return the branch that places a group in the tree."""
     ours: dict[Region, int] = {}
     for node_id, count in demand.counts.items():
-        for region in division.path(node_id):
+        for region in tree.path(node_id):
             ours[region] = ours.get(region, 0) + count
-    return _open(division.root, ours, strategy, demand)
+    return _branch_of(tree.root, ours, strategy, demand)
 
 
-def _open(region: Region, ours: Mapping[Region, int], strategy: Strategy, demand: Demand) -> Branch:
+def _branch_of(region: Region, ours: Mapping[Region, int], strategy: Strategy, demand: Demand) -> Branch:
     return _Fork(region, ours, strategy, demand) if region.parts else strategy.within(region, demand)
 
 
 class _Fork:
-    """Where the tree divides: parts in a heap by the service's tasks in them, equal ones by how full they are.
+    """An inner region: its parts in a heap by the service's tasks in them, equal ones by how full they are.
 
-    `ours` says how many of the service's tasks each region had at the start; one that has none is not in it.
+    `ours` is how many of the service's tasks each region had at the start; regions without any are missing.
     """
 
     def __init__(self, region: Region, ours: Mapping[Region, int], strategy: Strategy, demand: Demand) -> None:
@@ -54,5 +54,5 @@ class _Fork:
 
     def _branch(self, value: str) -> Branch:
         if value not in self._branches:
-            self._branches[value] = _open(self._region.parts[value], self._ours, self._strategy, self._demand)
+            self._branches[value] = _branch_of(self._region.parts[value], self._ours, self._strategy, self._demand)
         return self._branches[value]

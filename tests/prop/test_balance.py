@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.service import Replicated, ServiceMode, ServiceSpec
-from manager.schedule.balance import Balancer, Move, next_moves, plan
+from manager.schedule.balance import Balancer, Move, next_moves, plan_moves
 from manager.schedule.filters import pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.regions import label_value, levels_of
@@ -90,7 +90,7 @@ def carry_out(view: Tables, move: Move) -> None:
 @given(settled_worlds())
 def test_every_move_improves_fits_and_the_plan_leaves_nothing(view: Tables) -> None:
     load = ClusterLoad.of(view)
-    for move in plan(view, load, view.services, NOW):
+    for move in plan_moves(view, load, view.services, NOW):
         task = view.tasks.get(move.task.id)
         service = view.services.get(move.task.service_id)
         assert task is not None
@@ -103,14 +103,14 @@ def test_every_move_improves_fits_and_the_plan_leaves_nothing(view: Tables) -> N
         assert rules.accepts(node), "its replacement has no room beside it"
         carry_out(view, move)
         assert measure(view, service) < before
-    assert plan(view, ClusterLoad.of(view), view.services, NOW) == []
+    assert plan_moves(view, ClusterLoad.of(view), view.services, NOW) == []
 
 
 @settings(max_examples=100, deadline=None)
 @given(settled_worlds())
 def test_planning_leaves_the_load_as_it_was(view: Tables) -> None:
     load = ClusterLoad.of(view)
-    plan(view, load, view.services, NOW)
+    plan_moves(view, load, view.services, NOW)
     next_moves(Balancer(view, load, NOW), view.services, 10, lambda: True)
     assert load == ClusterLoad.of(view)
 
@@ -125,4 +125,4 @@ def test_rounds_come_to_rest_where_the_plan_does(view: Tables, most: int) -> Non
             break
         for move in moves:
             carry_out(view, move)
-    assert plan(view, ClusterLoad.of(view), view.services, NOW) == []
+    assert plan_moves(view, ClusterLoad.of(view), view.services, NOW) == []

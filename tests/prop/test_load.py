@@ -11,7 +11,7 @@ from common.model.attachment import AttachedNetwork
 from common.model.node import PlainContainers
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
-from manager.schedule.regions import Division, Region
+from manager.schedule.regions import Region, RegionTree
 from manager.store.changes import Change
 from manager.store.tables import Tables
 from tests.prop.scheduling_worlds import mostly, networks, nodes, old_tasks
@@ -73,15 +73,15 @@ def facts(region: Region) -> tuple:
     return region.name, region.size, region.total, open_nodes, sorted(map(facts, region.parts.values()))
 
 
-def trees(load: ClusterLoad) -> list[Division]:
-    suiting = load.suiting("in zone a", in_zone_a)
+def trees(load: ClusterLoad) -> list[RegionTree]:
+    suiting = load.suitable_tree("in zone a", in_zone_a)
     assert suiting is not None
-    return [load.everywhere, suiting, *map(load.divided, LEVELS)]
+    return [load.everywhere, suiting, *map(load.tree_by, LEVELS)]
 
 
 def settled(load: ClusterLoad) -> list[tuple]:
     for tree in trees(load):
-        tree.settle()
+        tree.update()
     return [facts(tree.root) for tree in trees(load)]
 
 

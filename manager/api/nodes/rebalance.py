@@ -19,7 +19,7 @@ from manager.api.context import Context
 from manager.api.engine.presence import node_name
 from manager.api.lookup import find_service
 from manager.api.router import Route
-from manager.schedule.balance import plan, reason_to_stay
+from manager.schedule.balance import plan_moves, reason_to_stay
 from manager.schedule.load import ClusterLoad
 from manager.schedule.rank import default_strategy
 from manager.store.transaction import Transaction
@@ -68,7 +68,7 @@ def _moves(view: View, services: Iterable[Service], now: float) -> list[dict[str
             "From": node_name(view, move.task.node_id),
             "To": node_name(view, move.node_id),
         }
-        for move in plan(view, ClusterLoad.of(view), services, now)
+        for move in plan_moves(view, ClusterLoad.of(view), services, now)
     ]
 
 

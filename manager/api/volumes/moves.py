@@ -27,7 +27,7 @@ from manager.api.router import Route
 from manager.api.volumes.claims import only_copy, split_reference
 from manager.domain.transfers import check, lineage_of_copy, moved_together
 from manager.domain.volumes import node_name
-from manager.schedule.evacuation import groups_on, move_not_begun, move_off
+from manager.schedule.evacuation import failed_move, move_off, volume_groups_on
 from manager.schedule.load import ClusterLoad
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -202,12 +202,12 @@ async def move_all(context: Context, call: Call) -> Reply:
         begun = [each for each in tx.transfers if each.active and each.source == node.id]
         moving = {name for each in begun for name in each.volumes}
         load = ClusterLoad.of(tx)
-        for group in groups_on(node, tx):
+        for group in volume_groups_on(node, tx):
             if moving.isdisjoint(group):
                 try:
                     move = move_off(node, group, load, tx, context.rng)
                 except FailedPrecondition as error:
-                    move = move_not_begun(node, group, error.message, tx, context.rng)
+                    move = failed_move(node, group, error.message, tx, context.rng)
                 tx.put(move)
                 begun.append(move)
         return begun

@@ -51,7 +51,7 @@ def test_the_first_execution_has_number_0_and_the_next_one_more() -> None:
 
 
 def test_executions_go_on_beside_the_next_only_where_they_may() -> None:
-    status = JobStatus(job_iteration=Version(index=4), last_execution=NOW, earlier_executions=(2,))
+    status = JobStatus(job_iteration=Version(index=4), last_execution=NOW, beside=(2,))
     allowed = job(status=status, schedule="0 * * * *", schedule_concurrency="allow")
     assert next_job_status(allowed, NOW).beside == (2, 4)
     assert executions_under_way(allowed) == {2, 4}

@@ -43,8 +43,8 @@ def test_a_node_that_is_down_for_a_day_is_given_up() -> None:
     world = running()
     world.node("n1", state="down")
     decision = world.decide(housekeeping.give_up_orphans, "n1", "")
-    assert decision.wake_at == {"n1": world.now + housekeeping.PATIENCE}
-    world.pass_time(housekeeping.PATIENCE)
+    assert decision.wake_at == {"n1": world.now + housekeeping.ORPHAN_SECONDS}
+    world.pass_time(housekeeping.ORPHAN_SECONDS)
     world.decide(housekeeping.give_up_orphans, "n1")
     assert [task.status.state for task in world.tasks] == [TaskState.ORPHANED]
 

@@ -6,7 +6,7 @@ import pytest
 
 from common.model import Task, TaskState
 from common.model.service import ScheduleStatus
-from manager.domain import revisions as state
+from manager.domain.executions import MOST_BESIDE, earlier_executions
 from manager.orchestrate import housekeeping
 from tests.fakes.world import World, policy, replace, template
 from tests.unit.manager.orchestrate.test_jobs import end, iteration
@@ -127,7 +127,7 @@ def test_executions_overlap_and_each_counts_its_own_completions() -> None:
     world.see(of(world, 0)[1], TaskState.COMPLETE)
     world.settle()
     assert alive(world) == [(1, 1), (2, 1)]
-    assert state.beside(world.service) == (1,), "the first is through"
+    assert earlier_executions(world.service) == (1,), "the first is through"
 
 
 def test_a_failure_is_tried_again_in_its_own_execution() -> None:
@@ -150,7 +150,7 @@ def test_an_execution_that_gives_up_is_through() -> None:
     due(world)
     world.see(of(world, 0)[0], TaskState.FAILED)
     world.settle()
-    assert (alive(world), state.beside(world.service)) == ([(1, 1)], ())
+    assert (alive(world), earlier_executions(world.service)) == ([(1, 1)], ())
 
 
 def test_a_global_jobs_executions_overlap_and_ignore_lost_nodes() -> None:
@@ -165,7 +165,7 @@ def test_a_global_jobs_executions_overlap_and_ignore_lost_nodes() -> None:
     world.put(replace(node, status=replace(node.status, state="down")))
     world.see(next(task for task in of(world, 0) if task.node_id == "n1"), TaskState.COMPLETE)
     world.settle()
-    assert state.beside(world.service) == ()
+    assert earlier_executions(world.service) == ()
     world.put(node)
     world.stopped()
     world.settle()
@@ -226,7 +226,7 @@ def test_the_reaper_leaves_what_tells_how_far_an_execution_is() -> None:
 
 def test_executions_beside_each_other_are_bounded() -> None:
     world = scheduled(concurrency="allow")
-    for _ in range(state.MOST_BESIDE + 3):
+    for _ in range(MOST_BESIDE + 3):
         due(world)
-    assert len(state.beside(world.service)) == state.MOST_BESIDE
-    assert len(world.live) == state.MOST_BESIDE + 1
+    assert len(earlier_executions(world.service)) == MOST_BESIDE
+    assert len(world.live) == MOST_BESIDE + 1

@@ -25,7 +25,7 @@ from common.model.service import (
     TaskSpec,
 )
 from common.model.update import UpdateState, UpdateStatus
-from manager.schedule.balance import Balancer, plan, reason_to_stay
+from manager.schedule.balance import Balancer, plan_moves, reason_to_stay
 from manager.schedule.load import ClusterLoad
 from manager.store.tables import Tables
 
@@ -69,7 +69,7 @@ def task(service: str, slot: int, node_id: str, spec: TaskSpec) -> Task:
 
 
 def moves(view: Tables) -> list[str]:
-    return [f"{move.task.id}>{move.node_id}" for move in plan(view, ClusterLoad.of(view), view.services, NOW)]
+    return [f"{move.task.id}>{move.node_id}" for move in plan_moves(view, ClusterLoad.of(view), view.services, NOW)]
 
 
 def test_no_task_moves_to_a_node_without_a_part_of_its_network() -> None:
@@ -117,18 +117,18 @@ def test_what_is_in_motion_stays() -> None:
     assert moves(view) == []
 
 
-def test_barred_nodes_and_moves_that_were_tried_are_left_out() -> None:
+def test_excluded_nodes_and_moves_that_were_tried_are_left_out() -> None:
     view = world({"web": "aaa"})
     service = view.services.get("web")
     assert service is not None
     load = ClusterLoad.of(view)
-    first = Balancer(view, load, NOW).best(service)
+    first = Balancer(view, load, NOW).best_move(service)
     assert first is not None
     assert (first.task.id, first.node_id) == ("web3", "b")
-    other = Balancer(view, load, NOW, barred=["b"]).best(service)
+    other = Balancer(view, load, NOW, excluded=["b"]).best_move(service)
     assert other is not None
     assert other.node_id == "c"
-    tried = Balancer(view, load, NOW, tried={("web", 3, "b"), ("web", 3, "c")}).best(service)
+    tried = Balancer(view, load, NOW, tried={("web", 3, "b"), ("web", 3, "c")}).best_move(service)
     assert tried is not None
     assert tried.node_id == "d"
 

@@ -19,10 +19,10 @@ def a_world_of(nodes: int) -> World:
 
 def use(load: ClusterLoad, number: int) -> bool:
     """Use one region of many; return whether it can be had."""
-    division = load.suiting(number, no_node)
-    if division is not None:
-        division.settle()
-    return division is not None
+    tree = load.suitable_tree(number, no_node)
+    if tree is not None:
+        tree.update()
+    return tree is not None
 
 
 def test_so_many_regions_are_kept_up_and_no_more():
@@ -45,7 +45,7 @@ def test_a_region_that_nobody_uses_any_more_makes_room():
     for number in range(KEPT_UP):
         use(world.load, number)
     world.put(node("n0", availability="drain"), node("n1", availability="drain"))
-    in_use = world.load.suiting(3, no_node)
+    in_use = world.load.suitable_tree(3, no_node)
     assert use(world.load, 3)
     assert use(world.load, KEPT_UP)
-    assert world.load.suiting(3, no_node) is in_use
+    assert world.load.suitable_tree(3, no_node) is in_use

@@ -10,7 +10,7 @@ from common.model import Cluster, Node, Service, Task, TaskState, TaskStatus
 from common.model.cluster import ClusterSpec
 from common.model.node import NodeDescription, NodeResources, NodeStatus
 from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
-from manager.schedule.balance import plan, reason_to_stay
+from manager.schedule.balance import plan_moves, reason_to_stay
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
 from manager.schedule.rank import Biased, Binpack, Demand, Spread, Strategy
@@ -202,4 +202,4 @@ def test_only_what_is_spread_is_made_even(labels: dict[str, str], default: str, 
     world = World(default)
     service = world.service("web", placed="aaa", **labels)
     assert bool(reason_to_stay(service, default)) == stays
-    assert bool(plan(world.view, ClusterLoad.of(world.view), [service], NOW)) != stays
+    assert bool(plan_moves(world.view, ClusterLoad.of(world.view), [service], NOW)) != stays

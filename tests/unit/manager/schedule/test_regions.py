@@ -7,7 +7,7 @@ from common.model import Node
 from common.model.node import EngineDescription, NodeDescription, NodeSpec
 from common.model.service import Placement, PlacementPreference, SpreadOver
 from manager.schedule.node_load import NodeLoad
-from manager.schedule.regions import Division, Order, Region, label_value, label_values, levels_of
+from manager.schedule.regions import BucketQueue, Region, RegionTree, label_value, label_values, levels_of
 
 
 def load(node_id: str, zone: str | None, total: int = 0, *, is_open: bool = True) -> NodeLoad:
@@ -30,61 +30,61 @@ def ids(region: Region) -> list[str]:
 
 def test_each_region_has_its_nodes_the_emptiest_first() -> None:
     loads = [load("a", "x", 2), load("b", "x", 1), load("c", "y", 5), load("d", None), load("e", "x", is_open=False)]
-    division = Division(zone_of, loads)
-    assert division.settle() == 5
-    assert {name: (part.size, part.total) for name, part in division.root.parts.items()} == {"x": (3, 3), "y": (1, 5)}
-    assert ids(division.root.parts["x"]) == ["b", "a"]
-    assert division.path("d") == ()
-    assert division.path("a") == (division.root, division.root.parts["x"])
+    tree = RegionTree(zone_of, loads)
+    assert tree.update() == 5
+    assert {name: (part.size, part.total) for name, part in tree.root.parts.items()} == {"x": (3, 3), "y": (1, 5)}
+    assert ids(tree.root.parts["x"]) == ["b", "a"]
+    assert tree.path("d") == ()
+    assert tree.path("a") == (tree.root, tree.root.parts["x"])
 
 
 def test_what_becomes_of_a_load_counts_when_it_is_settled() -> None:
     node = load("a", "x", 1)
-    division = Division(zone_of, [node, load("b", "x", 2)])
-    division.settle()
+    tree = RegionTree(zone_of, [node, load("b", "x", 2)])
+    tree.update()
     node.total = 9
-    division.touch(node)
-    assert division.root.total == 3
-    assert division.settle() == 1
-    assert division.root.total == 11
-    assert ids(division.root.parts["x"]) == ["b", "a"]
+    tree.touch(node)
+    assert tree.root.total == 3
+    assert tree.update() == 1
+    assert tree.root.total == 11
+    assert ids(tree.root.parts["x"]) == ["b", "a"]
 
 
 def test_a_region_without_nodes_is_gone() -> None:
     node = load("a", "x")
-    division = Division(zone_of, [node])
-    division.settle()
+    tree = RegionTree(zone_of, [node])
+    tree.update()
     node.node = None
-    division.touch(node)
-    division.settle()
-    assert division.root.parts == {}
-    assert (division.root.size, division.root.total) == (0, 0)
+    tree.touch(node)
+    tree.update()
+    assert tree.root.parts == {}
+    assert (tree.root.size, tree.root.total) == (0, 0)
 
 
 def test_a_node_with_another_label_moves() -> None:
     node = load("a", "x", 3)
-    division = Division(zone_of, [node])
-    division.settle()
+    tree = RegionTree(zone_of, [node])
+    tree.update()
     node.node = load("a", "y").node
-    division.touch(node)
-    division.settle()
-    assert set(division.root.parts) == {"y"}
-    assert division.root.parts["y"].fullness == 3
+    tree.touch(node)
+    tree.update()
+    assert set(tree.root.parts) == {"y"}
+    assert tree.root.parts["y"].fullness == 3
 
 
 def test_a_tree_that_nobody_used_is_idle() -> None:
     nodes = [load("a", "x"), load("b", "x")]
-    division = Division(zone_of, nodes)
-    division.settle()
-    division.touch(nodes[0])
-    assert not division.idle
-    division.touch(nodes[1])
-    assert division.idle
+    tree = RegionTree(zone_of, nodes)
+    tree.update()
+    tree.touch(nodes[0])
+    assert not tree.idle
+    tree.touch(nodes[1])
+    assert tree.idle
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_size=40))
 def test_the_order_is_that_of_its_content_whatever_came_before(moves: list[tuple[str, int]]) -> None:
-    order, numbers = Order(), dict[str, int]()
+    order, numbers = BucketQueue(), dict[str, int]()
     for key, number in moves:
         if key in numbers:
             order.move(key, numbers[key], number)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from common.model import TaskState, TaskStatus
 from common.model.node import PlainContainers
 from common.model.service import PortConfig
-from manager.schedule.scheduler import REWORD_AFTER
+from manager.schedule.scheduler import REASON_SECONDS
 from tests.fakes.volumes import copy, spec
 from tests.unit.manager.schedule.worlds import (
     NOW,
@@ -198,7 +198,7 @@ def test_a_message_is_not_repeated_and_a_new_one_is_delayed():
     early = world.decide(now=NOW + 1)
     assert not early.decision
     assert early.again == (("web", 0),)
-    world.decide(now=NOW + REWORD_AFTER)
+    world.decide(now=NOW + REASON_SECONDS)
     assert world.error_of("t") == "no suitable node (1 node not available for new tasks)"
 
 

@@ -107,7 +107,7 @@ class _Forwarding:
         check_head(node_name(self.context.store.view, self.node_id), response.status, response.headers)
         if self.on_success is not None and _is_good(response):
             self.on_success()
-        # With its length, the client would know the end before the hearer does.
+        # With a length, the client would see the end before the listener does.
         length = _length(response) if self.listener is None else {}
         await exchange.start(response.status, {**forwarded_headers(response.headers), **length})
 

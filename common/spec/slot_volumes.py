@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from common.model.container import Mount
+from common.model.container import ContainerSpec, Mount
 from common.model.node import NodeDescription
 from common.model.task import Task
 from common.spec.gotemplate import Budget, TemplateError, render
@@ -34,17 +34,16 @@ class SlotVolume:
     target: str = field(default="", compare=False)
 
 
-def named_mounts(task: Task) -> Iterator[Mount]:
-    """Yield the mounts of a task that are volumes with a name."""
-    container = task.spec.container_spec
-    for mount in container.mounts if container is not None else ():
+def named_mounts(spec: ContainerSpec | None) -> Iterator[Mount]:
+    """Yield the mounts of a container that are volumes with a name."""
+    for mount in spec.mounts if spec is not None else ():
         if mount.type == "volume" and mount.source:
             yield mount
 
 
 def differ_by_slot(task: Task) -> bool:
     """Whether the names of a task's volumes may be others for another task of its specification."""
-    return any("{{" in mount.source or scope_of(mount) == "slot" for mount in named_mounts(task))
+    return any("{{" in mount.source or scope_of(mount) == "slot" for mount in named_mounts(task.spec.container_spec))
 
 
 def slot_volumes(task: Task) -> tuple[SlotVolume, ...]:
@@ -56,7 +55,7 @@ def slot_volumes(task: Task) -> tuple[SlotVolume, ...]:
     if not task.slot:
         return ()
     found = []
-    for mount in named_mounts(task):
+    for mount in named_mounts(task.spec.container_spec):
         scope = scope_of(mount)
         mine = scope not in ("node", "shared") and not snapshot_of(mount)
         name = _name(mount.source, task) if mine else ""
@@ -67,17 +66,17 @@ def slot_volumes(task: Task) -> tuple[SlotVolume, ...]:
 
 def has_snapshots(task: Task) -> bool:
     """Whether a task mounts snapshots of volumes."""
-    return any(snapshot_of(mount) for mount in named_mounts(task))
+    return any(snapshot_of(mount) for mount in named_mounts(task.spec.container_spec))
 
 
 def snapshot_sources(task: Task) -> tuple[str, ...]:
     """Name the volumes of which a task mounts snapshots: it has to be where they are. None of a global service."""
-    return _sources(task, (mount for mount in named_mounts(task) if snapshot_of(mount)))
+    return _sources(task, (mount for mount in named_mounts(task.spec.container_spec) if snapshot_of(mount)))
 
 
 def stopped_sources(task: Task) -> tuple[str, ...]:
     """Name those of `snapshot_sources` whose tasks stop for the snapshot."""
-    return _sources(task, (mount for mount in named_mounts(task) if snapshot_of(mount) == "stop"))
+    return _sources(task, (mount for mount in named_mounts(task.spec.container_spec) if snapshot_of(mount) == "stop"))
 
 
 def snapshot_name(task_id: str, source: str) -> str:

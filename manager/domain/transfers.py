@@ -95,7 +95,9 @@ def _check_volume(transfer: Transfer, name: str, view: View) -> None:
 def _check_others(transfer: Transfer, name: str, view: View) -> None:
     """Refuse to stop the tasks of slots while others write to the volume, which do not stop."""
     for task in view.tasks.on_node(transfer.source):
-        mounts = (mount for mount in named_mounts(task) if not (task.slot and scope_of(mount) == "slot"))
+        mounts = (
+            mount for mount in named_mounts(task.spec.container_spec) if not (task.slot and scope_of(mount) == "slot")
+        )
         written = {mount.source for mount in mounts if not snapshot_of(mount)}
         if task.placed and name in written - {each.name for each in slot_volumes(task)}:
             raise FailedPrecondition(

@@ -22,6 +22,7 @@ from tests.lab.errors import LabError
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 NAME = "db"
+CREATE = ("service", "create", "-d", "--no-resolve-image", "--stop-grace-period", "1s")
 LOOP = ("sh", "-c", "date >> /data/starts; exec sleep 100000")
 
 
@@ -29,8 +30,8 @@ LOOP = ("sh", "-c", "date >> /data/starts; exec sleep 100000")
 async def swarm() -> AsyncIterator[Cluster]:
     async with Cluster("volumes", hosts=2) as cluster:
         mount = "type=volume,source=app_db,target=/data"
-        command = ("service", "create", "-d", "--no-resolve-image", "--name", NAME, "--stop-grace-period", "1s")
-        await cluster.swarm(*command, "--mount", mount, "--constraint", "node.hostname==h2", "busybox:lab", *LOOP)
+        options = ("--name", NAME, "--mount", mount, "--constraint", "node.hostname==h2")
+        await cluster.swarm(*CREATE, *options, "busybox:lab", *LOOP)
         await cluster.running(NAME, 1)
         await cluster.swarm("service", "update", "-d", "--constraint-rm", "node.hostname==h2", NAME)
         yield cluster
@@ -65,6 +66,17 @@ async def test_a_volume_is_marked_claimed_and_listed(swarm: Cluster) -> None:
     await swarm.until(listed, 20)
     mark = json.loads((await volume_folder(swarm) / "swarm.json").read_text())
     assert (len(mark["lineage"]), mark["generation"]) == (32, 1)
+
+
+async def test_each_slot_has_the_volume_that_a_template_names(swarm: Cluster) -> None:
+    mount = "type=volume,source={{.Service.Name}}-{{.Task.Slot}},target=/data"
+    await swarm.swarm(*CREATE, "--name", "slots", "--replicas", "2", "--mount", mount, "busybox:lab", *LOOP)
+    tasks = await swarm.running("slots", 2)
+    boxes = [box for host in swarm.hosts for box in await swarm.containers(host, everything=False)]
+    of_task = {box["Config"]["Labels"]["com.docker.swarm.task.id"]: box for box in boxes}
+    for task in tasks:
+        assert of_task[task["ID"]]["Mounts"][0]["Name"] == f"slots-{task['Slot']}"
+    await swarm.request("DELETE", "/services/slots")
 
 
 async def test_a_drained_nodes_task_waits_and_finds_its_data_again(swarm: Cluster) -> None:

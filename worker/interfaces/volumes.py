@@ -41,8 +41,8 @@ class Marks(Protocol):
 class VolumeGuard(Protocol):
     """Keeps a task from starting on other data than its own."""
 
-    async def check(self, task: Task) -> None:
-        """Look whether the task's volumes have the data that it is to find.
+    async def check(self, task: Task, spec: ContainerSpec) -> None:
+        """Look whether the task's volumes have the data that it is to find; `spec` has its templates expanded.
 
         Raises:
             SwarmError: one has not; the task is not to be started.

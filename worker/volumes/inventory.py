@@ -17,6 +17,7 @@ from random import Random
 from typing import TypeAlias
 
 from common.errors import FailedPrecondition, SwarmError
+from common.model.container import ContainerSpec
 from common.model.task import Task
 from common.model.volume import TaskVolume, new_lineage
 from common.spec.slot_volumes import named_mounts, slot_volumes
@@ -118,15 +119,15 @@ class Inventory:
 
     # --- what runners ask ---------------------------------------------------------------------------------------------
 
-    async def check(self, task: Task) -> None:
-        """Look whether the task's volumes have the data that it is to find.
+    async def check(self, task: Task, spec: ContainerSpec) -> None:
+        """Look whether the task's volumes have the data that it is to find; `spec` has its templates expanded.
 
         Raises:
             FailedPrecondition: one has not.
 
         """
         known = {each.name: each for each in task.volumes}
-        others = dict.fromkeys(mount.source for mount in named_mounts(task) if mount.source not in known)
+        others = dict.fromkeys(mount.source for mount in named_mounts(spec) if mount.source not in known)
         for name in (*known, *others):
             volume = await self._engine.volume(name)
             mark = await self._marks.read(volume) if volume is not None else None

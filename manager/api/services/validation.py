@@ -109,7 +109,7 @@ def _check_snapshots(spec: ServiceSpec) -> None:
     """Refuse snapshots for which tasks stop where the manager, which makes these, cannot know of which volume."""
     slot = 0 if spec.mode.is_global else 1
     sample = Task(spec=spec.task_template, service_name=spec.name, labels=spec.labels, slot=slot)
-    stopping = [mount.source for mount in named_mounts(sample) if snapshot_of(mount) == "stop"]
+    stopping = [mount.source for mount in named_mounts(sample.spec.container_spec) if snapshot_of(mount) == "stop"]
     if len(stopping) > len(stopped_sources(sample)):
         raise invalid(
             f"swarm.x.snapshot=stop of volume {stopping[0]}: expected a replicated service or job, and a volume's name "

@@ -22,8 +22,10 @@ def task(*mounts: Mount, slot: int = 3) -> Task:
 
 def test_only_volumes_with_a_name_count() -> None:
     named = mount("data")
-    assert list(named_mounts(task(named, mount("", kind="volume"), mount("/srv", kind="bind")))) == [named]
-    assert list(named_mounts(Task(id="t"))) == []
+    assert list(
+        named_mounts(task(named, mount("", kind="volume"), mount("/srv", kind="bind")).spec.container_spec)
+    ) == [named]
+    assert list(named_mounts(Task(id="t").spec.container_spec)) == []
 
 
 def test_a_volume_of_scope_slot_has_the_slots_number() -> None:

@@ -13,12 +13,14 @@ from msgspec.structs import replace
 
 from common.errors import FailedPrecondition
 from common.model import Task
+from common.model.node import NodeDescription
 from common.model.volume import TaskVolume
 from common.wire.volume_copy import MOST_VOLUMES, SeenVolume, VolumeReport
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.volumes import running, service
 from worker.interfaces.engine import EngineDown, EngineVolume
 from worker.interfaces.volumes import Mark
+from worker.tasks.plan import container_spec
 from worker.volumes.inventory import LOOK_SECONDS, MEASURE_SECONDS, UNKNOWN, Inventory, allocated, is_news
 
 DB = running(service("db", "data"), "here")
@@ -70,6 +72,12 @@ async def whole(found: Inventory) -> tuple[SeenVolume, ...]:
     while parts[-1].more:
         parts.append(await found.changed())
     return tuple(each for part in parts for each in part.volumes)
+
+
+async def check(found: Inventory, task: Task) -> None:
+    """Look as a runner does, on a host that is called `here`."""
+    spec = container_spec.expand_templates(task, "n1", NodeDescription(hostname="here"))
+    await found.check(task, spec)
 
 
 def test_named_volumes_are_marked_once_and_reported() -> None:
@@ -165,10 +173,10 @@ def test_a_task_starts_on_no_other_data(names: tuple[str, ...], mark: Mark | Non
         found = Inventory(host, host, Random(1), dict)  # type: ignore[arg-type]
         wanted = replace(DB, volumes=(TaskVolume(name="data", data_id="a" * 32, generation=2),))
         if not why:
-            await found.check(wanted)
+            await check(found, wanted)
             return
         with pytest.raises(FailedPrecondition, match=why):
-            await found.check(wanted)
+            await check(found, wanted)
 
     run_virtual(story())
 
@@ -180,10 +188,27 @@ def test_a_task_starts_on_nothing_that_is_not_whole() -> None:
         host = Host("data")
         found = Inventory(host, host, Random(1), dict)  # type: ignore[arg-type]
         host.marks["data"] = Mark("a" * 32, 1)
-        await found.check(DB)
+        await check(found, DB)
         host.marks["data"] = Mark("a" * 32, 0)
         with pytest.raises(FailedPrecondition, match="volume data on this host is not whole"):
-            await found.check(DB)
+            await check(found, DB)
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("data-{{.Task.Slot}}", "data-1"), ("data-{{.Node.Hostname}}", "data-here"), ("data-{{.Task.ID}}", "data-t")],
+)
+def test_names_with_templates_are_looked_up_as_they_are_mounted(source: str, name: str) -> None:
+    async def story() -> None:
+        host = Host(name)
+        found = Inventory(host, host, Random(1), dict)  # type: ignore[arg-type]
+        templated = replace(running(service("db", source), "here"), id="t")
+        await check(found, templated)
+        host.marks[name] = Mark("a" * 32, 0)
+        with pytest.raises(FailedPrecondition, match=f"volume {name} on this host is not whole"):
+            await check(found, templated)
 
     run_virtual(story())
 

@@ -115,7 +115,7 @@ class Actions:
         run.note(attempted=True, renewed=task.spec_version if task.renewal else 0)
         run.attachment = await self._attached()
         paths = context.files.write(task.id, files) if files else {}
-        await context.check_volumes(task, expanded)
+        await context.check_volumes(task)
         if has_snapshots(task):
             await self._while_wanted(self._have_snapshots(task, spec))  # if not, it is not created either
             spec = structs.replace(spec, mounts=self._mounts)

@@ -46,10 +46,10 @@ class RunnerContext:
     snapshots: Snapshots | None = None
     keeper: VolumeKeeper | None = None
 
-    async def check_volumes(self, task: Task, spec: ContainerSpec) -> None:
-        """Look whether the task finds its data here; as `VolumeGuard.check`."""
+    async def check_volumes(self, task: Task) -> None:
+        """Look whether the task finds its data here; errors as `VolumeGuard.check` and `expanded`."""
         if self.volumes is not None:
-            await self.volumes.check(task, spec)
+            await self.volumes.check(task, self.expanded(task))
 
     async def with_snapshots(self, task: Task, spec: ContainerSpec) -> ContainerSpec:
         """Return a task's specification with its snapshots mounted; errors as `Snapshots.mounted`."""

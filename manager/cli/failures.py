@@ -50,6 +50,11 @@ class ApiError(SwarmError):
     def not_found(self) -> bool:
         return self.http_status == 404
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether somebody else has changed what this was to change, since it was looked at."""
+        return self.http_status == 412
+
 
 class CannotConnect(SwarmError):
     """Nothing answers at the manager's address; the message says which, why and what to do."""
@@ -57,6 +62,10 @@ class CannotConnect(SwarmError):
 
 class CommandFailed(SwarmError):
     """The command did not do what it was asked to; an empty message means that all is said already."""
+
+
+class Overtaken(CommandFailed):
+    """Somebody else has changed what this was to change, since it was looked at: nothing was done."""
 
     exit_code: ClassVar[int] = 1
 

@@ -1,5 +1,6 @@
 """Plans and rotation on the command line, ours and Docker's, at a manager's API."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def plan(file: Path, *options: str) -> tuple[str, ...]:
 
 def deploy(file: Path, *options: str) -> tuple[str, ...]:
     return ("stack", "deploy", "--resolve-image", "never", *options, "-c", str(file), "shop")
+
+
+async def test_of_deploys_at_once_each_comes_after_another(swarm: SwarmCli, file: Path):
+    for _ in range(2):  # that make the stack, and that change it
+        deploys = await asyncio.gather(*(swarm.run(*deploy(file, "-d")) for _ in range(3)))
+        assert [(each.code, each.err) for each in deploys] == [(0, "")] * 3
+    assert await swarm.ok("service", "ls", "--format", "{{.Name}}") == "shop_web"
 
 
 async def test_a_plan_exits_with_2_as_long_as_there_is_something_to_do(swarm: SwarmCli, file: Path):

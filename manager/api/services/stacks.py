@@ -14,7 +14,7 @@ from typing import Generic
 
 import msgspec
 
-from common.errors import NotFound, OutOfSequence, SwarmError
+from common.errors import NotFound, SwarmError
 from common.ids import new_id
 from common.model import Network, Service
 from common.model.client import Role
@@ -42,6 +42,10 @@ from manager.domain.port_conflicts import AskedPorts
 from manager.domain.references import with_ids
 from manager.domain.service_change import new_service
 from manager.store.transaction import Transaction
+
+# The status of an order that was made from what somebody else has changed since; and the words.
+_OVERTAKEN = 412
+_MEANWHILE, _AGAIN = "somebody else has meanwhile", "deploy the stack again"
 
 
 class StackService(Model):
@@ -177,16 +181,17 @@ class _Deployment:
         """Return the service that the client saw.
 
         Raises:
-            EngineError: it is another one now, or is gone.
+            EngineError: 412, somebody has made or changed it meanwhile: look and ask again; 400, it is gone.
 
         """
-        if order.version:
-            with _told("update", "service", order.spec.name):
-                if present is None:
-                    raise NotFound("it no longer exists: deploy the stack again")
-                if not present.is_current(order.version):
-                    raise OutOfSequence
-        return present if order.version else None
+        name = order.spec.name
+        if order.version and present is None:
+            raise invalid(f"failed to update service {name}: it no longer exists: deploy the stack again")
+        if not order.version and present is not None:
+            raise EngineError(_OVERTAKEN, f"failed to create service {name}: {_MEANWHILE} made it: {_AGAIN}")
+        if present is not None and not present.is_current(order.version):
+            raise EngineError(_OVERTAKEN, f"failed to update service {name}: {_MEANWHILE} changed it: {_AGAIN}")
+        return present
 
     def _without_passed_on(self, seen: dict[str, Service | None]) -> dict[str, Service]:
         """Return the services that give ports up to others of the stack, without these."""

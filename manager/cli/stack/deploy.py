@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,12 +20,15 @@ from manager.cli.codec import to_json
 from manager.cli.compose import Stack
 from manager.cli.compose.references import IMAGE_LABEL
 from manager.cli.docker_config import config_path
-from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.failures import ApiError, CommandFailed, Overtaken
 from manager.cli.files import digest
 from manager.cli.image.pins import Pins
 
 # What was done to an object: `Action`, `Kind`, `Name` and `ID`.
 Done: TypeAlias = dict[str, Any]
+
+# How often a deploy looks at what is there, if others change it between its look and its order.
+_LOOKS = 4
 
 RESOLVE = ("always", "changed", "never")
 
@@ -50,10 +54,19 @@ def of_stack(stack: str) -> dict[str, str]:
 async def deploy(client: Client, stack: Stack, options: DeployOptions) -> list[Done]:
     """Bring the cluster to what the stack says, all of it or nothing; return what was done.
 
+    Of two deploys at once the later one looks again, and comes after the other.
+
     Raises:
         CommandFailed: something cannot be as it is to be.
 
     """
+    for _ in range(_LOOKS - 1):
+        with suppress(Overtaken):
+            return await _deploy(client, stack, options)
+    return await _deploy(client, stack, options)
+
+
+async def _deploy(client: Client, stack: Stack, options: DeployOptions) -> list[Done]:
     await check_external(client, stack)
     targets = await find_targets(client, stack, options)
     async with Pins(client, [each.spec for each in targets if each.resolve], options.tell) as pins:
@@ -128,7 +141,7 @@ async def _ask(
             f"/stacks/{stack.name}/deploy", order, {"dryRun": "1"} if dry_run else None
         )
     except ApiError as error:
-        raise CommandFailed(error.reason) from error
+        raise (Overtaken if error.overtaken else CommandFailed)(error.reason) from error
     return answer
 
 

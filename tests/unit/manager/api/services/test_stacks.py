@@ -117,8 +117,15 @@ async def test_a_service_that_has_changed_meanwhile_is_not_overwritten(client: C
     seen = await index(client, "shop_web")
     await deploy(client, service("shop_web", seen, container={"Image": "web:2"}))
     status, answer = await client.ask("POST", PATH, {"Services": [service("shop_web", seen)]})
-    assert status == 500
-    assert answer["message"] == "failed to update service shop_web: update out of sequence"
+    assert status == 412
+    assert answer["message"] == (
+        "failed to update service shop_web: somebody else has meanwhile changed it: deploy the stack again"
+    )
+    status, answer = await client.ask("POST", PATH, {"Services": [service("shop_web")]})
+    assert status == 412
+    assert answer["message"] == (
+        "failed to create service shop_web: somebody else has meanwhile made it: deploy the stack again"
+    )
     status, answer = await client.ask("POST", PATH, {"Services": [service("shop_gone", 5)]})
     assert (status, "shop_gone: it no longer exists" in answer["message"]) == (400, True)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from common.model.container import ContainerSpec
 from common.model.service import ServiceSpec, TaskSpec
+from manager.cli.client import Client
+from manager.cli.compose import Stack
 from manager.cli.compose.references import IMAGE_LABEL
-from manager.cli.stack.deploy import carry_over
+from manager.cli.failures import ApiError, CommandFailed, Overtaken
+from manager.cli.stack.deploy import DeployOptions, carry_over, deploy
 from tests.fakes.world import replace
 
 PINNED = f"web:latest@sha256:{'1' * 64}"
@@ -38,3 +43,39 @@ def test_an_image_that_the_files_name_as_before_keeps_its_digest(
     sent, resolve = carry_over(before, wanted, resolve_image)
     assert resolve is asked
     assert sent == replace(wanted, task_template=TaskSpec(container_spec=ContainerSpec(image=image)))
+
+
+class Manager(Client):
+    """Answers lists with nothing, and orders with these statuses, one after the other, and then with success."""
+
+    def __init__(self, *refusals: int) -> None:
+        self.refusals = list(refusals)
+        self.asked: list[str] = []
+
+    async def get(self, path: str, *_: object, **__: object) -> Any:
+        self.asked.append(path)
+        return []
+
+    async def post(self, path: str, *_: object, **__: object) -> Any:
+        self.asked.append(path)
+        if self.refusals:
+            raise ApiError(self.refusals.pop(0), "somebody else has meanwhile changed it")
+        return {"Done": [], "Warnings": None}
+
+
+async def test_an_overtaken_deploy_looks_again() -> None:
+    manager = Manager(412, 412)
+    assert await deploy(manager, Stack("shop", {}), DeployOptions()) == []
+    assert manager.asked == ["/services", "/stacks/shop/deploy"] * 3
+
+
+async def test_a_deploy_that_is_overtaken_for_ever_gives_up() -> None:
+    with pytest.raises(Overtaken, match="somebody else has meanwhile changed it"):
+        await deploy(Manager(*[412] * 9), Stack("shop", {}), DeployOptions())
+
+
+async def test_a_refused_deploy_is_not_repeated() -> None:
+    manager = Manager(409)
+    with pytest.raises(CommandFailed):
+        await deploy(manager, Stack("shop", {}), DeployOptions())
+    assert manager.asked.count("/stacks/shop/deploy") == 1

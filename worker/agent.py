@@ -141,7 +141,7 @@ class Agent:
         return self._host.description
 
     async def run(self) -> None:
-        """Adopt what runs, and care for it, until cancelled; containers live on."""
+        """Adopt the containers that run and look after them until cancelled; they run on after that."""
         self._set = await self._memory.load()
         self._context.materials = Materials(configs=self._set.configs)
         accepted = self._take_in(self._set)
@@ -198,7 +198,9 @@ class Agent:
             self._rejected = {}  # a manager that says everything anew is told so, too
         accepted = self._take_in(new)
         self._set_changed.set()
-        self._unmanaged.apply(accepted.attachments, complete=message.complete)  # first: what they have, no task may get
+        self._unmanaged.apply(
+            accepted.attachments, complete=message.complete
+        )  # first, so that no task gets their addresses
         self.supervisor.apply(accepted.tasks, complete=True)
         if new.secrets is not old.secrets or new.configs is not old.configs:
             self.supervisor.wake()
@@ -281,7 +283,7 @@ class Agent:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _take_in(self, found: AssignmentSet) -> Accepted:
-        """Let the networks know of a set, and others what of it cannot be used here."""
+        """Take a set in: pass its networks on, and report what of it cannot be used here."""
         accepted = self._intake.take(found)
         self._networks.update(accepted.world)
         for task_id in accepted.rejected.keys() - self._rejected.keys():
@@ -306,7 +308,7 @@ class Agent:
             self.reporter.update(task_id, status)
 
     def _forget(self, old: AssignmentSet, new: AssignmentSet) -> None:
-        """Drop what only tasks needed that are gone: states to report, credentials of their services."""
+        """Drop what only tasks that are gone needed: states to report, credentials of their services."""
         if old.tasks is new.tasks:
             return
         for task_id in old.tasks.keys() - new.tasks.keys():
@@ -325,7 +327,7 @@ class Agent:
         self._news.set()
 
     def _name_node(self) -> None:
-        """Have templates say of this node what it is called in the cluster, which it may not call itself."""
+        """Give templates the name that the node has in the cluster, which may not be the host's own."""
         said = self.description
         called = self._set.hostname if said.hostname else ""
         self._context.node = structs.replace(said, hostname=called) if called else said
@@ -336,8 +338,9 @@ def _rejection(why: str, now: float) -> TaskStatus:
 
 
 def _leaves_nothing(task: Task, status: TaskStatus) -> bool:
-    """Whether a task has ended by being removed: a process that starts anew finds nothing of it, and says so again.
+    """Whether nothing is left of a task that was removed, so that its state need not be saved.
 
-    One that had failed before is not: its container may still be there, and it must not end in another way.
+    An agent that restarts finds nothing of such a task, and reports the same. A task that failed before it was removed
+    may still have its container, and must not be reported to have ended in another way.
     """
     return task.desired_state >= TaskState.REMOVE and status.state is TaskState.SHUTDOWN

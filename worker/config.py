@@ -20,10 +20,11 @@ DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"
 DEFAULT_IMAGE_PORT = 2378
 DEFAULT_KEEP_IMAGES = 7
-# What may be a host's name or address; whether it is one, the resolver says.
+# The characters of a host's name or address; whether there is such a host, the resolver says.
 _HOST = re.compile(r"[\w.:%-]{1,255}")
 _PORT = re.compile(r"[0-9]{1,5}")
-_ROOM = 1 << 20  # bytes: database, certificates and log in the beginning
+# Bytes that a new worker needs: for its database, certificates and log.
+_ROOM = 1 << 20
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ class DataDir:
         return self.config.exists()
 
     def check_writable(self) -> None:
-        """Find out whether files can be written here, as much as a worker begins with.
+        """Check that there is room here for the files that a worker begins with.
 
         Raises:
             Unavailable: they cannot; an empty directory is removed.
@@ -92,15 +93,14 @@ class DataDir:
             return msgspec.json.decode(self.config.read_bytes(), type=WorkerConfig)
         except FileNotFoundError:
             raise FailedPrecondition(
-                f"there is no worker in {self.path}: join a cluster with 'swarm-worker join --token "
-                "TOKEN HOST:PORT' "
+                f"there is no worker in {self.path}: join a cluster with 'swarm-worker join --token TOKEN HOST:PORT' "
                 "('swarm-manager join-token worker' on a manager prints it)"
             ) from None
         except (OSError, msgspec.MsgspecError) as error:
             raise Unavailable(f"cannot read {self.config}: {error}") from error
 
     def wipe(self) -> None:
-        """Remove all that a worker keeps; what is not ours stays, and so does a directory that holds such."""
+        """Remove the worker's own files, and the directory unless it holds others."""
         self.config.unlink(missing_ok=True)
         for folder in (self.credentials.directory, self.files, self.copies):
             shutil.rmtree(folder, ignore_errors=True)
@@ -116,7 +116,7 @@ class DataDir:
         ):
             for found in self.path.glob(name):
                 found.unlink(missing_ok=True)
-        with suppress(OSError):  # not empty, or not there: nothing of ours is left in it
+        with suppress(OSError):  # it holds files of others, or is not there
             self.path.rmdir()
 
 

@@ -1,8 +1,8 @@
 """What the agent remembers over a restart: its last assignment set, without the secrets, and the state of each task.
 
-SQLite in one thread of its own. A lost write is harmless (the manager sends the set again, the engine knows the
-containers), so it does not wait for the disk, and a full one does not end the worker. Half of the truth is not: so it
-is a database, and where something of a set could not be stored, nothing of the set is kept.
+SQLite in a thread of its own. A lost write is harmless, as the manager sends the set again and the engine knows the
+containers: so writes do not wait for the disk, and a full disk does not end the worker. A part of a set would do harm:
+so it is a database, and where a part of a set could not be stored, nothing of the set is kept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _KINDS: tuple[tuple[str, type[Any], str], ...] = (
     ("peer", Peer, "node_id"),
 )
 
-# What says nothing of the file's content.
+# Errors of the disk: they say nothing about the file's content.
 _DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _FIRST_BYTES = 1 << 16
 _NOTHING = Assignments(complete=True, results_in=0)
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Place(msgspec.Struct, frozen=True, array_like=True):
-    """What is stored of the node's place in the cluster. New fields go to the end: files of before have fewer."""
+    """What is stored of the node's place in the cluster. New fields go to the end, as older files have fewer."""
 
     node_number: int = 0
     address_pools: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
     hostname: str = ""
 
     def after(self, message: Assignments) -> _Place:
-        """Return it after a message, which need not say all of it."""
+        """Return the place after a message; what that does not say stays as it was."""
         return _Place(
             message.node_number or self.node_number,
             message.address_pools or self.address_pools,
@@ -80,7 +80,7 @@ class LocalDatabase:
         """Read the last set, each task with the last state that was seen here; an unreadable file is put aside.
 
         Raises:
-            Unavailable: the file cannot be had, or its disk takes nothing.
+            Unavailable: the file cannot be opened, or its disk cannot be written.
 
         """
         found: AssignmentSet = await self._do(self._load)
@@ -106,7 +106,7 @@ class LocalDatabase:
         except sqlite3.Error as error:
             if not self._refused:
                 _log.error(
-                    "%s takes nothing (%s): free some space there; until then tasks run on, but a restarted "
+                    "%s cannot be written (%s): free some space there; until then tasks run on, but a restarted "
                     "worker knows them only from its manager",
                     self._path,
                     error,
@@ -153,7 +153,7 @@ class LocalDatabase:
                 db.executemany("DELETE FROM object WHERE kind = ? AND id = ?", [(kind, name) for name in removed])
             place = msgspec.msgpack.encode(_place(db).after(message))
             db.execute("INSERT OR REPLACE INTO object VALUES ('place', '', ?)", (place,))
-            # States of tasks that are gone are kept as long as anything else asks for them: no longer.
+            # The states of tasks that are gone go with them.
             db.execute("DELETE FROM state WHERE id NOT IN (SELECT id FROM object WHERE kind = 'task')")
         if configs - _config_ids(db):
             _erase(db)
@@ -285,5 +285,5 @@ def _place(db: sqlite3.Connection) -> _Place:
 
 
 def _later(task: Task, status: TaskStatus) -> Task:
-    """Give a task the state that was last seen here, if that is further than the manager knew."""
+    """Return a task with the state last seen here, unless the manager knew of a later one."""
     return msgspec.structs.replace(task, status=status) if status.state >= task.status.state else task

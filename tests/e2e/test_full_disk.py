@@ -35,7 +35,7 @@ async def test_a_full_disk_ends_nothing_and_hides_nothing() -> None:
         assert all(why.endswith("No space left on device: free some space on that disk") for why in said), said
         assert [task["ID"] for task in await swarm.running("web", 1)] == [before["ID"]]
         log = swarm.workers[host.name].output()
-        assert f"{DATA}/state.db takes nothing (database or disk is full): free some space there" in log
+        assert f"{DATA}/state.db cannot be written (database or disk is full): free some space there" in log
         assert "Traceback" not in log
         status = (await host.run("swarm-worker", "status")).stdout
         assert f"as {DATA} cannot be written: No space left on device" in status

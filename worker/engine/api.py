@@ -29,7 +29,7 @@ NEWEST_API = (1, 47)
 # From this version on one call creates a container with several networks.
 SEVERAL_NETWORKS_API = (1, 44)
 
-# SIGHUP, SIGUSR1 and the like are how people make programs reload: they end nothing.
+# Not SIGHUP, SIGUSR1 and the like, by which people make programs reload: they end nothing.
 _DEADLY_SIGNALS = frozenset({2, 3, 9, 15})
 _LOADED = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
 _REFERENCE = re.compile(r"(?P<name>.+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[\w+.-]+:[0-9a-fA-F]{32,}))?")
@@ -121,7 +121,7 @@ def _anonymous_volumes(answer: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_usage(stats: Mapping[str, Any]) -> ContainerUsage:
-    """Read the answer to GET /containers/{id}/stats; the cache is what `docker stats` leaves out, too."""
+    """Read the answer to GET /containers/{id}/stats; memory is without the cache, as `docker stats` shows it."""
     memory = stats.get("memory_stats") or {}
     details = memory.get("stats") or {}
     cache = details.get("inactive_file", details.get("total_inactive_file", 0))
@@ -162,7 +162,7 @@ def read_ports(bindings: Mapping[str, Any]) -> tuple[PortConfig, ...]:
 
 
 def read_event(event: Mapping[str, Any], actions: Collection[str] = WATCHED_ACTIONS) -> ContainerEvent | None:
-    """Read an event, None when it is none of these."""
+    """Read an event; None when its action is not one of `actions`."""
     attributes = event.get("Actor", {}).get("Attributes", {})
     task_id = attributes.get(LABEL_TASK_ID, "")
     action, _, detail = str(event.get("Action", "")).partition(": ")

@@ -9,27 +9,27 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-# More of them at a time, a core, and an engine does them no faster, and answers later.
+# With more calls a core at a time an engine is no faster, and answers later.
 CALLS_A_CORE = 2
 FEWEST_CALLS = 4
 QUICK_STOP_SECONDS = 1.0
 # A create, start or removal that takes longer waits for something: a volume's driver, a file server, a hung runc.
 STUCK_CHANGE_SECONDS = 15.0
-# While one of them is stuck, others are taken for stuck after so long.
+# While one of them is stuck, others count as stuck after this time.
 NEXT_STUCK_SECONDS = 1.0
 
 
 def calls_at_once(cores: int) -> int:
-    """How many containers the engine of a host with so many cores is asked to create, start or remove at a time."""
+    """Return how many creates, starts and removals an engine is asked for at once, on a host with so many cores."""
     return max(FEWEST_CALLS, CALLS_A_CORE * cores)
 
 
 class EngineCallLimiter:
-    """Lets `places` creates, starts and removals through at once, and as many stops beside them.
+    """Limits calls to an engine: to `places` creates, starts and removals at once, and as many stops beside them.
 
-    A stop has its place for a moment only. A program that does not heed its signal takes its whole grace; while one
-    such is being stopped, other stops do not wait at all. A change that is stuck keeps its place for a while, and while
-    one is, others keep theirs for a moment: what the engine does not get done must not keep it from all else.
+    A slow call loses its place, so that it does not hold up all others. A stop loses it after `QUICK_STOP_SECONDS`, as
+    a program that ignores its signal takes its whole grace period; while one such is being stopped, other stops do not
+    wait. A change loses it after `STUCK_CHANGE_SECONDS`, and while one is stuck, others after `NEXT_STUCK_SECONDS`.
     """
 
     def __init__(self, places: int) -> None:
@@ -46,17 +46,17 @@ class EngineCallLimiter:
 
 
 class _Places:
-    """Places for calls, which lose theirs after `patience` seconds, or `impatience` while there are such calls."""
+    """Places for calls. A call loses its own after `seconds`; while one has, others after `others_seconds`."""
 
-    def __init__(self, places: int, patience: float, impatience: float) -> None:
+    def __init__(self, places: int, seconds: float, others_seconds: float) -> None:
         self._free = asyncio.Semaphore(places)
-        self._patience = patience
-        self._impatience = impatience
+        self._seconds = seconds
+        self._others_seconds = others_seconds
         self._slow = 0
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
-        """Wait for a place, and have it in the block, which may go on without it."""
+        """Hold a place for the block, which goes on without it when it takes too long."""
         await self._free.acquire()
         quick = True
 
@@ -66,8 +66,8 @@ class _Places:
             self._slow += 1
             self._free.release()
 
-        patience = self._impatience if self._slow else self._patience
-        timer = asyncio.get_running_loop().call_later(patience, give_up)
+        seconds = self._others_seconds if self._slow else self._seconds
+        timer = asyncio.get_running_loop().call_later(seconds, give_up)
         try:
             yield
         finally:

@@ -79,7 +79,7 @@ class DockerEngine:
         self._backoff = Backoff(_RETRY_FIRST, _RETRY_LIMIT, rng)
         self._connector = _connector(host)
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=10)
-        # With a connector of the caller's, aiodocker takes the url for the requests' own: a socket's path is none.
+        # When it is given a connector, aiodocker sends requests to this url, which cannot be a socket's path.
         url = "unix://localhost" if host.startswith("unix://") else host
         self._docker = Docker(url=url, connector=self._connector, timeout=timeout)
         self._version: tuple[int, int] | None = None
@@ -351,7 +351,7 @@ class DockerEngine:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     async def _unless_absent(self, call: Awaitable[T], what: str = "", seconds: float | None = None) -> T | None:
-        """Make a call; None when the engine does not know what it is about. The others as `_errors` takes them."""
+        """Make a call; None when the engine knows no such object. `what`, `seconds` and errors: as for `_errors`."""
         try:
             with self._errors(what, seconds):
                 await self._negotiate()
@@ -365,7 +365,7 @@ class DockerEngine:
                 call.close()  # one that was not begun, as the engine is away, is not warned of
 
     async def _post(self, path: Sequence[str], body: JSON | None = None, **query: str) -> bytes:
-        """Make a call that may take long, and return what it is answered: aiodocker has no time limits a call."""
+        """Make a call that may take long, and return the answer: aiodocker has no time limit for a single call."""
         limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
         async with self._docker.session.post(self._url(*path), params=query, json=body, timeout=limit) as response:
             await _raise_for_status(response)
@@ -376,7 +376,7 @@ class DockerEngine:
             await _raise_for_status(response)
 
     async def _negotiate(self, *, anew: bool = False) -> tuple[int, int]:
-        """Agree on an API version, once for each time that the engine (another one, perhaps) comes up."""
+        """Agree on an API version, each time that the engine comes up, as it may be another one."""
         async with self._negotiating:
             if self._version is None or anew:
                 async with self._docker.session.get(f"{self._docker.docker_host}/version") as response:
@@ -386,17 +386,17 @@ class DockerEngine:
             return self._version
 
     def _url(self, *path: str) -> str:
-        """Return where a request goes; nothing in `path` leads anywhere else than it says.
+        """Return the URL of a request, whose path has exactly the parts in `path`.
 
         Raises:
-            Unusable: a part of it is not a name that an engine knows anything by.
+            Unusable: a part is not a name that an engine may have for something.
 
         """
         return "/".join((self._docker.docker_host, self._docker.api_version, *map(engine_name, path)))
 
     @contextmanager
     def _errors(self, what: str = "", seconds: float | None = None) -> Iterator[None]:
-        """Turn aiodocker's and aiohttp's errors into ours. `what` the engine is to do, in how many seconds."""
+        """Turn aiodocker's and aiohttp's errors into ours; `what` the engine was to do, within so many `seconds`."""
         try:
             yield
             self._hanging.pulse.heard()

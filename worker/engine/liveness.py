@@ -19,12 +19,12 @@ PING_SECONDS = 10.0
 # One that has not done for so long what it was told is asked for its version, which it cannot say without containerd.
 STUCK_SECONDS = 30.0
 VERSION_SECONDS = 20.0
-# An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
+# The tasks of an engine that is away for longer are to be replaced elsewhere.
 ENGINE_PATIENCE_SECONDS = 10.0
 
 
 class HangDetector:
-    """Tells an engine that hangs. `host` is its name in errors; `ping` and `version` ask it for these."""
+    """Detects that an engine hangs. `host` is its name in errors, `ping` and `version` calls that it should answer."""
 
     def __init__(self, host: str, ping: Callable[[], Awaitable[None]], version: Callable[[], Awaitable[None]]) -> None:
         self._host = host
@@ -76,9 +76,10 @@ async def next_unless(lines: AsyncIterator[JSON], hung: asyncio.Future[NoReturn]
 
 
 class OpenChanges(Pulse):
-    """What the engine was told to do and has not done yet: only while there is some is it asked.
+    """The changes that the engine was told to make and has not made yet.
 
-    And again as long as a change goes on: a stop may take its grace, a start wait for a volume's driver.
+    The engine is asked only while there are some, and again as long as one goes on: a stop may take its whole grace
+    period, and a start may wait for a volume's driver.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[None]], silence: float, patience: float) -> None:
@@ -105,7 +106,7 @@ class OpenChanges(Pulse):
 
 
 class EnginePresence:
-    """What the engine's event stream says of the engine itself; nothing is known before its first word."""
+    """Whether the engine is there, by its event stream; nothing is known before that has said something."""
 
     def __init__(self) -> None:
         self._there = asyncio.Event()
@@ -114,7 +115,7 @@ class EnginePresence:
         self._why = ""
 
     def note(self, event: EngineConnected | EngineLost) -> bool:
-        """Take note of a word of the stream; return whether the engine is back after it was away."""
+        """Note that the stream was opened or lost; return whether the engine is back after it was away."""
         back = self._gone.is_set() and isinstance(event, EngineConnected)
         if isinstance(event, EngineConnected):
             self._there.set()
@@ -132,7 +133,7 @@ class EnginePresence:
         await self._there.wait()
 
     async def missed(self) -> str:
-        """Wait until the engine is away for so long that its tasks are to be replaced; return why, for a person."""
+        """Wait until the engine was away for `ENGINE_PATIENCE_SECONDS`; return why, for a person."""
         while True:
             await self._gone.wait()
             left = self._gone_at + ENGINE_PATIENCE_SECONDS - asyncio.get_running_loop().time()

@@ -33,13 +33,13 @@ def start(data: DataDir) -> WorkerStatus:
 def start_again(data: DataDir, manager: str = "") -> None:
     """Start the daemon of a host that has joined; return when it is ready. One that runs is left alone.
 
-    It is ready when a manager has welcomed it, or without one a while later: its tasks are cared for then already. With
-    `manager`, HOST[:PORT], that is where managers are from now on; a daemon that is not there is started anew.
+    It is ready when a manager has welcomed it, or a while later without one, as it looks after its tasks then already.
+    With `manager` (HOST[:PORT]) managers are there from now on; a daemon that talks to another address is restarted.
 
     Raises:
         FailedPrecondition: this host has not joined; or its worker runs in the foreground, and `manager` is given.
         InvalidArgument: `manager` is not an address.
-        Unavailable: it does not start; its last words.
+        Unavailable: it does not start; the message has the last line of its log.
 
     """
     config = data.load()

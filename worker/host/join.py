@@ -1,6 +1,6 @@
-"""Joining a cluster: what the command line does besides it. `leave` is the way back.
+"""Joining a cluster, as `swarm-worker join` does; `worker.host.leave` undoes it.
 
-The host's engine may be a node of a Docker Swarm already, whose overlay networks may want the tunnels' port.
+The host's engine may be a node of a Docker Swarm already, whose overlay networks may use the tunnels' port.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ class JoinOptions:
 async def become_member(
     data: DataDir, options: JoinOptions, warn: Callable[[str], None] = _log.warning
 ) -> WorkerConfig:
-    """Get a certificate and store it; nothing is stored when anything fails. `warn` gets what the manager warns of.
+    """Get a certificate and store it; nothing is stored when anything fails. `warn` is called with each warning.
 
     Raises:
         AlreadyExists: this data directory is a member already.
-        InvalidArgument: the token or an address is none.
+        InvalidArgument: the token or an address is malformed.
         Unavailable: no engine, or no manager, answers.
         Unauthenticated: the token is of another cluster, or rotated.
-        FailedPrecondition: the engine is too old, another worker's or in a Docker Swarm with the tunnels' port, or the
-            clocks differ too much.
+        FailedPrecondition: the engine is too old, belongs to another worker, or is in a Docker Swarm that has the
+            tunnels' port; or the clocks differ too much.
 
     """
     if data.joined:
@@ -97,7 +97,7 @@ async def become_member(
         availability=options.availability,
         engine=str(info.get("ID", "")),
     )
-    with _keep_on_success(data):  # what cannot be stored is not asked for
+    with _keep_on_success(data):  # before the join, which is not asked for where its result cannot be stored
         member = await join(host, port, options.token, terms, SystemClock())
         for sentence in member.warnings:
             warn(printable(sentence, LONGEST_WARNING))
@@ -118,7 +118,7 @@ def _config(options: JoinOptions, member: Membership, asked: str) -> WorkerConfi
 
 @contextmanager
 def _keep_on_success(data: DataDir) -> Iterator[None]:
-    """Have a data directory that can be written; it goes if the block fails.
+    """Make a data directory that can be written, and wipe it if the block fails.
 
     Raises:
         Unavailable: it cannot be made, or written.
@@ -136,7 +136,7 @@ def _keep_on_success(data: DataDir) -> Iterator[None]:
 async def _keep(
     data: DataDir, config: WorkerConfig, member: Membership, info: JSON, warn: Callable[[str], None]
 ) -> WorkerConfig:
-    """Store what joining gave; where that fails, or the host cannot be a node, the manager forgets it, too.
+    """Store what joining gave; where that fails, or the host cannot be a node, the join is withdrawn.
 
     Raises:
         Unavailable: it cannot be stored.
@@ -173,10 +173,7 @@ async def engine_info(docker_host: str) -> JSON:
 
 @contextmanager
 def take_back_unless_settled(data: DataDir) -> Iterator[Callable[[], None]]:
-    """Have the block join and begin to work; the join is taken back unless it calls what this yields.
-
-    A host that was a member before stays one.
-    """
+    """Undo the join that the block makes, unless the block calls what this yields; an earlier join stays."""
     member_before = data.joined
 
     def take_back() -> None:
@@ -216,7 +213,7 @@ def check_ip(text: str) -> None:
 
 
 def warning(info: JSON, tunnel_port: int) -> str:
-    """Say what an engine that is in a Docker Swarm means for a host that joins; empty: it is in none.
+    """Return the warning for a host that joins while its engine is in a Docker Swarm; empty where it is in none.
 
     `info` is the engine's answer to GET /info, `tunnel_port` the cluster's UDP port, 0 for the usual one. Where the
     swarm has another port than the usual one, only its managers' engines say so.

@@ -60,10 +60,9 @@ async def leave(data: DataDir) -> Told:
 
 
 async def undo(data: DataDir) -> Told:
-    """Take a join back: the manager forgets this node, and the host what little there may be of it.
+    """Undo a join: have the manager forget this node, and remove what there may be of it on the host.
 
-    Whatever stands in the way is logged, and the rest is done. A manager that does not hear of it forgets a node that
-    never came by itself, a while later.
+    What fails is logged, and the rest is done. A manager that is not told forgets a node that never came after a while.
     """
     config = data.load()
     context = Credentials(data.credentials, SystemClock(), random.SystemRandom()).context()
@@ -82,7 +81,7 @@ async def undo(data: DataDir) -> Told:
 
 
 async def withdraw_with(managers: Sequence[str], member: Membership) -> Told:
-    """Take a join back whose certificate is not stored."""
+    """Undo a join whose certificate was not stored."""
     with tempfile.TemporaryDirectory(prefix="swarm-worker-") as folder:
         files = CredentialFiles(Path(folder))
         try:
@@ -96,10 +95,10 @@ async def withdraw_with(managers: Sequence[str], member: Membership) -> Told:
 
 
 async def remove_containers(engine: Engine, node_id: str) -> None:
-    """Stop and remove all task containers of a node; one that cannot be keeps no other.
+    """Stop and remove all task containers of a node, also when some of them cannot be removed.
 
     Raises:
-        EngineDown, EngineError: of the first that could not be removed.
+        EngineDown, EngineError: the error of the first that could not be removed.
 
     """
 

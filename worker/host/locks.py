@@ -1,4 +1,4 @@
-"""What only one worker of a host may have: an engine, and the host's network. A claim ends with its process."""
+"""Locks on what only one worker of a host may have: an engine, and the host's network. They end with the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NETWORK = "network"
 
 
 def engine_at(docker_host: str) -> str:
-    """Return what stands for the engine at an address; the ways to one socket are one."""
+    """Return the lock's name for the engine at an address; all paths to one socket have the same."""
     scheme, _, path = docker_host.partition("://")
     return f"engine {Path(path).resolve()}" if scheme == "unix" else f"engine {docker_host}"
 
@@ -27,9 +27,9 @@ def engine_taken(docker_host: str) -> str:
 
 @contextmanager
 def hold(what: str) -> Iterator[bool]:
-    """Keep others from having it meanwhile; False when another process has it.
+    """Hold a lock for the block; yield False when another process holds it.
 
-    The claim is a socket's name in this network namespace, which is the host's network.
+    The lock is a socket's name in this network namespace, which is the host's network.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as claim:
         held = False

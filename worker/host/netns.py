@@ -1,4 +1,4 @@
-"""Sockets in a container's network. Each belongs to the network that it was made in: only its making happens there."""
+"""Sockets in a container's network namespace: a socket stays in the namespace in which it was opened."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ async def socket_in(pid: int, family: int, kind: int, protocol: int = 0) -> sock
     """Open a socket, non-blocking, in the network of a process.
 
     Raises:
-        OSError: the process has ended, or we may not enter its network.
+        OSError: the process has ended, or this one may not enter its network.
 
     """
     return await asyncio.to_thread(_open, pid, family, kind, protocol)
 
 
 def _open(pid: int, family: int, kind: int, protocol: int) -> socket.socket:
-    # A thread of its own, which ends with it: what enters a network would have to find its way back.
+    # In a thread that ends afterwards, so that none has to go back to this process's own namespace.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(_enter_and_open, pid, family, kind, protocol).result()
 

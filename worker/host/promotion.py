@@ -1,6 +1,6 @@
-"""Having this host run a manager, too: what `node promote` asks of its worker.
+"""Making this host a manager, too, as `node promote` asks of its worker.
 
-The manager is a program of its own, which this one starts and knows nothing of.
+The manager is a separate program, which this one starts by its command line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def join_command(message: BecomeManager, address: str) -> list[str]:
 
 
 async def become_manager(message: BecomeManager, address: str) -> None:
-    """Run the command, and say in the log what came of it; the leader sees that the host has joined, or has not."""
+    """Run the command, and log how it ended; the leader sees for itself whether the host has joined."""
     _log.info("this host is to be a manager, too")
     process = await asyncio.create_subprocess_exec(
         *join_command(message, address),

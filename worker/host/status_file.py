@@ -1,4 +1,4 @@
-"""What the running worker says of itself to `swarm-worker status` and `join`: a small file, replaced as a whole."""
+"""The status of the running worker, for `swarm-worker status` and `join`: a small file, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def process_mark(pid: int) -> str:
-    """Return what no other process of this host has had or will have: boot and start; empty when it does not run."""
+    """Return what identifies a process among all of this host, by boot and start time; empty when it does not run."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         # Fields 3 and 22 of proc(5); the second, the name, may hold spaces and parentheses.
@@ -58,7 +58,7 @@ def process_mark(pid: int) -> str:
 
 
 def write(path: Path, status: WorkerStatus) -> None:
-    """Replace the file in one step. It does not wait for the disk: after a crash of the machine no one asks for it."""
+    """Replace the file in one step, without waiting for the disk: after a crash of the machine it does not matter."""
     draft = path.with_suffix(".tmp")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - it must open the descriptor made with this mode

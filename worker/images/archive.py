@@ -1,4 +1,6 @@
-"""An image's archive on its way between two engines: checked as it passes, with layers left out. Pure, flat in memory.
+"""An image's archive on its way between two engines: checked as it passes, with layers left out. Pure.
+
+Memory does not grow with the image: layers pass through.
 
 It is a tar as `docker save` writes it. Nothing but the one image that was asked for gets through to an engine: no other
 names, links or files, and no name tags, which a source could use to put its own image in the place of another. The end
@@ -25,8 +27,7 @@ from worker.intake.identifiers import quote_foreign
 
 BLOCK = 512
 _END = bytes(2 * BLOCK)
-# Manifests and configurations; real ones have a few KiB, and registries take no larger ones than this. All that may be
-# some are kept together until this is full.
+# Bytes of manifests and configurations, all together: real ones have a few KiB, and registries take no larger ones.
 _MAX_TEXT = 4 * 1024 * 1024
 _MAX_PAX = 64 * 1024
 # Files and folders; images have at most 127 layers, and engines write at most four for each.
@@ -120,7 +121,7 @@ class ImageTar:
     def _begin(self, name: str, size: int, keep: int | None) -> None:
         """Begin a member; with `keep` its content is kept and may have so many bytes."""
         if size < 0 or (keep is not None and size > keep):
-            wrong = "too large" if size > 0 else "less than none"
+            wrong = "too large" if size > 0 else "a negative size"
             raise WrongImage(f"{quote_foreign(name) if name else 'a header'} of {size} bytes is {wrong}")
         self._name = name
         self._text = None if keep is None else bytearray()
@@ -204,7 +205,7 @@ class ImageTar:
         return {config for child in here for config in self._configs_of(child, deep=False)}
 
     def _blob(self, name: str) -> str:
-        """Return the digest that a small file is named by, which must be its own."""
+        """Return the digest in a small file's name, which must be that of its content."""
         found = _BLOB.fullmatch(name)
         digest = found and (found[1] or found[2])
         if not digest or hashlib.sha256(self._texts.get(name, b"")).hexdigest() != digest:

@@ -55,12 +55,12 @@ class FetchedImages:
         self._save()
 
     def name(self, image_id: str) -> str:
-        """Return what the engine here may know an image as that has another id here; empty if nothing is known."""
+        """Return the id under which this engine has an image, where that differs from the image's; else empty."""
         known = self._known.get(image_id)
         return known.name if known is not None else ""
 
     async def run(self, wanted: Callable[[], Collection[str]]) -> None:
-        """Look every hour, until cancelled. `wanted` gives the images of the tasks on this host."""
+        """Look every hour until cancelled; `wanted` returns the ids of the images of this host's tasks."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:

@@ -1,6 +1,6 @@
-"""Fetching an image from workers that have it, as the manager names them; one that fails is followed by the next.
+"""Fetching an image from the workers that the manager says have it, one after the other until one gives it.
 
-The other end must be fast enough: one that only trickles holds a place that others wait for.
+A source must be fast enough: a slow one would hold a place that others wait for.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from worker.link.requests import Requests
 
 # Each fills the disk's queue: more at once are not faster.
 MAX_FETCHES = 2
-# A source that serves others makes us wait; after this there may be better ones.
+# How long to wait for a source that serves others: after that another source may be quicker.
 OFFER_SECONDS = 10.0
-# A source that sends nothing for so long is given up: the next may do, and all of it must come again.
+# A source that sends nothing for so long is given up, and the image is fetched anew from the next one.
 STALL_SECONDS = 15.0
 # Before the first byte an engine writes the image to its disk, at least at this speed (bytes a second) and in this time
 # (seconds), whatever size its worker says that it has.
@@ -40,7 +40,7 @@ SLOWEST_DISK = 10 << 20
 LONGEST_WRITE = 1800.0
 # An archive may be so much larger than the source says its image is: twice, and this (bytes).
 SLACK = 64 << 20
-# A node that could not give an image, or did not get on with it, is asked after all others for so long.
+# A node that could not give an image, or was too slow, is asked after all others for so long.
 DOUBTED_SECONDS = 3600.0
 PIECE = 256 * 1024
 RETRY_SECONDS = (0.5, 1.5)
@@ -111,9 +111,9 @@ class ImageFetcher:
         self._failed_at: dict[str, float] = {}
 
     async def fetch(self, image_id: str, tell: Callable[[str], None]) -> str:
-        """Have the image (`sha256:…`) here, and return its id here; empty when no connected node has it.
+        """Fetch an image (`sha256:…`); return its id on this engine, empty when no connected node has it.
 
-        `tell` hears what is being done.
+        `tell` is called with what is being done, in words.
 
         Raises:
             NotFound: nodes have it, but none could give it; the message is the last one's.
@@ -187,13 +187,13 @@ class ImageFetcher:
     async def _present(self, layers: tuple[str, ...]) -> int:
         """Count the lowest layers that are here: an engine finds a layer only on top of the same ones."""
         here = await self._engine.layers()
-        return max((_common(layers, other) for other in here), default=0)
+        return max((_common_prefix(layers, other) for other in here), default=0)
 
     async def _most(self, size: int) -> int:
-        """Return how many bytes may come for an image that is said to have `size`: no source fills this host's disk.
+        """Return how many bytes to accept for an image that is said to have `size`, so that none fills this disk.
 
         Raises:
-            Unavailable: there is not even room for what it says.
+            Unavailable: the disk has no room for `size` bytes.
 
         """
         root = str((await self._engine.info()).get("DockerRootDir") or "")
@@ -273,8 +273,8 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
-    """Count how many elements two sequences begin with in common."""
+def _common_prefix(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the length of the longest common prefix of two sequences."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((number for number, (left, right) in pairs if left != right), min(len(one), len(other)))
 

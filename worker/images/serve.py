@@ -45,13 +45,13 @@ from worker.intake.addresses import socket_address
 from worker.intake.identifiers import Unusable, brief, identifier
 from worker.interfaces.engine import Engine, Image
 
-# More at once would make each slower; the others wait, or go to those who have it by then. A node is served once at a
-# time, and waits with so many connections: else one alone could keep an image from all others.
+# Connections served at once: more would make each slower, and the others wait, or find another source by then. One
+# node is served once at a time and may wait with so many connections, so that it cannot keep others from an image.
 MAX_SERVED = 3
 MAX_WAITING = 8
 GRANT_SECONDS = 600.0
 MAX_GRANTS = 10_000
-# A ticket may come before the manager's word of it.
+# A ticket may arrive before the manager has announced it.
 _GRANT_WAIT = 5.0
 _FRAME_WAIT = 10.0
 # A receiver that takes nothing for so long is given up.

@@ -1,7 +1,7 @@
 """What a manager sends becomes typed values here, entry by entry; only these go on to the kernel, paths and scripts.
 
 A manager is trusted, but its messages carry other workers' words. So nothing of a message is passed on as it came: each
-entry (a peer, a network, a service, a task) is parsed, and one that cannot be used costs itself alone. Pure.
+entry (a peer, a network, a service, a task) is parsed, and left out alone where it cannot be used. Pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Entries of one kind, each read when it is sent, and not again while it stays the very same. Pure.
+"""Entries of one kind: each is parsed once, and again only when it is sent anew. Pure.
 
-What cannot be used on this host is said in the log once each, counted, and told to others.
+An entry that cannot be used on this host is left out, logged once, and reported in `NodeDescription.lacks`.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Refusal(NamedTuple):
 
 
 class Refusals:
-    """Those of the present assignment set."""
+    """What is left out of the present assignment set."""
 
     def __init__(self) -> None:
         self._present: dict[tuple[str, str], Refusal] = {}

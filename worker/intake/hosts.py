@@ -30,10 +30,10 @@ _NO_KEY = f"a key for encrypted networks has {KEY_BYTES} bytes"
 
 
 def read_peer(sent: wire.Peer, refuse: Refuse) -> Peer:
-    """Read a peer; an address or a key of it that is none costs no more than that.
+    """Read a peer, without those of its addresses and keys that are malformed.
 
     Raises:
-        Unusable: there is no way to it.
+        Unusable: it has no valid number, id or address.
 
     """
     if not 1 <= sent.number <= MOST_NODES:
@@ -53,7 +53,7 @@ def read_peer(sent: wire.Peer, refuse: Refuse) -> Peer:
 
 
 def read_network(own: Id, sent: model.Network, refuse: Refuse) -> Network:
-    """Read a network for the node `own`; another node's part of it that is none costs no more than that.
+    """Read a network for the node `own`, without the leases of other nodes that are malformed.
 
     Raises:
         Unusable: it cannot be on this host.
@@ -102,7 +102,7 @@ def _lease(text: str, subnet: IPv4Network) -> IPv4Network:
 
 
 def read_layout(found: AssignmentSet, refused: list[Refusal]) -> Layout | None:
-    """Return how the cluster's addresses are divided; None where this node's number is none of it."""
+    """Return how the cluster's addresses are divided; None where this node's number does not fit."""
     if not found.node_number or not found.address_pools:
         return None
     try:

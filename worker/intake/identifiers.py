@@ -1,4 +1,4 @@
-"""Texts of fixed alphabets, which may become part of a path, of a name of the kernel's, or of nft's text. Pure.
+"""Validated names, as types: each may become part of a path, of a kernel's name, or of nft's text. Pure.
 
 Each type is made in one place only. `AddressText`, `ChainName` and `InterfaceName` look at what they are made of
 themselves. Of `Id` and `DnsName` there are thousands, so they are plain strings to the interpreter; the functions here
@@ -38,7 +38,7 @@ _BRIEF = 200
 
 
 class Unusable(InvalidArgument):
-    """Something that was sent cannot be used here. The message says what, and has a few words of it at most."""
+    """Something that was sent cannot be used here. The message says what, and quotes a few words of it at most."""
 
 
 class InterfaceName(str):

@@ -1,4 +1,4 @@
-"""Where each node's containers may be: a node's word of where its tasks are counts within its own parts only. Pure."""
+"""Where each node's containers may be: what a node says of its tasks' addresses counts in its own ranges only. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PlacedEndpoints:
     def take(
         self, endpoints: Mapping[str, Endpoint], parts: Mapping[str, Parts], refused: list[Refusal]
     ) -> Mapping[str, Endpoint]:
-        """Leave out what is in no part of its node's; `parts` as `parts_of` returns them."""
+        """Leave out addresses that are in no part of their node; `parts` as `parts_of` returns them."""
         self._placed = {name: self._one(name, endpoint, parts) for name, endpoint in endpoints.items()}
         for each in self._placed.values():
             refused += each.refused
@@ -104,7 +104,7 @@ def _place(endpoint: Endpoint, parts: Mapping[str, Parts]) -> _Placed:
 
 
 def _in_place(backends: tuple[Backend, ...], parts: Mapping[str, Parts], refused: list[Refusal]) -> tuple[Backend, ...]:
-    """Return backends without the addresses that no part of their nodes' has; the very same where all are in one."""
+    """Return backends without addresses outside their nodes' parts; the very same backends where there are none."""
     misplaced: dict[int, set[str]] = {}
     for place, backend in enumerate(backends):
         for network_id, address in backend.addresses.items():

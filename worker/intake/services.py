@@ -1,6 +1,6 @@
-"""How services and plain containers are reached, read strictly: whatever a part of it says costs that part. Pure.
+"""How services and plain containers are reached, read strictly: malformed parts are left out one by one. Pure.
 
-Addresses and names in networks that this host does not have are of no use here, and are not even read.
+Addresses and names in networks that this host does not have are not read.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _read_backend(readers: Readers, sent: wire.Backend, refuse: Refuse) -> Backe
 
 
 def _read_addresses(readers: Readers, sent: wire.Backend, refuse: Refuse) -> Iterator[tuple[str, bytes]]:
-    """Yield those addresses that are some, one after the other."""
+    """Yield the addresses that are well-formed, and refuse the others one by one."""
     for network_id, text in sent.addresses.items():
         try:
             if network_id in readers:
@@ -101,7 +101,7 @@ def _read_addresses(readers: Readers, sent: wire.Backend, refuse: Refuse) -> Ite
 
 
 def _name(text: str, refuse: Callable[[str], None]) -> DnsName:
-    """Read a name; what nobody can ask for is none (some names of containers are too long)."""
+    """Read a name; `NO_NAME` for one that cannot be asked for, as that of some containers, which is too long."""
     try:
         return dns_name(text)
     except Unusable as error:

@@ -1,6 +1,6 @@
-"""Tasks, plain containers and measurements: whether what is named, and put into paths, by what they say can be. Pure.
+"""Tasks, plain containers and measurements: whether the names in them may become names and paths on this host. Pure.
 
-What a container itself is made of goes on as it came: the engine reads it as JSON, and its user may ask for anything.
+The rest of a container's specification is passed on as it came: the engine reads it as JSON.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,500}")
 
 
 def read_task(sent: Task, _: Refuse) -> Task:
-    """Return a task whose container, files and folders can be called what they would be.
+    """Return a task after checking that its id and name may name its container, files and folders.
 
     Raises:
-        Unusable: they cannot.
+        Unusable: they may not.
 
     """
     identifier(sent.id)
@@ -36,13 +36,13 @@ def read_task(sent: Task, _: Refuse) -> Task:
 
 
 def read_attachment(sent: NetworkAttachment, _: Refuse) -> NetworkAttachment:
-    """Return a plain container's record, likewise; errors as `read_task`."""
+    """Return a plain container's record after checking its id; errors as `read_task`."""
     identifier(sent.id)
     return sent
 
 
 def read_gauge(sent: Gauge, _: Refuse) -> Gauge:
-    """Return what is to be measured; errors as `read_task`."""
+    """Return what is to be measured after checking interval, port, path and name; errors as `read_task`."""
     if not (math.isfinite(sent.interval) and SHORTEST_INTERVAL <= sent.interval <= LONGEST_INTERVAL):
         raise Unusable(f"it cannot be measured every {sent.interval:g} s")
     metric = sent.metric

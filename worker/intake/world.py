@@ -1,6 +1,6 @@
-"""What the data plane is to know, in types: no text of these values is of others' choosing but where it says so. Pure.
+"""What the data plane is to know, as typed values: others choose no text in them, except where it says so. Pure.
 
-Of backends there are ten thousands, so their addresses are bytes (4, or 16 for IPv6), as the kernel and DNS want them.
+There are tens of thousands of backends, so their addresses are bytes (4, or 16 for IPv6), as the kernel and DNS use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One session's messages: what the manager says is handed to its owner here, and what there is to say is sent."""
+"""One session's messages: those of the manager are handed to the parts that they are for, and the parts' are sent."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ class Conversation:
                 await self._read(group)
         except* SwarmError as errors:
             _log.warning("session with %s ended: %s", self.address, next(leaves(errors)))
-        _mind_cancellation()
+        _raise_if_cancelled()
 
     async def close(self) -> None:
-        """Let all who wait for an answer know that this session brings none, and close the connection."""
+        """Tell all who wait for an answer that this session will not bring it, and close the connection."""
         self._parted.set()
         self._parts.reporter.lost()
         self._parts.requests.lost()
@@ -307,7 +307,7 @@ class Conversation:
 
 
 def _beside(group: asyncio.TaskGroup, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
-    """Do something that the manager asks for beside the session: a bug that it meets ends it, and not the worker."""
+    """Do what the manager asks for in a task of its own: a bug ends that, and not the worker."""
 
     async def contained() -> None:
         try:
@@ -320,8 +320,8 @@ def _beside(group: asyncio.TaskGroup, work: Callable[..., Awaitable[None]], *arg
     return group.create_task(contained())
 
 
-def _mind_cancellation() -> None:
-    """Go on being cancelled: a task group whose children fail in that moment forgets it (Python before 3.13)."""
+def _raise_if_cancelled() -> None:
+    """Raise a cancellation again that a task group whose children fail meanwhile forgets (Python before 3.13)."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -31,7 +31,7 @@ from worker.intake.identifiers import quote_foreign
 from worker.volumes.transfers import VolumeTransfers
 
 _ASK_AGAIN_SECONDS = 600.0
-# A page that the manager does not read for so long is given up.
+# The longest that a manager may take to read a page of metrics.
 WRITE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Credentials:
         return self._context
 
     def peer_context(self) -> ssl.SSLContext:
-        """Return the context to serve other workers with; it goes on with each new certificate."""
+        """Return the context to serve other workers with; each new certificate takes effect in it."""
         if self._peer_context is None:
             self._peer_context = peer_context(self._files)
             front = peer_context(self._files)
@@ -123,7 +123,11 @@ class Credentials:
 
 
 class TlsDialler:
-    """The `Dialler` (worker.link.interfaces) of production. `page` writes what the tasks here use, for Prometheus."""
+    """The `Dialler` (worker.link.interfaces) of production.
+
+    copies: serves streams of copies of volumes; None: this worker copies none.
+    page: writes the metrics of this host's tasks, for Prometheus; None: there are none.
+    """
 
     def __init__(
         self,
@@ -189,7 +193,7 @@ class TlsDialler:
         await splice(engine, raw)
 
     async def _write(self, address: str, opened: OpenStream, data: bytes) -> None:
-        """Send what there is to say, and end the stream."""
+        """Send data, and end the stream."""
         _, writer = open_raw(await self._dial(address, opened.stream_id))
         try:
             async with asyncio.timeout(WRITE_SECONDS):
@@ -201,7 +205,7 @@ class TlsDialler:
             writer.close()
 
     async def _serve_images(self, address: str, opened: OpenStream) -> None:
-        """Give images to a worker that reaches us through the manager only: the stream speaks in frames again."""
+        """Serve images to a worker that reaches this one through the manager; the stream carries frames again."""
         stream = await self._dial(address, opened.stream_id)
         ready: asyncio.Future[StreamChannel] = asyncio.get_running_loop().create_future()
         stream.detach(StreamChannel(ready.set_result, FIRST_FRAME_BYTES))

@@ -45,14 +45,14 @@ class Agent(Protocol):
         """Wait until this host can run tasks."""
 
     async def unfit(self) -> str:
-        """Wait until it cannot (any more), and return why, for a person."""
+        """Wait until this host cannot run tasks (any more), and return why, for a person."""
 
     def hello(self) -> Hello: ...
 
     def welcomed(self) -> None: ...
 
     async def assigned(self, message: Assignments) -> bool:
-        """Take assignments; False when they do not follow on those that are here."""
+        """Take assignments; return False when they do not follow on those that are here."""
 
     async def applied(self) -> Applied:
         """Wait until this host's network is as newer assignments have it, and say which."""
@@ -66,25 +66,25 @@ class Agent(Protocol):
         """Wait for the next measurements."""
 
     def measure_host(self, message: MeasureHost) -> None:
-        """Measure the host so often from now on."""
+        """Measure the host at the message's interval from now on."""
 
     async def host_measured(self) -> HostUsage:
         """Wait for the next measurement of the host."""
 
     def report_volumes(self) -> None:
-        """Say which volumes there are, from now on."""
+        """Report volumes from now on."""
 
     async def volumes_changed(self) -> VolumeReport:
-        """Wait until there is something to say of volumes, if that is wanted."""
+        """Wait until volumes have changed, if reports are wanted, and return the report."""
 
     async def brought(self, message: BringImage) -> Brought:
         """Have an image here."""
 
     async def description_changed(self) -> NodeReport:
-        """Wait until this host is not any more what it last said it was."""
+        """Wait until this host's description differs from the last one that was sent, and return it."""
 
     async def attachments_changed(self) -> AttachmentReport:
-        """Wait until something became of a plain container in the cluster's networks."""
+        """Wait until the state of a plain container in the cluster's networks has changed, and return it."""
 
     def lost(self) -> None:
         """Hear that the session has ended."""
@@ -100,7 +100,7 @@ class Renewal(Protocol):
         """Wait until it is time, and return the request."""
 
     def renew_now(self) -> None:
-        """Let it be time now."""
+        """Renew the certificate now rather than when it is due."""
 
     def renewed(self, reply: RenewReply) -> str:
         """Take the new certificate in use; return its serial number, empty when it could not be stored."""

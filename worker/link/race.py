@@ -1,4 +1,4 @@
-"""Finding the leader: all known managers are dialled, a little apart, and the first that welcomes is taken."""
+"""Finding the leader: all known managers are dialled, shortly after one another, and the first welcome wins."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def first_welcome(
 ) -> Welcomed:
     """Dial managers in this order until one welcomes; a leader that one of them names is dialled next.
 
-    `least`: the leadership that was last believed; one of before is not, whoever has it.
+    `least`: the latest leadership that has welcomed this worker; an earlier one is not accepted any more.
 
     Raises:
         NoWelcome: none did.

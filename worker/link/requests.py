@@ -1,4 +1,4 @@
-"""What a worker asks its manager: kept over broken sessions until it is answered."""
+"""A worker's requests to its manager: each is kept until it is answered, over sessions that break."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Requests:
             self._unsent.pop(number, None)
 
     def held(self, image_id: str) -> None:
-        """Tell that this host has an image now; forgotten when there is no session, as it is only a hint."""
+        """Tell the manager that this host has an image now; dropped without a session, as it is only a hint."""
         self._news[image_id] = None
         self._changed.set()
 

@@ -77,7 +77,7 @@ class Session:
         await self._agent.ready()
 
     async def _unfit(self) -> str:
-        """Wait until it is known whether this host can run tasks; return why not, nothing if it can."""
+        """Wait until it is known whether this host can run tasks; return why it cannot, empty if it can."""
         ready, unfit = asyncio.ensure_future(self._agent.ready()), asyncio.ensure_future(self._agent.unfit())
         try:
             await asyncio.wait({ready, unfit}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,9 +99,9 @@ class Session:
         return False
 
     async def part(self, goodbye: Goodbye) -> bool:
-        """Say goodbye to the manager of the session that is on; return whether it has heard. No other session follows.
+        """Say goodbye to the manager of the present session; return whether it has answered. No other session follows.
 
-        Whoever has not answered within `GOODBYE_SECONDS` is not waited for.
+        The answer is waited for `GOODBYE_SECONDS`.
         """
         conversation = self._conversation
         self._parting.set()
@@ -118,20 +118,20 @@ class Session:
 
     @property
     def address(self) -> str:
-        """The manager of the session that is on, empty when none is; `since` says from when on that is so.
+        """The address of the manager of the present session, empty without one.
 
-        `refused` says why there is none, as far as that is known.
+        `since` is from when on that is so (Unix seconds), `refused` why there is none, as far as that is known.
         """
         return self._address if self._conversation is not None else ""
 
     def _shuffled(self) -> list[str]:
-        """Order the managers: the one that served last first, the rest at random, so that workers spread."""
+        """Return the managers: the one that served last first, the others at random, so that workers spread."""
         addresses = list(self._managers())
         self._rng.shuffle(addresses)
         return sorted(addresses, key=lambda address: address != self._address)
 
     async def _attempt(self) -> None:
-        """Have a session, from its beginning to its end and a pause; or a pause."""
+        """Have one session until it ends, if a manager welcomes this worker; then pause."""
         hello = self._agent.hello()
         try:
             found = await first_welcome(
@@ -168,14 +168,14 @@ class Session:
     async def _keep(self, found: Welcomed) -> None:
         conversation = Conversation(self._parts, found, self._learn)
         try:
-            self._turn(conversation)
+            self._set_conversation(conversation)
             self._backoff.reset()
             await conversation.run()
         finally:
-            self._turn(None)
+            self._set_conversation(None)
             await conversation.close()
 
-    def _turn(self, conversation: Conversation | None) -> None:
+    def _set_conversation(self, conversation: Conversation | None) -> None:
         self._conversation = conversation
         self.since = self._clock.now()
         self.refused = ""

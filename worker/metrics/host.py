@@ -1,4 +1,4 @@
-"""What this host uses, read from the kernel's files every so often, for as long as the manager wants it."""
+"""What this host uses: read from the kernel's files at the interval that the manager wants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.wire.usage_messages import HostUsage, MeasureHost
 from worker.metrics.kernel_files import parse_net_dev
 
 _KIB = 1024
-# Links that are made of others, or lead into containers: what passes there passes the host's own, too.
+# Links that are made of others, or lead into containers: their traffic is counted on the host's own links already.
 _INNER = re.compile(r"lo|veth.*|docker.*|br-.*|virbr.*|cni.*|swarm.*|orc-.*|oc-.*|vx.*|wg.*|ifb.*|dummy.*|bond.*|tun.*")
 _SOME = re.compile(r"^some avg10=([0-9.]+)", re.MULTILINE)
 _PERCENT = 100.0

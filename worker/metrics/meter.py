@@ -1,4 +1,4 @@
-"""Measuring what tasks use, as the manager asks for it: round by round, never in the way of anything else."""
+"""Measuring what tasks use, in rounds, as the manager asks for it; no failure of it affects anything else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ class _Counter:
 
 
 class Meter:
-    """Takes a manager's orders, and makes rounds. `tasks` are this host's, `statuses` the last state of each."""
+    """Measures what a manager orders, in rounds.
+
+    tasks: returns this host's tasks; statuses: the last status of each, both by task id.
+    read: reads what a container uses by pid and id, fetch: a metric of one by pid.
+    """
 
     def __init__(
         self,
@@ -137,7 +141,7 @@ class Meter:
     async def _one(
         self, task: Task, status: TaskStatus, gauge: Gauge, limiter: asyncio.Semaphore, usages: list[TaskUsage]
     ) -> None:
-        """Measure one task; what is not possible is said, and stops nothing else."""
+        """Measure one task; what cannot be measured is reported in `error`, beside the rest."""
         container = status.container_status
         assert container is not None, "only tasks with a container are measured"
         usage = TaskUsage(task_id=task.id)

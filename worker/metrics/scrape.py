@@ -1,6 +1,6 @@
-"""Fetching what a container exposes over HTTP, from inside of its network: whatever that is, and unpublished.
+"""Fetching a metric that a container exposes over HTTP, from inside its network namespace: no port is published for it.
 
-Prometheus' text format is read as far as one number needs it.
+Prometheus' text format is parsed only as far as one metric needs it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def _fetch(connection: socket.socket, what: Scrape) -> bytes:
 
 
 class _Received:
-    """An answer that is there, as the standard library's parser wants to read it."""
+    """Received bytes in the place of a socket, as the standard library's parser reads from one."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -64,7 +64,7 @@ def _body(data: bytes) -> str:
     """Return the text of an answer.
 
     Raises:
-        ValueError: it is none, or no good one.
+        ValueError: it is not an HTTP answer, or its status is not 200.
 
     """
     response = http.client.HTTPResponse(_Received(data))  # type: ignore[arg-type]  # it asks for nothing else of it

@@ -101,7 +101,7 @@ class LocalNetworks:
         )
 
     def encryption(self) -> str:
-        """Say that nothing does: no traffic leaves the host."""
+        """Return that nothing does: no traffic leaves the host."""
         return ""
 
     async def looked(self) -> None:
@@ -109,11 +109,11 @@ class LocalNetworks:
         await asyncio.Event().wait()
 
     def ipv6(self) -> bool:
-        """Refuse no task for it: bridges of one host alone are made without."""
+        """Refuse no task for lack of IPv6: the bridges of a single host are made without it."""
         return True
 
     def ipv6_addresses(self) -> Collection[str]:
-        """Name none: nobody is told apart by them here."""
+        """Return none: without a data plane they are of no use."""
         return ()
 
     def _attachment(self, task: Task) -> Attachment:

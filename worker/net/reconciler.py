@@ -5,7 +5,7 @@ not be as planned. One loop plans and applies; many notes within a few milliseco
 
 `Passes` knows which changes were noted, and up to which of them the host is as planned.
 
-What the host is like, its kernel is asked only when it may have changed.
+The kernel is asked what the host is like only when that may have changed.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class NetworkReconciler:
                 await host.set_hairpins(seen)
 
     async def _check(self, host: Host) -> None:
-        """Look regularly at what nobody tells of."""
+        """Look regularly at what no event tells of."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             async with self._applying:
@@ -181,12 +181,12 @@ class NetworkReconciler:
                 _log.debug("unused networks stay for now: %s", error.message)
 
     async def _cut_forgotten(self) -> None:
-        """Cut, once, what goes to containers that ended while no agent was here; of later ones the plans tell."""
+        """Cut, once, connections to containers that ended while no agent ran; plans tell of those that end later."""
         topology = self.plan.topology if self.plan is not None else None
         if self._forgotten_cut or topology is None or not topology.number or not self.passes.up_to_date:
             return
         if topology.keys is None or not self.addresses_known.is_set():
-            return  # until then nobody can tell them from those that the world of before the restart lacks
+            return  # until then they cannot be told from containers that the world of before the restart lacks
         self._forgotten_cut = True
         assert self.plan is not None
         try:

@@ -1,4 +1,4 @@
-"""What a task's steps ask for, carried out: image, networks, files and container."""
+"""Carrying out the actions of a task's steps, on image, networks, files and container."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from worker.tasks.plan.machine import Action
 from worker.tasks.task_run import Renewals, TaskRun
 
 RETRY_SECONDS = 1.0
-# After so long it is told what a task waits for that waits for the host's network.
+# A task that waits longer for the host's network reports what that waits for.
 NETWORK_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Actions:
         self._image = ""
         self._image_missed = False
         self._mounts: tuple[Mount, ...] = ()
-        self._ways: dict[Action, Callable[[], Awaitable[None]]] = {
+        self._performers: dict[Action, Callable[[], Awaitable[None]]] = {
             Action.PULL: self._pull,
             Action.CREATE: self._create,
             Action.START: self._start,
@@ -57,7 +57,7 @@ class Actions:
 
         """
         try:
-            await self._ways[action]()
+            await self._performers[action]()
         except EngineDown:
             raise
         except SwarmError as error:
@@ -81,7 +81,7 @@ class Actions:
         await run.wait(run.context.clock.now() + RETRY_SECONDS)
 
     async def _while_wanted(self, work: Awaitable[None]) -> None:
-        """Carry out something long; drop it when the task is not wanted any more."""
+        """Carry out long work; cancel it when the task is not wanted any more."""
         run = self._run
         doing = asyncio.ensure_future(work)
         doing.add_done_callback(lambda _: run.woken.set())

@@ -1,4 +1,4 @@
-"""What has become of a task's container: from the engine's events and lists, and a look where they leave doubt."""
+"""The state of a task's container: by the engine's events and lists, and by a look where these leave doubt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.tasks.task_run import Renewals, TaskRun
 
 
 class ContainerWatch:
-    """Keeps `run.now.container` true.
+    """Keeps `run.now.container` up to date.
 
     stale: whether that is in doubt, so that `look` is due.
     discarding: whether we remove the container ourselves, and need not hear of it.
@@ -47,7 +47,7 @@ class ContainerWatch:
         self._run.woken.set()
 
     async def look(self) -> None:
-        """Learn from the engine what has become of the container."""
+        """Ask the engine for the container's present state."""
         run, known = self._run, self._run.now.container
         # Before the question: an event that overtakes the answer asks for another look.
         self.stale, self._looking = False, True
@@ -67,7 +67,7 @@ class ContainerWatch:
             await self._introduce(found)
 
     async def listen(self) -> None:
-        """See whether the program of a container without a health check takes requests yet."""
+        """Note on which published ports the program of a container without a health check does not listen yet."""
         run, container = self._run, self._run.now.container
         if container is None or run.now.state is not TaskState.STARTING or container.phase is not Phase.RUNNING:
             return

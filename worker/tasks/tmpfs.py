@@ -116,7 +116,7 @@ class TmpfsFiles:
 
 
 async def _show(pid: int, targets: Mapping[str, str]) -> bool:
-    """Put files in the place of those that the container of a process has; return whether it still has these, below.
+    """Mount files over those that a process's container has; return whether the old mounts are still there, below.
 
     Args:
         pid: its first process.

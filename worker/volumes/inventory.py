@@ -1,4 +1,4 @@
-"""Which named volumes this host has, told to the manager whenever that changes; and the guard of tasks' data.
+"""The named volumes of this host: reported to the manager whenever they change, and checked before a task starts.
 
 A volume that is seen for the first time gets a mark with a lineage of its own. The manager says with a task which
 lineage it is to find, so a volume that was removed by hand, or made anew under its name, is never taken for it.
@@ -42,7 +42,7 @@ class Inventory:
     """Looks at the engine's volumes. `run` until cancelled; the session asks for reports.
 
     tasks: those that are assigned to this host; their volumes are reported first.
-    measure: returns how many bytes a folder takes, as `sizes.allocated`; without it no size is known.
+    measure: returns how many bytes a folder takes, as `allocated`; without it no size is known.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class KeptVolumes:
-    """Keeps them, and removes them when there are newer ones of their slot, or after `KEPT_SECONDS`."""
+    """Keeps anonymous volumes until their slot has newer ones, or for `KEPT_SECONDS`."""
 
     def __init__(self, engine: Engine, marks: Marks, clock: Clock, rng: Random) -> None:
         self._engine = engine
@@ -52,7 +52,7 @@ class KeptVolumes:
         return marked
 
     async def run(self) -> None:
-        """Sweep now and then, until cancelled."""
+        """Sweep every `SWEEP_SECONDS`, and when a volume was kept, until cancelled."""
         while True:
             self._news.clear()
             try:

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class TaskSnapshots:
-    """Makes and removes them. `folder` has the copies' indexes meanwhile."""
+    """Makes and removes tasks' snapshots. `folder` has the indexes of the copies while they are made."""
 
     def __init__(self, engine: Engine, marks: Marks, holds: Holds, folder: Path, rng: Random) -> None:
         self._engine = engine

@@ -25,9 +25,9 @@ from worker.volumes.copy.process import CopyProcess, Part, copying, copying_here
 from worker.volumes.holds import Holds
 
 ATTACH_SECONDS = 15.0
-# In which a half that waits for its data stream in vain, or is told to stop, has ended.
+# By then a half that gets no data stream, or is told to stop, has ended.
 _PREDECESSOR_SECONDS = 25.0
-# Of what is not whole yet: nobody takes it for a copy.
+# The generation of a volume that is not whole yet, and so is not taken for a copy.
 PARTIAL = 0
 
 _log = logging.getLogger(__name__)

@@ -1,10 +1,10 @@
-"""Cut connections that go to nobody any more, so that their clients hear of it at once instead of waiting.
+"""Cut connections to backends that are gone, so that their clients hear of it at once instead of waiting.
 
-Those too that wait without sending anything. A reset counts only with the very sequence number that its receiver waits
-for (RFC 5961, section 3), and nobody here knows it. But a SYN in an open connection is answered by an ACK that has it,
-whatever number the SYN has (section 4). So the client is sent a SYN from the address that it is connected to; its ACK
-goes the way of all that it sends now: it is balanced anew, and whoever gets it resets it. What is already closed at the
-client answers nothing, or a reset.
+Clients that wait without sending hear of it, too. A reset counts only with the very sequence number that its receiver
+waits for (RFC 5961, section 3), and nobody here knows it. But a SYN in an open connection is answered by an ACK that
+has it, whatever number the SYN has (section 4). So the client is sent a SYN from the address that it is connected to;
+its ACK takes the way of all that it sends now: it is balanced anew, and whoever gets it resets the connection. A client
+that has closed the connection already answers nothing, or a reset.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _challenge(listing: str) -> None:
 
 
 async def _delete(*arguments: str) -> str:
-    """Delete some, and return the list of them."""
+    """Delete matching records; return conntrack's list of them."""
     output = await command.run("conntrack", "-D", *arguments)
     if output.code not in (0, _NOTHING_FOUND):
         _log.warning("conntrack cannot delete %s: %s", " ".join(arguments), output.errors)
@@ -142,7 +142,7 @@ def challenge(connections: Collection[Connection]) -> None:
             continue
         # IPPROTO_RAW: packets come with their IP header, so the sender may be any address.
         with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-            # The rules keep it out of the kernel's table of connections: there it would begin one.
+            # The rules keep marked packets out of the kernel's table of connections, where a SYN would begin one.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CHALLENGE_MARK)
             for each in here:
                 try:

@@ -1,4 +1,4 @@
-"""Docker's own rules: those that we add to them, and what they need to be there.
+"""The rules that are added to Docker's own, and the chains that Docker needs.
 
 Docker drops what comes from other networks unless rules in its chain DOCKER-USER accept it.
 """
@@ -26,7 +26,7 @@ RULES = (
 )
 # What Docker's own rules let through. `iptables -F` takes them, and the way to this chain, but not the policy to drop
 # all else: until the engine is restarted, this is instead of them. What is between our bridges our own table judges.
-INSTEAD_OF_DOCKERS = (
+FALLBACK_RULES = (
     f"-o {BRIDGE_PREFIX}+ -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
     f"-i {BRIDGE_PREFIX}+ -j ACCEPT",
 )
@@ -45,10 +45,10 @@ _OF_DOCKER = (
 
 
 async def ensure(*, ipv6: bool = False) -> tuple[str, ...]:
-    """Put the rules that miss in front of all others, and return them. Without the chain, nothing is dropped either.
+    """Put missing rules in front of all others, and return them. Without the chain there is nothing to do.
 
-    Those that are instead of Docker's own go when these are back. For IPv6 too if so told: Docker before 27 has no such
-    chain there, unless it is told to keep one.
+    `FALLBACK_RULES` are removed when Docker's own rules are back. With `ipv6` the same is done for IPv6: Docker before
+    27 has no such chain there by default.
 
     Raises:
         Unavailable: iptables refuses.
@@ -67,13 +67,13 @@ async def remove() -> None:
     """
     for tool in (_IPV4, _IPV6):
         present = await _present(tool, CHAIN) if shutil.which(tool) else None
-        found = [rule for rule in present or () if rule in (*RULES, *INSTEAD_OF_DOCKERS)]
+        found = [rule for rule in present or () if rule in (*RULES, *FALLBACK_RULES)]
         if found:
             await _restore(tool, (f"-D {CHAIN} {rule}" for rule in found))
 
 
 async def make_dockers_chains() -> None:
-    """Make the chains that Docker misses, empty, so that it can work until it is restarted and fills them."""
+    """Make the chains that are missing, empty, so that Docker works until it is restarted and fills them."""
     for tool in filter(shutil.which, (_IPV4, _IPV6)):
         for table, chain in _OF_DOCKER:
             await command.run(tool, "-w", "-t", table, "-N", chain)  # one that is there already stays
@@ -92,9 +92,9 @@ async def _ensure(tool: str) -> tuple[str, ...]:
 def _changes(present: Collection[str], forward: Collection[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return what to do, as iptables-restore reads it, and which rules that adds."""
     dockers = any("-j DOCKER-" in rule for rule in forward if rule != _JUMP)
-    wanted = RULES if dockers else (*RULES, *INSTEAD_OF_DOCKERS)
+    wanted = RULES if dockers else (*RULES, *FALLBACK_RULES)
     missing = tuple(rule for rule in wanted if rule not in present)
-    lines = [f"-D {CHAIN} {rule}" for rule in INSTEAD_OF_DOCKERS if dockers and rule in present]
+    lines = [f"-D {CHAIN} {rule}" for rule in FALLBACK_RULES if dockers and rule in present]
     lines += [f"-I {CHAIN} 1 {rule}" for rule in missing]
     if _JUMP in forward:
         return lines, missing

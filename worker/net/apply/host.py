@@ -49,11 +49,11 @@ class Host:
         self.has_rules = False
 
     def networks_lost(self) -> None:
-        """Take note that Docker's networks may not be what they were."""
+        """Note that Docker's networks may have changed."""
         self._networks = None
 
     def docker_rules_lost(self) -> None:
-        """Take note that somebody changed DOCKER-USER."""
+        """Note that somebody has changed the chain DOCKER-USER."""
         self._docker_accepts = False
 
     async def apply(self, plan: HostPlan, seen: Seen | None) -> None:
@@ -112,7 +112,7 @@ class Host:
             self._set_sysctls(self._plan, drift=True)
 
     async def encryption_changed(self) -> bool:
-        """Look at what nobody tells of: whether another peer has answered, whether a link is as it was made."""
+        """Return whether an encrypted link has changed, or another peer has answered: no event tells of these."""
         return bool(self.wireguard.wanted) and await self.wireguard.changed()
 
     async def remove_unused_networks(self) -> bool:
@@ -176,7 +176,7 @@ class Host:
         self._networks = dict(plan.networks)
 
     async def _make_room(self, network: DockerNetwork, unused: Iterable[JSON]) -> None:
-        """Remove networks of before that have a new one's range: Docker has no two, and would refuse it."""
+        """Remove old networks whose range overlaps a new one's: Docker refuses a second network in a range."""
         for each in unused:
             if network.overlaps(each):
                 await self._remove_network(each)
@@ -270,7 +270,7 @@ class Host:
             _tell("settings were changed from outside, repaired", changed)
 
     def _prepare_link(self) -> None:
-        """Set what is to be set of a new link: a peer may send over it before this host does."""
+        """Apply the settings of a new link, before a peer sends over it."""
         if self._plan is not None:
             self._set_sysctls(self._plan, drift=False)
 
@@ -278,7 +278,7 @@ class Host:
         if plan.topology.number and not self._docker_accepts:
             added = await docker_user.ensure(ipv6=plan.topology.mesh6 is not None)
             _tell("added to Docker's chain DOCKER-USER", added)
-            if any(rule in docker_user.INSTEAD_OF_DOCKERS for rule in added):
+            if any(rule in docker_user.FALLBACK_RULES for rule in added):
                 _log.warning(
                     "Docker's own rules are gone (iptables -F?): the cluster's containers do not need them; "
                     "restart the engine to restore them for all others"

@@ -49,7 +49,7 @@ _FAMILIES = (_INET, _INET6)
 _BY_ROUTERS = 9
 _HAIRPIN_ON = 1
 
-# What the kernel means by "exists already" or "in use", for who looks at a task.
+# What EEXIST and EADDRINUSE mean here, for whoever looks at a task.
 PORT_TAKEN = (
     "another VXLAN link of this host uses UDP port {}; its engine may be a node of a Docker Swarm, too: leave that "
     "swarm, or make the cluster with 'swarm-manager init --data-path-port'"
@@ -361,7 +361,7 @@ def _to_remove(there: Collection[Item], wanted: Collection[Item]) -> Iterable[It
 
 
 def _place(item: Item) -> object:
-    """Say what of an item there can be only one, so that another one there replaces it."""
+    """Return what identifies an item's place: of two items in one place the second replaces the first."""
     match item:
         case Neighbour():
             return (Neighbour, item.link, item.address)

@@ -13,7 +13,7 @@ from common.process.private_files import write_private
 from worker.net.plan.names import BRIDGE_PREFIX
 
 PROC = Path("/proc/sys")
-# What of these is ours to set goes with our links.
+# Settings of links: they disappear with our links.
 _OF_LINKS = ("net/ipv4/conf/", "net/ipv4/neigh/", f"net/ipv6/conf/{BRIDGE_PREFIX}")
 _LONGEST = 4096
 
@@ -29,7 +29,7 @@ class Sysctls:
         self._refused: set[str] = set()
 
     def apply(self, wanted: Mapping[str, str]) -> tuple[str, ...]:
-        """Set what differs and return it in words. A link's settings wait for the link; a refusal is said once."""
+        """Set what differs, and return it in words. A link's settings wait for the link; a refusal is logged once."""
         changed = []
         for path, value in wanted.items():
             there = self._read(path)
@@ -67,7 +67,7 @@ class Sysctls:
         return True
 
     def _remember(self, path: str, value: str) -> bool:
-        """Keep what the host had; where that is not possible it is not to be changed."""
+        """Record what the host had; return False where that is not possible, so that it must not be changed."""
         if path.startswith(_OF_LINKS):
             return True  # it goes with the link
         remembered = self._remembered()

@@ -28,8 +28,8 @@ from worker.net.plan.names import WIREGUARD_LINKS
 KERNEL = "wireguard"
 USERSPACE = "wireguard-go"
 SOCKETS = Path("/var/run/wireguard")
-# `wg` waits for the link's process. On a busy machine a good one is late now and then, and making it anew would cut off
-# what it carries; so one is given up that is silent for so many looks one after the other.
+# `wg` waits for the link's process. On a busy machine that may be late, and making the link anew would cut off what it
+# carries; so a link is given up only when it was silent for so many looks in a row.
 PATIENCE_SECONDS = 1.0
 SILENT_LOOKS = 3
 # A new link's process has more to do.
@@ -124,7 +124,7 @@ class WireGuard:
         """
         done = []
         for name in WIREGUARD_LINKS:
-            # One that nobody speaks for is of no use: its process may hang.
+            # A link without a state is of no use: its process may hang.
             if name in there and (name not in wanted or name not in self._states):
                 await self._remove(name)
                 done.append(f"link {name} removed")

@@ -1,4 +1,4 @@
-"""Ask other name servers what is not the cluster's: the host's, or those that a container was given.
+"""Ask other name servers for names outside the cluster: the host's servers, or those that a container was given.
 
 The message is passed on as it came but for its number, and so is the answer: what it asks for and what it says of
 DNSSEC is between the container and the server. Each question has a socket, and so a port, of its own: with the random

@@ -79,7 +79,7 @@ class DnsServer:
         return next(iter(self._refused.values()), None)
 
     def listen(self) -> None:
-        """Bind what is not bound yet, as far as that can be, and let go of what is not wanted any more."""
+        """Bind the wanted addresses that are not bound yet, as far as possible, and close those not wanted any more."""
         if self._group is None:
             return
         for address in self._sockets.keys() - self._zones.listen:
@@ -117,7 +117,7 @@ class DnsServer:
         connections.close()
 
     def _read(self, datagrams: socket.socket) -> None:
-        """Answer what has come; a few at a time, so that the rest of the worker has its turn."""
+        """Answer the queries that have come, a few at a time, so that the rest of the worker has its turn."""
         for _ in range(_AT_ONCE):
             try:
                 packet, sender = datagrams.recvfrom(_LARGEST_QUERY)
@@ -141,7 +141,7 @@ class DnsServer:
     # --- tasks --------------------------------------------------------------------------------------------------------
 
     def _start(self, source: str, work: Coroutine[Any, Any, None], otherwise: Callable[[], None]) -> None:
-        """Do what takes time in a task, if the container and all of them have not too much of it already."""
+        """Run `work` in a task, unless this container, or all of them, have too many; then call `otherwise`."""
         if self._group is None or self._jobs.total() >= MOST_JOBS or self._jobs[source] >= MOST_JOBS_OF_ONE:
             work.close()
             otherwise()

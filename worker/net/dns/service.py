@@ -101,7 +101,7 @@ class ClusterDns:
         self._files.remove(task_id)
 
     def check(self) -> None:
-        """Follow what nobody tells of: the host's own resolv.conf, a port that has become free."""
+        """Follow what no event tells of: the host's own resolv.conf, a port that has become free."""
         self._files.follow_host()
         if self._server.refusal() is not None:
             self._server.listen()
@@ -118,7 +118,7 @@ class ClusterDns:
         for task_id, addresses in attached.items():
             task = self._tasks.get(task_id)
             if task is None:
-                # Seen before the manager's word on it: it knows its networks' names, and no stack is its own.
+                # Not assigned yet, after a restart: it knows its networks' names, and belongs to no stack.
                 yield LocalContainer(task_id=task_id, addresses=addresses)
                 continue
             spec = task.spec.container_spec or ContainerSpec()

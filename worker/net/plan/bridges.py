@@ -85,7 +85,7 @@ class DockerNetwork:
         return Bridge(self.bridge, text_of(self.gateway), self.subnet.prefixlen, self.mtu)
 
     def same_as(self, answer: JSON) -> bool:
-        """Whether the engine's network of this name is this one, as far as it cannot be changed."""
+        """Whether the engine's network of this name is this one, in all that cannot be changed in place."""
         six = [str(self.ipv6.subnet)] if self.ipv6 is not None else []
         return self._same_in_ipv4(answer) and _pools(answer) == [str(self.subnet), *six]
 

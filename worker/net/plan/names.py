@@ -1,4 +1,4 @@
-"""What the data plane's things on a host are called. All of it can be told by its name to be ours."""
+"""Names and numbers of the data plane's links, tables and routes on a host: all tell that they are ours."""
 
 from __future__ import annotations
 

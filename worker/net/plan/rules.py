@@ -111,7 +111,7 @@ def base_chains(topology: NodeTopology) -> dict[Nft, Chain]:
         h_post=Chain(_outgoing(gateways, everywhere), BEFORE_DOCKERS_NAT),
         h_in=Chain(_input(topology), INPUT),
         h_let=Chain(_let(topology), AFTER_FIREWALLS),
-        h_begun=Chain(begun(IP)),
+        h_begun=Chain(count_first_packets(IP)),
         h_fwd=Chain(forward(IP, tunnels), FORWARD),
         **(encrypted_chains(IP) if has_encrypted(topology) else {}),
     )
@@ -171,12 +171,12 @@ def _raw(topology: NodeTopology) -> Iterator[Nft]:
     yield Nft("ip daddr 127.0.0.0/8 iifname != $lo drop")
     yield _skip_tracking(topology, Nft("saddr"))
     if has_encrypted(topology):
-        yield honest(IP)
+        yield drop_unencrypted(IP)
     if topology.peers:
-        yield zones(IP, topology.peers)
+        yield conntrack_zones(IP, topology.peers)
 
 
-def zones(family: Nft, numbers: Iterable[int]) -> Nft:
+def conntrack_zones(family: Nft, numbers: Iterable[int]) -> Nft:
     """Track apart what comes through each peer: one client port may come here through several at once."""
     found = anonymous_set(Nft("$mac : $number", mac=peer_mac(number), number=number) for number in numbers)
     return Nft(
@@ -201,8 +201,8 @@ def marking(family: Nft, gateways: IPRange) -> tuple[Nft, ...]:
     )
 
 
-def honest(family: Nft) -> Nft:
-    """Drop what says that it is of an encrypted network, and came without encryption."""
+def drop_unencrypted(family: Nft) -> Nft:
+    """Drop packets whose source is in an encrypted network and that came without encryption."""
     return Nft("$ip saddr @secret iifname != @secretways drop", ip=family)
 
 
@@ -215,7 +215,7 @@ def encrypted_chains(family: Nft) -> dict[str, Chain]:
 def _outgoing(gateways: IPv4Network, everywhere: IPv4Network) -> tuple[Nft, ...]:
     """Hide the sender where an answer to its own address would take another way, and where the way out needs it."""
     return (
-        *let_forward(IP),
+        *count_let_through(IP),
         Nft("ct status dnat ip saddr . ip daddr @selfpair masquerade"),
         Nft("ct status dnat ip saddr 127.0.0.0/8 oifname $both masquerade"),
         Nft("ct status dnat oifname $tunnel ip saddr . ip daddr @nodeloop masquerade"),
@@ -225,7 +225,7 @@ def _outgoing(gateways: IPv4Network, everywhere: IPv4Network) -> tuple[Nft, ...]
 
 
 def _input(topology: NodeTopology) -> tuple[Nft, ...]:
-    """Refuse at once what nobody is there for."""
+    """Refuse at once what has no receiver: virtual addresses, and published ports without backends."""
     return (
         Nft('udp dport $port ip saddr @peers counter name "tunnel_came" accept', port=topology.tunnel_port),
         Nft("udp dport $port drop", port=topology.tunnel_port),
@@ -244,7 +244,7 @@ def _let(topology: NodeTopology) -> tuple[Nft, ...]:
     )
 
 
-def begun(family: Nft) -> tuple[Nft, ...]:
+def count_first_packets(family: Nft) -> tuple[Nft, ...]:
     """Count the first packets of connections between containers of this host and other nodes, or their clients."""
     inward, outward = (Nft('counter name "${what}_came"', what=each) for each in _BETWEEN_NODES[family])
     return (
@@ -256,8 +256,8 @@ def begun(family: Nft) -> tuple[Nft, ...]:
     )
 
 
-def let_forward(family: Nft) -> tuple[Nft, ...]:
-    """Count those of them that all others have let through."""
+def count_let_through(family: Nft) -> tuple[Nft, ...]:
+    """Count those first packets that all other rules have let through."""
     inward, outward = _BETWEEN_NODES[family]
     return (
         Nft('iifname $tunnels oifname $bridges counter name "${what}_let"', what=inward),
@@ -266,12 +266,12 @@ def let_forward(family: Nft) -> tuple[Nft, ...]:
 
 
 def reject(what: Nft) -> tuple[Nft, ...]:
-    """Refuse in the way that a client hears at once."""
+    """Refuse packets so that their client hears of it at once."""
     return (Nft("$what meta l4proto tcp reject with tcp reset", what=what), Nft("$what reject", what=what))
 
 
 def forward(family: Nft, tunnels: IPRange) -> tuple[Nft, ...]:
-    """Let through what belongs together. `tunnels`: the addresses of the nodes' ends of the tunnel."""
+    """Let traffic within the cluster's networks through. `tunnels`: the addresses of the nodes' ends of the tunnel."""
     return (
         # What the way back leaves, because it is to be cut in parts, or while that table is missing.
         Nft("$answers dup to meta mark & $peer_bits map @ways drop", answers=_ANSWERS),

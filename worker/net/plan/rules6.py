@@ -72,7 +72,7 @@ def base_chains(here: NodeTopology6) -> dict[Nft, Chain]:
         h_post=Chain(_outgoing(gateways, here.all_gateways), rules.BEFORE_DOCKERS_NAT),
         h_in=Chain(_input(), rules.INPUT),
         h_let=Chain((Nft('$neighbours counter name "neighbours_let"', neighbours=_NEIGHBOURS),), rules.AFTER_FIREWALLS),
-        h_begun=Chain(rules.begun(IP6)),
+        h_begun=Chain(rules.count_first_packets(IP6)),
         h_fwd=Chain(rules.forward(IP6, here.tunnels), rules.FORWARD),
         **(rules.encrypted_chains(IP6) if rules.has_encrypted(here.topology) else {}),
     )
@@ -80,14 +80,14 @@ def base_chains(here: NodeTopology6) -> dict[Nft, Chain]:
 
 def _raw(topology: NodeTopology) -> Iterator[Nft]:
     if rules.has_encrypted(topology):
-        yield rules.honest(IP6)
+        yield rules.drop_unencrypted(IP6)
     if topology.peers:
-        yield rules.zones(IP6, topology.peers)
+        yield rules.conntrack_zones(IP6, topology.peers)
 
 
 def _outgoing(gateways: IPv6Network, everywhere: IPv6Network) -> tuple[Nft, ...]:
     return (
-        *rules.let_forward(IP6),
+        *rules.count_let_through(IP6),
         Nft("ct status dnat ip6 saddr . ip6 daddr @selfpair masquerade"),
         Nft("ct status dnat oifname $tunnel ip6 saddr . ip6 daddr @nodeloop masquerade"),
         # The gateway network's containers do not see each other, and cannot even ask for an address (ARP lets them).

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from worker.intake.addresses import Protocol
 from worker.intake.identifiers import ChainName, InterfaceName
-from worker.net.plan import nf_messages as when
+from worker.net.plan import nf_messages as nf
 from worker.net.plan.names import SERVICES_TABLE
 from worker.net.plan.nf_messages import IFNAME, IPV4, IPV6, PROTOCOL, SERVICE, Message, Table, element, intervals
 from worker.net.plan.ruleset import Nft
@@ -69,7 +69,7 @@ class ServiceTable:
 
 
 def whole(wanted: ServiceTable) -> list[Message]:
-    """Make the table exactly this, whatever it was."""
+    """Return the commands that make the table exactly this, whatever it was."""
     table = Table(wanted.family, SERVICES_TABLE)
     address, length = _TYPES[wanted.family]
     made = [
@@ -90,12 +90,12 @@ def whole(wanted: ServiceTable) -> list[Message]:
 
 
 def difference(old: ServiceTable, new: ServiceTable) -> list[Message]:
-    """Lead from one table to another; empty when they are the same."""
+    """Return the commands that lead from one table to another; empty when they are the same."""
     return list(_changes(Table(new.family, SERVICES_TABLE), old, new)) if old is not new else []
 
 
 def removal(family: str) -> list[Message]:
-    """Remove the table, if it is there."""
+    """Return the commands that remove the table, whether it is there or not."""
     table = Table(family, SERVICES_TABLE)
     return [table.add(), table.delete()]
 
@@ -104,22 +104,27 @@ def removal(family: str) -> list[Message]:
 
 
 def _to_vips(family: str) -> tuple[bytes, ...]:
-    return when.link(), when.destination(family, _IFNAME_BYTES // 4), when.goes_by("vips")
+    return nf.link(), nf.destination(family, _IFNAME_BYTES // 4), nf.goes_by("vips")
 
 
 def _to_ports(family: str) -> Iterator[tuple[bytes, ...]]:
     after_address = _TYPES[family][1] // 4
-    here = (when.destination(family), when.is_not_in("noports"), *_not_from_a_link(family), *when.to_this_host())
-    what = when.protocol(after_address), when.destination_port(after_address + 1)
-    yield *here, when.destination(family), *what, when.goes_by("meshaddr")
-    yield *here, when.protocol(), when.destination_port(1), when.goes_by("mesh")
+    here = (
+        nf.destination(family),
+        nf.is_not_in("noports"),
+        *_not_from_a_link(family),
+        *nf.to_this_host(),
+    )
+    what = nf.protocol(after_address), nf.destination_port(after_address + 1)
+    yield *here, nf.destination(family), *what, nf.goes_by("meshaddr")
+    yield *here, nf.protocol(), nf.destination_port(1), nf.goes_by("mesh")
 
 
 def _not_from_a_link(family: str) -> tuple[bytes, ...]:
     """Leave what comes from a link-local address: it means nothing to a container on another link."""
     if family == "ip":
         return ()
-    return when.source(family), when.masked(_LINK_LOCAL_MASK), when.is_not(_LINK_LOCAL)
+    return nf.source(family), nf.masked(_LINK_LOCAL_MASK), nf.is_not(_LINK_LOCAL)
 
 
 # --- what services change ---------------------------------------------------------------------------------------------
@@ -165,18 +170,18 @@ def _maps(old: ServiceTable, new: ServiceTable) -> Iterator[tuple[str, _Map, _Ma
 def _choose(table: Table, family: str, chain: ChainName, choice: Choice) -> Iterator[Message]:
     addresses = [choice.prefix + address for address in choice.addresses] if choice.prefix else choice.addresses
     if len(addresses) == 1:
-        address: Sequence[bytes] = (when.load(addresses[0]),)
+        address: Sequence[bytes] = (nf.load(addresses[0]),)
     else:
         # Random, not in turn: a turn would begin with the first one after every change.
         identity, messages = table.add_choices(addresses)
         yield from messages
-        address = when.random_of(len(addresses), identity)
+        address = nf.random_of(len(addresses), identity)
     if choice.protocol is None:
-        yield table.add_rule(chain, (*address, when.send_to(family)))
+        yield table.add_rule(chain, (*address, nf.send_to(family)))
         return
-    asked = when.protocol(), when.is_(_PROTOCOLS[choice.protocol].to_bytes())
-    port = when.load(choice.port.to_bytes(2), _PORT_REGISTER)
-    yield table.add_rule(chain, (*asked, *address, port, when.send_to(family, _PORT_REGISTER)))
+    asked = nf.protocol(), nf.is_(_PROTOCOLS[choice.protocol].to_bytes())
+    port = nf.load(choice.port.to_bytes(2), _PORT_REGISTER)
+    yield table.add_rule(chain, (*asked, *address, port, nf.send_to(family, _PORT_REGISTER)))
 
 
 def _key(key: _Key) -> bytes:

@@ -1,4 +1,4 @@
-"""Accepting connections at a listening socket, also while there is nothing left to accept them with."""
+"""Accepting connections at a listening socket, also while the process has no file descriptors or memory left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-# What cannot be accepted for lack of something waits for so long: it would be asked for again at once, and for ever.
+# The pause after an accept that failed for lack of descriptors or memory, which would fail again at once.
 PAUSE_SECONDS = 1.0
 
 _LACKING = {

@@ -1,4 +1,4 @@
-"""Which names a host's containers know: from the world and the containers here to zones, one a network. Pure.
+"""The names that a host's containers know: a zone for each network, made from the world and the containers here. Pure.
 
 A zone has the services of one network under their names and aliases. What lies below a service's name (`tasks.web`,
 `1.web`) is found in the service's own records, so that a change of one service is the work of that service, and of a

@@ -45,7 +45,7 @@ NO_ENCRYPTION = Encryption()
 
 
 async def lacking(docker_host: str) -> tuple[str, ...]:
-    """Name the rights or tools that the data plane needs and this host has not, one sentence each."""
+    """Return the rights and tools that the data plane needs and this host lacks, a sentence each."""
     found = []
     if not docker_host.startswith("unix://"):
         found.append(f"the engine at {docker_host} is another host's: networks do not span hosts")

@@ -1,7 +1,7 @@
-"""Hear of what others change in the host's network: rules, links, addresses, routes.
+"""Watch what others change in the host's network: rules, links, addresses, routes.
 
-Each watcher says what happened in a sentence; who listens looks at the whole and repairs it. Numbers of messages and
-attributes are those of linux/netfilter/nf_tables.h, linux/rtnetlink.h and linux/if_link.h.
+Each watcher says in a sentence what happened; its listener then looks at the whole, and repairs it. Numbers of messages
+and attributes are those of linux/netfilter/nf_tables.h, linux/rtnetlink.h and linux/if_link.h.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How full the kernel's table of connections is. A full one loses new ones, and only the kernel's log says so."""
+"""How full the kernel's table of connections is: a full one loses new ones, and only the kernel's log says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the host says of itself: the address that its peers send to, and what it reaches without us."""
+"""The facts of a host that plans need: the address that its peers send to, and what it reaches by other routes."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def _is_elsewhere(network: IPv6Network) -> bool:
 def _address_towards(peers: Iterable[Peer], before: str) -> str:
     """Return the address from which most peers are reached, or still that of before if any is.
 
-    One peer alone has no say: it might give an address that is reached from another one of this host's than all others
-    are, and they take nothing that comes from there.
+    A single peer does not decide: it might have given an address that is reached from another address of this host, and
+    the other peers drop what comes from that one.
     """
     votes = Counter(address for peer in islice(peers, _MOST_ASKED) if (address := _source_towards(peer)))
     if before in votes:

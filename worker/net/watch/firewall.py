@@ -1,4 +1,4 @@
-"""Whether a firewall of the host's own drops what the host itself must get, or forward between its nodes' containers.
+"""Whether a firewall of the host's own drops what the host must receive, or forward between containers of the nodes.
 
 Rules of ours cannot undo another table's drop. But they can tell of it, whoever dropped and with which tool: what comes
 in is counted before and after all others have judged it (`worker.net.plan.rules`), and what came and was never let
@@ -36,7 +36,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 class Firewall:
-    """What of the data plane's a firewall drops, as of late. What did not come at all says nothing new."""
+    """The traffic of the data plane that a firewall drops, by the latest counts; without traffic nothing changes."""
 
     def __init__(self) -> None:
         self._next = 0.0

@@ -1,4 +1,4 @@
-"""What a container said last before it failed, for its task's status: a few printable lines. Pure.
+"""The end of a failed container's log, for its task's status: a few printable lines. Pure.
 
 It goes to the manager's store and to whoever may list tasks, so a service whose programs write secrets to their output
 turns it off by its label `swarm.x.last-words: "0"`.
@@ -24,7 +24,7 @@ def log_tail_lines(task: Task) -> int:
 
 
 def with_log_tail(err: str, logs: bytes, lines: int) -> str:
-    """Return an error with the container's last words behind it, `LONGEST` bytes of these at most: their end."""
+    """Return an error followed by the container's last lines, of which at most `LONGEST` bytes are kept: the end."""
     words = " | ".join([line for raw in output(logs).splitlines() if (line := _printable(raw))][-lines:])
     cut = words.encode()[-LONGEST:].decode(errors="ignore")
     return f"{err}: {cut}" if cut else err

@@ -84,7 +84,7 @@ def test_a_text_of_others_is_shown_short_and_on_one_line():
 
 SOURCES = sorted(Path(worker.__file__).parent.rglob("*.py"))
 # What only its own module may call, and what is called with a literal (or one of our constants) in front.
-MADE_IN = {"Id": "words.py", "DnsName": "words.py"}
+MADE_IN = {"Id": "identifiers.py", "DnsName": "identifiers.py"}
 WITH_LITERAL = {"Nft"}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from worker.host.command import Output
 from worker.net.apply import docker_user
-from worker.net.apply.docker_user import CHAIN, INSTEAD_OF_DOCKERS, RULES
+from worker.net.apply.docker_user import CHAIN, FALLBACK_RULES, RULES
 
 RETURN = "-j RETURN"
 JUMP = f"-j {CHAIN}"
@@ -65,8 +65,8 @@ async def test_without_the_chain_there_is_nothing_to_do(monkeypatch: pytest.Monk
 async def test_when_all_rules_were_flushed_ours_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its policy goes on to drop: without a way to the chain, all that is not let through before."""
     tables = Tables(DOCKER_USER=[], FORWARD=["-s 192.0.2.1 -j ACCEPT"])
-    assert await ensured(monkeypatch, tables) == (*RULES, *INSTEAD_OF_DOCKERS, f"FORWARD {JUMP}")
-    assert sorted(tables.chains["DOCKER-USER"]) == sorted([*RULES, *INSTEAD_OF_DOCKERS])
+    assert await ensured(monkeypatch, tables) == (*RULES, *FALLBACK_RULES, f"FORWARD {JUMP}")
+    assert sorted(tables.chains["DOCKER-USER"]) == sorted([*RULES, *FALLBACK_RULES])
     assert tables.chains["FORWARD"] == [JUMP, "-s 192.0.2.1 -j ACCEPT"]
     assert await ensured(monkeypatch, tables) == ()
     tables.chains["FORWARD"] += OLD
@@ -75,7 +75,7 @@ async def test_when_all_rules_were_flushed_ours_are_enough(monkeypatch: pytest.M
 
 
 async def test_nothing_of_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = Tables(DOCKER_USER=[*INSTEAD_OF_DOCKERS, *RULES, RETURN], FORWARD=[JUMP])
+    tables = Tables(DOCKER_USER=[*FALLBACK_RULES, *RULES, RETURN], FORWARD=[JUMP])
     monkeypatch.setattr(docker_user.command, "run", tables.run)
     monkeypatch.setattr(docker_user.shutil, "which", lambda tool: tool if tool == "iptables" else None)
     await docker_user.remove()

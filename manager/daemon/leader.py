@@ -138,6 +138,9 @@ class LeaderEngines:
     async def volumes(self, node_id: str, target: str) -> Duplex:
         return await self._dispatcher.open_stream(node_id, target)
 
+    def connected(self) -> frozenset[str]:
+        return frozenset(self._dispatcher.connected)
+
     async def image_holders(self, image_id: str) -> Mapping[str, str]:
         return await self._dispatcher.images.holders(image_id)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.conftest import DockerCli
 from tests.api.swarm_cli import SwarmCli
-from tests.fakes.api_cluster import ApiCluster
+from tests.fakes.api_cluster import WORKER2, ApiCluster
 from tests.fakes.image_engine import ImageEngines
 
 ONE, TWO, THREE = (f"sha256:{digit * 64}" for digit in "123")
@@ -64,6 +64,9 @@ async def test_an_image_that_nobody_holds_is_warned_of(docker: DockerCli, engine
     assert f"web:1 {ONE}" in await docker.ok(*ROWS)
     created = await docker.run("service", "create", "-d", "--name", "web", "web:1")
     assert (created.code, "which no connected node has" in created.err) == (0, True)
+    del engines.by_node[WORKER2]  # it is up, and not yet connected to a manager that has just begun to lead
+    created = await docker.run("service", "create", "-d", "--name", "other", "web:1")
+    assert (created.code, created.err) == (0, "")
     assert await docker.ok("rmi", "-f", "web:1") == "Untagged: web:1"
     assert await docker.ok(*ROWS) == ""
 

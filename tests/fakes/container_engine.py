@@ -192,6 +192,9 @@ class Engines:
     async def applied(self) -> None:
         self.barriers += 1
 
+    def connected(self) -> frozenset[str]:
+        return frozenset(self._by_node) - self.cut
+
     async def image_holders(self, image_id: str) -> dict[str, str]:
         return {}
 

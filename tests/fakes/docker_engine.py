@@ -142,6 +142,9 @@ class FakeEngines:
             raise Unavailable(f"node {node_id} is not connected")
         return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(engine.path)))
 
+    def connected(self) -> frozenset[str]:
+        return frozenset(self.engines)
+
     async def image_holders(self, image_id: str) -> dict[str, str]:
         found = ((held, nodes) for held, nodes in self.holders.items() if begins_with(held, image_id))
         return {node_id: held for held, nodes in found for node_id in nodes}

@@ -294,6 +294,9 @@ class ImageEngines:
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self.by_node[node_id].path))
 
+    def connected(self) -> frozenset[str]:
+        return frozenset(self.by_node)
+
     async def image_holders(self, image_id: str) -> dict[str, str]:
         held = {
             node_id: each

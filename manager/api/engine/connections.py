@@ -47,6 +47,9 @@ class Engines(Protocol):
 
         """
 
+    def connected(self) -> frozenset[str]:
+        """Return the nodes that are connected: to a manager that has just begun to lead, few of those that are up."""
+
     async def image_holders(self, image_id: str) -> Mapping[str, str]:
         """Ask all connected nodes which hold an image, by its id or the beginning of it; return its id by node id."""
 

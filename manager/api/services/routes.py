@@ -252,15 +252,17 @@ async def warnings_of(context: Context, spec: ServiceSpec, before: ServiceSpec |
 
     That is one of the cluster's own that no connected node holds, and one with volumes that the service does not mount.
     """
-    image = _image(spec)
+    view, image = context.store.view, _image(spec)
     image_id = pinned_digest(image)
-    name = of_the_cluster(context.store.view, image_id) if image_id else None
+    name = of_the_cluster(view, image_id) if image_id else None
     if not image or (before is not None and _image(before) == image):
         return ()
     if name is None:
         return await _unmounted(context, spec, context.identity.node_id, image)
     if nodes := await holders(context, image_id):
         return await _unmounted(context, spec, nodes[0], image_id)
+    if any(node.status.state == "ready" and node.id not in context.engines.connected() for node in view.nodes):
+        return ()  # one that is on its way to this manager, which has just begun to lead, may have it
     return (f"{name.id} is {describe(name)}, which no connected node has: no task can run until a node has it",)
 
 

@@ -45,7 +45,7 @@ from worker.volumes.copy.entries import (
 from worker.volumes.copy.scan import Scanner, is_copied
 from worker.volumes.copy.system import refusal, room_on
 from worker.volumes.copy.target import Target
-from worker.volumes.copy.walk import VANISHED, Found, open_regular, walk
+from worker.volumes.copy.walk import VANISHED, Found, Opener, opener, walk
 
 _TYPES: dict[Kind, bytes] = {
     FILE: tarfile.REGTYPE,
@@ -87,18 +87,18 @@ def export(root: int, base: int, write: Write) -> None:
         SwarmError: it cannot be read.
 
     """
-    scanner = Scanner(base)
+    scanner, open_file = Scanner(base), opener(root)
     first_paths: dict[int, bytes] = {}
     for found in walk(root):
         try:
-            _export_one(scanner, found, first_paths, write)
+            _export_one(scanner, open_file, found, first_paths, write)
         except OSError as error:
             if error.errno not in VANISHED:
                 raise refusal(error, "source", show(found.path)) from error
     write(_END)
 
 
-def _export_one(scanner: Scanner, found: Found, first_paths: dict[int, bytes], write: Write) -> None:
+def _export_one(scanner: Scanner, open_file: Opener, found: Found, first_paths: dict[int, bytes], write: Write) -> None:
     if not stat.S_ISREG(found.status.st_mode):
         record = scanner.record(found)
         if record is not None and record.kind != SOCKET:
@@ -107,7 +107,7 @@ def _export_one(scanner: Scanner, found: Found, first_paths: dict[int, bytes], w
     if found.status.st_nlink > 1 and (first := first_paths.get(found.status.st_ino)) is not None:
         write(_header(found.path, Record(kind=HARD_LINK, target=first)))
         return
-    file = open_regular(found.name, found.folder, os.O_RDONLY | os.O_NOATIME)
+    file = open_file(found.name, found.folder, os.O_RDONLY | os.O_NOATIME)
     if file is None:
         return
     try:

@@ -49,7 +49,7 @@ from worker.volumes.copy.passes import Work
 from worker.volumes.copy.scan import Moment, Scanner, begin_moment, key_of, unsettled_moment
 from worker.volumes.copy.stream import Inbox, Stream
 from worker.volumes.copy.system import refusal
-from worker.volumes.copy.walk import VANISHED, Found, open_regular, walk
+from worker.volumes.copy.walk import VANISHED, Found, opener, walk
 
 
 @dataclass(slots=True)
@@ -112,6 +112,7 @@ class Sender:
     ) -> None:
         self._begin = begin
         self._root = root
+        self._open = opener(root)
         self._index = index
         self._stream = stream
         self._inbox = inbox
@@ -278,7 +279,7 @@ class Sender:
     def _file(self, this: _Pass, found: Found, row: Row | None) -> None:
         if row is not None and row.key == key_of(found.status):
             return
-        file = open_regular(found.name, found.folder, os.O_RDONLY | os.O_NOATIME)
+        file = self._open(found.name, found.folder, os.O_RDONLY | os.O_NOATIME)
         if file is None:
             self._vanished(this, found, row)
             return
@@ -288,7 +289,7 @@ class Sender:
             os.close(file)
 
     def _read(self, this: _Pass, found: Found, row: Row | None, file: int) -> None:
-        size = os.fstat(file).st_size
+        size = found.status.st_size
         block, known = _known(row, size)
         if not is_possible_size(size, block):
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))

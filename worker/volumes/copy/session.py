@@ -36,7 +36,7 @@ from worker.volumes.copy.send import Sender, Survey, Tally
 from worker.volumes.copy.share import share_files
 from worker.volumes.copy.stream import Inbox, Stream
 from worker.volumes.copy.stream import Stopped as StoppedAsTold
-from worker.volumes.copy.system import be_idle, bound_memory, keep_capabilities, sync_file_system
+from worker.volumes.copy.system import be_idle, bound_memory, keep_capabilities, read_only, sync_file_system
 from worker.volumes.copy.walk import open_root, raise_open_files
 
 _INDEX = "index.db"
@@ -155,7 +155,8 @@ def _write_archive(options: Options, root: int, reporter: Reporter) -> None:
         except OSError as error:
             raise Unavailable(f"the receiver of the archive is gone: {error.strerror}") from error
 
-    export(root, options.base, write)
+    with read_only(root) as source:
+        export(source, options.base, write)
     reporter.report(Archived(written))
 
 
@@ -196,8 +197,8 @@ def _serve(options: Options, root: int, index: Index, stream: Stream) -> None:
 
 
 def _send(options: Options, root: int, reporter: Reporter) -> None:
-    with contextlib.closing(_open_index(options, root)) as index:
-        _lead(options, root, index, reporter)
+    with read_only(root) as source, contextlib.closing(_open_index(options, source)) as index:
+        _lead(options, source, index, reporter)
 
 
 def _lead(options: Options, root: int, index: Index, reporter: Reporter) -> None:

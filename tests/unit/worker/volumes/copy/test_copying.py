@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import socket
@@ -17,11 +18,33 @@ import pytest
 from tests.unit.worker.volumes.copy.sessions import session, tick_moment
 from tests.unit.worker.volumes.copy.trees import look, scratch
 from worker.volumes.copy.scan import Moment, begin_moment, unsettled_moment
+from worker.volumes.copy.system import read_only
 from worker.volumes.copy.target import Target
+from worker.volumes.copy.walk import open_root, opener
 
 MIB = 1024 * 1024
 ROOT = os.geteuid() == 0
 ACL = bytes.fromhex("02000000 01000700ffffffff 02000600e8030000 04000500ffffffff 10000700ffffffff 20000500ffffffff")
+
+
+@contextlib.contextmanager
+def descriptor(folder: Path) -> Iterator[int]:
+    root = open_root(str(folder))
+    try:
+        yield root
+    finally:
+        os.close(root)
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    before = os.geteuid()
+    if ROOT:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 @pytest.fixture
@@ -257,19 +280,52 @@ def test_a_store_through_mmap_is_not_missed(tmp_path: Path) -> None:
         assert (tmp_path / "target" / "file").read_bytes() == memory[:]
 
 
+@pytest.mark.skipif(not ROOT, reason="needs root: it mounts, and makes a device")
+def test_a_source_is_neither_written_nor_are_its_devices_opened(place: Path) -> None:
+    source = place / "source"
+    (source / "file").write_bytes(b"content")
+    (source / "link").symlink_to("file")
+    os.mkfifo(source / "pipe")
+    os.mknod(source / "device", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    with descriptor(source) as root, read_only(root) as view:
+        assert os.fstat(view) == os.fstat(root)
+        with pytest.raises(OSError, match="Read-only file system"):
+            os.open("new", os.O_WRONLY | os.O_CREAT, dir_fd=view)
+        with pytest.raises(PermissionError):
+            os.open("device", os.O_RDONLY, dir_fd=view)
+        for folder in (root, view):
+            opened = opener(folder)(b"file", folder, os.O_RDONLY)
+            assert opened is not None
+            assert os.read(opened, 100) == b"content"
+            os.close(opened)
+            assert opener(folder)(b"pipe", folder, os.O_RDONLY) is None
+            assert opener(folder)(b"device", folder, os.O_RDONLY) is None
+            assert opener(folder)(b"link", folder, os.O_RDONLY) is None
+        assert opener(view) is not opener(root)
+
+
+def test_who_may_not_mount_reads_the_source_itself(place: Path) -> None:
+    with descriptor(place / "source") as root, as_nobody(), read_only(root) as view:
+        assert view == root
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root: it mounts")
 def test_another_file_system_is_left_out(place: Path) -> None:
-    if not ROOT:
-        pytest.skip("needs root: it mounts")
     mounted = place / "source" / "mounted"
     mounted.mkdir()
     script = f"mount -t tmpfs tmpfs {mounted} && touch {mounted}/x && exec {sys.executable} -c"
-    walk_it = (
-        "import sys; from worker.volumes.copy.walk import *; print(*(f.path for f in walk(open_root(sys.argv[1]))))"
-    )
+    walk_it = """
+import sys
+from worker.volumes.copy.system import read_only
+from worker.volumes.copy.walk import open_root, walk
+root = open_root(sys.argv[1])
+with read_only(root) as view:
+    print(root != view, *([found.path for found in walk(each)] for each in (root, view)))
+"""
     seen = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{script} "{walk_it}" {place}/source'],
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", f"{script} '{walk_it}' {place}/source"],
         check=True,
         capture_output=True,
         text=True,
     )
-    assert seen.stdout == "b''\n"
+    assert seen.stdout == "True [b''] [b'']\n"

@@ -75,11 +75,15 @@ class LineReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        # So many bytes have been looked through: a long line may come byte by byte.
+        self._seen = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         self._buffer += data
         while True:
-            end = self._buffer.find(b"\n") + 1 or (len(self._buffer) if len(self._buffer) >= MAX_FRAME_BYTES else 0)
+            end = self._buffer.find(b"\n", self._seen) + 1
+            end = end or (len(self._buffer) if len(self._buffer) >= MAX_FRAME_BYTES else 0)
+            self._seen = 0 if end else len(self._buffer)
             if not end:
                 return
             frame = Frame(STDOUT, bytes(self._buffer[:end]))
@@ -88,7 +92,7 @@ class LineReader:
 
     def end(self) -> Iterator[Frame]:
         """Yield the rest of a log that does not end with a line end, such as a prompt."""
-        rest, self._buffer = bytes(self._buffer), bytearray()
+        rest, self._buffer, self._seen = bytes(self._buffer), bytearray(), 0
         if rest:
             yield Frame(STDOUT, rest)
 

@@ -38,6 +38,23 @@ def test_lines_of_a_terminal() -> None:
     assert list(reader.end()) == []
 
 
+def test_a_line_that_comes_byte_by_byte_is_looked_through_once() -> None:
+    class Watched(bytearray):
+        looked = 0
+
+        def find(self, what: bytes, start: int = 0) -> int:  # type: ignore[override]
+            self.looked += len(self) - start
+            return super().find(what, start)
+
+    reader = LineReader()
+    reader._buffer = buffer = Watched()
+    for _ in range(1000):
+        assert not list(reader.feed(b"x"))
+    assert list(reader.feed(b"\n")) == [Frame(1, b"x" * 1000 + b"\n")]
+    assert buffer.looked == 1001
+    assert list(reader.feed(b"more\n")) == [Frame(1, b"more\n")]
+
+
 def test_attributes_are_put_before_the_message() -> None:
     assert with_attributes(b" hello world\n", TASK, timestamps=False) == MARKS + b" hello world\n"
 

@@ -44,7 +44,8 @@ def forward(quorum: Quorum, call: Call) -> Relay:
             try:
                 head = await _head(leader[0], call)
                 await quorum.reached(_index(head))
-                if head.opens_stream:
+                # An answer to HEAD may have no length, and has no body all the same.
+                if head.opens_stream and call.method != "HEAD":
                     await sending
                     await _stream(leader, head, exchange, losing)
                 else:

@@ -109,6 +109,24 @@ async def test_an_answer_without_a_length_streams(tmp_path: Path) -> None:
     assert client.received == b"one\ntwo\n"
 
 
+async def test_an_answer_to_head_is_no_stream(tmp_path: Path) -> None:
+    """Else its client could go on over the leader's connection, with requests that no audit log has."""
+    asked: list[str] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(request.method)
+        response = web.StreamResponse(headers={"X-Docker-Container-Path-Stat": "e30="})
+        await response.prepare(request)
+        return response
+
+    async with leader(handle, tmp_path) as follower:
+        client = Client()
+        await forward(follower, call("HEAD")).run(client)
+    assert asked == ["HEAD"]
+    assert (client.status, client.received) == (200, b"")
+    assert client.headers["X-Docker-Container-Path-Stat"] == "e30="
+
+
 async def test_a_leader_lost_before_it_answers_leaves_that_open(tmp_path: Path) -> None:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         assert request.transport is not None

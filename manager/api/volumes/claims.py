@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
 from common.errors import FailedPrecondition, NotFound
-from common.model import Volume, VolumeClaim
+from common.model import Task, Volume, VolumeClaim
 from common.model.client import Role
 from common.model.naming import Model
 from common.model.volume import claim_id, volume_id
+from common.spec.slot_volumes import slot_volumes
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
@@ -53,16 +54,21 @@ async def release_volume(context: Context, call: Call) -> Reply:
 
 
 async def claim_volume(context: Context, call: Call) -> Reply:
-    """Say that a slot's data is in a volume of a node: its next task goes there."""
+    """Say that a slot's data is in a volume of a node: its next task goes there.
+
+    Service and slot need not be there yet: data is restored before the service is deployed, or scaled up. `Warnings`
+    say so, as a slip of the pen looks the same.
+    """
     match = _SLOT.fullmatch(call.decode(ClaimRequest).slot)
     if match is None:
         raise invalid("invalid Slot: write SERVICE.NUMBER, as 'service ps' lists it")
 
-    def step(tx: Transaction) -> VolumeClaim:
+    def step(tx: Transaction) -> tuple[VolumeClaim, list[str]]:
         node_id, name = split_reference(tx, call.params["name"])
         copies = [each for each in tx.volumes.named(name) if node_id in ("", each.node_id) and not each.missing_since]
         copy = only_copy(tx, call.params["name"], copies)
         service, slot = match["service"], int(match["slot"])
+        warnings = list(_why_unused(tx, service, slot, name))
         old = tx.volume_claims.get(claim_id(service, slot, name))
         _refuse_while_used(tx, old, copy.node_id)
         claim = VolumeClaim(
@@ -75,10 +81,34 @@ async def claim_volume(context: Context, call: Call) -> Reply:
         )
         tx.put(claim)
         tx.put(replace(copy, role=""))
-        return claim
+        return claim, warnings
 
-    claim = await context.store.update(step)
-    return Answer(value={"Slot": claim.holder, "Node": node_name(claim.node_id, context.store.view)})
+    claim, warnings = await context.store.update(step)
+    node = node_name(claim.node_id, context.store.view)
+    return Answer(value={"Slot": claim.holder, "Node": node, "Warnings": warnings or None})
+
+
+def _why_unused(view: View, name: str, slot: int, volume: str) -> Iterator[str]:
+    """Say why no task of a slot comes to a volume, as things are.
+
+    Raises:
+        InvalidArgument: none ever can: the service is global.
+
+    """
+    service = next((each for each in view.services.named(name) if not each.pending_delete), None)
+    if service is None:
+        yield f"there is no service {name}: one that is created with this name finds the data"
+        return
+    mode, spec = service.spec.mode, service.spec.task_template
+    if mode.is_global:
+        raise invalid(f"{name} is global: each of its nodes has a volume of its own, and no slot has one")
+    if mode.replicated is not None and slot > mode.replicas and not view.tasks.in_slot(service.id, slot):
+        yield f"{name} has no slot {slot}: it finds the data when the service is scaled to {slot}"
+    task = Task(service_id=service.id, service_name=name, labels=service.spec.labels, spec=spec, slot=slot)
+    mounted = [each.name for each in slot_volumes(task)]
+    if volume not in mounted:
+        what = f"it mounts {', '.join(mounted)}" if mounted else "it mounts none whose data is a node's"
+        yield f"{name}.{slot} does not mount volume {volume}: {what}"
 
 
 def _refuse_while_used(tx: Transaction, claim: VolumeClaim | None, node_id: str) -> None:

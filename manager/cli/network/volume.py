@@ -108,9 +108,14 @@ async def release(client: Client, /, volumes: tuple[str, ...]) -> None:
 @click.argument("slot", metavar="SERVICE.SLOT")
 @with_client
 async def claim(client: Client, /, name: str, slot: str) -> None:
-    """Say that a slot's data is in a volume of a node: its next task goes there."""
+    """Say that a slot's data is in a volume of a node: its next task goes there.
+
+    Service and slot need not exist yet: restore and claim first, then deploy or scale up. A warning says so.
+    """
     found = await client.post(f"/swarm{path_of(name)}/claim", {"Slot": slot})
     echo(f"the data of {found['Slot']} in {name.rpartition('/')[2]} is on {found['Node']}")
+    for warning in found.get("Warnings") or ():
+        echo(f"Warning: {warning}", err=True)
 
 
 @volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")

@@ -9,12 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from common.model import StoredObject, Transfer, Volume, VolumeClaim
+from common.model.service import Global, ServiceMode
 from manager.api.call import Answer, Call
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 from tests.fakes.container_engine import ContainerEngine, Engines
-from tests.fakes.volumes import claim, copy, running, service
+from tests.fakes.volumes import claim, copy, mount, running, service
 
 ANONYMOUS = "0123456789abcdef" * 4
 DB = service("db", "data")
@@ -222,13 +223,47 @@ async def test_claim_says_where_a_slots_data_is(cluster: ApiCluster, client: Cli
     assert (await client.error("POST", "/swarm/volumes/w2/data/claim", {"Slot": "db"}))[0] == 400
     assert await client.ask("POST", "/swarm/volumes/w2/data/claim", {"Slot": "db.1"}) == (
         200,
-        {"Slot": "db.1", "Node": "w2"},
+        {"Slot": "db.1", "Node": "w2", "Warnings": None},
     )
     view = cluster.store.view
     assert [(each.node_id, each.bound) for each in view.volume_claims] == [(WORKER2, True)]
     chosen: Volume | None = view.volumes.get(f"{WORKER2}/data")
     assert chosen is not None
     assert chosen.role == ""
+
+
+@pytest.mark.parametrize(
+    ("slot", "volume", "warnings"),
+    [
+        ("db.2", "data", ["db has no slot 2: it finds the data when the service is scaled to 2"]),
+        ("dbb.1", "data", ["there is no service dbb: one that is created with this name finds the data"]),
+        ("db.1", "old", ["db.1 does not mount volume old: it mounts data"]),
+        ("cache.2", "old", ["cache.2 does not mount volume old: it mounts old.2"]),
+        ("web.1", "old", ["web.1 does not mount volume old: it mounts none whose data is a node's"]),
+        ("stays.7", "old", None),
+    ],
+)
+async def test_a_claim_for_what_is_not_there_yet_is_warned_of(
+    cluster: ApiCluster, client: Client, engines: Engines, slot: str, volume: str, warnings: list[str] | None
+) -> None:
+    """A restore comes before the service, or before it is scaled up; so does a slip of the pen."""
+    cache, stays = service("cache", mount("old", "slot"), replicas=2), service("stays", "old")
+    left = running(stays, WORKER2, 7)  # scaled down and not gone, or numbered otherwise: the slot is there
+    await put(cluster, DB, cache, service("web"), stays, left, copy(WORKER1, "data"), copy(WORKER1, "old"))
+    status, said = await client.ask("POST", f"/swarm/volumes/{volume}/claim", {"Slot": slot})
+    assert (status, said) == (200, {"Slot": slot, "Node": "w1", "Warnings": warnings})
+    assert [each.holder for each in cluster.store.view.volume_claims if each.bound] == [slot]
+
+
+async def test_a_global_service_has_no_slot_to_claim_for(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    everywhere = service("agent", "data")
+    mode = ServiceMode(global_=Global())
+    await put(cluster, replace(everywhere, spec=replace(everywhere.spec, mode=mode)), copy(WORKER1, "data"))
+    assert await client.error("POST", "/swarm/volumes/data/claim", {"Slot": "agent.1"}) == (
+        400,
+        "agent is global: each of its nodes has a volume of its own, and no slot has one",
+    )
+    assert not list(cluster.store.view.volume_claims)
 
 
 async def test_a_claim_is_not_taken_from_a_task_that_runs(

@@ -28,9 +28,9 @@ from manager.ca.authority import Authority, new_serial
 from manager.config import DataDir, EtcdConfig, ManagerConfig, bracket_host, split_address
 from manager.store.backends.etcd.api import NoAnswer
 from manager.store.backends.etcd.backend import EXTERNAL_ATTEMPTS, EtcdBackend
-from manager.store.backends.etcd.client import EtcdClient
+from manager.store.backends.etcd.client import EtcdClient, ask_peer
 from manager.store.backends.etcd.members import Members
-from manager.store.backends.etcd.process import EtcdMember, EtcdProcess, PeerFiles
+from manager.store.backends.etcd.process import PEER_NAME, EtcdMember, EtcdProcess, PeerFiles
 from manager.store.backends.sealed import Seal
 from manager.store.leadership import Patience
 
@@ -38,6 +38,8 @@ _LIFETIME = 24 * HOUR
 _RENEW_AGAIN_SECONDS = 600.0
 _READY_SECONDS = 10.0
 _ASK_AGAIN_SECONDS = 0.05
+# A member that takes over what it was sent may have little of a processor left for an answer.
+_PEER_SECONDS = 5.0
 # What the root is sealed for.
 _ROOT_PATH = "etcd/root"
 
@@ -93,7 +95,14 @@ class OwnEtcd:
 
     def members(self, client: EtcdClient) -> Members | EtcdConfig:
         """Return what changes the members, or, where that is others' to do, how managers reach that etcd."""
-        return Members(client)
+        return Members(client, self._ask_peer)
+
+    async def _ask_peer(self, url: str, path: str) -> bytes:
+        try:
+            context = self._files.context()
+        except OSError as error:  # they are being replaced
+            raise NoAnswer(f"cannot read etcd's certificate: {error}") from error
+        return await ask_peer(url, path, context, PEER_NAME, _PEER_SECONDS)
 
     @property
     def has_run(self) -> bool:
@@ -321,6 +330,12 @@ class _PeerFiles:
         private_folder(self._directory)
         write_private(self.key, key)
         write_private(self.certificate, certificate)
+
+    def context(self) -> ssl.SSLContext:
+        """Return what shows other members that this is one, and believes them alone."""
+        context = ssl.create_default_context(cafile=str(self.root))
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
     def believes_others_than(self, roots: bytes) -> bool:
         return not self.root.exists() or _certificates(self.root.read_bytes()) != _certificates(roots)

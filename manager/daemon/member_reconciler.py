@@ -34,12 +34,14 @@ from manager.orchestrate.etcd_members import (
     node_of,
     reason_to_keep,
 )
+from manager.store.backends.etcd.api import NoAnswer
 from manager.store.backends.etcd.members import Member, Members
 from manager.store.watch import Lagged
 
 # etcd refuses a change of members right after another one, and a vote for a member that has not caught up.
 _AGAIN_SECONDS = 0.3
 _JOIN_SECONDS = 30.0
+_UNTOLD_SECONDS = 20.0
 # A host that joined runs its manager by then or never: its own command gives up after half of that.
 COME_SECONDS = 120.0
 # The host that withdraws waits a little longer.
@@ -89,6 +91,8 @@ class MemberReconciler:
         self._joining: dict[str, asyncio.Future[tuple[Member, ...]]] = {}
         # By the URL of a member that is to be removed, who waits for that.
         self._leaving: dict[str, asyncio.Future[None]] = {}
+        # By the id of a learner, since when it was asked in vain how far it is.
+        self._untold: dict[int, float] = {}
         self._news = asyncio.Event()
 
     async def join(self, request: ManagerJoin, source: str) -> ManagerJoined:
@@ -264,12 +268,33 @@ class MemberReconciler:
         try:
             members = await self._members.list()
             self._note_members(members)
-            step = next_step(self._node_id, self._wanted(), members, self._reachable(members))
+            behind = await self._behind(members, self._members)
+            step = next_step(self._node_id, self._wanted(), members, self._reachable(members), behind)
             await self._take(step, self._members)
         except Unavailable as error:
             _log.info("the managers' membership waits for etcd: %s", error.message)
             return Nothing(error.message)
         return step
+
+    async def _behind(self, members: tuple[Member, ...], of: Members) -> list[Member]:
+        """Return the learners that are up and still take over what they were sent.
+
+        One that does not tell for `_UNTOLD_SECONDS` is not waited for: the leader may be silent then for a while.
+        """
+        now = asyncio.get_running_loop().time()
+        behind: list[Member] = []
+        for member in (each for each in members if each.learner and each.name):
+            try:
+                taken_over = await of.has_taken_over(member)
+            except NoAnswer as error:
+                since = self._untold.setdefault(member.id, now)
+                if taken_over := now - since >= _UNTOLD_SECONDS:
+                    _log.warning("%s gets a vote, and may not have caught up: %s", member.name, error.message)
+            else:
+                self._untold.pop(member.id, None)
+            if not taken_over:
+                behind.append(member)
+        return behind
 
     def _step_aside(self) -> Step:
         """Let another manager lead if this one is to be demoted; others change the members of their etcd."""

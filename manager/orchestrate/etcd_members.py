@@ -23,7 +23,7 @@ class AddLearner:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Give a learner its vote. etcd refuses while it has not caught up: ask again."""
+    """Give a learner its vote. etcd refuses while it has not been sent what the leader has: ask again."""
 
     member: Member
 
@@ -48,15 +48,22 @@ class Nothing:
 Step: TypeAlias = AddLearner | Promote | Remove | HandOver | Nothing
 
 
-def next_step(leader: str, wanted: Mapping[str, str], members: Sequence[Member], reachable: Collection[str]) -> Step:
+def next_step(
+    leader: str,
+    wanted: Mapping[str, str],
+    members: Sequence[Member],
+    reachable: Collection[str],
+    behind: Collection[Member] = (),
+) -> Step:
     """Return what the leader is to do next.
 
     `leader` is its node id, `wanted` the managers in the store (the URL of each one's etcd by node id),
     `reachable` the node ids of managers that answer, the leader among them. A member that has not come up yet has no
-    name, and is known by its URL.
+    name, and is known by its URL. `behind` are learners that still take over what they were sent: with a vote they
+    would be asked for it, and answer when they are done.
     """
     waits: list[str] = []
-    for step in _steps(leader, wanted, members, reachable):
+    for step in _steps(leader, wanted, members, reachable, behind):
         if isinstance(step, Nothing):
             waits.append(step.waits_for)
         else:
@@ -65,7 +72,11 @@ def next_step(leader: str, wanted: Mapping[str, str], members: Sequence[Member],
 
 
 def _steps(
-    leader: str, wanted: Mapping[str, str], members: Sequence[Member], reachable: Collection[str]
+    leader: str,
+    wanted: Mapping[str, str],
+    members: Sequence[Member],
+    reachable: Collection[str],
+    behind: Collection[Member],
 ) -> Iterator[Step]:
     """Yield what there is to do, the most urgent first, with `Nothing` for what has to wait."""
     known = {member: node_of(member, wanted) for member in members}
@@ -73,8 +84,12 @@ def _steps(
     learners = [member for member in members if member.learner]
     yield from (Remove(member) for member in unwanted if member.learner)
     for member in learners:
-        ready = known[member] in reachable
-        yield Promote(member) if ready else Nothing(f"manager {known[member]} to start its etcd")
+        if known[member] not in reachable:
+            yield Nothing(f"manager {known[member]} to start its etcd")
+        elif member in behind:
+            yield Nothing(f"the etcd of manager {known[member]} to take over what it was sent")
+        else:
+            yield Promote(member)
     for member in sorted((each for each in unwanted if not each.learner), key=lambda each: known[each] == leader):
         yield _removal(leader, wanted, members, reachable, member)
     if not learners:

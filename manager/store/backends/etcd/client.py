@@ -105,6 +105,30 @@ class EtcdClient:
         await self._session.close()
 
 
+async def ask_peer(url: str, path: str, context: ssl.SSLContext | None, name: str, seconds: float) -> bytes:
+    """Ask the member at a peer's URL for what it tells other members; `context` shows it that this is one.
+
+    `name` is the one in its certificate.
+
+    Raises:
+        NoAnswer: it does not tell within so many seconds.
+
+    """
+    connector = aiohttp.TCPConnector(ssl=context or True)
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.get(f"{url}{path}", server_hostname=name if context else None) as response,
+        ):
+            content = await response.read()
+            if response.status != HTTPStatus.OK:
+                raise NoAnswer(f"etcd at {url} answers {path} with {response.status}")
+            return content
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise NoAnswer(f"etcd at {url} does not answer {path}: {error}") from error
+
+
 async def lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """Yield the lines of a stream, however long they are; without what comes after the last line's end."""
     pending: list[bytes] = []

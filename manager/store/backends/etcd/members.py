@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -42,14 +43,19 @@ class Calls(Protocol):
         """Ask something of etcd's gateway; see `EtcdClient.call`."""
 
 
+AskPeer: TypeAlias = Callable[[str, str], Awaitable[bytes]]
+"""Asks the member at a peer's URL for a path, as the members do among each other; raises `NoAnswer`."""
+
+
 class Members:
     """Asks etcd by a client. Each call raises `NoAnswer`, or `Refused` with etcd's reason.
 
     Right after a change etcd may refuse the next one for a while: "unhealthy cluster".
     """
 
-    def __init__(self, client: Calls) -> None:
+    def __init__(self, client: Calls, ask_peer: AskPeer | None = None) -> None:
         self._client = client
+        self._ask_peer = ask_peer
 
     async def list(self) -> tuple[Member, ...]:
         """Return the members, as a majority of them knows them."""
@@ -59,8 +65,22 @@ class Members:
         """Add a member without a vote, which is to be started with what is returned; return all members."""
         return await self._changed("add", {"peerURLs": [peer_url], "isLearner": True})
 
+    async def has_taken_over(self, member: Member) -> bool:
+        """Whether a learner has in use what the leader sent it when it came, which may be long after it was sent.
+
+        It lists its clients' URLs itself only then: it tells them when it is up, and so in that or after it.
+        """
+        if self._ask_peer is None:
+            return True
+        listed = _decode(await self._ask_peer(member.peer_url, "/members"), list[_Listed])
+        return any(each.id == member.id and each.client_urls for each in listed)
+
     async def promote(self, member_id: int) -> tuple[Member, ...]:
-        """Give a learner its vote; refused while it has not caught up."""
+        """Give a learner its vote; refused while it has not been sent what the leader has.
+
+        A member that gets its vote answers nobody until it has done all that it was sent: where its vote is needed,
+        nothing is decided until then. See `has_taken_over`.
+        """
         return await self._changed("promote", {"ID": str(member_id)})
 
     async def remove(self, member_id: int) -> tuple[Member, ...]:
@@ -105,6 +125,13 @@ class _Member(msgspec.Struct, rename={"id": "ID", "peer_urls": "peerURLs", "lear
 
     def told(self) -> Member:
         return Member(self.id, self.name, self.peer_urls[0] if self.peer_urls else "", self.learner)
+
+
+class _Listed(msgspec.Struct, rename={"client_urls": "clientURLs"}):
+    """A member as another one lists it for its peers."""
+
+    id: int
+    client_urls: list[str] = []
 
 
 class _Members(msgspec.Struct):

@@ -17,7 +17,8 @@ from common.wire.manager_messages import BecomeManager, ManagerJoin
 from manager.daemon.member_reconciler import COME_SECONDS, MemberReconciler
 from manager.dispatch.manager_membership import TICKET_SECONDS
 from manager.domain.managers import without_manager
-from manager.store.backends.etcd.members import Members
+from manager.store.backends.etcd.api import NoAnswer
+from manager.store.backends.etcd.members import Member, Members
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from tests.fakes.virtual_loop import run_virtual
@@ -147,6 +148,26 @@ def test_a_manager_that_has_come_is_awaited_no_more() -> None:
     run_virtual(leader.run(3 * COME_SECONDS))
     assert (len(leader.came), leader.taken_back) == (1, [])
     assert 7 <= leader.came[0] < 9
+
+
+def test_a_learner_that_cannot_be_asked_gets_its_vote() -> None:
+    """After a while: the host of another release, or its network, may not let it."""
+    learner = Member(7, "b", "https://192.0.2.7:2380", learner=True)
+    unused: Any = None
+
+    async def untold(*_: str) -> bytes:
+        raise NoAnswer("etcd at https://192.0.2.7:2380 does not answer")
+
+    async def story() -> float:
+        etcd = Members(unused, untold)
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            reconciler = reconciler_of(store, "m", unused, etcd=etcd)
+            began = asyncio.get_running_loop().time()
+            while await reconciler._behind((learner,), etcd):
+                await asyncio.sleep(0.3)
+            return asyncio.get_running_loop().time() - began
+
+    assert 20 <= run_virtual(story()) < 21
 
 
 async def test_who_is_demoted_while_it_joins_gets_no_keys() -> None:

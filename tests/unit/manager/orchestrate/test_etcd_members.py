@@ -46,6 +46,14 @@ def test_a_manager_more_is_added_without_a_vote_and_promoted() -> None:
     assert next_step("a", wanted("ab"), members("ab"), "ab") == Nothing()
 
 
+def test_a_learner_that_still_catches_up_gets_no_vote_yet() -> None:
+    """With a vote it would be asked for it, and answer only then: with two managers nothing was decided for 6 s."""
+    learner = members("a", learner="b")
+    waits = Nothing("the etcd of manager b to take over what it was sent")
+    assert next_step("a", wanted("ab"), learner, "ab", behind=learner[1:]) == waits
+    assert next_step("a", wanted("a"), learner, "ab", behind=learner[1:]) == Remove(learner[1]), "it need not end that"
+
+
 def test_only_one_is_added_at_a_time() -> None:
     here = members("a", learner="b", unnamed="b")
     assert next_step("a", wanted("abc"), here, "ac") == Nothing("manager b to start its etcd")

@@ -45,6 +45,26 @@ async def test_members_are_listed_added_promoted_and_removed() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("listed", "taken_over"),
+    [
+        (b'[{"id":7,"peerURLs":["https://10.0.0.2:2380"],"name":"b"}]', False),  # as it was told at its start
+        (b'[{"id":1,"clientURLs":["http://127.0.0.1:9"]},{"id":7,"isLearner":true}]', False),
+        (b'[{"id":7,"isLearner":true,"name":"b","clientURLs":["http://127.0.0.1:9"]}]', True),
+    ],
+)
+async def test_a_learner_is_asked_whether_it_has_taken_over(listed: bytes, *, taken_over: bool) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def ask_peer(url: str, path: str) -> bytes:
+        asked.append((url, path))
+        return listed
+
+    learner = Member(7, "b", "https://10.0.0.2:2380", learner=True)
+    assert await Members(Told(b""), ask_peer).has_taken_over(learner) is taken_over
+    assert asked == [("https://10.0.0.2:2380", "/members")]
+
+
 async def test_a_member_tells_its_state() -> None:
     told = Told(
         b'{"header":{"member_id":"7","revision":"302"},"version":"3.5.16","dbSize":"135168","leader":"9",'

@@ -27,7 +27,7 @@ STEPS = int(os.environ.get("SWARM_LIFE_STEPS", "50"))
 PAUSES = (0, 0.1, 0.5, 1)
 CHECK = ("--health-cmd", "wget -qO- http://127.0.0.1/ || exit 1", "--health-interval", "500ms")
 UPDATES = (("--env-add", "TIME={}"), ("--force",), ("--label-add", "step={}"), ("--limit-memory", "4{}m"))
-HEALED_SECONDS, GONE_SECONDS = 90.0, 60.0
+HEALED_SECONDS, HEARD_SECONDS, GONE_SECONDS = 90.0, 30.0, 60.0
 
 
 @dataclass
@@ -258,6 +258,19 @@ class Life:
         ]
         return Counter(found) == tasks
 
+    async def nodes_are_ready(self) -> bool:
+        return all(node["Status"]["State"] == "ready" for node in (await self.swarm.nodes()).values())
+
+    async def all_answer(self, silent: Callable[[], Awaitable[list[str]]]) -> None:
+        """Wait until nobody is silent: a host that was cut off until now has yet to hear what changed meanwhile."""
+        left: list[str] = []
+
+        async def nobody() -> bool:
+            left[:] = await silent()
+            return not left
+
+        await self.swarm.until(nobody, HEARD_SECONDS, lambda: "\n".join(left))
+
     async def silent_ports(self) -> list[str]:
         """Name the published ports that do not answer as they must, by the host and who asked."""
         found = []
@@ -325,8 +338,9 @@ async def test_a_random_life() -> None:
                 await life.step()
             await life.heal()
             await swarm.until(life.engines_have_just_the_tasks, 30)
-            assert await life.silent_ports() == []
-            assert await life.silent_names() == []
+            await swarm.until(life.nodes_are_ready, HEALED_SECONDS)
+            await life.all_answer(life.silent_ports)
+            await life.all_answer(life.silent_names)
             nodes: dict[str, Any] = await swarm.nodes()
             assert [node["Status"]["State"] for node in nodes.values()] == 3 * ["ready"]
             assert [node["Description"].get("Lacks") for node in nodes.values()] == 3 * [None]

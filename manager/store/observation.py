@@ -21,10 +21,12 @@ def observe(task: Task, status: TaskStatus, now: float) -> Task | None:
     """Return `task` with what its worker reports, or None when the report is older than what is known already.
 
     A report of the same state may bring news (addresses, ports, a message). `now` is the manager's clock: how long
-    tasks run is never measured with a worker's.
+    tasks run is never measured with a worker's. Why a task was told to stop, where the manager has said it, stays.
     """
     if status.state < task.status.state or status == task.status:
         return None
+    if task.desired_state > TaskState.RUNNING and task.status.err and not status.err:
+        status = msgspec.structs.replace(status, err=task.status.err)
     restart, renewal = task.restart, task.renewal
     if renewal is not None and not renewal.taken_at and status.renewed == task.spec_version:
         renewal = msgspec.structs.replace(renewal, taken_at=now)

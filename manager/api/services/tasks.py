@@ -128,6 +128,8 @@ def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
         result["Status"].setdefault("Err", why)
     if why := _waits_for_data(task, view) or stays_behind(task, view):
         result["Status"]["Err"] = why
+    elif why := _out_of_sight(task, view):
+        result["Status"].setdefault("Err", why)
     result["DesiredState"] = desired_state(task)
     if attachments := _attachments(task, view, cache):
         result["NetworksAttachments"] = attachments
@@ -151,6 +153,14 @@ def _waits_for_data(task: Task, view: View) -> str:
         return ""
     volume = next((each.name for each in slot_volumes(task)), "")
     return waits_for(volume, node.id, view)
+
+
+def _out_of_sight(task: Task, view: View) -> str:
+    """Say that a task's state is what its node said before it went down; empty where that is not so."""
+    node = view.nodes.get(task.node_id)
+    if node is None or node.status.state != "down" or not task.placed:
+        return ""
+    return f"node {node.name or node.id} is down since {to_the_second(node.updated_at)}: not known whether it runs"
 
 
 def _back_off(task: Task) -> str:

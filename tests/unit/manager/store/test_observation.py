@@ -29,6 +29,23 @@ def test_the_first_sight_of_a_running_task_is_remembered() -> None:
     assert again.status.addresses == {"net": "10.0.0.2"}
 
 
+def test_why_a_task_was_told_to_stop_outlives_its_end() -> None:
+    why = "assigned node no longer meets constraints: node.labels.disk==ssd"
+    told = replace(TASK, desired_state=TaskState.SHUTDOWN, status=TaskStatus(state=TaskState.RUNNING, err=why))
+    for state in (TaskState.RUNNING, TaskState.SHUTDOWN):
+        seen = observe(told, TaskStatus(state=state, message="stopping", timestamp=2.0), 5.0)
+        assert seen is not None
+        assert seen.status.err == why
+        told = seen
+    failed = observe(told, TaskStatus(state=TaskState.FAILED, err="task: non-zero exit (3)"), 5.0)
+    assert failed is not None
+    assert failed.status.err == "task: non-zero exit (3)"
+    running = replace(told, desired_state=TaskState.RUNNING, status=TaskStatus(state=TaskState.RUNNING, err=why))
+    better = observe(running, TaskStatus(state=TaskState.RUNNING), 5.0)
+    assert better is not None
+    assert not better.status.err
+
+
 def test_old_news_changes_nothing() -> None:
     assert observe(TASK, TASK.status, 1.0) is None
     assert observe(TASK, TaskStatus(state=TaskState.PREPARING), 1.0) is None

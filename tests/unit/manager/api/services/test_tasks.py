@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from common.clock import to_the_second
 from common.model import Task, TaskState, TaskStatus
 from common.model.naming import Version
 from common.model.service import EndpointSpec, Placement, PortConfig
@@ -18,6 +19,7 @@ from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.volumes import mount, running, service, task
+from tests.fakes.world import World, replace
 
 NOON = 1_700_049_600.0
 
@@ -185,3 +187,21 @@ def test_a_placed_task_names_its_volumes() -> None:
     ]
     assert shown(task(db))["Volumes"] is None
     assert shown(running(service("web"), "n"))["Volumes"] is None
+
+
+def test_a_task_on_a_node_that_is_down_says_so() -> None:
+    """What it last said, `running`, may be true no more: docker's own clients show the error beside it."""
+    world = World()
+    world.nodes("n1")
+    world.node("n1", state="down")
+    web = replace(running(service("web"), "n1"), status=TaskStatus(state=TaskState.RUNNING))
+    said = task_view(web, world.tables, JsonCache())["Status"]
+    node = world.tables.nodes.get("n1")
+    assert node is not None
+    since = to_the_second(node.updated_at)
+    assert said["State"] == "running"
+    assert said["Err"] == f"node n1 is down since {since}: not known whether it runs"
+    ended = replace(web, status=TaskStatus(state=TaskState.COMPLETE))
+    assert "Err" not in task_view(ended, world.tables, JsonCache())["Status"]
+    world.node("n1", state="ready")
+    assert "Err" not in task_view(web, world.tables, JsonCache())["Status"]

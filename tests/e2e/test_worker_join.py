@@ -11,7 +11,8 @@ import pytest_asyncio
 from tests.e2e.ci import long
 from tests.lab import Host, Lab
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")  # one lab for all
+# One lab for all. A test starts twenty programs, each of which takes a second or two where others are at work, too.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 DATA = "/var/lib/swarm-worker"
 

@@ -155,10 +155,18 @@ async def test_what_nobody_uses_is_removed(operators: Dashboard) -> None:
 @long
 async def test_a_stack_is_removed_as_its_tasks_go(operators: Dashboard) -> None:
     page, scene = await operators.open("/stacks/blog"), operators.scene
+    may_go = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await may_go.wait()
+        await route.continue_()
+
+    await page.route("**/networks/*", hold)
     await button(page, "Remove").click()
     await page.get_by_label("Type blog to go on").fill("blog")
     await confirm(page, "Remove").click()
     await expect(page.get_by_role("dialog").get_by_text("Working …")).to_be_visible()
+    may_go.set()
     with scene.store.watch() as changes:
         while not all(scene.service(name).pending_delete for name in ("blog_web", "blog_db")):
             await changes.next()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import ssl
 from typing import ClassVar
 
 import click
@@ -109,10 +108,10 @@ def _dockers_own() -> str:
 
 
 def _in_words(cause: BaseException) -> str:
-    number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
-    if number is not None and number > 0:  # a name that cannot be resolved has a negative one
-        return os.strerror(number)  # asyncio puts the address into `strerror`, as Python writes it
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    said = getattr(cause, "strerror", None)
+    if isinstance(cause, OSError) and cause.errno is not None and (said or "").startswith("Connect call failed"):
+        return os.strerror(cause.errno)  # asyncio's words have the address, as Python writes it
+    return said or str(cause) or type(cause).__name__
 
 
 def cannot_connect(url: str, cause: BaseException) -> CannotConnect:

@@ -10,6 +10,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+# Longer than any first sentence: click cuts one short otherwise, most often where it says what the command does.
+_WHOLE_SENTENCE = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
@@ -78,7 +81,7 @@ class Commands(MutableMapping[str, click.Command]):
 class DeferredGroup(click.Group):
     """A group of which those commands that are `deferred`, by name, are loaded when they are used.
 
-    Help and completion of the group load none.
+    Help and completion of the group load none. The help has the whole first sentence of each.
     """
 
     commands: Commands
@@ -86,8 +89,15 @@ class DeferredGroup(click.Group):
     def __init__(self, *args: Any, deferred: Mapping[str, Deferred] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **{"commands": Commands(deferred or {}), **kwargs})
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        click.Group(commands=self.commands.listed()).format_commands(ctx, formatter)
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click calls it
+        rows = [
+            (name, command.get_short_help_str(_WHOLE_SENTENCE))
+            for name, command in self.commands.listed().items()
+            if not command.hidden
+        ]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
         fitting = [

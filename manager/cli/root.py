@@ -41,7 +41,7 @@ _COMMANDS = {
     "cluster": Deferred("manager.cli.cluster.commands:cluster", "Manage the cluster as a whole."),
     "completion": Deferred("manager.cli.completion:completion", "Print the completion script for a shell."),
     "config": Deferred("manager.cli.files.config:config", "Manage configs: small files that services get mounted."),
-    "container": Deferred("manager.cli.container.commands:container", "Manage containers on all nodes"),
+    "container": Deferred("manager.cli.container.commands:container", "Manage containers on all nodes."),
     "dashboard": Deferred(
         "manager.cli.dashboard.commands:dashboard", "Open the dashboard in your browser, until Ctrl-C or for 8 hours."
     ),
@@ -79,7 +79,7 @@ _COMMANDS = {
         "manager.cli.cluster.commands:status",
         "Tell whether the manager runs and how its cluster is; exit code 1 when it does not.",
     ),
-    "task": Deferred("manager.cli.service.task:task", "Look at tasks"),
+    "task": Deferred("manager.cli.service.task:task", "Look at tasks."),
     "timeline": Deferred(
         "manager.cli.cluster.events:timeline",
         "Show what happened: who changed what, which tasks failed where and why, how updates ended.",

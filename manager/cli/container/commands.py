@@ -35,7 +35,7 @@ _KINDS = ("C", "A", "D")
 
 @click.group(
     cls=SwarmGroup,
-    short_help="Manage containers on all nodes",
+    short_help="Manage containers on all nodes.",
     deferred={
         "stats": Deferred(
             "manager.cli.container.usage:stats",

@@ -16,7 +16,7 @@ from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
 
 
-@click.group(cls=SwarmGroup, short_help="Look at tasks")
+@click.group(cls=SwarmGroup, short_help="Look at tasks.")
 def task() -> None:
     """Look at tasks, the containers of services."""
 

@@ -46,6 +46,14 @@ def group() -> SwarmGroup:
     return SwarmGroup("group", deferred={name: missing(name) for name in ("go", "come")})
 
 
+def test_a_list_of_commands_cuts_no_sentence_short():
+    long = "Say whether what is kept here is whole, which nobody else may use meanwhile, and what is left of it"
+    group = DeferredGroup("group", deferred={"repair": Deferred("no.such.module:repair", f"{long}. And more.")})
+    shown = " ".join(group.get_help(click.Context(group, max_content_width=80)).split())
+    assert f"repair {long}." in shown
+    assert "And more" not in shown
+
+
 def test_help_and_completion_load_nothing(group: SwarmGroup):
     group.add_command(click.Command("gone", help="Be away."))
     group.add_command(click.Command("secret", hidden=True))

@@ -244,7 +244,7 @@ async def _listen(port: int, credentials: Credentials, image_server: ImageServer
     if not port:
         return None
     try:
-        return await serve(None, port, credentials.peer_context(), image_server.handle)
+        return await serve(None, port, credentials.peer_context(), image_server.handle, image_server.admission)
     except SwarmError as error:
         _log.warning("other workers fetch images from this host through the manager: %s", error.message)
         return None

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import ssl
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from common.clock import Clock
@@ -25,7 +25,8 @@ from common.errors import (
     Unavailable,
 )
 from common.tls import ROLE_WORKER, peer_name
-from common.wire.channel import Channel, ChannelClosed, open_raw
+from common.wire.admission import Admission
+from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import refusal
 from common.wire.image_messages import (
     ImageGrant,
@@ -49,6 +50,8 @@ from worker.interfaces.engine import Engine, Image
 # node is served once at a time and may wait with so many connections, so that it cannot keep others from an image.
 MAX_SERVED = 3
 MAX_WAITING = 8
+# Connections of one node that have not shown a good ticket: each is waited for some seconds.
+MOST_SILENT_OF_NODE = 2 * MAX_WAITING
 GRANT_SECONDS = 600.0
 MAX_GRANTS = 10_000
 # A ticket may arrive before the manager has announced it.
@@ -70,11 +73,16 @@ class _Granted:
 
 
 class ImageServer:
-    """One worker's images for the others. `handle` serves a connection, `grant` hears of tickets."""
+    """One worker's images for the others. `handle` serves a connection, `grant` hears of tickets.
+
+    `admission` is that of the port that other workers come by: who shows no ticket pays for it there.
+    """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.admission = Admission()
         self._engine = engine
         self._clock = clock
+        self._silent: Counter[str] = Counter()
         self._grants: dict[str, _Granted] = {}
         self._granted = asyncio.Condition()
         self._slots = asyncio.Semaphore(MAX_SERVED)
@@ -111,7 +119,9 @@ class ImageServer:
 
         """
         try:
-            image, node_id = await self._admitted(channel)
+            with self._visit(channel.peer):
+                grant = await self._admitted(channel)
+            image, node_id = await self._granted_image(grant), grant.node_id
             async with self._turn_of(node_id), self._slots:
                 want = await self._offer(channel, image)
                 await self._send(channel, image, want.present)
@@ -143,8 +153,36 @@ class ImageServer:
             if not self._waiting[node_id]:
                 del self._waiting[node_id], self._turns[node_id]
 
-    async def _admitted(self, channel: Channel) -> tuple[Image, str]:
-        """Return the image that a connection is for, and the node that gets it."""
+    @contextlib.contextmanager
+    def _visit(self, peer: PeerInfo) -> Iterator[None]:
+        """Count a connection until the block ends, in which it is to show its ticket.
+
+        Raises:
+            ResourceExhausted: there are too many of this node.
+
+        """
+        if peer.identity is None or peer.identity.role != ROLE_WORKER:  # a manager carries it, for which it was dialled
+            yield
+            return
+        node_id, now = peer.identity.node_id, asyncio.get_running_loop().time
+        if self._silent[node_id] >= MOST_SILENT_OF_NODE:
+            self.admission.note_failed(peer.remote_address, now())
+            raise ResourceExhausted(
+                f"node {node_id} has {MOST_SILENT_OF_NODE} connections here that have not shown a ticket"
+            )
+        self._silent[node_id] += 1
+        try:
+            yield
+        except BaseException:
+            self.admission.note_failed(peer.remote_address, now())
+            raise
+        finally:
+            self._silent[node_id] -= 1
+            if not self._silent[node_id]:
+                del self._silent[node_id]
+
+    async def _admitted(self, channel: Channel) -> _Granted:
+        """Return what a connection has a ticket for."""
         request = await _next(channel)
         if not isinstance(request, ImageRequest):
             raise ProtocolError(f"a worker does not say {type(request).__name__} to another")
@@ -153,10 +191,13 @@ class ImageServer:
         stranger = identity is not None and (identity.role, identity.node_id) != (ROLE_WORKER, grant.node_id)
         if stranger or grant.image_id != request.image_id or grant.until < self._clock.now():
             raise PermissionDenied(f"the ticket of {channel.peer} is not for this image, or has expired")
-        image = await self._engine.image(request.image_id)
-        if image is None or image.id != request.image_id:
-            raise NotFound(f"No such image: {request.image_id}")
-        return image, grant.node_id
+        return grant
+
+    async def _granted_image(self, grant: _Granted) -> Image:
+        image = await self._engine.image(grant.image_id)
+        if image is None or image.id != grant.image_id:
+            raise NotFound(f"No such image: {grant.image_id}")
+        return image
 
     async def _find(self, ticket: str) -> _Granted:
         try:

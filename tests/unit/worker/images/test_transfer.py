@@ -97,7 +97,7 @@ class World:
     async def node(self, name: str) -> Node:
         node = self.nodes[name] = Node(name, self.pki)
         node.listener = await self._stack.enter_async_context(
-            await serve("127.0.0.1", 0, peer_context(node.files), node.server.handle)
+            await serve("127.0.0.1", 0, peer_context(node.files), node.server.handle, node.server.admission)
         )
         answering = asyncio.create_task(node.answer())
         self._stack.callback(answering.cancel)
@@ -342,6 +342,47 @@ async def test_one_node_alone_cannot_keep_an_image_from_the_others(
         assert await here.fetch(archive)
     for channel in channels:
         await channel.close()
+
+
+async def test_a_node_holds_few_connections_without_a_ticket(world: World, archive: Archive) -> None:
+    """Each costs a handshake and the memory of a TLS connection, and is waited for some seconds."""
+    there = await world.node("a")
+    there.has(archive)
+    assert there.listener is not None
+    evil, good = (client_context(world.pki.files(name)) for name in ("evil", "b"))
+    address = ("127.0.0.1", there.listener.port)
+    silent = [
+        await dial(*address, evil, server_name=peer_name("a")) for _ in range(image_server.MOST_SILENT_OF_NODE + 1)
+    ]
+    refused = (await silent[-1].receive()).message
+    assert isinstance(refused, Refused)
+    assert "have not shown a ticket" in refused.message
+    source = await world.source("a", "b", archive)
+    channel = await ImageLink(lambda: good, lambda: "").dial(source)
+    await channel.send(ImageRequest(ticket=source.ticket, image_id=archive.image_id))
+    assert isinstance((await channel.receive()).message, ImageOffer)
+    for each in (*silent, channel):
+        await each.close()
+
+
+async def test_connections_without_a_ticket_cost_their_address(world: World, archive: Archive) -> None:
+    there = await world.node("a")
+    there.has(archive)
+    assert there.listener is not None
+    evil, now = client_context(world.pki.files("evil")), asyncio.get_running_loop().time
+    free = there.server.admission._failed.left("127.0.0.1", now())
+    for _ in range(3):
+        channel = await dial("127.0.0.1", there.listener.port, evil, server_name=peer_name("a"))
+        await channel.close()
+    async with asyncio.timeout(5):
+        while there.listener.connections:
+            await asyncio.sleep(0.01)
+    assert there.server.admission._failed.left("127.0.0.1", now()) < free
+    taken = await world.source("a", "evil", archive)
+    channel = await ImageLink(lambda: evil, lambda: "").dial(taken)
+    await channel.send(ImageRequest(ticket=taken.ticket, image_id=archive.image_id))
+    assert isinstance((await channel.receive()).message, ImageOffer)
+    await channel.close()
 
 
 async def test_a_node_waits_for_its_turn_with_few_connections(world: World, archive: Archive) -> None:

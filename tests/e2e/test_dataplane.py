@@ -33,6 +33,7 @@ CURL_REFUSED = 7
 REPAIR_SECONDS = 2.0
 LOST_SECONDS = 4.0
 SILENT = Path(__file__).with_name("silent_clients.py")
+FORGER = Path(__file__).with_name("tunnel_forger.py")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -157,6 +158,33 @@ async def test_networks_are_isolated_on_every_path(swarm: Cluster):
         for host in swarm.hosts:
             own = await swarm.container_of(host, "web")
             assert await ask_from(host, own, f"http://{targets[0]}/") is not None
+        await check_the_tunnels_senders(swarm)
+
+
+async def check_the_tunnels_senders(swarm: Cluster) -> None:
+    """In another node's name a container would reach networks that it is not in, on its own host and on others."""
+    target, other, third = swarm.hosts
+    web, peer = [await swarm.container_of(host, "web") for host in (target, other)]
+    macs = [await tunnel_mac(host) for host in (other, target)]
+    frame = (other.ip, target.ip, *macs, address_in(peer, "blue"), address_in(web, "blue"), "7777")
+    heard = await target.spawn(*inside(web), sys.executable, str(FORGER), "hear", "7777", name="heard")
+    await heard.logged("listening")
+    for host in (target, third):
+        spy = await swarm.container_of(host, "spy")
+        await host.run(*inside(spy), sys.executable, FORGER, "send", *frame, f"forged on {host.name}")
+    await other.run(sys.executable, FORGER, "send", *frame, "by the peer itself")
+    await heard.logged("by the peer itself")
+    await heard.stop()
+    assert "forged" not in heard.output()
+
+
+def inside(box: dict[str, Any]) -> tuple[str, ...]:
+    """Return the command that enters a container's network, to be followed by a program."""
+    return ("nsenter", f"--net=/proc/{box['State']['Pid']}/ns/net")
+
+
+async def tunnel_mac(host: Host) -> str:
+    return json.loads((await host.run("ip", "-j", "link", "show", "orc-vx")).stdout)[0]["address"]
 
 
 async def test_an_internal_network_has_no_way_out(swarm: Cluster):
@@ -528,11 +556,10 @@ async def test_clients_of_a_lost_host_are_not_left_waiting(swarm: Cluster):
     async with service(swarm, "web", 6, "--replicas", "6", "--network", "blue", "-p", f"{PORT}:80"):
         there = {box["Config"]["Hostname"] for box in await swarm.containers(lost, everything=False)}
         box = (await swarm.containers(asked, everything=False))[0]
-        inside = ("nsenter", f"--net=/proc/{box['State']['Pid']}/ns/net")
         silent = [
             *[await silent_clients(swarm.lab.client, address, PORT) for address in (asked.ip, asked.ip6)],
             *[await silent_clients(asked, address, PORT) for address in ("127.0.0.1", "::1")],
-            await silent_clients(asked, await swarm.vip("web"), 80, *inside),
+            await silent_clients(asked, await swarm.vip("web"), 80, *inside(box)),
         ]
         async with Load(swarm.lab.client, f"http://{swarm.hosts[1].ip}:{PORT}/", rate=100, connections="kept") as load:
             await asyncio.sleep(0.5)

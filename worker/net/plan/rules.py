@@ -169,6 +169,8 @@ def _resolvers(topology: NodeTopology) -> list[IPv4Address]:
 
 def _raw(topology: NodeTopology) -> Iterator[Nft]:
     yield Nft("ip daddr 127.0.0.0/8 iifname != $lo drop")
+    # No peer is behind a bridge of ours: a container that says so would reach all networks of this host, or another's.
+    yield Nft("udp dport $port iifname $bridges ip saddr @peers drop", port=topology.tunnel_port)
     yield _skip_tracking(topology, Nft("saddr"))
     if has_encrypted(topology):
         yield drop_unencrypted(IP)

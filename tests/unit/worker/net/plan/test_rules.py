@@ -100,7 +100,9 @@ def test_only_peers_may_use_the_tunnel_and_each_has_a_zone():
     ruleset = rules_of()
     assert set(ruleset.lookups["peers"].elements) == {"192.168.7.2", "192.168.7.3"}
     assert any("02:6f:63:00:00:02 : 2" in rule for rule in ruleset.chains["h_raw"].rules)
-    assert "udp dport 4789 ip saddr @peers notrack accept" in ruleset.chains["h_raw"].rules
+    forged = 'udp dport 4789 iifname "oc-*" ip saddr @peers drop'
+    raw = list(ruleset.chains["h_raw"].rules)
+    assert raw.index(forged) < raw.index("udp dport 4789 ip saddr @peers notrack accept")
     assert "udp dport 4789 ip daddr @peers notrack accept" in ruleset.chains["h_sent"].rules
     first, second, *_ = ruleset.chains["h_in"].rules
     assert first == 'udp dport 4789 ip saddr @peers counter name "tunnel_came" accept'

@@ -24,7 +24,7 @@ from common.errors import (
     Unauthenticated,
     Unavailable,
 )
-from common.tls import ROLE_WORKER, peer_name
+from common.tls import ROLE_MANAGER, ROLE_WORKER, peer_name
 from common.wire.admission import Admission
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import refusal
@@ -161,7 +161,7 @@ class ImageServer:
             ResourceExhausted: there are too many of this node.
 
         """
-        if peer.identity is None or peer.identity.role != ROLE_WORKER:  # a manager carries it, for which it was dialled
+        if peer.identity is None or peer.identity.role == ROLE_MANAGER:  # it was dialled: a manager carries it
             yield
             return
         node_id, now = peer.identity.node_id, asyncio.get_running_loop().time
@@ -183,11 +183,13 @@ class ImageServer:
 
     async def _admitted(self, channel: Channel) -> _Granted:
         """Return what a connection has a ticket for."""
+        identity = channel.peer.identity
+        if identity is not None and identity.role not in (ROLE_WORKER, ROLE_MANAGER):
+            raise PermissionDenied(f"images are for workers: {channel.peer} has another certificate")
         request = await _next(channel)
         if not isinstance(request, ImageRequest):
             raise ProtocolError(f"a worker does not say {type(request).__name__} to another")
         grant = await self._find(request.ticket)
-        identity = channel.peer.identity
         stranger = identity is not None and (identity.role, identity.node_id) != (ROLE_WORKER, grant.node_id)
         if stranger or grant.image_id != request.image_id or grant.until < self._clock.now():
             raise PermissionDenied(f"the ticket of {channel.peer} is not for this image, or has expired")

@@ -365,6 +365,18 @@ async def test_a_node_holds_few_connections_without_a_ticket(world: World, archi
         await each.close()
 
 
+async def test_who_is_no_worker_is_not_waited_for(world: World, archive: Archive) -> None:
+    """A client of the API, say, whose certificate is of the same authority."""
+    there = await world.node("a")
+    assert there.listener is not None
+    client = client_context(world.pki.files("alice", "swarm-viewer"))
+    channel = await dial("127.0.0.1", there.listener.port, client, server_name=peer_name("a"))
+    refused = (await channel.receive()).message
+    assert isinstance(refused, Refused)
+    assert refused.message.startswith("images are for workers: swarm-viewer alice")
+    await channel.close()
+
+
 async def test_connections_without_a_ticket_cost_their_address(world: World, archive: Archive) -> None:
     there = await world.node("a")
     there.has(archive)

@@ -1,6 +1,20 @@
 # shellcheck shell=bash
-# What deploy/quickstart, deploy/install and tests/run have a machine for: Debian packages and a Python.
+# What deploy/quickstart, deploy/install and tests/run need of a machine: Debian packages, a Python, and its systemd.
 # Who sources this has a function `die`.
+
+systemd_runs() {
+    [ -d /run/systemd/system ]
+}
+
+# Call a function, with these arguments, until it succeeds, at most for so many seconds.
+wait_for() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$until" ] || return 1
+        sleep 0.1
+    done
+}
 
 # After a plain `su` Debian's PATH lacks the administrator's programs.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -46,7 +60,7 @@ package_of_python() {
 # Install these Debian packages, telling only what goes wrong. PACKAGES: the names that they have on this Debian.
 install_packages() {
     local log
-    command -v apt-get >/dev/null || die "this is no Debian; install these, by Debian's names, and try again: $*"
+    command -v apt-get >/dev/null || die "this system is not Debian; install these packages (by their names in Debian), and try again: $*"
     [ "$(id -u)" = 0 ] || die "packages are missing; as root: apt-get install $(names_here "$@" | tr '\n' ' ')"
     log=$(mktemp)
     # Without a network the lists of before may do.

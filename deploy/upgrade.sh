@@ -9,7 +9,7 @@ upgrade() {
     before=$(readlink "$PREFIX/current")
     if runs swarm-manager; then
         others=$(swarm-manager node ls --format '{{.Hostname}} {{.ManagerStatus}}') ||
-            die "this host's manager does not answer (see above): mend that first; nothing was changed"
+            die "this host's manager does not answer (see above): put that right first; nothing was changed"
         others=$(awk '$2 == "Unreachable" {print $1}' <<<"$others")
         [ -z "$others" ] || die "the manager of ${others//$'\n'/, } does not answer: with this one stopped as well \
 there may be no majority; start it again, or demote its node, first; nothing was changed"
@@ -39,7 +39,9 @@ by_systemd() {
 replace_daemon() {
     local command=$1 before=$2 back=$3
     echo "restarting $command"
-    restart_daemon "$command" && { [ "$command" != swarm-manager ] || unlock_manager; } && wait_for "$BACK_SECONDS" "$back" && return
+    # Until it is back, what the question prints is of no use.
+    restart_daemon "$command" && { [ "$command" != swarm-manager ] || unlock_manager; } &&
+        wait_for "$BACK_SECONDS" "$back" >/dev/null 2>&1 && return
     $back >&2 || true
     die "$command is not back after $BACK_SECONDS s: see its log ($(log_of "$command")). Its containers run on.
 To go back, where the log says that the release is the reason: ln -sfn $before $PREFIX/current, and restart $command"
@@ -80,13 +82,4 @@ managers_answer() {
 
 worker_is_back() {
     swarm-worker status | grep '^Session:  *with '
-}
-
-# Call a function until it succeeds, at most for so many seconds; what it prints meanwhile is of no use.
-wait_for() {
-    local until=$((SECONDS + $1))
-    until "$2" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$until" ] || return 1
-        sleep 0.2
-    done
 }

@@ -11,7 +11,7 @@ import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from common.net.addressing import ANY_ADDRESS, is_address
-from common.net.sites import is_origin
+from common.net.cross_site import is_origin
 from common.process.launch import MANAGER_HOST
 from common.process.private_files import write_private
 

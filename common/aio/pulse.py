@@ -1,4 +1,4 @@
-"""Whether somebody who may be silent for long still lives: lately heard of, or else asked."""
+"""Keepalive: whether a peer that may be silent for long is still there, asked only where it was not heard of lately."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 
 class Pulse:
-    """After `silence` seconds without a word, `ask` is a question that has `patience` seconds to be answered."""
+    """Asks a peer that was not heard of for `silence` seconds; `ask` then has `patience` seconds to return."""
 
     def __init__(self, ask: Callable[[], Awaitable[None]], silence: float, patience: float) -> None:
         self.silence = silence
@@ -17,11 +17,11 @@ class Pulse:
         self._heard_at = -math.inf  # the loop's time
 
     def heard(self) -> None:
-        """Note a word of any kind."""
+        """Note that something came from the peer, whatever it was."""
         self._heard_at = asyncio.get_running_loop().time()
 
     async def stopped(self) -> None:
-        """Return when the question was not answered in time; raise what it raises."""
+        """Return when `ask` did not return in time; raise what it raises."""
         while True:
             left = await self._silent_since() + self.silence - asyncio.get_running_loop().time()
             if left > 0:
@@ -35,5 +35,5 @@ class Pulse:
             self.heard()
 
     async def _silent_since(self) -> float:
-        """Return since when there should have been a word (the loop's time); wait while none is due."""
+        """Return when the peer was last heard of (the loop's time); wait while it need not be heard of."""
         return self._heard_at

@@ -1,4 +1,4 @@
-"""How much may be done in a time: token buckets, alone and one for each address or node, in bounded memory.
+"""Rate limits: token buckets, alone and one for each address or node, in bounded memory.
 
 Pure: the present instant is passed in, in seconds of any clock. One that is set back gives nothing away.
 """

@@ -1,4 +1,4 @@
-"""What keeps a bug where it is met: loops that begin anew, and work for one that ends nobody else's.
+"""Keeps an unexpected error from spreading: loops that begin anew, and work for one that ends nobody else's.
 
 `Backoff` says how long to wait before trying again, `Rounds` is one piece of work for many who ask at about one time,
 and `in_pieces` lets long work leave others their turn.

@@ -1,4 +1,4 @@
-"""What the cluster's members trust and are trusted by: the authority's root, and what managers pull images with."""
+"""Secrets of the cluster itself: its certificate authority's root key, and credentials for registries."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Daemon:
                 ended = self.pid() is None
                 self.stop()
                 what = "ended while starting" if ended else f"was not ready within {timeout:.0f} s"
-                raise Unavailable(f"{self.unit} {what}: {self._last_words()}")
+                raise Unavailable(f"{self.unit} {what}: {self._log_tail()}")
 
     def pid(self) -> int | None:
         """Return the id of the running daemon that the pid file names, None when there is none."""
@@ -142,7 +142,8 @@ class Daemon:
         self.pid_file.write_text(f"{pid}\n")
         return pid
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
+        """Return the last line of the daemon's log, and where the log is."""
         lines = self.log_file.read_text(errors="replace").strip().splitlines() if self.log_file.exists() else []
         return f"{lines[-1]} (log: {self.log_file})" if lines else f"it wrote nothing to {self.log_file}"
 

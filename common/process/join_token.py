@@ -1,4 +1,4 @@
-"""Where a host that joins has its token from: whoever lists a host's processes reads their arguments."""
+"""Reads the join token from where other users of the host do not see it, as they see the arguments of a process."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from common.errors import InvalidArgument
 
 VARIABLE = "SWARM_JOIN_TOKEN"
 STANDARD_INPUT = "-"
-# A token has some 90 characters; what is longer is another file.
+# A token has some 90 characters: a longer file is another one.
 _MOST_BYTES = 4096
 
 
 def read_token(
     given: str, file: Path | None, environment: MutableMapping[str, str] = os.environ, *, role: str = "worker"
 ) -> str:
-    """Return the token: the one given (`-`: standard input), a file's, or the environment's, which is taken out of it.
+    """Return the token: the one given (`-`: from standard input), the file's, or else the environment's.
 
-    The daemon that is started afterwards, and what it starts, is not to have it in its environment.
-    `role` is what the host joins as, for the words.
+    It is removed from the environment, which the daemon that is started afterwards inherits. `role` is what the host
+    joins as, for the messages.
 
     Raises:
-        InvalidArgument: there is none, or there are two, or it cannot be read.
+        InvalidArgument: there is no token, both `given` and `file` are, or the file cannot be read.
 
     """
     inherited = environment.pop(VARIABLE, "")

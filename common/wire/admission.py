@@ -1,4 +1,4 @@
-"""Which connections are let in before anybody knows whose they are: a TLS handshake costs more than it may be worth.
+"""Admission of connections before their peer is known: a TLS handshake costs too much to give one to everybody.
 
 An address may have a limited number of handshakes at once, its others wait; and few failed connections: those that end
 before they have come to anything. What becomes a session or was asked for is not counted, as many hosts may share one

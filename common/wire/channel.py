@@ -1,4 +1,4 @@
-"""What both ends see of a connection, whatever carries it: TLS in production, memory in tests and the simulation.
+"""The interface of a connection for both ends, whatever carries it: TLS in production, memory in the simulation.
 
 And two of them joined: bytes carried both ways (`splice`).
 """

@@ -1,4 +1,4 @@
-"""What a worker does with a manager: join, open a session, dial a stream. The checks are `handshake`'s."""
+"""The client side of the protocol: join, open a session, dial a stream. The checks are `handshake`'s."""
 
 from __future__ import annotations
 

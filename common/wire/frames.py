@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into frames, without I/O.
+"""Framing of a stream of bytes, without I/O: messages one by one, and then chunks with a half-close.
 
 `msgpack.Unpacker.skip` finds where a frame ends: it is resumable, so a large frame that comes in many pieces is scanned
 once, and it builds no objects, so a hostile frame costs no more memory than its own bytes, which `limit` bounds. Frames
@@ -50,7 +50,7 @@ class FrameDecoder:
         self._error = ""
 
     def feed(self, data: bytes) -> None:
-        """Take received bytes. What is done with them, `next` tells."""
+        """Take received bytes. `next` returns the frames in them."""
         if self._error:
             return
         self._buffer += data
@@ -117,19 +117,17 @@ class FrameDecoder:
         return frame
 
 
-# A stream whose ends can be done one after the other: half-close, which TLS in asyncio does not have.
-#
-# Bytes travel in chunks: four bytes of length, big-endian, and so many bytes. A chunk of no length says that this end
-# has written all it will; it still reads. A connection that ends without one was cut, and its reader is told so.
-#
-# A peer that does not take the stream answers with a frame (`Refused`), whose first byte no length begins with: such
-# an answer is passed on as it is.
-
-
 class ChunkTransport(Layer):
-    """Stands between a connection and a protocol: a transport to the one, a protocol to the other.
+    """Gives a stream the half-close that asyncio's TLS lacks: each end can finish writing and go on reading.
 
-    Nothing is kept here: what arrives is passed on at once, and flow control goes through in both directions.
+    It stands between a connection and a protocol: a protocol to the one, a transport to the other. Received bytes are
+    passed on at once, and flow control goes through in both directions.
+
+    Bytes travel in chunks: their number in four bytes, big-endian, and then as many bytes. An empty chunk says that
+    this end has written all it will. A connection that ends without one was cut off, and its reader gets an error.
+
+    A peer that refuses the stream answers with a frame (`Refused`), whose first byte no length of a chunk begins with:
+    such an answer is passed on as it is.
     """
 
     def __init__(self, lower: asyncio.Transport, upper: asyncio.Protocol) -> None:

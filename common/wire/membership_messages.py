@@ -1,4 +1,4 @@
-"""How a worker goes: for a moment, with its host, without an engine, or because its join failed.
+"""Messages with which a worker says goodbye: for a moment, with its host, without an engine, after a failed join.
 
 And, so that nobody sends anything to what is about to go, when every node has taken in what it was sent.
 

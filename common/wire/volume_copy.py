@@ -1,16 +1,14 @@
-"""What a manager and a worker say of volumes: which a host has, and on the streams of a copy.
+"""Messages about volumes: which ones a host has, and the control protocol of a copy, an archive or a clone.
 
 For each half of a copy the manager opens two streams to the worker that has it (`OpenStream`): `CONTROL`, on which both
-sides say lines of JSON, and then `DATA`, which carries the halves' own bytes. The first line of both is an `Order`;
+sides send lines of JSON, and then `DATA`, which carries the halves' own bytes. The first line of both is an `Order`;
 then come the manager's `CopyCommand`s and the worker's `CopyEvent`s.
 
 A volume's archive has the same two streams to its one worker. For `export` the worker sends the archive, and then
-`archived`. For `import` the manager sends it, hears `archived`, and says `mark`, which keeps the volume: without that
-word it is removed again.
+`archived`. For `import` the manager sends it, receives `archived`, and sends `mark`, which keeps the volume: without
+that it is removed again.
 
 A volume that is cloned on its own host has a `CONTROL` stream alone: both halves are the worker's.
-
-
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ async def _hello(channel: StreamChannel) -> None:
     await channel.receive()
 
 
-POURED: dict[str, Callable[[Sequence[str]], Iterator[bytes]]] = {
+MESSAGE_FLOODS: dict[str, Callable[[Sequence[str]], Iterator[bytes]]] = {
     "heartbeats": _heartbeats,
     "small reports": _small_reports,
     "large reports": _large_reports,
@@ -232,11 +232,11 @@ POURED: dict[str, Callable[[Sequence[str]], Iterator[bytes]]] = {
     "resyncs": _resyncs,
     "renewals": _renewals,
 }
-STORMS: dict[str, Callable[[StreamChannel], Awaitable[None]]] = {
+CONNECTION_FLOODS: dict[str, Callable[[StreamChannel], Awaitable[None]]] = {
     "bogus streams": _bogus_stream,
     "sessions": _hello,
 }
-FLOODS = (*POURED, *STORMS)
+FLOODS = (*MESSAGE_FLOODS, *CONNECTION_FLOODS)
 
 
 async def _flood(folder: Path, name: str) -> None:
@@ -254,11 +254,11 @@ async def _flood(folder: Path, name: str) -> None:
 
 
 async def _flooding(flooder: Flooder, name: str) -> None:
-    while name in STORMS:
-        await flooder.storm(STORMS[name])
+    while name in CONNECTION_FLOODS:
+        await flooder.storm(CONNECTION_FLOODS[name])
     while True:
         with contextlib.suppress(OSError, SwarmError):
-            await flooder.pour(POURED[name])
+            await flooder.pour(MESSAGE_FLOODS[name])
         await asyncio.sleep(0.01)
 
 

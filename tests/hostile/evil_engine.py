@@ -1,7 +1,7 @@
 """A Docker engine that means harm: it listens on a unix socket and answers whatever it is told to, or anything at all.
 
-`say` decides what is answered; by default the right answer, or with `chance` one of `WRONGS`. Nothing here needs a
-manager: the socket may stand behind a real worker, an evil one, or the API's own way to engines in a test.
+`say` decides what is answered; by default the right answer, or with `chance` one of `WRONG_ANSWERS`. Nothing here
+needs a manager: the socket may stand behind a real worker, an evil one, or the API's own way to engines in a test.
 """
 
 import asyncio
@@ -168,7 +168,7 @@ def taken_over(request: Request, _: int, __: Any, ___: tuple[str, ...], rng: ran
     return "\r\n".join([f"HTTP/1.1 {first}", *chosen, "", ""]).encode() + rng.randbytes(100)
 
 
-WRONGS: dict[str, Wrong] = {
+WRONG_ANSWERS: dict[str, Wrong] = {
     each.__name__: each
     for each in (
         mutation,
@@ -191,10 +191,10 @@ WRONGS: dict[str, Wrong] = {
 def _kinds_for(request: Request) -> list[Wrong]:
     """Return the ways to answer a request wrongly, those that are made for its kind several times."""
     if "upgrade" in request.headers:
-        return [*WRONGS.values(), *10 * [taken_over]]
+        return [*WRONG_ANSWERS.values(), *10 * [taken_over]]
     if request.path == "/events" or request.path.endswith("/logs"):
-        return [*WRONGS.values(), *10 * [stream]]
-    return [*WRONGS.values(), *5 * [mutation]]
+        return [*WRONG_ANSWERS.values(), *10 * [stream]]
+    return [*WRONG_ANSWERS.values(), *5 * [mutation]]
 
 
 class EvilEngine(ContainerEngine):

@@ -74,9 +74,9 @@ def facts(region: Region) -> tuple:
 
 
 def trees(load: ClusterLoad) -> list[RegionTree]:
-    suiting = load.suitable_tree("in zone a", in_zone_a)
-    assert suiting is not None
-    return [load.everywhere, suiting, *map(load.tree_by, LEVELS)]
+    suitable = load.suitable_tree("in zone a", in_zone_a)
+    assert suitable is not None
+    return [load.everywhere, suitable, *map(load.tree_by, LEVELS)]
 
 
 def settled(load: ClusterLoad) -> list[tuple]:

@@ -36,7 +36,7 @@ from common.wire.server import FIRST_FRAME_BYTES, Server, dial
 from common.wire.stream import StreamChannel
 from tests.fakes.certificates import Pki
 from tests.fakes.dispatching_tls import served_dispatcher
-from tests.fakes.hand_fed import HandFed
+from tests.fakes.manual_transport import ManualTransport
 
 FRAMES = 100_000
 CONNECTIONS = 300
@@ -116,7 +116,7 @@ async def test_malformed_frames_end_their_connection_and_leave_nothing() -> None
 
     async def one(frame: bytes) -> None:
         channel = StreamChannel(opened.append, FIRST_FRAME_BYTES)
-        wire = HandFed()
+        wire = ManualTransport()
         channel.connection_made(wire)
         for begin in range(0, len(frame), 16384):
             if not wire.aborted:

@@ -54,45 +54,65 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
             yield f"{service.name}: does not run: {story(task)}"
     yield from _places(view, service, live)
     yield from _history(view, service)
+    given_up = _given_up(view, service)
+    yield from _unfinished(cluster, service, is_short=bool(stuck or given_up))
+    status = service.update_status
+    short = given_up and LABEL in service.spec.labels  # it waits until its deadline, if it has one
+    if status is not None and status.state in ACTIVE and not stuck and not short:
+        yield f"{service.name}: its update has not ended: {status}"
+    halted = status is not None and status.state in HALTED  # by a failure that was on its way when the faults ended
+    for task in (*live, *given_up):
+        if not (stuck or short or halted) and _out_of_date(view, service, task):
+            yield f"{service.name}: is out of date: {story(task)}"
+        if task.live:
+            yield from _node_of(view, service, task, is_stuck=bool(stuck), may_stay=bool(stuck or short or halted))
+
+
+def _unfinished(cluster: Cluster, service: Service, *, is_short: bool) -> Iterator[str]:
+    """Check that nothing is left to do for a service: moves, balancing, scaling, unless tasks are missing anyway."""
+    live = [task for task in cluster.view.tasks.of_service(service.id) if task.live]
     yield from (f"{service.name}: is still to move: {story(task)}" for task in live if task.moving_to)
     if service.rebalancing:
         yield f"{service.name}: is still to be made even"
     if (
         scaling.LABEL in service.spec.labels
-        and not stuck
-        and not _given_up(view, service)
+        and not is_short
         and cluster.loads.known(service.id)
         and not scaling.settled(service, cluster.loads.now(service.id))
     ):
         yield f"{service.name}: has not as many tasks as it needs: {service.autoscale_status}"
-    status = service.update_status
-    short = _given_up(view, service) and LABEL in service.spec.labels  # it waits until its deadline, if it has one
-    if status is not None and status.state in ACTIVE and not stuck and not short:
-        yield f"{service.name}: its update has not ended: {status}"
-    for task in (*live, *_given_up(view, service)):
-        node = view.nodes.get(task.node_id)
-        paused = node is not None and node.spec.availability == "pause" and service.spec.mode.global_ is not None
-        halted = status is not None and status.state in HALTED  # by a failure that was on its way when the faults ended
-        if (
-            not _as_specified(service, task)
-            and not stuck
-            and not short
-            and not halted
-            and not paused
-            and not _placement_only(service, task, node)
-            and not _serves_on(view, service, task)
-            and not (service.spec.mode.global_ is not None and _may_return(view, service, task))
-        ):
-            yield f"{service.name}: is out of date: {story(task)}"
-        if not task.live:
-            continue
-        if node is not None and node.status.state == "down" and not _may_return(view, service, task):
-            yield f"{service.name}: is wanted on a node that is down: {story(task)}"
-        bounded = stuck and LABEL in service.spec.labels  # too many are missing as it is
-        if node is not None and node.spec.availability == "drain" and not bounded:
-            yield f"{service.name}: is still on a drained node: {story(task)}"
-        if node is not None and not (paused or halted or stuck or short) and not _fits(service, node):
-            yield f"{service.name}: breaks a constraint: {story(task)}"
+
+
+def _out_of_date(view: View, service: Service, task: Task) -> bool:
+    """Whether a task is not as its service is specified, and nothing excuses that."""
+    node = view.nodes.get(task.node_id)
+    everywhere = service.spec.mode.global_ is not None
+    return (
+        not _as_specified(service, task)
+        and not _is_paused(service, node)
+        and not _placement_only(service, task, node)
+        and not _serves_on(view, service, task)
+        and not (everywhere and _may_return(view, service, task))
+    )
+
+
+def _node_of(view: View, service: Service, task: Task, *, is_stuck: bool, may_stay: bool) -> Iterator[str]:
+    """Check that a live task is on a node that it may be on."""
+    node = view.nodes.get(task.node_id)
+    if node is None:
+        return
+    if node.status.state == "down" and not _may_return(view, service, task):
+        yield f"{service.name}: is wanted on a node that is down: {story(task)}"
+    bounded = is_stuck and LABEL in service.spec.labels  # too many are missing as it is
+    if node.spec.availability == "drain" and not bounded:
+        yield f"{service.name}: is still on a drained node: {story(task)}"
+    if not may_stay and not _is_paused(service, node) and not _fits(service, node):
+        yield f"{service.name}: breaks a constraint: {story(task)}"
+
+
+def _is_paused(service: Service, node: Node | None) -> bool:
+    """Whether a global service's tasks stay as they are, since their node takes no new ones."""
+    return node is not None and node.spec.availability == "pause" and service.spec.mode.global_ is not None
 
 
 def _job(view: View, service: Service, live: list[Task]) -> Iterator[str]:

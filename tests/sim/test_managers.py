@@ -32,7 +32,7 @@ REST_SECONDS = 10.0
 _LONGEST = 8.0
 
 
-class Misfortune(Chaos):
+class ManagerChaos(Chaos):
     """Chaos in which managers and etcd have their share."""
 
     def __init__(self, cluster: Managers, rng: random.Random) -> None:
@@ -44,7 +44,7 @@ class Misfortune(Chaos):
         if self._rng.random() < 0.6:
             await super().happen()
             return
-        operation = self._rng.choices(list(_MISFORTUNES), list(_MISFORTUNES.values()))[0]
+        operation = self._rng.choices(list(_OPERATIONS), list(_OPERATIONS.values()))[0]
         self.log.append(f"{self._managers.clock.now():.2f} {operation.__name__.strip('_')}")
         await operation(self)
 
@@ -100,13 +100,13 @@ class Misfortune(Chaos):
         return self._rng.choice([0.1, 0.5, 1.3, 1.6, self._rng.uniform(0, _LONGEST)])
 
 
-_MISFORTUNES: dict[Callable[[Misfortune], Awaitable[None]], int] = {
-    Misfortune._lose_member: 4,
-    Misfortune._elect: 2,
-    Misfortune._compact: 1,
-    Misfortune._hand_over: 2,
-    Misfortune._upgrade: 2,
-    Misfortune._stop: 4,
+_OPERATIONS: dict[Callable[[ManagerChaos], Awaitable[None]], int] = {
+    ManagerChaos._lose_member: 4,
+    ManagerChaos._elect: 2,
+    ManagerChaos._compact: 1,
+    ManagerChaos._hand_over: 2,
+    ManagerChaos._upgrade: 2,
+    ManagerChaos._stop: 4,
 }
 
 
@@ -129,7 +129,7 @@ async def scenario(seed: int) -> Managers:
     cluster.habits.rejected = rng.choice([0.0, 0.1])
     cluster.habits.failing = rng.choice([0.0, 0.2])
     cluster.habits.pull = rng.choice([0.1, 2.0])
-    chaos = Misfortune(cluster, rng)
+    chaos = ManagerChaos(cluster, rng)
     try:
         async with cluster.running():
             await chaos.build(rng.randint(2, 4))

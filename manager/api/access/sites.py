@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.net.sites import foreign_site, opens_page
+from common.net.cross_site import cross_site_header, opens_page
 from manager.api.access.roles import access_denied
 from manager.api.call import Call
 
@@ -29,9 +29,9 @@ def check_site(call: Call) -> None:
     sites, modes, destinations, origins = (_values(call, name) for name in _SAID)
     if is_page(call) and opens_page(sites, modes, destinations, origins):
         return
-    foreign = foreign_site(sites, origins, call.headers.get("host", ""), schemes, call.origins)
-    if foreign:
-        raise access_denied(f"a page of another site sent this request ({foreign})")
+    header = cross_site_header(sites, origins, call.headers.get("host", ""), schemes, call.origins)
+    if header:
+        raise access_denied(f"a page of another site sent this request ({header})")
 
 
 def _values(call: Call, name: str) -> tuple[str, ...]:

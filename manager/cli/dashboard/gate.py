@@ -24,7 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from common.errors import InvalidArgument, SwarmError, Unavailable
-from common.net.sites import foreign_site, opens_page
+from common.net.cross_site import cross_site_header, opens_page
 from manager.cli.client import Client
 from manager.cli.compose import ComposeError
 from manager.cli.dashboard.stacks import MAX_SENT_BYTES, decode_sent, deploy_sent, plan_sent, problem_views
@@ -103,8 +103,8 @@ class Gate:
         if _opens_a_page(request):
             return ""
         sites, origins = (request.headers.getall(name, []) for name in ("Sec-Fetch-Site", "Origin"))
-        foreign = foreign_site(sites, origins, request.headers["Host"], ("http",))
-        return f"a page of another site sent this request ({foreign})" if foreign else ""
+        header = cross_site_header(sites, origins, request.headers["Host"], ("http",))
+        return f"a page of another site sent this request ({header})" if header else ""
 
     async def _give_key(self, request: web.BaseRequest) -> web.Response:
         body = await request.content.read(_MAX_TOKEN_BYTES)

@@ -53,10 +53,10 @@ async def test_the_data_path_port_is_the_clusters_from_the_start(tmp_path: Path)
 
 
 def test_data_path_ports_are_those_of_docker() -> None:
-    assert [choose_data_path_port(wished) for wished in (0, 1024, 49151)] == [4789, 1024, 49151]
-    for wished in (-1, 80, 49152, 70000):
+    assert [choose_data_path_port(port) for port in (0, 1024, 49151)] == [4789, 1024, 49151]
+    for port in (-1, 80, 49152, 70000):
         with pytest.raises(InvalidArgument, match="expected a port from 1024 to 49151"):
-            choose_data_path_port(wished)
+            choose_data_path_port(port)
 
 
 async def test_a_second_init_is_refused_and_changes_nothing(tmp_path: Path) -> None:

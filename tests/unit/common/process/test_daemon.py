@@ -52,7 +52,7 @@ def test_start_returns_when_ready_and_stop_when_ended(daemon: Daemon) -> None:
     assert not daemon.pid_file.exists()
 
 
-def test_its_last_words_are_in_the_error(daemon: Daemon) -> None:
+def test_the_last_line_of_its_log_is_in_the_error(daemon: Daemon) -> None:
     set_mode(daemon, "fail")
     with pytest.raises(Unavailable, match=r"ended while starting: the disk is upside down .*daemon\.log"):
         daemon.start(timeout=20)

@@ -17,8 +17,8 @@ from common.wire.messages import Heartbeat, HeartbeatAck, RegistryAuth, StatusAc
 from common.wire.server import FIRST_FRAME_BYTES, Server, dial, serve
 from common.wire.stream import INBOX_FRAMES, StreamChannel
 from tests.fakes.certificates import Pki
-from tests.fakes.hand_fed import HandFed
 from tests.fakes.loop_turns import turns
+from tests.fakes.manual_transport import ManualTransport
 
 
 class Echo:
@@ -335,7 +335,7 @@ async def test_a_reader_that_falls_behind_holds_back_its_peer(pki: Pki) -> None:
 
 async def test_a_flood_of_small_messages_waits_in_its_original_bytes() -> None:
     channel = StreamChannel(lambda _: None)
-    transport = HandFed()
+    transport = ManualTransport()
     channel.connection_made(transport)
     channel.data_received(encode(Heartbeat()) * 60_000)
     assert len(channel._inbox) == INBOX_FRAMES
@@ -351,7 +351,7 @@ async def test_a_flood_of_small_messages_waits_in_its_original_bytes() -> None:
 
 async def test_unread_large_messages_hold_the_peer_back() -> None:
     channel = StreamChannel(lambda _: None)
-    transport = HandFed()
+    transport = ManualTransport()
     channel.connection_made(transport)
     frame = encode(RegistryAuth(service_id="s", auth="x" * 100_000))
     for _ in range(2):
@@ -366,7 +366,7 @@ async def test_unread_large_messages_hold_the_peer_back() -> None:
 
 async def test_messages_before_a_malformed_one_are_still_heard() -> None:
     channel = StreamChannel(lambda _: None)
-    transport = HandFed()
+    transport = ManualTransport()
     channel.connection_made(transport)
     channel.data_received(encode(Heartbeat(), 1) + b"\x93\x0c\x02\x81\xa1x\x01" + encode(Heartbeat(), 3))
     assert (await channel.receive()).id == 1
@@ -378,7 +378,7 @@ async def test_messages_before_a_malformed_one_are_still_heard() -> None:
 
 async def test_only_expected_frames_are_read_and_large_ones_not_kept() -> None:
     channel = StreamChannel(lambda _: None)
-    transport = HandFed()
+    transport = ManualTransport()
     channel.connection_made(transport)
     channel.expect({Heartbeat.KIND: 20, RegistryAuth.KIND: 1000})
     channel.data_received(encode(RegistryAuth(service_id="s", auth="x" * 2000))[:1500])

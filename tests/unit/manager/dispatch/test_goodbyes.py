@@ -314,12 +314,12 @@ def joined(node_id: str, **fields: object) -> Node:
 
 
 def own(**fields: object) -> Node:
-    wishes = Joining(labels={"disk": "ssd"}, availability="drain")
+    joining = Joining(labels={"disk": "ssd"}, availability="drain")
     node = Node(
         id="m1",
         spec=NodeSpec(labels={"zone": "a"}),
         certificate_serials=("7",),
-        joining=wishes,
+        joining=joining,
         status=NodeStatus(state="ready", addr="10.0.0.1"),
         manager_status=ManagerStatus(leader=True),
     )

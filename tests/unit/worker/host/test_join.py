@@ -80,7 +80,7 @@ def data(tmp_path):
     return DataDir(tmp_path / "worker")
 
 
-def wishes(tmp_path):
+def join_request(tmp_path):
     return JoinOptions(manager="127.0.0.1", token=TOKEN, docker_host=f"unix://{tmp_path}/no-engine.sock")
 
 
@@ -110,7 +110,7 @@ async def test_an_identity_that_cannot_be_stored_is_given_back(manager, data, tm
     async with await listening(manager):
         expected = Unavailable if isinstance(error, OSError) else KeyboardInterrupt
         with pytest.raises(expected) as caught:
-            await become_member(data, wishes(tmp_path))
+            await become_member(data, join_request(tmp_path))
     assert expected is KeyboardInterrupt or "No space left on device" in str(caught.value)
     assert manager.heard == ["n1"]
     assert not data.path.exists()
@@ -120,7 +120,7 @@ async def test_what_the_manager_warns_of_at_a_join_is_told(manager, data, tmp_pa
     manager.warnings = ("node x has the host name alpha already\x1b[2J",)
     told = []
     async with await listening(manager):
-        await become_member(data, wishes(tmp_path), told.append)
+        await become_member(data, join_request(tmp_path), told.append)
     assert told == ["node x has the host name alpha already\ufffd[2J"]
 
 
@@ -128,7 +128,7 @@ async def test_what_the_manager_warns_of_at_a_join_is_told(manager, data, tmp_pa
 async def test_an_address_that_this_host_lacks_is_warned_of(manager, data, tmp_path, address, count):
     told = []
     async with await listening(manager):
-        await become_member(data, replace(wishes(tmp_path), advertise_addr=address), told.append)
+        await become_member(data, replace(join_request(tmp_path), advertise_addr=address), told.append)
     assert [each[:66] for each in told] == [f"--advertise-addr {address} is not an address of this host: other"] * count
 
 
@@ -138,17 +138,17 @@ async def test_a_host_whose_tunnel_port_docker_swarm_has_does_not_join(manager, 
         with pytest.raises(
             FailedPrecondition, match=r"UDP port 4789.*'docker swarm leave', or .* --data-path-port PORT"
         ):
-            await become_member(data, wishes(tmp_path))
+            await become_member(data, join_request(tmp_path))
         assert manager.heard == ["n1"]
         assert not data.path.exists()
         manager.data_path_port, told = 4790, []
-        await become_member(data, wishes(tmp_path), told.append)
+        await become_member(data, join_request(tmp_path), told.append)
     assert [sentence[:54] for sentence in told] == ["this host's engine is a node of a Docker Swarm, too: n"]
 
 
 async def test_a_removed_node_is_told_from_one_that_nobody_hears(manager, data, tmp_path, caplog):
     async with await listening(manager):
-        await become_member(data, wishes(tmp_path))
+        await become_member(data, join_request(tmp_path))
         manager.removed = True
         assert await undo(data) is Told.REMOVED
     assert "does not hear" not in caplog.text
@@ -163,7 +163,7 @@ async def test_an_unwritable_data_directory_is_found_before_the_join(manager, da
     else:
         monkeypatch.setattr("worker.config.tempfile.TemporaryFile", ending(OSError(errno.ENOSPC, "No space left")))
     with pytest.raises(Unavailable, match=rf"data directory {data.path}"):
-        await become_member(data, wishes(tmp_path))
+        await become_member(data, join_request(tmp_path))
     assert place == "a file" or not data.path.exists()
     assert manager.heard == []
 
@@ -182,7 +182,7 @@ async def test_a_daemon_that_does_not_start_takes_the_join_back(manager, data, t
 
     def begin():
         with take_back_unless_settled(data):
-            asyncio.run(become_member(data, wishes(tmp_path)))
+            asyncio.run(become_member(data, join_request(tmp_path)))
             assert data.joined
             background.start(data)
 
@@ -196,7 +196,7 @@ async def test_a_daemon_that_does_not_start_takes_the_join_back(manager, data, t
 async def test_a_join_stands_once_it_was_settled(manager, data, tmp_path, ends):
     def begin():
         with take_back_unless_settled(data) as settle:
-            asyncio.run(become_member(data, wishes(tmp_path)))
+            asyncio.run(become_member(data, join_request(tmp_path)))
             if "after" in ends:
                 settle()
             if "error" in ends:
@@ -212,16 +212,16 @@ async def test_a_join_stands_once_it_was_settled(manager, data, tmp_path, ends):
 
 async def test_who_was_a_member_before_stays_one(manager, data, tmp_path):
     async with await listening(manager):
-        await become_member(data, wishes(tmp_path))
+        await become_member(data, join_request(tmp_path))
         with pytest.raises(AlreadyExists), take_back_unless_settled(data):
-            await become_member(data, wishes(tmp_path))
+            await become_member(data, join_request(tmp_path))
     assert data.joined
     assert manager.heard == []
 
 
 async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, tmp_path, caplog):
     async with await listening(manager):
-        await become_member(data, wishes(tmp_path))
+        await become_member(data, join_request(tmp_path))
     assert await undo(data) is Told.UNHEARD
     assert "was not told that this node leaves" in caplog.text
     assert not data.path.exists()
@@ -245,7 +245,7 @@ async def test_unremovable_containers_do_not_keep_the_identity(manager, data, tm
     engine.close = close
     monkeypatch.setattr("worker.host.leave.DockerEngine", lambda *_: engine)
     async with await listening(manager):
-        await become_member(data, wishes(tmp_path))
+        await become_member(data, join_request(tmp_path))
         assert await undo(data) is Told.HEARD
     assert "stays: cannot stop container: permission denied" in caplog.text
     assert engine.names == ["stuck"]

@@ -15,14 +15,14 @@ FETCH = FetchImage(image_id="sha256:a")
 async def test_an_answer_finds_its_question() -> None:
     requests = Requests()
     asking = asyncio.ensure_future(requests.sources(FETCH))
-    sparing = asyncio.ensure_future(requests.spared(SpareImages(image_ids=("x",))))
+    answer = asyncio.ensure_future(requests.spared(SpareImages(image_ids=("x",))))
     await asyncio.sleep(0)
     (one, first), (two, second) = await requests.take(), await requests.take()
     assert first == FETCH
     assert isinstance(second, SpareImages)
     requests.answered(two, Spared(image_ids=("x",)))
     requests.answered(one, ImageSources())
-    assert (await sparing).image_ids == ("x",)
+    assert (await answer).image_ids == ("x",)
     assert await asking == ImageSources()
 
 

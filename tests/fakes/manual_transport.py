@@ -1,10 +1,10 @@
-"""A transport without a socket, for connections whose bytes are given by hand."""
+"""A transport without a socket: the test itself passes the protocol its bytes."""
 
 import asyncio
 
 
-class HandFed(asyncio.Transport):
-    """Notes whether its protocol wants more, and whether it has given the connection up."""
+class ManualTransport(asyncio.Transport):
+    """Records whether its protocol has paused reading or aborted the connection."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Tells what a browser sends for a page of another site, by what it says itself. Pure.
+"""Recognizes cross-site requests by the headers that browsers send with them (CSRF protection). Pure.
 
-A browser sends what any page tells it to, with its user's certificate. It says of which site the page is, in headers
+A browser sends what any page tells it to, with its user's certificate. It says which site the page is of, in headers
 that no page can change (https://www.w3.org/TR/fetch-metadata/); Docker's command line and SDKs have none of them.
 """
 
@@ -13,13 +13,13 @@ _OWN = frozenset({"same-origin", "none"})
 _PORTS = {"http": 80, "https": 443}
 
 
-def foreign_site(
+def cross_site_header(
     sites: Iterable[str], origins: Iterable[str], host: str, schemes: Collection[str], own: Collection[str] = ()
 ) -> str:
-    """Return what a request says of another site (`Origin: https://…`), nothing if it is of no other.
+    """Return the header by which a request is another site's (`Origin: https://…`); empty if it is not.
 
     `sites` and `origins` are the values of its `Sec-Fetch-Site` and `Origin`, `host` is its `Host`; `schemes` are those
-    that its server is reached by. `own` are origins that are the server's too, as a proxy stands before it.
+    that its server is reached by. `own` are further origins of the server: those of a proxy before it.
     """
     for site in sites:
         if site not in _OWN:

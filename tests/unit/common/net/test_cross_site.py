@@ -2,13 +2,13 @@
 
 import pytest
 
-from common.net.sites import foreign_site
+from common.net.cross_site import cross_site_header
 
 HTTPS = ("https",)
 
 
 def foreign(site: str = "", origin: str = "", host: str = "m.example:2376") -> str:
-    return foreign_site([site] if site else [], [origin] if origin else [], host, HTTPS)
+    return cross_site_header([site] if site else [], [origin] if origin else [], host, HTTPS)
 
 
 def test_what_has_no_such_header_is_of_no_site() -> None:
@@ -22,7 +22,7 @@ def test_our_own_pages_and_a_typed_address_pass(site: str) -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "x" * 200])
 def test_every_other_site_is_foreign(site: str) -> None:
-    found = foreign_site([site], [], "m.example", HTTPS)
+    found = cross_site_header([site], [], "m.example", HTTPS)
     assert found.startswith("Sec-Fetch-Site: ")
     assert len(found) < 100
 
@@ -49,4 +49,4 @@ def test_the_port_of_a_scheme_goes_without_saying() -> None:
 
 
 def test_one_foreign_value_of_several_is_enough() -> None:
-    assert foreign_site(["none", "cross-site"], [], "m", HTTPS) == "Sec-Fetch-Site: cross-site"
+    assert cross_site_header(["none", "cross-site"], [], "m", HTTPS) == "Sec-Fetch-Site: cross-site"

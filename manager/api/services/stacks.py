@@ -38,6 +38,7 @@ from manager.api.services.routes import (
     warnings_of,
 )
 from manager.api.services.validation import check_service
+from manager.api.volumes.scopes import unscoped
 from manager.domain.port_conflicts import AskedPorts
 from manager.domain.references import with_ids
 from manager.domain.service_change import new_service
@@ -201,7 +202,8 @@ class _Deployment:
 
     def _put_service(self, tx: Transaction, service: Service | None, spec: ServiceSpec) -> Done:
         now = self._context.clock.now()
-        self.warnings += ambiguous_hosts(tx, spec)
+        before = service.spec if service is not None else None
+        self.warnings += (*ambiguous_hosts(tx, spec), *unscoped(spec, before))
         if service is None:
             fresh = new_service(tx, new_id(self._context.rng), resolve_networks(spec, tx), now)
             tx.put(fresh)

@@ -14,8 +14,8 @@ def unscoped(spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str,
     """Warn of volumes of which each node with tasks has one of its own, unless that was so before the change."""
     names = _unscoped(spec) - (_unscoped(before) if before is not None else set())
     return tuple(
-        f"volume {name} is another one on each node, and tasks on one node share it: say what is meant with the label "
-        f"{SCOPE_LABEL} of the volume, which is slot, one, node or shared"
+        f"each node has a volume {name} of its own, which its tasks share: say what is meant with the volume's label "
+        f"{SCOPE_LABEL} (in a compose file x-swarm-scope), which is slot, one, node or shared"
         for name in sorted(names)
     )
 

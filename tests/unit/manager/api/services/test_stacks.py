@@ -75,6 +75,21 @@ async def test_new_content_and_a_change_are_one_version_of_the_service(client: C
     assert shown["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"][0]["SecretID"] == new
 
 
+async def test_a_volume_without_scope_is_warned_of_once(client: Client) -> None:
+    several = {
+        "container": {"Mounts": [{"Type": "volume", "Source": "shop_data", "Target": "/data"}]},
+        "Mode": {"Replicated": {"Replicas": 2}},
+    }
+    told = []
+    for image in ("web:1", "web:2"):
+        version = await index(client, "shop_web") if told else 0
+        container = {**several["container"], "Image": image}
+        wanted = service("shop_web", version, Mode=several["Mode"], container=container)
+        told.append((await client.ask("POST", PATH, {"Services": [wanted]}))[1]["Warnings"])
+    assert "each node has a volume shop_data of its own" in told[0][0]
+    assert told[1] is None
+
+
 async def test_ports_are_passed_on_in_a_circle(client: Client) -> None:
     names = ("shop_a", "shop_b", "shop_c")
     await deploy(client, *(service(name, **ports(80 + number)) for number, name in enumerate(names)))

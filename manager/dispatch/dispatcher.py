@@ -46,7 +46,7 @@ from manager.dispatch.batch import WriteBatch
 from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker
-from manager.dispatch.liveness import Liveness, Losses
+from manager.dispatch.liveness import Arrivals, Liveness, Losses
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.membership import Membership, member
 from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writes
@@ -68,6 +68,8 @@ GRACE_PERIODS = 3
 JOIN_GRACE = 120.0
 # What nodes get on top when a manager has just started: they must notice that the last one went, and dial.
 RESTART_GRACE = 10.0
+# How long what is asked of a node waits for one that is on its way back. Lists of all nodes' containers wait, too.
+ARRIVAL_SECONDS = 3.0
 # Somebody may have to tell every worker where the manager is now.
 RESTORE_GRACE = 900.0
 
@@ -110,6 +112,7 @@ class Dispatcher:
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams, relayed)
         self._liveness = Liveness(self._lose)
+        self._arrivals = Arrivals()
         self._parts = SessionParts(
             store=store,
             door=self._door,
@@ -152,6 +155,8 @@ class Dispatcher:
     async def open_stream(self, node_id: str, target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a stream to something on a node (`engine`: its engine's API socket). The caller closes the writer.
 
+        A node whose worker is on its way back is waited for, for a moment.
+
         Raises:
             Unavailable: the node is not connected, its worker says why not, or it did not answer in time.
 
@@ -163,6 +168,8 @@ class Dispatcher:
         return EngineConnector(lambda take: self._stream(node_id, "engine", take))
 
     async def _stream(self, node_id: str, target: str, take: Callable[[Channel], T]) -> T:
+        if node_id not in self._sessions:
+            await self._arrivals.wait(node_id, ARRIVAL_SECONDS)
         session = self._sessions.get(node_id)
         if session is None:
             node = self._store.view.nodes.get(node_id)
@@ -356,6 +363,7 @@ class Dispatcher:
             )
             before.end(FailedPrecondition(f"another session of node {session.node_id} has begun"))
         self._sessions[session.node_id] = session
+        self._arrivals.over(session.node_id)
         self._losses.back(session.node_id)
         self._liveness.watch(session.node_id, lambda: session.channel.last_received, lambda: session.patience)
         self.soft.contacts.begun(session.node_id, lambda: session.channel.last_received)
@@ -372,6 +380,7 @@ class Dispatcher:
             self._parts.barrier.back(session.node_id)
         elif self._liveness.watches(session.node_id):
             # The connection is gone, the node perhaps not: it has what is left of its grace to come back.
+            self._arrivals.expect(session.node_id)
             grace = AWAY_GRACE if session.away else session.grace
             self._wait_for(session.node_id, session.channel.last_received, grace)
 
@@ -388,17 +397,22 @@ class Dispatcher:
             grace = _grace_after_start(node)
             if grace and not self._liveness.watches(node.id):
                 self._wait_for(node.id, started, grace)
-        ready = (node.id for node in self._store.view.nodes if node.agent and node.status.state == "ready")
+        ready = [node.id for node in self._store.view.nodes if node.agent and node.status.state == "ready"]
         self._parts.barrier.expect(ready, RESTART_GRACE)
+        for node_id in ready:
+            if node_id not in self._sessions:
+                self._arrivals.expect(node_id)
 
     def _forget(self, object_id: str) -> None:
         """Drop what is known of an object that was removed, if it was a node."""
         self._quotas.pop(object_id, None)
         self._losses.forget(object_id)
+        self._arrivals.over(object_id)
         self._parts.barrier.back(object_id)
 
     def _lose(self, node_id: str) -> None:
         self._losses.lost(node_id)
+        self._arrivals.over(node_id)
         session = self._sessions.get(node_id)
         if session is not None:
             session.end(Unavailable(f"node {node_id} gave no sign of life for {session.patience:g} s"))

@@ -10,6 +10,7 @@ Of a node that is lost its record says so, and why, as far as that is known (`Lo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -110,6 +111,32 @@ class Liveness:
 
 
 # --- lost nodes ---
+
+
+class Arrivals:
+    """Nodes whose workers are about to connect: what is asked of such a node waits for it, instead of failing.
+
+    A manager that has just started knows all nodes by the store, and has a connection to none.
+    """
+
+    def __init__(self) -> None:
+        self._expected: dict[str, asyncio.Event] = {}
+
+    def expect(self, node_id: str) -> None:
+        """Have what is asked of a node wait for its worker, until `over` is called of it."""
+        self._expected.setdefault(node_id, asyncio.Event())
+
+    def over(self, node_id: str) -> None:
+        """Hear that a node is connected, or that it is lost."""
+        if expected := self._expected.pop(node_id, None):
+            expected.set()
+
+    async def wait(self, node_id: str, seconds: float) -> None:
+        """Return when a node is connected or need not be waited for, after `seconds` at the latest."""
+        if expected := self._expected.get(node_id):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await expected.wait()
 
 
 class Losses:

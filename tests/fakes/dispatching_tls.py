@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from common.clock import SystemClock
 from common.model import Cluster, Node
+from common.model.node import NodeStatus
 from common.wire.server import Server, serve
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.managers import KnownManagers
@@ -17,16 +18,21 @@ from tests.fakes.certificates import Pki
 
 
 @contextlib.asynccontextmanager
-async def served_dispatcher(pki: Pki) -> AsyncIterator[tuple[Dispatcher, Server]]:
-    """Serve a dispatcher on a free port of 127.0.0.1, for the nodes n1 and n2 with certificates of serial 7."""
+async def served_dispatcher(pki: Pki, state: str = "unknown") -> AsyncIterator[tuple[Dispatcher, Server]]:
+    """Serve a dispatcher on a free port of 127.0.0.1, for the nodes n1 and n2 with certificates of serial 7.
+
+    `state` is what its store says of them when it starts.
+    """
     clock = SystemClock()
     async with Store(MemoryBackend(), clock) as store:
-        nodes = [Node(id=name, agent=True, certificate_serials=("7",)) for name in ("n1", "n2")]
+        status = NodeStatus(state=state)
+        nodes = [Node(id=name, agent=True, status=status, certificate_serials=("7",)) for name in ("n1", "n2")]
         await store.update(lambda tx: [tx.put(value) for value in (Cluster(id="cluster1"), *nodes)])
         dispatcher = Dispatcher(
             store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=KnownManagers(store, "")
         )
         background = asyncio.create_task(dispatcher.run())
+        await asyncio.sleep(0)  # it has begun
         try:
             async with await serve(
                 "127.0.0.1", 0, pki.server(), Reception(pki.authority, clock, lambda: dispatcher).handle

@@ -3,7 +3,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from manager.dispatch.liveness import Liveness
+from manager.dispatch.liveness import Arrivals, Liveness
 from tests.fakes.virtual_loop import VirtualLoop, run_virtual
 
 
@@ -112,3 +112,38 @@ def test_reconnecting_again_and_again_leaves_nothing_behind() -> None:
         assert len(watcher.liveness._due) < 100
 
     assert watching(story).lost == []
+
+
+def test_a_node_is_waited_for_until_it_arrives_or_time_is_up() -> None:
+    async def story() -> dict[str, float]:
+        loop = asyncio.get_running_loop()
+        arrivals = Arrivals()
+        waited: dict[str, float] = {}
+
+        async def ask(name: str, node_id: str) -> None:
+            began = loop.time()
+            await arrivals.wait(node_id, 3.0)
+            waited[name] = round(loop.time() - began, 3)
+
+        for node_id in ("comes", "is late", "is lost"):
+            arrivals.expect(node_id)
+        async with asyncio.TaskGroup() as group:
+            for node_id in ("comes", "is late", "is lost", "unknown"):
+                group.create_task(ask(node_id, node_id))
+            await asyncio.sleep(1)
+            arrivals.over("comes")
+            await asyncio.sleep(1)
+            arrivals.expect("is late")
+            group.create_task(ask("is late, again", "is late"))
+            arrivals.over("is lost")
+            group.create_task(ask("is lost, again", "is lost"))
+        return waited
+
+    assert run_virtual(story()) == {
+        "unknown": 0.0,
+        "comes": 1.0,
+        "is lost": 2.0,
+        "is lost, again": 0.0,
+        "is late": 3.0,
+        "is late, again": 3.0,
+    }

@@ -158,6 +158,29 @@ async def test_a_node_that_is_not_connected_is_named(setup: Setup) -> None:
             await session.get("http://engine/version")
 
 
+async def test_a_stream_waits_for_a_node_that_is_coming_back(tmp_path: Path, engine: int) -> None:
+    """As all nodes are to a manager that has just started, and one is whose worker has just been restarted."""
+    pki = Pki(tmp_path)
+    async with served_dispatcher(pki, "ready") as (dispatcher, server):
+        tunnel = Tunnel(server.port, pki)
+        tunnel.engine = engine
+        for _ in range(2):
+            asked = asyncio.create_task(dispatcher.open_stream("n1", "engine"))
+            await asyncio.wait([asked], timeout=0.05)
+            assert not asked.done()
+            worker = asyncio.create_task(tunnel.run(asyncio.Event()))
+            async with asyncio.timeout(10):
+                reader, writer = await asked
+                writer.write(b"GET /version HTTP/1.0\r\n\r\n")
+                assert b'"Version": "26.1.5"' in await reader.read()
+                writer.close()
+                await writer.wait_closed()
+                worker.cancel()
+                await asyncio.gather(worker, return_exceptions=True)
+                while dispatcher.connected:
+                    await asyncio.sleep(0.01)
+
+
 async def test_what_the_worker_gives_as_the_reason_is_passed_on(setup: Setup) -> None:
     setup.tunnel.error = "the engine does not answer on /var/run/docker.sock"
     with pytest.raises(Unavailable, match="node n1: the engine does not answer"):

@@ -21,7 +21,7 @@ check_managers() {
     case $1 in
     3 | 5 | 7) ;;
     "" | *[!0-9]*) die "--managers: '$1' is not a number: give 3, 5 or 7" ;;
-    *) die "--managers $1: give 3, 5 or 7 (an even number of managers may lose no more of them than one fewer may)" ;;
+    *) die "--managers $1: give 3, 5 or 7 (an even number can lose no more managers than the odd one below it)" ;;
     esac
 }
 

@@ -17,6 +17,7 @@ from common.errors import FailedPrecondition, SwarmError
 from common.process.daemon import Notifier
 from common.version import version
 from common.wire.membership_messages import Goodbye
+from common.wire.messages import Leave
 from common.wire.server import Server, serve
 from worker.agent import Agent, HostParts
 from worker.config import DataDir, WorkerConfig, is_manager_address
@@ -95,7 +96,14 @@ class _Daemon:
         """Tell the manager that this agent stops, so that it waits for the next one, or moves this host's tasks."""
         if self._session is not None and self._session.address:
             self._notifier.stopping()
-            await self._session.part(Goodbye(host=await host_is_shutting_down()))
+            await self._session.part(await self._last_words())
+
+    async def _last_words(self) -> Goodbye | Leave:
+        """Return what the manager is to hear: the node leaves, its host goes down, or its agent may come back."""
+        with locks.hold(locks.leave_of(self._data_dir.path)) as stays:
+            if not stays:
+                return Leave()
+        return Goodbye(host=await host_is_shutting_down())
 
     async def run(self) -> None:
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)

@@ -197,6 +197,8 @@ def _of_node(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
     else:
         if _awaited(old) and new.status.state == "ready":
             yield joined
+        elif new.left and not old.left and not _awaited(old):
+            yield entry(Kind.NODE_LEFT, f"{name} left the cluster" if not new.member else f"the worker of {name} left")
         elif old.status.state != new.status.state and not _awaited(new):
             yield entry(Kind.NODE_STATE, f"{name} is {_state_of_node(new)}", _NODE_LEVELS.get(new.status.state, _WARN))
         if old.spec != new.spec:

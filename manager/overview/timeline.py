@@ -33,6 +33,7 @@ class Kind(StrEnum):
     TASK_FAILED = "task-failed"
     TASK_WAITS = "task-waits"
     NODE_JOINED = "node-joined"
+    NODE_LEFT = "node-left"
     NODE_STATE = "node-state"
     NODE_CHANGED = "node-changed"
     NODE_REMOVED = "node-removed"
@@ -77,7 +78,7 @@ class Entry(Model, kw_only=True):
     @property
     def said_by(self) -> str:
         """The id of the node that has said this of itself or of a task; empty for what is not a worker's word."""
-        if self.kind not in (Kind.TASK_FAILED, Kind.NODE_STATE):
+        if self.kind not in (Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE):
             return ""
         return next((each.id for each in (self.object, *self.related) if each.kind == "node"), "")
 

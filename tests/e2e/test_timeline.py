@@ -59,7 +59,7 @@ async def test_everything_that_happens_is_told() -> None:
         asked_for = {each["Kind"] for each in entries if each.get("By")}
         assert {each["By"] for each in entries if each.get("By")} == {"uid 0"}
         assert {Kind.SERVICE_CHANGED, Kind.ROLLBACK_STARTED, Kind.NODE_REMOVED, Kind.OBJECT_REMOVED} <= asked_for
-        assert not {Kind.TASK_FAILED, Kind.NODE_STATE, Kind.SERVICE_SCALED} & asked_for
+        assert not {Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE, Kind.SERVICE_SCALED} & asked_for
         assert all("web" in each["What"] for each in await cluster.entries("web"))
         assert all(each["Kind"].startswith("node-") for each in await cluster.entries("--topic", "nodes"))
 
@@ -115,5 +115,13 @@ async def nodes(cluster: Story, worker: Host) -> None:
     await cluster.told(Kind.NODE_CHANGED, worker.name, "availability active → drain")
     await worker.power_off()
     await cluster.told(Kind.NODE_STATE, worker.name, "down")
-    await cluster.do("node", "rm", "--force", worker.name)
+    await worker.boot()
+    await worker.start_engine()
+    await worker.run("swarm-worker", "start", timeout=90)
+    ready = await cluster.told(Kind.NODE_STATE, f"{worker.name} is ready")
+    assert "left the cluster." in (await worker.run("swarm-worker", "leave")).stdout
+    left = await cluster.told(Kind.NODE_LEFT, f"{worker.name} left the cluster")
+    told = await cluster.entries(worker.name, "--topic", "nodes")
+    assert told[told.index(ready) + 1 :] == [left]
+    await cluster.do("node", "rm", worker.name)
     await cluster.told(Kind.NODE_REMOVED, worker.name)

@@ -122,9 +122,8 @@ def leave_command(data_dir: Path) -> None:
     data = DataDir(data_dir)
     config = data.load()
     asyncio.run(join.engine_info(config.docker_host))
-    background.daemon(data).stop()
-    background.check_not_running(data)
-    match asyncio.run(leave.leave(data)):
+    served = background.stop_for_good(data)
+    match asyncio.run(leave.leave(data, served=served)):
         case leave.Told.HEARD:
             echo("This host left the cluster.")
         case leave.Told.REMOVED:

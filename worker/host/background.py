@@ -7,7 +7,7 @@ import msgspec
 from common.errors import FailedPrecondition, Unavailable
 from common.process.daemon import Daemon
 from worker.config import DEFAULT_DATA_DIR, UNIT, DataDir, WorkerConfig, format_address, parse_address
-from worker.host import status_file
+from worker.host import locks, status_file
 from worker.host.status_file import WorkerStatus
 
 START_SECONDS = 30.0
@@ -66,6 +66,21 @@ def _wait_until_welcomed(data: DataDir, program: Daemon) -> WorkerStatus:
     if not why and program.log_file.exists():  # it goes with the rest
         why = program.log_file.read_text(errors="replace").strip().rpartition("\n")[2]
     raise Unavailable(f"the worker runs, but no manager has accepted it: {why or f'see {program.log_hint()}'}")
+
+
+def stop_for_good(data: DataDir) -> bool:
+    """Stop the daemon of a host that leaves, which tells its manager so; return whether it had one.
+
+    Raises:
+        FailedPrecondition: a worker runs in the foreground.
+        Unavailable: the daemon did not end in time.
+
+    """
+    status = status_file.read(data.status)
+    with locks.hold(locks.leave_of(data.path)):
+        daemon(data).stop()
+    check_not_running(data)
+    return status is not None and bool(status.manager)
 
 
 def check_not_running(data: DataDir) -> None:

@@ -39,12 +39,15 @@ class Told(enum.Enum):
     UNHEARD = enum.auto()
 
 
-async def leave(data: DataDir) -> Told:
+async def leave(data: DataDir, *, served: bool) -> Told:
     """Leave the cluster: tell a manager, remove the tasks' containers and networks, forget the identity.
+
+    `served`: its daemon had a session until it was stopped, with `locks.leave_of` held, and so has told the manager:
+    then it is that which a manager means that does not know this node.
 
     Raises:
         FailedPrecondition: this host has not joined.
-        Unavailable: the engine does not answer, so the containers cannot be removed; nothing was changed.
+        Unavailable: the engine does not answer, so the containers cannot be removed; nothing of this host was changed.
 
     """
     config = data.load()
@@ -56,7 +59,7 @@ async def leave(data: DataDir) -> Told:
     finally:
         await engine.close()
     data.wipe()
-    return told
+    return Told.HEARD if told is Told.REMOVED and served else told
 
 
 async def undo(data: DataDir) -> Told:

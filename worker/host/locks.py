@@ -1,4 +1,7 @@
-"""Locks on what only one worker of a host may have: an engine, and the host's network. They end with the process."""
+"""Locks on what only one worker of a host may have: an engine, and the host's network. They end with the process.
+
+A third tells a worker that is being stopped that its node leaves: `swarm-worker leave` holds it meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,11 @@ def engine_at(docker_host: str) -> str:
     """Return the lock's name for the engine at an address; all paths to one socket have the same."""
     scheme, _, path = docker_host.partition("://")
     return f"engine {Path(path).resolve()}" if scheme == "unix" else f"engine {docker_host}"
+
+
+def leave_of(data_dir: Path) -> str:
+    """Return what stands for the end of a data directory's worker."""
+    return f"leave {data_dir.resolve()}"
 
 
 def engine_taken(docker_host: str) -> str:

@@ -23,6 +23,8 @@ from common.wire.messages import (
     CertificateStored,
     Heartbeat,
     HeartbeatAck,
+    Leave,
+    LeaveAck,
     OpenStream,
     Refused,
     RegistryAuth,
@@ -137,8 +139,8 @@ class Conversation:
         self._parts.agent.lost()
         await self._channel.close()
 
-    async def part(self, goodbye: Goodbye) -> bool:
-        """Say goodbye and wait for the answer; return whether there was one before the session ended.
+    async def part(self, goodbye: Goodbye | Leave) -> bool:
+        """Say that the agent stops, or that the node leaves; return whether the answer came before the session ended.
 
         Raises:
             ChannelClosed: the connection is gone.
@@ -158,7 +160,7 @@ class Conversation:
 
     async def _handle(self, group: asyncio.TaskGroup, number: int, message: AnyMessage) -> None:
         match message:
-            case HeartbeatAck() | GoodbyeAck():
+            case HeartbeatAck() | GoodbyeAck() | LeaveAck():
                 self._confirmed(message)
             case Assignments():
                 if not await self._parts.agent.assigned(message):
@@ -186,9 +188,9 @@ class Conversation:
             case _:
                 _log.warning("the manager sent an unexpected %s", type(message).__name__)
 
-    def _confirmed(self, message: HeartbeatAck | GoodbyeAck) -> None:
+    def _confirmed(self, message: HeartbeatAck | GoodbyeAck | LeaveAck) -> None:
         """Note that the manager heard something; that of a heartbeat the channel notes."""
-        if isinstance(message, GoodbyeAck):
+        if isinstance(message, GoodbyeAck | LeaveAck):
             self._goodbye_heard = True
             self._parted.set()
 

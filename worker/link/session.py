@@ -14,6 +14,7 @@ from common.errors import SwarmError
 from common.wire.handshake import LedElsewhere
 from common.wire.manager_messages import WireEpoch
 from common.wire.membership_messages import Goodbye
+from common.wire.messages import Leave
 from worker.link.conversation import Conversation, ConversationParts
 from worker.link.race import NoWelcome, Welcomed, first_welcome
 
@@ -98,10 +99,10 @@ class Session:
                 return True
         return False
 
-    async def part(self, goodbye: Goodbye) -> bool:
-        """Say goodbye to the manager of the present session; return whether it has answered. No other session follows.
+    async def part(self, goodbye: Goodbye | Leave) -> bool:
+        """Tell the manager of the present session that the agent stops, or the node leaves. No other session follows.
 
-        The answer is waited for `GOODBYE_SECONDS`.
+        Return whether it has answered, which is waited for `GOODBYE_SECONDS`.
         """
         conversation = self._conversation
         self._parting.set()

@@ -3,9 +3,11 @@
 import asyncio
 from types import SimpleNamespace
 
+from common.wire.membership_messages import Goodbye
+from common.wire.messages import Leave
 from worker.app import _Daemon
 from worker.config import DataDir, WorkerConfig
-from worker.host import status_file
+from worker.host import locks, status_file
 
 
 def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespace, SimpleNamespace]]:
@@ -18,6 +20,21 @@ def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespac
         SimpleNamespace(address="new:2377", since=1.0, refused="", told=("new:2377",), epoch=(0, 4)),
         SimpleNamespace(valid_until=2.0),
     )
+
+
+async def test_only_the_command_leave_has_the_daemon_leave(tmp_path):
+    data = DataDir(tmp_path)
+    daemon, _ = parts(data)
+    said = []
+
+    async def part(message):
+        said.append(message)
+
+    daemon._session = SimpleNamespace(address="new:2377", part=part)
+    with locks.hold(locks.leave_of(data.path)):
+        await daemon.part()
+    await daemon.part()
+    assert said == [Leave(), Goodbye()]
 
 
 async def test_readiness_is_told_after_the_managers_address_is_written(tmp_path):

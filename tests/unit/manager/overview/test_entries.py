@@ -5,7 +5,7 @@ from itertools import product
 from common.model import Config, Network, Node, Secret, Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
 from common.model.network import NetworkSpec
-from common.model.node import Joining, NodeDescription, NodeStatus
+from common.model.node import LEFT, Joining, ManagerStatus, NodeDescription, NodeStatus
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import (
     STACK_LABEL,
@@ -111,6 +111,19 @@ def test_a_node_that_goes_down_is_an_entry() -> None:
     (entry,) = entries(NODE, replace(NODE, status=NodeStatus(state="down", message="no sign of life")))
     assert entry.kind is Kind.NODE_STATE
     assert "no sign of life" in entry.text
+
+
+def test_a_node_whose_worker_leaves_has_left() -> None:
+    there = replace(NODE, status=NodeStatus(state="ready"), agent=True, certificate_serials=("1",))
+    gone = replace(there, status=NodeStatus(state="down", message=LEFT), certificate_serials=())
+    (entry,) = entries(there, gone)
+    assert (entry.kind, entry.text, entry.level) == (Kind.NODE_LEFT, "w1 left the cluster", Level.INFO)
+
+
+def test_a_manager_goes_on_when_its_worker_leaves() -> None:
+    manages = replace(NODE, status=NodeStatus(state="ready"), manager_status=ManagerStatus(), agent=True)
+    (entry,) = entries(replace(manages, certificate_serials=("1",)), replace(manages, agent=False))
+    assert (entry.kind, entry.text) == (Kind.NODE_LEFT, "the worker of w1 left")
 
 
 AWAITED = replace(NODE, status=NodeStatus(state="unknown"), joining=Joining())

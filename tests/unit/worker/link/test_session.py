@@ -20,6 +20,8 @@ from common.wire.messages import (
     Heartbeat,
     HeartbeatAck,
     Hello,
+    Leave,
+    LeaveAck,
     NodeReport,
     OpenStream,
     Refused,
@@ -294,6 +296,16 @@ async def test_a_goodbye_is_said_and_nobody_is_dialled_after_it():
         await asyncio.sleep(30)
         assert len(w.managers.dialled) == 1
     assert not await World().session.part(Goodbye())  # there is nobody to tell
+
+
+@virtual
+async def test_a_node_that_leaves_says_so_in_its_session():
+    w = World()
+    async with w.running() as manager:
+        parting = asyncio.create_task(w.session.part(Leave()))
+        number, _ = await expect(manager, Leave)
+        await manager.send(LeaveAck(), number)
+        assert await parting
 
 
 @virtual

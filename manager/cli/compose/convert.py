@@ -155,6 +155,9 @@ def _read_content(scope: Scope, section: str, name: str, read: Reader, limit: in
     if "environment" in entry:
         path, source = (section, name, "environment"), f"the variable {entry['environment']}"
         content = scope.config.variables[entry["environment"]].encode()
+    elif "content" in entry:
+        path, source = (section, name, "content"), "content"
+        content = entry["content"].encode()
     else:
         path, source = (section, name, "file"), entry["file"]
         try:

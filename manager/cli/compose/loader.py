@@ -138,7 +138,7 @@ def _ignored_keys(tree: Tree) -> list[str]:
 
 def resolve(tree: Tree, root: Cursor, env: Mapping[str, str], read: Reader, directory: str) -> Tree:
     """Complete a normalised tree. Problems and warnings go to the cursor's report."""
-    out = dict(tree)
+    out = {key: value for key, value in tree.items() if key != "name"}
     services = tree.get("services", {})
     at = root / "services"
     out["services"] = {name: _service(services[name], at / name, env, read, directory) for name in services}
@@ -148,11 +148,11 @@ def resolve(tree: Tree, root: Cursor, env: Mapping[str, str], read: Reader, dire
                 name: _external(section, name, entry, root / section / name) for name, entry in tree[section].items()
             }
             out[section] = entries
-    for section in ("secrets", "configs"):
+    for section, sources in _SOURCES.items():
         if section in out:
             at = root / section
             out[section] = {
-                name: _file_object(entry, at / name, env, directory) for name, entry in out[section].items()
+                name: _file_object(entry, sources, at / name, env, directory) for name, entry in out[section].items()
             }
     return out
 
@@ -224,15 +224,20 @@ def _external(section: str, name: str, entry: Tree, at: Cursor) -> Tree:
     return ENTRIES[section].ordered({**entry, "name": outside, "external": True})
 
 
-def _file_object(entry: Tree, at: Cursor, env: Mapping[str, str], directory: str) -> Tree:
+# What a secret's or a config's content may come from.
+_SOURCES = {"secrets": ("file", "environment"), "configs": ("file", "environment", "content")}
+
+
+def _file_object(entry: Tree, sources: tuple[str, ...], at: Cursor, env: Mapping[str, str], directory: str) -> Tree:
     """Place the file of a secret or config that is made from one; a variable that holds one must be set."""
     if entry.get("external") or entry.get("driver"):
         return entry
-    if ("file" in entry) == ("environment" in entry):
-        at.fail('needs one of "file", "environment" and "external: true"')
+    if sum(key in entry for key in sources) != 1:
+        named = ", ".join(f'"{key}"' for key in sources)
+        at.fail(f'needs one of {named} and "external: true"')
         return entry
     if "file" in entry:
         return {**entry, "file": absolute(directory, entry["file"])}
-    if entry["environment"] not in env:
+    if "environment" in entry and entry["environment"] not in env:
         (at / "environment").fail(f"the variable {entry['environment']} is not set")
     return entry

@@ -8,6 +8,7 @@ wrong at a `Cursor`. `merge` combines the normalised values of two files as `doc
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,14 +141,30 @@ def _cpus(text: str) -> str:
     return text
 
 
-CPUS = Checked('a number of CPUs in quotes, such as "0.5"', _cpus)
+class _Cpus(Checked):
+    """As `Checked`; a number without quotes, too, as `docker compose config` writes it."""
+
+    __slots__ = ()
+
+    def read(self, value: Any, at: Cursor) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return super().read(str(value) if number else value, at)
+
+
+CPUS = _Cpus('a number of CPUs, such as "0.5"', _cpus)
 DURATION = Checked('a duration such as "90s", "1m30s" or "500ms"', _duration)
 SIZE = Checked('a size such as "50M", "1gb" or "512k"', _size)
 
 
+_IN_QUOTES = re.compile(r"0|[1-9][0-9]*")
+
+
 @dataclass(frozen=True, slots=True)
 class Number(Rule):
-    """A number; `whole` allows integers only. Digits in quotes are no number, unless a variable gave them."""
+    """A number; `whole` allows integers only. In quotes, as `docker compose config` writes it, it has no leading zero.
+
+    With one it may be meant as octal, and is taken only as Docker takes it: without quotes, or from a variable.
+    """
 
     whole: bool = True
     lowest: int | None = None
@@ -164,7 +181,8 @@ class Number(Rule):
         return f"{kind} from {self.lowest} to {self.highest}"
 
     def read(self, value: Any, at: Cursor) -> Any:
-        number = _decimal_of(value) if isinstance(value, Substituted) else value
+        digits = isinstance(value, Substituted) or (isinstance(value, str) and _IN_QUOTES.fullmatch(value))
+        number = _decimal_of(value) if digits else value
         if isinstance(number, bool) or not isinstance(number, int | float):
             hint = (
                 " (without quotes)"

@@ -40,7 +40,7 @@ IGNORED_KEYS = (
 )
 
 _ENV_FILE = "the path of a file alone, as in `- ./web.env` (no `path`, `required` or `format`: the file must be there)"
-_CONTENT = {"content": "put it in a file, named with `file`, or in a variable, named with `environment`"}
+_CONTENT = {"content": "a secret is not for this file: name a file with `file`, or a variable with `environment`"}
 _LIMITS = "set limits under deploy.resources instead"
 FORBIDDEN_KEYS = {
     "extends": "use a YAML anchor and `<<`, or several -c files",
@@ -62,7 +62,6 @@ FORBIDDEN_KEYS = {
 }
 # The same at the top level.
 FORBIDDEN_AT_TOP = {
-    "name": "a stack's name is given on the command line; remove it",
     "include": "give the files with several -c",
 }
 
@@ -305,12 +304,12 @@ CONFIG = Object(
         "name": Key(Text(), since=5),
         "file": TEXT,
         "environment": TEXT,
+        "content": TEXT,
         "external": EXTERNAL,
         "labels": LABELS,
         "template_driver": Key(Text(), since=8),
     },
     extensible=_EXTENSIONS_EVERYWHERE,
-    forbidden=_CONTENT,
     whole=True,
 )
 
@@ -326,6 +325,7 @@ ENTRIES = {
 ROOT = Object(
     {
         "version": TEXT,
+        "name": TEXT,  # of Compose's project: the stack's is given on the command line
         "services": Key(Named(SERVICE), keep=True),
         "networks": Key(Named(NETWORK, lenient=True)),
         "volumes": Key(Named(VOLUME_RESOURCE)),

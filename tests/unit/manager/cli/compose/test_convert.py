@@ -181,6 +181,15 @@ def test_a_service_of_two_files_is_reported_where_its_key_stands() -> None:
     assert message.startswith("two:3:5: services.web.secrets: undefined secret")
 
 
+def test_a_configs_content_may_be_in_the_file() -> None:
+    text = "name: other\nservices: {}\nconfigs: {motd: {content: 'hello $NAME'}}\n"
+    made = convert(load([ComposeFile("f", text)], {"NAME": "world"}, read, "/project"), "shop", read)
+    assert [(name, each.data) for name, each in made.configs.items()] == [("shop_motd", b"hello world")]
+    for wrong in ("content: x, file: ./y", "content: ''"):
+        with pytest.raises(ComposeError, match='needs one of "file", "environment", "content" and "external: true"'):
+            load([ComposeFile("f", f"services: {{}}\nconfigs: {{motd: {{{wrong}}}}}\n")], {}, read, "/project")
+
+
 def test_content_may_come_from_the_environment_and_is_not_shown() -> None:
     text = "services: {}\nsecrets: {key: {environment: KEY}}\nconfigs: {motd: {environment: MOTD}}\n"
     config = load([ComposeFile("f", text)], {"KEY": "hush", "MOTD": "hello", "OTHER": "x"}, read, "/project")

@@ -68,9 +68,20 @@ def test_a_variable_may_be_a_number_or_boolean_unless_quoted() -> None:
     assert web["deploy"]["replicas"] == 3
     assert web["deploy"]["update_config"]["max_failure_ratio"] == 0.5
     assert "got the string" in refusal(WEB + "    tty: 'on'\n")[0]
-    assert "(without quotes)" in refusal(WEB + "    deploy: {replicas: '3'}\n")[0]
+    assert loaded(text, env={"T": "on", "N": "03", "R": ".5"}).services["web"]["deploy"]["replicas"] == 3
     with pytest.raises(ComposeError, match="expected a whole number"):
         loaded(text, env={"T": "on", "N": "3.5", "R": ".5"})
+
+
+def test_a_number_may_be_in_quotes_unless_it_may_be_octal() -> None:
+    """`docker compose config` writes ports, sizes and counts in quotes, and CPUs without."""
+    assert loaded(WEB + "    deploy: {replicas: '3'}\n").services["web"]["deploy"]["replicas"] == 3
+    limited = loaded(WEB + "    deploy: {resources: {limits: {cpus: 0.5}}}\n").services["web"]["deploy"]
+    assert limited["resources"]["limits"]["cpus"] == "0.5"
+    for other in ("'0440'", "'3.0'", "'-1'", "' 3'", "''"):
+        assert "expected a whole number" in refusal(f"{WEB}    deploy: {{replicas: {other}}}\n")[0]
+    assert "(without quotes)" in refusal(WEB + "    deploy: {replicas: '03'}\n")[0]
+    assert "a number of CPUs" in refusal(WEB + "    deploy: {resources: {limits: {cpus: true}}}\n")[0]
 
 
 @pytest.mark.parametrize(
@@ -100,12 +111,8 @@ def test_numbers_that_are_none(line: str) -> None:
             "env_file[0]: expected the path of a file alone, as in `- ./web.env`",
         ),
         (
-            f"{WEB}configs: {{c: {{content: x}}}}\n",
-            "configs.c.content: not supported in a stack: put it in a file",
-        ),
-        (
             f"{WEB}secrets: {{s: {{content: x}}}}\n",
-            "secrets.s.content: not supported in a stack: put it in a file",
+            "secrets.s.content: not supported in a stack: a secret is not for this file",
         ),
     ],
 )

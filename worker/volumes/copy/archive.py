@@ -37,12 +37,13 @@ from worker.volumes.copy.entries import (
     Kind,
     Record,
     encode_record,
+    is_copied,
     parent_of,
     parse_path,
     parse_record,
     show,
 )
-from worker.volumes.copy.scan import Scanner, is_copied
+from worker.volumes.copy.scan import Scanner
 from worker.volumes.copy.system import refusal, room_on
 from worker.volumes.copy.target import Target
 from worker.volumes.copy.walk import VANISHED, Found, Opener, opener, walk

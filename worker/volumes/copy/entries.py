@@ -45,6 +45,11 @@ _ATTRIBUTES_BYTES = 256 * KIB
 _ATTRIBUTES = 1024
 _TARGET_BYTES = 64 * KIB
 
+_PREFIXES = (b"user.", b"trusted.", b"security.")
+_NAMES = (b"system.posix_acl_access", b"system.posix_acl_default")
+# The engine that mounts a volume labels it for its containers; these are of the source's policy and keys.
+_OF_THE_HOST = (b"security.selinux", b"security.ima", b"security.evm")
+
 NANO = 1_000_000_000
 
 FILE: Literal["f"] = "f"
@@ -146,9 +151,14 @@ def _are_possible(attributes: Attributes) -> bool:
     return (
         names == sorted(set(names))
         and len(names) <= _ATTRIBUTES
-        and all(name and b"\0" not in name for name in names)
+        and all(is_copied(name) and b"\0" not in name for name in names)
         and sum(len(value) for _, value in attributes) <= _ATTRIBUTES_BYTES
     )
+
+
+def is_copied(name: bytes) -> bool:
+    """Return whether an extended attribute belongs to a file rather than to its host."""
+    return name in _NAMES or (name.startswith(_PREFIXES) and name not in _OF_THE_HOST)
 
 
 def parse_path(path: bytes) -> bytes:

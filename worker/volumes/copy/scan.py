@@ -21,6 +21,7 @@ from worker.volumes.copy.entries import (
     Attributes,
     Kind,
     Record,
+    is_copied,
     moved_attributes,
     moved_id,
 )
@@ -30,11 +31,7 @@ from worker.volumes.copy.walk import Found
 _CLOCK_SECONDS = 0.5
 # File systems without writeback never notice a second store through mmap: there nothing is settled.
 _WITHOUT_WRITEBACK = ("tmpfs", "ramfs")
-_PREFIXES = (b"user.", b"trusted.", b"security.")
-_NAMES = (b"system.posix_acl_access", b"system.posix_acl_default")
 NO_ATTRIBUTES = (errno.EOPNOTSUPP, errno.ENOSYS)
-# The engine that mounts a volume labels it for its containers; these are of the source's policy and keys.
-_OF_THE_HOST = (b"security.selinux", b"security.ima", b"security.evm")
 
 
 def key_of(status: os.stat_result) -> bytes:
@@ -166,8 +163,3 @@ def read_attributes(at: int | bytes) -> Attributes:
                 if error.errno not in (*NO_ATTRIBUTES, errno.ENODATA):
                     raise
     return tuple(found)
-
-
-def is_copied(name: bytes) -> bool:
-    """Return whether an extended attribute belongs to a file rather than to its host."""
-    return name in _NAMES or (name.startswith(_PREFIXES) and name not in _OF_THE_HOST)

@@ -118,6 +118,8 @@ def put(path: bytes, record: Record = EMPTY) -> Changes:
         [put(b"known", Record(kind=FILE, size=1, block=BLOCK, root=digest(b"x")))],
         [put(b"mode", Record(kind=FOLDER, mode=0o777777))],
         [put(b"attributes", Record(kind=FOLDER, attributes=((b"user.a\0", b""),)))],
+        [put(b"label", Record(kind=FOLDER, attributes=((b"security.selinux", b"unconfined_u:object_r:bin_t:s0"),)))],
+        [put(b"system", Record(kind=FOLDER, attributes=((b"system.nfs4_acl", b""),)))],
         [Changes((Change(b"f", encode_record(EMPTY), 10),))],
         [Changes((Change(b"f", encode_record(EMPTY), -1),))],
         [Changes((Change(b"f", b"\xc1"),))],

@@ -14,7 +14,7 @@ from tests.e2e.cluster import Cluster
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 # Takes the places of wireguard-go's sockets, until its standard input ends.
-SQUATTER = """
+OCCUPANT = """
 import os, socket, sys
 os.makedirs("/var/run/wireguard", exist_ok=True)
 places = [f"/var/run/wireguard/orc-wg{number}.sock" for number in (0, 1)]
@@ -41,11 +41,11 @@ async def test_a_task_without_its_network_says_why_and_runs_later(swarm: Cluster
     kind = (await swarm.swarm("node", "inspect", "-f", "{{.Description.Encryption}}", host.name)).stdout.strip()
     if kind != "wireguard-go":
         pytest.skip(f"encrypted networks are carried by {kind} here, which has no socket that could be taken")
-    squatter = await asyncio.create_subprocess_exec(
-        *(*host.enter, sys.executable, "-c", SQUATTER), stdin=PIPE, stdout=PIPE
+    occupant = await asyncio.create_subprocess_exec(
+        *(*host.enter, sys.executable, "-c", OCCUPANT), stdin=PIPE, stdout=PIPE
     )
-    assert squatter.stdout is not None
-    assert await squatter.stdout.readline() == b"here\n"
+    assert occupant.stdout is not None
+    assert await occupant.stdout.readline() == b"here\n"
     await swarm.swarm("network", "create", "-d", "overlay", "--opt", "encrypted", "secret")
     await swarm.swarm(
         *("service", "create", "-q", "--detach", "--no-resolve-image", "--name", "web"),
@@ -57,7 +57,7 @@ async def test_a_task_without_its_network_says_why_and_runs_later(swarm: Cluster
         return "Preparing" in listed.stdout and "wireguard-go failed" in listed.stdout and "in use" in listed.stdout
 
     await swarm.until(says_why, 10.0, swarm.workers[host.name].tail)
-    await squatter.communicate(b"")
+    await occupant.communicate(b"")
     await swarm.running("web", 1)
     listed = await swarm.swarm("service", "ps", "--format", "{{.Error}}", "web")
     assert listed.stdout.strip() == ""

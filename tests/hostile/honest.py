@@ -1,4 +1,4 @@
-"""An honest worker of the simulation: the real agent and data plane, on a host that has its kernel on paper.
+"""An honest worker of the simulation: the real agent and data plane, on a host whose kernel is simulated.
 
 Its plans, the text that `nft` would be given and the names that its containers could ask for are what an evil node must
 not get into.
@@ -45,7 +45,7 @@ from worker.net.watch.capabilities import Encryption
 WIREGUARD = Encryption("wireguard", ())
 
 
-class PaperNames:
+class SimulatedNames:
     """`worker.net.dns.service.ClusterDns` without its server: what it would answer is in `zones`."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class PaperNames:
         pass
 
 
-class PaperTables:
+class SimulatedTables:
     """`worker.net.apply.nft.NftTables` without a kernel: `scripts` has the text of each transaction."""
 
     def __init__(self) -> None:
@@ -112,10 +112,10 @@ class PaperTables:
             self._services[each.family] = each
 
 
-class PaperHost:
+class SimulatedHost:
     """`worker.net.apply.host.Host` that only writes down what it is to be."""
 
-    def __init__(self, tables: PaperTables) -> None:
+    def __init__(self, tables: SimulatedTables) -> None:
         self.tables = tables
         self.ipv6_refusal = ""
         self.has_rules = False
@@ -137,7 +137,7 @@ async def _nothing(*_: Any) -> None:
     pass
 
 
-class PaperPorts:
+class SimulatedPorts:
     """`worker.net.ports.reservations.PortReservations` of a host on which every port is free."""
 
     held: frozenset[tuple[str, int, str]] = frozenset()
@@ -146,15 +146,15 @@ class PaperPorts:
         pass
 
 
-class PaperReconciler(NetworkReconciler):
-    """The real loop over the real plan, on a `PaperHost`. `address` is the host's own."""
+class SimulatedReconciler(NetworkReconciler):
+    """The real loop over the real plan, on a `SimulatedHost`. `address` is the host's own."""
 
     def __init__(
-        self, engine: Engine, survey: HostSurvey, addresses: TaskAddresses, names: PaperNames, address: str
+        self, engine: Engine, survey: HostSurvey, addresses: TaskAddresses, names: SimulatedNames, address: str
     ) -> None:
         super().__init__(engine, survey, addresses, names, Path("/nonexistent"))  # type: ignore[arg-type]
-        self.tables = PaperTables()
-        self.ports = PaperPorts()  # type: ignore[assignment]
+        self.tables = SimulatedTables()
+        self.ports = SimulatedPorts()  # type: ignore[assignment]
         self._address = address
 
     async def look(self) -> Seen:
@@ -162,19 +162,19 @@ class PaperReconciler(NetworkReconciler):
         return Seen(addresses={self._address: 1500})
 
     async def run(self) -> None:
-        await self._keep(PaperHost(self.tables), self)  # type: ignore[arg-type]
+        await self._keep(SimulatedHost(self.tables), self)  # type: ignore[arg-type]
 
 
-class PaperPlane(DataPlane):
-    """The real data plane around a `PaperReconciler`."""
+class SimulatedPlane(DataPlane):
+    """The real data plane around a `SimulatedReconciler`."""
 
     def __init__(
         self, engine: Engine, node_id: str, clock: Clock, address: str, elsewhere: Callable[[], Awaitable[None]]
     ) -> None:
-        names, survey = PaperNames(), HostSurvey(node_id, address, WIREGUARD)
+        names, survey = SimulatedNames(), HostSurvey(node_id, address, WIREGUARD)
         super().__init__(engine, survey, names, clock, Path("/nonexistent"), elsewhere)  # type: ignore[arg-type]
         self.names = names
-        self.reconciler = self._reconciler = PaperReconciler(engine, survey, self._addresses, names, address)
+        self.reconciler = self._reconciler = SimulatedReconciler(engine, survey, self._addresses, names, address)
 
     def hindrance(self, task: Task) -> str:
         return ""
@@ -227,7 +227,7 @@ class HonestWorker:
         self._worker = RealWorker(node_id, self.engine, lambda _: connect(), clock=clock, rng=rng)
         self._worker.dialler = _StreamingDialler(lambda _: connect(), self.api._serve)  # type: ignore[arg-type,return-value]
         elsewhere = self._worker.requests.all_applied
-        self.plane = PaperPlane(self.engine, node_id, clock, address, elsewhere)
+        self.plane = SimulatedPlane(self.engine, node_id, clock, address, elsewhere)
         self._worker.networks = self.plane
 
     def build(self, name: str) -> str:

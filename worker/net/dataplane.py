@@ -178,7 +178,7 @@ class DataPlane:
             *([f"containers have no IPv6: {refusal}"] if refusal else ()),
             *(topology.problems.values() if topology is not None else ()),
             *self._dns.lacks(),
-            *self._reconciler.connections.lacks(),
+            *self._reconciler.conntrack.lacks(),
             *self._reconciler.firewall.lacks(),
             *(f"another program has port {port}: it is not published here" for port in self._reconciler.ports.held),
         )

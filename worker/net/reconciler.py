@@ -35,7 +35,7 @@ from worker.net.ports.reservations import PortReservations
 from worker.net.watch import facts as host_facts
 from worker.net.watch.capabilities import NO_ENCRYPTION, Encryption
 from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
-from worker.net.watch.connections import Connections
+from worker.net.watch.conntrack_table import ConntrackTable
 from worker.net.watch.firewall import Firewall
 
 RETRY_SECONDS = 1.0
@@ -66,7 +66,7 @@ class NetworkReconciler:
         self.passes = Passes()
         self._relay = LoopbackRelay()
         self.ports = PortReservations(self._relay)
-        self.connections = Connections()
+        self.conntrack = ConntrackTable()
         self.firewall = Firewall()
         self.addresses_known = asyncio.Event()
         self.survey = survey
@@ -161,7 +161,7 @@ class NetworkReconciler:
                     self.survey.expire()
                     self.passes.note()
             self._dns.check()
-            self.connections.check()
+            self.conntrack.check()
             self._check_firewall()
             if self.ports.held:
                 self.passes.note()

@@ -97,8 +97,8 @@ class SimulatedTestbed:
 # --- what may be of an evil node on others ----------------------------------------------------------------------------
 
 
-class Hearsay:
-    """What honest workers were told last."""
+class ForeignDataCheck:
+    """Checks that no honest worker was told of others what an evil node may not say. It remembers what it has seen."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -259,7 +259,7 @@ async def everything_wrong() -> None:
         plans, tasks = world.standing(), tasks_of_honest(world)
         unready: list[str] = []
         warm = resident = 0
-        said = Hearsay(world)
+        said = ForeignDataCheck(world)
         async with watched(world, unready):
             for number in range(1, CALLS + 1):
                 await attack.say()

@@ -90,7 +90,7 @@ def test_a_network_that_becomes_unused_during_a_check_is_removed(tmp_path: Path,
         monkeypatch.setattr(reconciler.survey, "take", nothing)
         monkeypatch.setattr(reconciler, "_cut_forgotten", nothing)
         monkeypatch.setattr(reconciler, "_check_firewall", lambda: None)
-        monkeypatch.setattr(reconciler.connections, "check", lambda: None)
+        monkeypatch.setattr(reconciler.conntrack, "check", lambda: None)
         reconciler.addresses_known.set()
         both = network(), network(RED, "10.2.0.0/16")
         reconciler.world = world(networks=both)

@@ -1,4 +1,4 @@
-"""How full the kernel's table of connections is: a full one loses new ones, and only the kernel's log says so."""
+"""Warns of a full conntrack table: the kernel then drops new connections, and only its own log says so."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _COUNT, _MOST = "net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_
 _log = logging.getLogger(__name__)
 
 
-class Connections:
-    """Warns from 90 % on, and until it is below 80 % again, so that a table about there is not news every second."""
+class ConntrackTable:
+    """Warns from 90 % on until the table is below 80 % again, so that one near 90 % is not news every second."""
 
     def __init__(self, proc: Path = PROC) -> None:
         self._proc = proc
         self._most = 0
 
     def check(self) -> None:
-        """Read the two numbers; a kernel that does not track connections has none."""
+        """Read how many entries the table has, and may have; a kernel without conntrack has neither number."""
         try:
             count, most = (int((self._proc / path).read_text()) for path in (_COUNT, _MOST))
         except FileNotFoundError:
@@ -36,7 +36,7 @@ class Connections:
             self._most = 0
 
     def lacks(self) -> tuple[str, ...]:
-        """Say that it is nearly full, without the count: that would be news with every connection."""
+        """Return the warning to report while the table is nearly full; the count is not in it, as it always changes."""
         if not self._most:
             return ()
         setting = f"net.netfilter.nf_conntrack_max (now {self._most})"

@@ -116,18 +116,30 @@ class Pairs(Rule):
 
 @dataclass(frozen=True, slots=True)
 class HostPairs(Rule):
-    """`extra_hosts`: `host: address` or `- host:address`, to a list of `host:address`."""
+    """`extra_hosts`: `host: address`, `- host:address` or `- host=address`, to a list of `host:address`."""
 
     expected: str = "a mapping of host: address, or a list of host:address"
 
     def read(self, value: Any, at: Cursor) -> Any:
         if isinstance(value, dict):
             pairs = Pairs().read({k: v for k, v in value.items() if v is not None}, at)
-            return sorted(f"{host}:{address}" for host, address in pairs.items())
-        return Items().read(value, at) if isinstance(value, list) else at.expect(self.expected, value)
+            return sorted(f"{host}:{_without_brackets(address)}" for host, address in pairs.items())
+        if not isinstance(value, list):
+            return at.expect(self.expected, value)
+        return [_host_pair(entry) for entry in Items().read(value, at)]
 
     def merge(self, base: Any, override: Any) -> Any:
         return Items().merge(base, override)
+
+
+def _host_pair(entry: str) -> str:
+    """Write an entry with a colon; one that names no address stays as it is."""
+    host, separator, address = entry.partition("=" if "=" in entry else ":")
+    return f"{host}:{_without_brackets(address)}" if separator else entry
+
+
+def _without_brackets(address: str) -> str:
+    return address[1:-1] if len(address) > 2 and address.startswith("[") and address.endswith("]") else address
 
 
 @dataclass(frozen=True, slots=True)

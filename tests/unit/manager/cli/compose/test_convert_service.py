@@ -87,6 +87,13 @@ def test_the_rest_of_a_container() -> None:
     assert (spec.stop_signal, spec.stop_grace_period, spec.oom_score_adj) == ("SIGINT", 0, -5)
 
 
+def test_hosts_may_have_an_equals_sign_and_brackets() -> None:
+    """As `docker compose config` writes them."""
+    hosts = ("10.0.0.1 a", "fd00::1 b", "fd00::2 c")
+    assert container("extra_hosts: ['a=10.0.0.1', 'b=[fd00::1]', 'c:[fd00::2]']").hosts == hosts
+    assert container("extra_hosts: {a: 10.0.0.1, b: '[fd00::1]', c: 'fd00::2'}").hosts == hosts
+
+
 def test_adding_a_capability_wins_over_dropping_it() -> None:
     spec = container("cap_add: [CHOWN, ALL]\ncap_drop: [KILL]")
     assert (spec.capability_add, spec.capability_drop) == (("ALL",), ("CAP_KILL",))

@@ -316,7 +316,8 @@ def _frees_data(change: Change) -> bool:
     old, new = change.old, change.new
     if isinstance(old, Volume) and isinstance(new, Volume):
         return replace(old, size=new.size, version=new.version, updated_at=new.updated_at) != new
-    return old is not None or isinstance(new, Volume)
+    # A claim that is bound from the first says where the data is; others come with the task that they are of.
+    return old is not None or isinstance(new, Volume) or (isinstance(new, VolumeClaim) and new.bound)
 
 
 def _plain(node: Node | None) -> PlainContainers:

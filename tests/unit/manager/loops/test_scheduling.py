@@ -20,6 +20,7 @@ from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import ChangeSet
 from manager.store.store import Store
 from manager.store.view import View
+from tests.fakes import volumes
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.manager.schedule.worlds import node, reserving, running, task, tasks
 
@@ -272,5 +273,21 @@ def test_nodes_and_tasks_that_go_leave_no_trace():
         await put(store, node("b", cpus=1), task("u", spec=reserving(cpus=1)))
         await asyncio.sleep(1)
         assert assigned(store) == {"u": "b"}
+
+    scenario(steps)
+
+
+def test_a_task_that_asks_which_copy_is_meant_hears_the_answer():
+    db = volumes.service("db", "data")
+    claimed = volumes.claim("db.1", "data", "b")
+
+    async def steps(store: Store) -> None:
+        copies = (volumes.copy("a", "data"), volumes.copy("b", "data"))
+        await put(store, node("a"), node("b"), *copies, db, waits := volumes.task(db))
+        await asyncio.sleep(1)
+        assert "nobody has said which one is meant" in error_of(store, waits.id)
+        await put(store, claimed)
+        await asyncio.sleep(1)
+        assert assigned(store) == {waits.id: "b"}
 
     scenario(steps)

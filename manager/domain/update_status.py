@@ -58,8 +58,10 @@ def message(status: UpdateStatus) -> str:
         return remark(status.remark)
     if status.remark is not None:
         return f"{_STATES[status.state]}: {remark(status.remark)}"
-    if status.reason is None or status.state is UpdateState.ROLLBACK_COMPLETED:
+    if status.reason is None:
         return _STATES[status.state]
+    if status.state is UpdateState.ROLLBACK_COMPLETED:
+        return _STATES[status.state] + _after(status.reason)
     said = _said(status.state, status.reason)
     return f"{said}; it cannot be rolled back: {status.rollback_refused}" if status.rollback_refused else said
 
@@ -107,6 +109,15 @@ def _said(state: UpdateState, reason: Reason) -> str:
             return f"{head} {_cause(reason)}"
 
 
+def _after(reason: Reason) -> str:
+    """Say what had failed, when that is undone: it is what people then ask; nothing where somebody wanted it undone."""
+    match reason:
+        case TasksFailed() | NoProgress():
+            return f"; the update had failed {_cause(reason)}"
+        case _:
+            return ""
+
+
 def _requested(reason: Requested) -> str:
     match reason.action:
         case Action.PAUSE:
@@ -119,7 +130,8 @@ def _requested(reason: Requested) -> str:
 
 def _cause(reason: TasksFailed | NoProgress) -> str:
     if isinstance(reason, TasksFailed):  # in Docker's words
-        return f"due to failure or early termination of task {reason.task}"
+        why = f": {reason.error}" if reason.error else ""
+        return f"due to failure or early termination of task {reason.task}{why}"
     return f"as there was no progress for {reason.deadline:g} s: {_standstill(reason)}"
 
 

@@ -30,7 +30,7 @@ class Progress:
     run, `waiting` the newest task of the last one begun that does not.
     """
 
-    changed: int
+    changed: frozenset[Slot]
     busy: int
     starting: int
     failures: tuple[Task, ...]
@@ -43,7 +43,8 @@ class Progress:
 def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateConfig, now: float) -> Progress:
     """Measure the tasks of `version` that were created, or given new files, at or after `since`, slot by slot."""
     delay, monitor = seconds(config.delay), seconds(config.monitor)
-    changed = busy = starting = 0
+    busy = starting = 0
+    changed: list[Slot] = []
     failures: list[Task] = []
     next_at = monitored_until = 0.0
     progressed_at, waiting = since, None
@@ -54,7 +55,7 @@ def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateCon
         progressed_at = max(progressed_at, _begun_at(made[0]))
         if not any(task.live or _settled(task) for task in made):
             continue  # they were told to stop before they ran, maybe on a lost node: the slot still has to be changed
-        changed += 1
+        changed.append(slot)
         settled_at = [_settled_at(task) for task in made if _settled(task)]
         progressed_at = max(progressed_at, min(settled_at, default=0.0))
         if not settled_at:
@@ -66,7 +67,9 @@ def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateCon
             next_at = min(next_at or free_at, free_at)
         monitored_until = max([monitored_until, *(instant + monitor for instant in settled_at)])
         failures += [task for task in made if _failed(task, monitor)][:1]
-    return Progress(changed, busy, starting, tuple(failures), next_at, monitored_until, progressed_at, waiting)
+    return Progress(
+        frozenset(changed), busy, starting, tuple(failures), next_at, monitored_until, progressed_at, waiting
+    )
 
 
 def _had_turn(task: Task, version: int, since: float) -> bool:

@@ -7,7 +7,7 @@ so cancels the running one) or sets to `rollback_started` when a rollback is ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -53,7 +53,7 @@ def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
     dirty = {slot: record for slot, record in records.items() if record is not None}
     state, slots = state_of(context.service), [slot for slot, _ in phases]
     if state is UpdateState.PAUSED and context.service.update_status and context.service.update_status.held_at:
-        _watch_canary(context, slots, len(dirty), context.service.update_status)
+        _watch_canary(context, slots, dirty, context.service.update_status)
     if state in HALTED:
         return
     for slot in [slot for slot in records if slot not in dirty]:
@@ -65,7 +65,7 @@ def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
         _set_status(context, UpdateState.UPDATING, started_at=context.now, promoted=promoted)
     config = config_of(context.service)
     progress = measure(slots, context.service.spec_version, since(context.service, context.now), config, context.now)
-    if config.failure_action != "continue" and (failure := _failure(context, progress, len(dirty), config)):
+    if config.failure_action != "continue" and (failure := _failure(context, progress, dirty, config)):
         fail(context, failure)
         return
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
@@ -91,7 +91,9 @@ def _hold(context: ServiceContext, slots: Sequence[Slot]) -> None:
     context.continue_at_once()
 
 
-def _watch_canary(context: ServiceContext, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
+def _watch_canary(
+    context: ServiceContext, slots: Sequence[Slot], dirty: Collection[Slot], status: UpdateStatus
+) -> None:
     """Watch the canary: any failure of it counts now, and after a healthy period the update goes on by itself."""
     config = config_of(context.service)
     watched = msgspec.structs.replace(config, monitor=_FOR_EVER)
@@ -204,15 +206,18 @@ def _complete(context: ServiceContext) -> None:
         _set_status(context, UpdateState.COMPLETED, completed_at=context.now)
 
 
-def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> TasksFailed | None:
-    slots, failed = progress.changed + dirty, len(progress.failures)
+def _too_many_failures(progress: Progress, dirty: Collection[Slot], config: UpdateConfig) -> TasksFailed | None:
+    """Say that more slots have failed than may; one whose new task failed beside the old one is dirty again."""
+    slots, failed = len(progress.changed.union(dirty)), len(progress.failures)
     if not failed or failed <= config.max_failure_ratio * slots:
         return None
     first = progress.failures[0]
     return TasksFailed(task=first.id, failed=failed, of=slots, error=first.status.err or first.status.message)
 
 
-def _failure(context: ServiceContext, progress: Progress, dirty: int, config: UpdateConfig) -> Failure | None:
+def _failure(
+    context: ServiceContext, progress: Progress, dirty: Collection[Slot], config: UpdateConfig
+) -> Failure | None:
     """Return why the update has failed: too many tasks did, or none that it waits for runs; None if it has not."""
     if failure := _too_many_failures(progress, dirty, config):
         return failure

@@ -29,6 +29,7 @@ from tests.fakes.world import replace, template
 DB = Awaited(service="db", condition=Condition.HEALTHY)
 SHORT = "waits, as no more replicas may be unavailable (max-unavailable)"
 FAILED = TasksFailed(task="t1", failed=2, of=5, error="exit 1")
+EARLY = "due to failure or early termination of task t1: exit 1"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,8 @@ FAILED = TasksFailed(task="t1", failed=2, of=5, error="exit 1")
         ("updating", {}, "update in progress"),
         ("completed", {}, "update completed"),
         ("rollback_started", {}, "rollback in progress"),
-        ("rollback_completed", {"reason": FAILED}, "rollback completed"),
+        ("rollback_completed", {"reason": FAILED}, f"rollback completed; the update had failed {EARLY}"),
+        ("rollback_completed", {"reason": Requested(action=Action.ROLLBACK)}, "rollback completed"),
         ("updating", {"remark": AwaitsServices(services=(DB,))}, "waits for db to be healthy"),
         (
             "updating",
@@ -69,13 +71,14 @@ FAILED = TasksFailed(task="t1", failed=2, of=5, error="exit 1")
             {"reason": Requested(action=Action.ABORT, by="ann")},
             "update aborted on request",
         ),
-        ("paused", {"reason": FAILED}, "update paused due to failure or early termination of task t1"),
-        ("rollback_started", {"reason": FAILED}, "update rolled back due to failure or early termination of task t1"),
-        ("rollback_paused", {"reason": FAILED}, "rollback paused due to failure or early termination of task t1"),
+        ("paused", {"reason": FAILED}, f"update paused {EARLY}"),
+        ("rollback_started", {"reason": FAILED}, f"update rolled back {EARLY}"),
+        ("rollback_paused", {"reason": FAILED}, f"rollback paused {EARLY}"),
+        ("paused", {"reason": replace(FAILED, error="")}, f"update paused {EARLY.removesuffix(': exit 1')}"),
         (
             "paused",
             {"reason": FAILED, "rollback_refused": "port 80 is taken"},
-            "update paused due to failure or early termination of task t1; it cannot be rolled back: port 80 is taken",
+            f"update paused {EARLY}; it cannot be rolled back: port 80 is taken",
         ),
         (
             "paused",

@@ -166,7 +166,7 @@ async def test_how_far_an_update_is_and_what_it_is_told_by_is_data(client: Clien
     assert found["UpdateStatus"] == {
         "State": "rollback_paused",
         "StartedAt": "1970-01-01T00:00:01.000000Z",
-        "Message": "rollback paused due to failure or early termination of task t",
+        "Message": "rollback paused due to failure or early termination of task t: exit 1",
         "Reason": {"Kind": "tasks-failed", "Task": "t", "Failed": 1, "Of": 2, "Error": "exit 1"},
         "ReturnsTo": 3,
         "Progress": {"Done": 0, "Of": 1, "Batch": 0},

@@ -7,6 +7,7 @@ import pytest
 from common.model import Network, Service, Task, TaskState
 from common.model.network import NetworkSpec
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
+from common.model.update import TasksFailed
 from manager.domain.update_status import message
 from manager.orchestrate.reconcile import services
 from tests.fakes.world import World, policy, replace, template, update_config
@@ -178,6 +179,21 @@ def test_a_failure_within_the_monitor_period_pauses() -> None:
     for _ in range(4):
         turn(world)
     assert len(new(world)) == before
+
+
+def test_a_slot_that_failed_beside_its_old_task_counts_once() -> None:
+    """Start-first: the old task serves on, so the slot is to be changed still; of two that is half the slots."""
+    config = update_config(order="start-first", parallelism=0, max_failure_ratio=0.4)
+    world = running(2, update_config=config)
+    world.change(template(NEW))
+    world.decide()
+    world.see(new(world)[0], TaskState.REJECTED, "n1")
+    world.decide()
+    status = world.service.update_status
+    assert status is not None
+    assert status.state == "paused"
+    assert isinstance(status.reason, TasksFailed)
+    assert (status.reason.failed, status.reason.of) == (1, 2)
 
 
 def test_a_failure_after_the_monitor_period_is_only_restarted() -> None:

@@ -58,13 +58,22 @@ Places: TypeAlias = Anywhere | Only | Nowhere
 
 
 def places(task: Task, claims: Claims) -> Places:
-    """Say where a task that is to be placed may be for its data, and for snapshots that are made before."""
+    """Say where a task that is to be placed may be for its data, and for snapshots that are made before.
+
+    Of one that has its node already (of a global service, or moving to a node that was chosen for it) that is there.
+    """
     where = place_of_data(task, claims)
     if isinstance(where, Only) and claims.snapshots(task):
         missing = (_waits_for_snapshot(task, name, where.node_id, claims.view) for name in stopped_sources(task))
-        reason = next(filter(None, missing), "")
-        return Nowhere(reason) if reason else where
-    return where
+        if reason := next(filter(None, missing), ""):
+            return Nowhere(reason)
+    if not task.node_id or isinstance(where, Nowhere):
+        return where
+    if isinstance(where, Only) and where.node_id != task.node_id:
+        return Nowhere(waits_elsewhere(where.volume, where.node_id, claims.view))
+    if isinstance(where, Anywhere) and task.node_id in where.unfit:
+        return Nowhere(is_unfit(where.volume, task.node_id, claims.view))
+    return Only(task.node_id, "")
 
 
 def place_of_data(task: Task, claims: Claims) -> Places:

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from common.clock import to_the_second
 from common.model import Task, TaskState
 from common.model.naming import Model
+from manager.domain import volumes
 from manager.domain.update_status import waits_for
+from manager.domain.volume_claims import Claims
 from manager.schedule.filters import Refusal, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
@@ -29,8 +31,8 @@ class Why(Model):
     """Why a task is not on a node.
 
     `looked_at` nodes were asked; of those `refusing` do not take it, the most frequent reason first, and `fitting`
-    would. `invalid` says what no node can ever meet. `waits` says what else it waits for; a task that has a node, or
-    is not to run, waits for nothing.
+    would. `invalid` says what no node can ever meet. `waits` says what else it waits for, as for data that no node can
+    give it, and then none was asked; a task that has a node, or is not to run, waits for nothing.
     """
 
     task: str
@@ -53,6 +55,13 @@ def why(task: Task, view: View, load: ClusterLoad) -> Why:
     if not is_to_place(task):
         return Why(task=task.id, state=state)
     rules = pipeline(task, view, load)
+    match volumes.places(task, Claims(view)):
+        case volumes.Nowhere(reason=reason):
+            return Why(task=task.id, state=state, waits=reason)
+        case volumes.Only(node_id=node_id, volume=volume) if volume:
+            rules = rules.on_node(node_id, volumes.node_name(node_id, view), volume)
+        case volumes.Anywhere() as where:
+            rules = rules.without_nodes(where.unfit, where.volume)
     nodes = [each for each in load.nodes.values() if each.node is not None and task.node_id in ("", each.id)]
     refusals = [] if rules.invalid else rules.refusals(nodes)
     refused = {node.id for each in refusals for node in each.nodes}
@@ -81,7 +90,7 @@ def _names(nodes: Iterable[NodeLoad]) -> tuple[str, ...]:
 
 
 def _waits(task: Task, view: View) -> str:
-    """Say what a task waits for that no node has to do with."""
+    """Say what a task waits for that no node has to do with, but for its data."""
     if task.held_back:
         return f"preparing it failed: it is tried again at {to_the_second(task.restart.not_before)}"
     if task.status.state < TaskState.PENDING:

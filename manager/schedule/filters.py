@@ -114,6 +114,10 @@ class Pipeline:
         """Return the filters that also refuse these nodes: their copy of `volume` must not be used."""
         return replace(self, changing=(*self.changing, _stale_copies(nodes, volume))) if nodes else self
 
+    def on_node(self, node_id: str, name: str, volume: str) -> Pipeline:
+        """Return the filters that also refuse all nodes but this one, which has the data of `volume`."""
+        return replace(self, changing=(*self.changing, _elsewhere(node_id, name, volume)))
+
     def accepts(self, load: NodeLoad) -> bool:
         """Whether a node that is open takes one of these tasks now."""
         return self.suits(load) and self.has_room(load)
@@ -316,6 +320,14 @@ def _stale_copies(nodes: frozenset[str], volume: str) -> Filter:
 
     text = f"an old or unfinished copy of volume {volume} (see 'volume ls') on"
     return Filter(accepts, text + " 1 node", text + " {} nodes", ("unfit", nodes))
+
+
+def _elsewhere(node_id: str, name: str, volume: str) -> Filter:
+    def accepts(load: NodeLoad) -> bool:
+        return load.id == node_id
+
+    text = f"the data of volume {volume} is on {name} and not on"
+    return Filter(accepts, text + " 1 node", text + " {} nodes", ("data", node_id))
 
 
 def _host_ports(wanted: tuple[tuple[PortKey, str], ...]) -> Filter:

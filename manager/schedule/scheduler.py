@@ -141,7 +141,7 @@ class _Work:
         for task in pending:
             if share <= 0:
                 return False
-            match self._places(task):
+            match volumes.places(task, self._claims):
                 case volumes.Nowhere(reason=reason):
                     share -= self._write_reason(group, task, reason)
                 case volumes.Only(node_id=node_id, volume=volume):
@@ -153,16 +153,6 @@ class _Work:
                 case volumes.Anywhere():
                     free.append(task)
         return self._place_freely(group, iter(free), len(free), rules, share)
-
-    def _places(self, task: Task) -> volumes.Places:
-        where = volumes.places(task, self._claims)
-        if not task.node_id or isinstance(where, volumes.Nowhere):
-            return where
-        if isinstance(where, volumes.Only) and where.node_id != task.node_id:
-            return volumes.Nowhere(volumes.waits_elsewhere(where.volume, where.node_id, self.view))
-        if isinstance(where, volumes.Anywhere) and task.node_id in where.unfit:
-            return volumes.Nowhere(volumes.is_unfit(where.volume, task.node_id, self.view))
-        return volumes.Only(task.node_id, "")
 
     def _place_freely(self, group: Group, tasks: Iterator[Task], free: int, rules: Pipeline, share: int) -> bool:
         """Place up to `share` of a group's `free` tasks on the best nodes."""

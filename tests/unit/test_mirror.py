@@ -61,10 +61,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "manager/api/http/exchange.py",
     ),
     "unit/manager/api/leader/test_forward.py": ("manager/api/leader/quorum.py",),
-    "unit/manager/api/overview/test_routes.py": (
-        "manager/overview/rows.py",
-        "manager/overview/why.py",
-    ),
+    "unit/manager/api/overview/test_routes.py": ("manager/overview/rows.py",),
     "unit/manager/cli/compose/test_loader.py": ("manager/cli/compose/config.py",),
     "unit/manager/cli/compose/test_schema.py": (
         "manager/cli/compose/objects.py",

@@ -215,14 +215,17 @@ async def follow(client: Client, transfer_id: str) -> None:
 def _downtime(transfer: Any) -> str:
     if transfer["Hold"] == "live":
         return "its tasks ran on: of what changed meanwhile it may have some from before and some after"
-    held = "paused" if transfer["Hold"] == "pause" else "stopped"
-    return f"its tasks were {held} for {transfer['Downtime']:.1f} s"
+    return f"its tasks were {_held(transfer)} for {transfer['Downtime']:.1f} s"
+
+
+def _held(transfer: Any) -> str:
+    return "paused" if transfer["Hold"] == "pause" else "stopped"
 
 
 def progress(transfer: Any) -> str:
     """Say how far a move or a copy that is under way is."""
     if transfer["Phase"] == "last":
-        return "the last pass: its tasks are stopped"
+        return "the last pass" + ("" if transfer["Hold"] == "live" else f": its tasks are {_held(transfer)}")
     done, left = transfer.get("Done", 0), transfer.get("Left", 0)
     if not left:
         return "copying"

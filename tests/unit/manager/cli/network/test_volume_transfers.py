@@ -24,6 +24,8 @@ def test_what_is_under_way_comes_first() -> None:
     [
         ({"Done": 1, "Left": 1, "Seconds": 2.0}, "move data, files h1 h2 copying: 50 % of 2B, 2 seconds left"),
         ({"Phase": "last"}, "move data, files h1 h2 the last pass: its tasks are stopped"),
+        ({"Phase": "last", "Hold": "pause"}, "move data, files h1 h2 the last pass: its tasks are paused"),
+        ({"Phase": "last", "Hold": "live"}, "move data, files h1 h2 the last pass"),
         ({"Phase": "done"}, "move data, files h1 h2 moved"),
         ({"Phase": "done", "Note": "the old copy stays"}, "move data, files h1 h2 moved: the old copy stays"),
         ({"Phase": "failed", "Error": "no room", "To": ""}, "move data, files h1  failed: no room"),

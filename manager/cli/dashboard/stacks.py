@@ -144,7 +144,7 @@ async def _planned(client: Client, name: str, sent: SentStack) -> tuple[Stack, l
 
 
 def _options(sent: SentStack, warnings: list[str]) -> DeployOptions:
-    return DeployOptions(sent.resolve, prune=sent.prune, tell=warnings.append)
+    return DeployOptions(sent.resolve, prune=sent.prune, looks=1, tell=warnings.append)
 
 
 def _plan_view(sent: SentStack, steps: list[Step], warnings: list[str]) -> dict[str, Any]:

@@ -27,9 +27,6 @@ from manager.cli.image.pins import Pins
 # What was done to an object: `Action`, `Kind`, `Name` and `ID`.
 Done: TypeAlias = dict[str, Any]
 
-# How often a deploy looks at what is there, if others change it between its look and its order.
-_LOOKS = 4
-
 RESOLVE = ("always", "changed", "never")
 
 
@@ -37,12 +34,14 @@ RESOLVE = ("always", "changed", "never")
 class DeployOptions:
     """How to deploy: when to ask registries for digests (one of `RESOLVE`), and whether credentials are sent along.
 
-    `tell` hears what is worth knowing and no reason to stop.
+    `tell` hears what is worth knowing and no reason to stop. `looks` is how often a deploy looks at what is there, if
+    others change it between its look and its order: once where it is to do what a plan has shown.
     """
 
     resolve_image: str = "always"
     registry_auth: bool = False
     prune: bool = False
+    looks: int = 4
     tell: Callable[[str], None] = warn
 
 
@@ -60,7 +59,7 @@ async def deploy(client: Client, stack: Stack, options: DeployOptions) -> list[D
         CommandFailed: something cannot be as it is to be.
 
     """
-    for _ in range(_LOOKS - 1):
+    for _ in range(options.looks - 1):
         with suppress(Overtaken):
             return await _deploy(client, stack, options)
     return await _deploy(client, stack, options)

@@ -74,6 +74,13 @@ async def test_a_deploy_that_is_overtaken_for_ever_gives_up() -> None:
         await deploy(Manager(*[412] * 9), Stack("shop", {}), DeployOptions())
 
 
+async def test_what_a_plan_has_shown_is_not_looked_at_again() -> None:
+    manager = Manager(412)
+    with pytest.raises(Overtaken):
+        await deploy(manager, Stack("shop", {}), DeployOptions(looks=1))
+    assert manager.asked == ["/services", "/stacks/shop/deploy"]
+
+
 async def test_a_refused_deploy_is_not_repeated() -> None:
     manager = Manager(409)
     with pytest.raises(CommandFailed):

@@ -103,7 +103,7 @@ class MemberReconciler:
 
         """
         joined = await self._membership.join(request, source)
-        self._known.look()
+        self._known.refresh()
         place = self._joining[joined.node_id] = asyncio.get_running_loop().create_future()
         self._news.set()
         if self._members is None:
@@ -213,7 +213,7 @@ class MemberReconciler:
             late = {node_id for node_id, began in since.items() if began + COME_SECONDS <= now} - came
             try:
                 if came:
-                    await self._membership.note_came(came)
+                    await self._membership.record_arrival(came)
                 for node_id in late:
                     why = f"its manager was not heard of within {COME_SECONDS:g} s after it had joined"
                     _log.warning("node %s is no longer a manager: %s", node_id, why)

@@ -25,7 +25,7 @@ from manager.daemon.keys import ManagerKeys
 from manager.daemon.leader import Core, LeaderParts, running
 from manager.daemon.member_reconciler import MemberReconciler
 from manager.daemon.peers import ManagerPeers
-from manager.dispatch.links import Links, Own
+from manager.dispatch.links import Links, OwnIdentity
 from manager.dispatch.manager_membership import ManagerMembership, Tickets
 from manager.dispatch.managers import KnownManagers
 from manager.domain.managers import managers
@@ -68,7 +68,7 @@ class ReplicatedManager:
             reconciler=lambda: self._reconciler,
             decide_alone=isinstance(etcd, EtcdConfig),
         )
-        shown = Own(core.node_id, dialling, core.clock)
+        shown = OwnIdentity(core.node_id, dialling, core.clock)
         self.links = self.peers.links = Links(shown, core.managers, store.view, self.peers, core.rng)
 
     @contextlib.asynccontextmanager

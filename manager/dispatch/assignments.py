@@ -1,13 +1,12 @@
-"""What a node is to run and to know: a pure function of the cluster's state.
+"""A node's assignment set, what it is to run and to know: a pure function of the cluster's state.
 
-- Tasks: all of the node's that were placed, until their records go.
-- Secrets and configs: those that a task needs that runs or is to run there; no others ever leave the store.
-- Networks: those of the same tasks, and of plain containers, whose attachments are sent whole.
+- Tasks: all that were placed on the node, until their records are removed.
+- Secrets and configs: those of tasks that run or are to run there; no others ever leave the store.
+- Networks: those of the same tasks, and of unmanaged containers, whose attachments are sent whole.
 - Endpoints: services that share one of these networks, and all services that publish a port in the routing mesh.
 - Peers: every other node of the data plane, for a node that has any of these networks or endpoints.
-- Keys: a node's own for encrypted networks; of others' their public halves alone, with the peers.
-- Measurements: what those of the tasks use whose service is autoscaled, or looked at. They are not part of the set
-  (`Measure`).
+- Keys: the node's own for encrypted networks; of other nodes only the public halves, with the peers.
+- Measurements: what tasks use whose service is autoscaled, or looked at. They are not part of the set (`Measure`).
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ NOTHING = Needs()
 
 
 def measure_for(view: View, node_id: str, asked: Collection[str]) -> Measure:
-    """Say what a node is to measure: services with tasks there that are autoscaled, or `asked` for, by their ids."""
+    """Return what a node measures: services (ids) with tasks there that are autoscaled, or that a client looks at."""
     services = view.services.autoscaled()
     if not services and not asked:
         return Measure()
@@ -51,14 +50,14 @@ def measure_for(view: View, node_id: str, asked: Collection[str]) -> Measure:
 
 
 def _watched(service_id: str, gauge: Gauge | None) -> Gauge:
-    """Return what is measured of a service that somebody looks at, beside what is measured of it in any case."""
+    """Return the gauge of a service that a client looks at, extending the one that it has anyway."""
     if gauge is None:
         return Gauge(service_id=service_id, interval=STEP_SECONDS, cpu=True, memory=True)
     return Gauge(service_id=service_id, interval=gauge.interval, cpu=True, memory=True, metric=gauge.metric)
 
 
 def gauge_of(service: Service) -> Gauge | None:
-    """Return what is measured of a service's tasks; None when nothing is."""
+    """Return the gauge of an autoscaled service's tasks; None for other services."""
     policy = autoscale.of(service.spec)
     if policy is None:
         return None
@@ -73,12 +72,12 @@ def gauge_of(service: Service) -> Gauge | None:
 
 
 def is_assigned(task: Task) -> bool:
-    """Whether a task is its node's business: it was placed there, not only intended for it, and is not given up."""
+    """Whether a task belongs to its node's set: it was placed there, not only intended for it, and is not orphaned."""
     return task.status.state >= TaskState.ASSIGNED and task.desired_state <= TaskState.REMOVE
 
 
 def same_for_worker(old: Task, new: Task) -> bool:
-    """Whether nothing changed that a worker acts on; what it reported itself is not sent back to it."""
+    """Whether nothing changed that a worker acts on; its own reports are not sent back."""
     return (
         old.desired_state == new.desired_state
         and old.spec_version == new.spec_version
@@ -92,7 +91,7 @@ def same_for_worker(old: Task, new: Task) -> bool:
 
 
 def needs_of(task: Task) -> Needs:
-    """Say what a task needs; nothing once it has ended."""
+    """Return what a task needs; `NOTHING` once it has ended."""
     if task.status.state.terminal:
         return NOTHING
     container = task.spec.container_spec
@@ -110,7 +109,7 @@ def needs_of(task: Task) -> Needs:
 
 
 def networks_of(service: Service) -> frozenset[str]:
-    """Name the networks of a service, by id."""
+    """Return the ids of a service's networks."""
     return frozenset(attachment.target for attachment in service.spec.attachments)
 
 
@@ -120,7 +119,7 @@ def publishes(service: Service) -> bool:
 
 
 def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
-    """Build what other nodes must know to reach a service. Backends are sorted by task id."""
+    """Return what other nodes need to reach a service. Backends are sorted by task id."""
     endpoint, networks = service.endpoint, networks_of(service)
     tasks = sorted(view.tasks.of_service(service.id), key=lambda task: task.id)
     there = [task for task in tasks if node_is_up(view.nodes.get(task.node_id))]
@@ -140,7 +139,7 @@ def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
 
 
 def attachment_endpoint(view: View, attachment: NetworkAttachment) -> ServiceEndpoint:
-    """Build what nodes must know to reach a plain container."""
+    """Return what nodes need to reach an unmanaged container."""
     return attachments.endpoint_of(attachment, node_up=node_is_up(view.nodes.get(attachment.node_id)))
 
 
@@ -153,17 +152,17 @@ def backend_of(task: Task) -> Backend | None:
 
 
 def draining_of(task: Task) -> Backend | None:
-    """Return the task as a backend that may finish what it has: it runs, but is to stop."""
+    """Return the task as a backend that finishes its connections: it runs, but is to stop. None otherwise."""
     return _backend(task) if task.desired_state > TaskState.RUNNING else None
 
 
 def roles_of(task: Task | None) -> tuple[Backend | None, Backend | None]:
-    """Say what a task is to its service's endpoint: what others are told of it."""
+    """Return a task's two roles in its service's endpoint: (backend, draining backend)."""
     return (backend_of(task), draining_of(task)) if task is not None else (None, None)
 
 
 def node_is_up(node: Node | None) -> bool:
-    """Whether the tasks of a node can be reached. One that is only unknown yet (the manager starts) may well be."""
+    """Whether the tasks of a node can be reached. An unknown state, as after a manager's start, counts as up."""
     return node is not None and node.status.state != "down"
 
 

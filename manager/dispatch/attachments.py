@@ -1,4 +1,4 @@
-"""Plain containers in the cluster's networks: what their workers say of them, and what other nodes hear."""
+"""Unmanaged containers in the cluster's networks: reports of their workers, and what other nodes are told."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from manager.store.view import View
 
 @dataclass(frozen=True, slots=True)
 class AttachmentReports:
-    """What may be believed of one `AttachmentReport` (`manager.dispatch.intake`), and the node that said it."""
+    """The validated part of an `AttachmentReport` (`manager.dispatch.intake`), and the node that sent it."""
 
     node_id: str
     attachments: tuple[AttachmentState, ...]
 
 
 def apply_attachment_reports(tx: Transaction, batch: Sequence[AttachmentReports]) -> None:
-    """Write what may be written; an attachment whose container is gone has ended."""
+    """Store the reports of live attachments; one whose container is gone has ended."""
     for reports in batch:
         for report in reports.attachments:
             known = tx.attachments.get(report.attachment_id)
             if known is None or not known.live or known.node_id != reports.node_id:
-                continue  # it ended while the report was on its way
+                continue  # it ended before the report arrived
             changed = _with_report(known, report, tx.now)
             if changed != known:
                 tx.put(changed)
 
 
-def retells(view: View, reports: Iterable[AttachmentState]) -> bool:
-    """Whether any of these changes what other nodes know of a container that runs."""
-    return any(_retells(view.attachments.get(report.attachment_id), report) for report in reports)
+def changes_endpoints(view: View, reports: Iterable[AttachmentState]) -> bool:
+    """Whether any report changes what other nodes know of a running container."""
+    return any(_changes_endpoint(view.attachments.get(report.attachment_id), report) for report in reports)
 
 
-def _retells(known: NetworkAttachment | None, report: AttachmentState) -> bool:
+def _changes_endpoint(known: NetworkAttachment | None, report: AttachmentState) -> bool:
     if known is None or not known.live or not known.status.running:
         return False
-    return report.status.gone or spoken_of(known) != spoken_of(_with_report(known, report, 0.0))
+    return report.status.gone or endpoint_facts(known) != endpoint_facts(_with_report(known, report, 0.0))
 
 
 def _with_report(known: NetworkAttachment, report: AttachmentState, now: float) -> NetworkAttachment:
@@ -63,8 +63,8 @@ def networks_of(attachment: NetworkAttachment) -> frozenset[str]:
     return frozenset(each.target for each in attachment.networks)
 
 
-def spoken_of(attachment: NetworkAttachment | None) -> object:
-    """Return what of an attachment other nodes can see."""
+def endpoint_facts(attachment: NetworkAttachment | None) -> object:
+    """Return the part of an attachment that other nodes see, to compare; None if it is not live."""
     if attachment is None or not attachment.live:
         return None
     status = attachment.status
@@ -72,7 +72,7 @@ def spoken_of(attachment: NetworkAttachment | None) -> object:
 
 
 def endpoint_of(attachment: NetworkAttachment, *, node_up: bool) -> ServiceEndpoint:
-    """Build what nodes must know to reach a container: an endpoint without a virtual address, with one backend."""
+    """Return what nodes need to reach a container: an endpoint without a virtual address, with one backend."""
     status, networks = attachment.status, networks_of(attachment)
     addresses = {end.network_id: end.address for end in status.ends if end.network_id in networks and end.address}
     backend = Backend(task_id=attachment.id, slot=0, node_id="", addresses=addresses)

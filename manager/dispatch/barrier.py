@@ -1,8 +1,8 @@
 """Waiting until every node has applied what was decided.
 
-A container is stopped when nobody sends to it any more, and one has started for its user when all know its name. A
-manager that has just begun to lead does not know what the nodes have: those that were there are behind until they are
-back and have applied what it says, or have had their time to come back.
+A container is stopped only when no node sends to it any longer, and a started one is reported when all know its name. A
+new leader does not know what the nodes have applied: those that were ready count as behind until they are back and have
+applied what it sends, or their time to come back is over.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from common.aio.rate_limit import Rate, RateLimit
 from common.aio.steady import Rounds
 
 GATHER_SECONDS = 0.002
-# A node that hangs is no reason to keep others' tasks: after a little longer it is down.
+# A node that hangs must not keep others' tasks from stopping: it is down soon after.
 PATIENCE_SECONDS = 2.0
-# What a node takes beyond this is taken from what the others wait for it in all: a few seconds, of which little comes
-# back. One that has used that up is waited for no longer than this: else a broken one delays every stop of a task.
+# Seconds that each node may take each time. What it takes beyond that is charged to a budget of a few seconds, which
+# refills slowly; once that is used up the node gets no more, or a broken one would delay every stop of a task.
 USUAL_SECONDS = 0.25
 SLOWNESS = Rate(burst=4.0, per_second=1 / 30)
 
@@ -28,14 +28,14 @@ _log = logging.getLogger(__name__)
 
 
 class Follower(Protocol):
-    """A node's session, as the barrier sees it."""
+    """What the barrier needs of a node's session."""
 
     @property
     def behind(self) -> bool:
-        """Whether its worker has yet to apply something."""
+        """Whether its worker has not applied everything that it was sent."""
 
     def caught_up(self) -> asyncio.Future[None]:
-        """Return what is done when its worker has applied all that is decided now, or the session has ended."""
+        """Return a future that is done when the worker has applied all that is decided now, or the session ends."""
 
 
 class Barrier:
@@ -51,12 +51,12 @@ class Barrier:
         self._all_back = asyncio.Event()
 
     def expect(self, node_ids: Iterable[str], seconds: float) -> None:
-        """Take nodes for behind until `back` is called of them, or so many seconds have passed."""
+        """Count nodes as behind until `back` is called for them, or `seconds` have passed."""
         self._returning.update(node_ids)
         self._returning_until = asyncio.get_running_loop().time() + seconds
 
     def back(self, node_id: str) -> None:
-        """Hear that a node is connected and has applied something, or does not come back."""
+        """Note that a node is connected and has applied something, or will not come back."""
         self._returning.discard(node_id)
         if not self._returning:
             self._all_back.set()
@@ -64,8 +64,8 @@ class Barrier:
     async def passed(self) -> None:
         """Wait until every worker has applied what is decided now.
 
-        One that takes too long is not waited for, and not again either until it has caught up with that. One that
-        takes long time and again is soon waited for hardly at all.
+        A node that takes too long is not waited for again until it has caught up. One that repeatedly takes long is
+        soon waited for only briefly.
         """
         await self._rounds.served()
 
@@ -93,7 +93,7 @@ class Barrier:
                 _log.warning("stopping containers although these nodes have not come back: %s", ", ".join(late))
 
     async def _caught_up(self, node_id: str, waiting: asyncio.Future[None]) -> bool:
-        """Wait for one node for as long as it is worth it; whether it was in time."""
+        """Wait for one node within its budget; return whether it was in time."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         patience = min(PATIENCE_SECONDS, USUAL_SECONDS + max(0.0, self._slowness.left(node_id, began)))
@@ -106,7 +106,7 @@ class Barrier:
 
 
 class Progress:
-    """How far the worker of one session is. Nothing is known of one that has not said anything yet."""
+    """Which assignment set the worker of one session has applied; unknown until it first says so."""
 
     def __init__(self) -> None:
         self._applied: int | None = None
@@ -117,17 +117,17 @@ class Progress:
         return self._applied is not None
 
     def behind(self, number: int) -> bool:
-        """Whether it has yet to apply the set of this number."""
+        """Whether it is known not to have applied set `number` yet."""
         return self._applied is not None and self._applied < number
 
     def applied(self, number: int) -> None:
-        """Take the worker's word that it has applied the set of this number."""
+        """Note that the worker has applied set `number`."""
         self._applied = number
         while self._waiting and self._waiting[0][0] <= number:
             _done(self._waiting.popleft()[1])
 
     def when(self, number: int, waiting: asyncio.Future[None]) -> None:
-        """Finish `waiting` when the set of this number is applied. Numbers never go back."""
+        """Complete `waiting` when set `number` is applied. Numbers must not decrease."""
         if self.behind(number):
             self._waiting.append((number, waiting))
         else:

@@ -1,4 +1,4 @@
-"""Many small writes as few transactions."""
+"""Batches many small writes into few transactions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WriteBatch(Generic[T]):
     """Gathers items and applies them, in order, in one transaction a few milliseconds later.
 
     `apply` gets the transaction and the items; it deals with a bad item itself and does not raise for it. While one
-    transaction waits for its commit the next ones gather. What waits is bounded by what each connection may have open.
+    transaction waits for its commit the next ones gather. What waits is bounded by the limits of each connection.
     """
 
     def __init__(self, store: Store, apply: Callable[[Transaction, Sequence[T]], None]) -> None:
@@ -33,7 +33,7 @@ class WriteBatch(Generic[T]):
         self._filled = asyncio.Event()
 
     def submit(self, item: T) -> asyncio.Future[None]:
-        """Hand in an item, here and now; what is returned is to be awaited, and done when the item is durable.
+        """Submit an item at once; return a future that is done when the item is durable.
 
         Raises:
             Unavailable: (when awaited) the store did not take it.
@@ -45,7 +45,7 @@ class WriteBatch(Generic[T]):
         return future
 
     async def run(self) -> None:
-        """Write until cancelled; what then still waits is told that the manager stops."""
+        """Write until cancelled; whoever then still waits gets `Unavailable`."""
         try:
             while True:
                 await self._filled.wait()
@@ -66,7 +66,7 @@ class WriteBatch(Generic[T]):
         except SwarmError as refused:
             error = refused
         except Exception:  # noqa: BLE001 - whatever it is, it is logged and told
-            # Whoever handed in the item that trips a bug must not end the manager; all of the batch are told.
+            # An item that trips a bug must not end the manager; all who wait for the batch are told.
             _log.exception("a bug: %d changes were not stored", len(batch))
             error = Unavailable("internal error: this was not stored; see the manager's log")
         except BaseException:

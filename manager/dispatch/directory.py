@@ -1,6 +1,6 @@
-"""Whom a change concerns: the indexes that turn a store change into marks on the feeds of the nodes it touches.
+"""Which nodes a change concerns: indexes that turn a change of the store into marks on the feeds of these nodes.
 
-A change costs as much as the number of nodes that it concerns, whatever the size of the cluster.
+The cost of a change is proportional to the number of nodes that it concerns, whatever the size of the cluster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from manager.store.view import View
 
 
 class Listener(Protocol):
-    """A node's feed, as the directory sees it."""
+    """What the directory needs of a node's feed."""
 
     node_id: str
 
@@ -40,18 +40,18 @@ class Listener(Protocol):
     def touch_attachment(self, attachment_id: str) -> None: ...
     def touch_node(self, node_id: str) -> None: ...
     def touch_measured(self) -> None:
-        """Hear that other things are to be measured of a service with tasks there."""
+        """Mark that what is measured of a service with tasks there has changed."""
 
     def start_over(self) -> None: ...
 
 
 class Directory:
-    """Knows which node listens, which networks each holds, which services are on a network, and each endpoint once."""
+    """Indexes: each node's listener, who holds which network, which services are on a network, and all endpoints."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._listeners: dict[str, Listener] = {}
-        # Dicts as ordered sets: the order in which nodes hear of a change must not depend on hashing.
+        # Dicts as ordered sets: the order in which nodes are marked must not depend on hashing.
         self._holders: dict[str, dict[Listener, None]] = {}
         self._on_network: dict[str, set[str]] = {}
         self._publishing: set[str] = set()
@@ -60,7 +60,7 @@ class Directory:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Read all services and nodes again and let every node start over: changes were missed."""
+        """Read all services and nodes again and have every node start over, as changes were missed."""
         for index in (self._on_network, self._publishing, self._endpoints, self._peers):
             index.clear()
         for node in self._view.nodes:
@@ -75,7 +75,7 @@ class Directory:
     # --- nodes come, go, and gain and lose networks -------------------------------------------------------------------
 
     def add(self, listener: Listener) -> None:
-        """Let a node hear of changes, in place of an earlier session of it."""
+        """Add a node's listener, in place of that of an earlier session."""
         self._listeners[listener.node_id] = listener
 
     def discard(self, listener: Listener) -> None:
@@ -83,7 +83,7 @@ class Directory:
             del self._listeners[listener.node_id]
 
     def hold(self, listener: Listener, network_id: str) -> None:
-        """Note that a node has a network now: it hears of the services there."""
+        """Note that a node has a network: changes of the services there concern it from now on."""
         self._holders.setdefault(network_id, {})[listener] = None
 
     def release(self, listener: Listener, network_id: str) -> None:
@@ -94,7 +94,7 @@ class Directory:
                 del self._holders[network_id]
 
     def services_for(self, networks: Iterable[str]) -> set[str]:
-        """Name the services that a node with these networks must know."""
+        """Return the ids of the services that a node with these networks must know."""
         return self._publishing.union(*(self._on_network.get(network, ()) for network in networks))
 
     def services_on(self, network_id: str) -> AbstractSet[str]:
@@ -128,24 +128,24 @@ class Directory:
 
     # --- changes ------------------------------------------------------------------------------------------------------
 
-    def hear(self, changes: Iterable[Change]) -> None:
+    def mark_changes(self, changes: Iterable[Change]) -> None:
         """Mark what these changes make stale, in every node that they concern."""
         services: set[str] = set()
         for change in changes:
             if isinstance(change.current, Task):
-                self._hear_task(change, services)
+                self._mark_task(change, services)
                 continue
             if isinstance(change.current, Node) and _came_or_went(change):
                 services.update(task.service_id for task in self._view.tasks.on_node(change.current.id))
                 for attachment in self._view.attachments.on_node(change.current.id):
-                    self._spread_attachment(attachment)
-            self._hear_other(change)
+                    self._mark_attachment_for_listeners(attachment)
+            self._mark_other(change)
         for service_id in sorted(services):
             service = self._view.services.get(service_id)
             if service is not None:
-                self._spread(service)
+                self._mark_for_listeners(service)
 
-    def _hear_task(self, change: Change, services: set[str]) -> None:
+    def _mark_task(self, change: Change, services: set[str]) -> None:
         old = change.old if isinstance(change.old, Task) else None
         new = change.new if isinstance(change.new, Task) else None
         for task in (old, new):
@@ -155,24 +155,24 @@ class Directory:
         if roles_of(old) != roles_of(new):
             services.update(task.service_id for task in (old, new) if task is not None)
 
-    def _hear_other(self, change: Change) -> None:
+    def _mark_other(self, change: Change) -> None:
         match change.current:
             case Service():
-                self._hear_service(change)
+                self._mark_service(change)
             case Network() as network:
                 for holder in self._holders.get(network.id, ()):
                     holder.touch_network(network.id)
             case NetworkAttachment():
-                self._hear_attachment(change)
+                self._mark_attachment(change)
             case Node():
-                self._hear_node(change)
+                self._mark_node(change)
             case Secret() | Config() as file:
                 for listener in self._listeners.values():
                     listener.touch_file(file.id)
             case _:
                 pass  # nothing of the cluster record is sent in assignments
 
-    def _hear_service(self, change: Change) -> None:
+    def _mark_service(self, change: Change) -> None:
         old = change.old if isinstance(change.old, Service) else None
         new = change.new if isinstance(change.new, Service) else None
         if (gauge_of(old) if old else None) != (gauge_of(new) if new else None):
@@ -182,23 +182,23 @@ class Directory:
         self._index(old, new)
         for service in (old, new):
             if service is not None:
-                self._spread(service)
+                self._mark_for_listeners(service)
 
-    def _hear_attachment(self, change: Change) -> None:
+    def _mark_attachment(self, change: Change) -> None:
         old = change.old if isinstance(change.old, NetworkAttachment) else None
         new = change.new if isinstance(change.new, NetworkAttachment) else None
         current = new or old
         listener = self._listeners.get(current.node_id) if current is not None else None
         if listener is not None:
             listener.touch_attachment(change.current.id)
-        if attachments.spoken_of(old) == attachments.spoken_of(new):
+        if attachments.endpoint_facts(old) == attachments.endpoint_facts(new):
             return
         self._index_attachment(old, new)
         for attachment in (old, new):
             if attachment is not None:
-                self._spread_attachment(attachment)
+                self._mark_attachment_for_listeners(attachment)
 
-    def _hear_node(self, change: Change) -> None:
+    def _mark_node(self, change: Change) -> None:
         old = change.old if isinstance(change.old, Node) else None
         new = change.new if isinstance(change.new, Node) else None
         peer = peer_of(new) if new is not None else None
@@ -242,7 +242,7 @@ class Directory:
         else:
             self._peers[node_id] = peer
 
-    def _spread(self, service: Service) -> None:
+    def _mark_for_listeners(self, service: Service) -> None:
         """Tell all nodes that must know a service that its endpoint is stale."""
         self._endpoints.pop(service.id, None)
         if publishes(service):
@@ -253,7 +253,7 @@ class Directory:
             for holder in self._holders.get(network, ()):
                 holder.touch_service(service.id)
 
-    def _spread_attachment(self, attachment: NetworkAttachment) -> None:
+    def _mark_attachment_for_listeners(self, attachment: NetworkAttachment) -> None:
         self._endpoints.pop(attachment.id, None)
         for network_id in attachments.networks_of(attachment):
             for holder in self._holders.get(network_id, ()):

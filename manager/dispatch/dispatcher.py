@@ -44,18 +44,18 @@ from manager.dispatch.attachments import apply_attachment_reports
 from manager.dispatch.barrier import Barrier
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.directory import Directory
-from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Arrivals, Liveness, Losses
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.membership import Membership, member
 from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writes
-from manager.dispatch.notices import Notices
-from manager.dispatch.quota import KeptOut, Offence, Quota
+from manager.dispatch.notices import SessionNotifier
+from manager.dispatch.quota import Banned, Quota, Violation
 from manager.dispatch.reception import WorkersOpening, is_same_host
 from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
+from manager.dispatch.validator import Validator
 from manager.dispatch.volumes import apply_inventories
 from manager.metrics.soft_state import SoftState
 from manager.store.store import Store
@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 # A node is lost after so many heartbeat periods without a sign of life.
 GRACE_PERIODS = 3
-# So long after a join its first session must have begun: `swarm-worker join` waits for it no longer than 90 s.
+# How long after a join its first session must have begun: `swarm-worker join` waits for it no longer than 90 s.
 JOIN_GRACE = 120.0
 # What nodes get on top when a manager has just started: they must notice that the last one went, and dial.
 RESTART_GRACE = 10.0
@@ -105,8 +105,8 @@ class Dispatcher:
         self._manager_id = manager_id
         self._managers = managers
         self._epoch = epoch
-        self._door = Door(store.view, clock, lambda: managers.addresses, self.soft.refusals)
-        self._membership = Membership(store, authority, clock, rng, self._door)
+        self._validator = Validator(store.view, clock, lambda: managers.addresses, self.soft.refusals)
+        self._membership = Membership(store, authority, clock, rng, self._validator)
         self._sessions: dict[str, Session] = {}
         self._quotas: dict[str, Quota] = {}
         self._streams = Streams(rng)
@@ -115,7 +115,7 @@ class Dispatcher:
         self._arrivals = Arrivals()
         self._parts = SessionParts(
             store=store,
-            door=self._door,
+            validator=self._validator,
             directory=Directory(store.view),
             reports=WriteBatch(store, apply_reports),
             nodes=WriteBatch(store, apply_node_writes),
@@ -128,7 +128,7 @@ class Dispatcher:
             managers=managers,
         )
         self._losses = Losses(store, self._parts.nodes, self._sessions)
-        self._notices = Notices(self._parts, self._sessions, self._forget)
+        self._notifier = SessionNotifier(self._parts, self._sessions, self._forget)
 
     @property
     def connected(self) -> Collection[str]:
@@ -138,17 +138,22 @@ class Dispatcher:
     async def run(self) -> None:
         """Watch the store and the nodes until cancelled. Start it when the store is loaded, before `handle`."""
         self._expect_nodes()
+        notifier = self._notifier
         async with asyncio.TaskGroup() as group:
-            group.create_task(keep_going("the dispatcher's view", self._notices.hear_changes), name="dispatch-changes")
+            group.create_task(
+                keep_going("the dispatcher's view", self._notifier.follow_changes), name="dispatch-changes"
+            )
             group.create_task(self._parts.reports.run(), name="dispatch-reports")
-            group.create_task(keep_going("what is measured", self._notices.measure_asked), name="dispatch-measure")
+            group.create_task(keep_going("what is measured", notifier.follow_measured), name="dispatch-measure")
             group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
             group.create_task(self._parts.volumes.run(), name="dispatch-volumes")
             group.create_task(self._liveness.run(), name="dispatch-liveness")
             group.create_task(self._losses.run(), name="dispatch-losses")
-            group.create_task(self._notices.tell_managers(), name="dispatch-managers")
-            group.create_task(keep_going("the second look", self._notices.reconsider), name="dispatch-second-look")
+            group.create_task(notifier.tell_managers(), name="dispatch-managers")
+            group.create_task(
+                keep_going("refused descriptions", self._notifier.revalidate_descriptions), name="dispatch-revalidate"
+            )
 
     # --- what the API uses --------------------------------------------------------------------------------------------
 
@@ -193,7 +198,7 @@ class Dispatcher:
         await session.send(message)
 
     async def applied(self) -> None:
-        """Wait until all connected workers have applied what is decided now; late ones are passed over."""
+        """Wait until all connected workers have applied what is decided now; slow ones are skipped after a while."""
         await self._parts.barrier.passed()
 
     # --- connections --------------------------------------------------------------------------------------------------
@@ -201,7 +206,7 @@ class Dispatcher:
     async def serve(
         self, channel: Channel, opening: WorkersOpening, request_id: int, settle: Callable[[], None]
     ) -> None:
-        """Serve a worker's connection to its end; `settle` it when it has come to something.
+        """Serve a worker's connection to its end; call `settle` when it has served a purpose.
 
         Raises:
             SwarmError: why it ended.
@@ -235,7 +240,7 @@ class Dispatcher:
             settle()
 
     async def _open(self, channel: Channel, opening: StreamHello | RelayHello, settle: Callable[[], None]) -> None:
-        match self._door.take(opening, identity_of(channel.peer).node_id):
+        match self._validator.validate(opening, identity_of(channel.peer).node_id):
             case StreamHello() as hello:
                 await self._streams.arrived(channel, hello, settle)
             case RelayHello() as hello:
@@ -256,14 +261,14 @@ class Dispatcher:
     async def note_refusal(self, peer: PeerInfo, error: OtherProtocol) -> None:
         """Let the record of a node say why it gets no session."""
         if peer.identity is not None:
-            with contextlib.suppress(SwarmError):  # no member of this cluster; or the store takes nothing just now
+            with contextlib.suppress(SwarmError):  # not a member of this cluster, or the store is unavailable
                 await self._losses.refused(member(self._store.view, peer.identity), error.message)
 
     async def join(self, request: JoinRequest, source: str, at: str) -> JoinReply:
-        """Have a host join that dialled from `source`; `at` is the node of the manager whose host it is, if any.
+        """Let a host join that dialled from the address `source`; `at` is the node id of the manager on it, if any.
 
         Raises:
-            SwarmError: it may not, or says of itself what does not hold.
+            SwarmError: it may not, or a field of its request is invalid.
 
         """
         joined = await self._membership.join(request, source, at, self._managers.addresses)
@@ -273,7 +278,7 @@ class Dispatcher:
         return joined
 
     async def _take_back(self, channel: Channel, identity: Identity, request_id: int) -> None:
-        """Forget a node whose join failed on its host. One that has been a node for a while leaves; its row stays."""
+        """Undo a node's join that failed on its host. A node that is not new leaves instead, and its record stays."""
         node = member(self._store.view, identity)
         is_new = node.joining is not None or self._clock.now() - node.created_at < JOIN_GRACE
         await self._parts.nodes.submit(Withdrawn(node.id) if is_new else Left(node.id))
@@ -282,16 +287,16 @@ class Dispatcher:
         await channel.send(LeaveAck(), request_id)
 
     async def _note_unfit(self, channel: Channel, opening: Unfit, request_id: int) -> None:
-        """Write down why a node has no session; one whose join is not complete is waited for as before."""
+        """Record why a node has no session; one whose join is not complete is still waited for."""
         node = member(self._store.view, identity_of(channel.peer))
         await self._begin(node)
-        said = self._door.take(opening, node.id)
+        said = self._validator.validate(opening, node.id)
         if node.joining is None and said is not None:
             session = self._sessions.get(node.id)
             if session is not None:
                 session.end(Unavailable(said.reason))
             await self._parts.nodes.submit(Down(node.id, said.reason))
-            self._liveness.forget(node.id)  # after that: what the store did not take, silence is to make down
+            self._liveness.forget(node.id)  # only now: if the store did not take it, the silence marks it down
         await channel.send(GoodbyeAck(), request_id)
 
     async def _begin(self, node: Node) -> Quota:
@@ -306,9 +311,9 @@ class Dispatcher:
         quota = self._quotas.setdefault(node.id, Quota(now))
         try:
             quota.begin_session(now)
-        except KeptOut as kept_out:
+        except Banned as banned:
             with contextlib.suppress(Unavailable):
-                await self._losses.refused(node, kept_out.why)
+                await self._losses.refused(node, banned.why)
             raise
         return quota
 
@@ -324,22 +329,22 @@ class Dispatcher:
         )
         self._enter(session)
         try:
-            said = self._door.hello(hello, node, channel.peer.remote_address)
-            session.called(hello.description.hostname)
+            said = self._validator.hello(hello, node, channel.peer.remote_address)
+            session.set_reported_hostname(hello.description.hostname)
             ready = Ready(node.id, said.description, said.advertise_addr, identity.serial, said.image_port)
             await self._parts.nodes.submit(ready)
             await session.greet(self._welcome(session, hello.protocol, heartbeat), request_id)
             settle()
             await session.run()
-        except Offence as offence:
-            await self._note_offence(node.id, quota, offence)
+        except Violation as violation:
+            await self._record_violation(node.id, quota, violation)
             raise
         finally:
             self._exit(session)
 
-    async def _note_offence(self, node_id: str, quota: Quota, offence: Offence) -> None:
-        """Keep a node out for a while; its record says why when it is down, which follows as it says no more."""
-        why = quota.offend(offence, asyncio.get_running_loop().time())
+    async def _record_violation(self, node_id: str, quota: Quota, violation: Violation) -> None:
+        """Ban a node for a while; its record says why once it is down, which follows as it is silent."""
+        why = quota.record_violation(violation, asyncio.get_running_loop().time())
         node = self._store.view.nodes.get(node_id)
         if node is not None:
             with contextlib.suppress(Unavailable):
@@ -369,11 +374,11 @@ class Dispatcher:
         self.soft.contacts.begun(session.node_id, lambda: session.channel.last_received)
 
     def _exit(self, session: Session) -> None:
-        session.gone()
+        session.unblock()
         if self._sessions.get(session.node_id) is not session:
             return
         del self._sessions[session.node_id]
-        self._door.left(session.node_id)
+        self._validator.session_ended(session.node_id)
         self.soft.contacts.ended(session.node_id, session.channel.last_received)
         if session.over or session.node_id not in self._store.view.nodes:
             self._liveness.forget(session.node_id)
@@ -385,13 +390,13 @@ class Dispatcher:
             self._wait_for(session.node_id, session.channel.last_received, grace)
 
     def _wait_for(self, node_id: str, since: float, grace: float) -> None:
-        """Give a node without a session `grace` seconds to come, or to come back, from a time of the loop's on."""
+        """Give a node without a session `grace` seconds to come, or to come back, since an instant of the loop."""
         self._liveness.watch(node_id, lambda: since, lambda: grace)
 
     # --- background ---------------------------------------------------------------------------------------------------
 
     def _expect_nodes(self) -> None:
-        """Give the nodes that were alive when the last manager ended, or a backup was made, the time to come back."""
+        """Give the nodes that were alive when the last leader ended, or the backup was made, time to come back."""
         started = asyncio.get_running_loop().time()
         for node in self._store.view.nodes:
             grace = _grace_after_start(node)
@@ -404,7 +409,7 @@ class Dispatcher:
                 self._arrivals.expect(node_id)
 
     def _forget(self, object_id: str) -> None:
-        """Drop what is known of an object that was removed, if it was a node."""
+        """Forget a removed object, if it was a node."""
         self._quotas.pop(object_id, None)
         self._losses.forget(object_id)
         self._arrivals.over(object_id)
@@ -422,7 +427,7 @@ class Dispatcher:
 
 
 def _grace_after_start(node: Node) -> float:
-    """Return how long a node is waited for when a manager has started; 0 when it is not."""
+    """Return for how many seconds a node is waited for after a manager's start; 0 if it is not."""
     if node.joining is not None:
         return JOIN_GRACE
     if not node.agent:

@@ -1,7 +1,7 @@
-"""What one node has been sent, and what of it is stale: turns marks into assignment messages.
+"""What one node was sent, and what of it is stale: turns marks into assignment messages.
 
-The work of a message is in proportion to what changed. A feed with too many marks, or whose node asks for it, starts
-over: everything is sent as one complete set, through the same code.
+The cost of a message is proportional to what changed. A feed with too many marks, or whose node asks for it, starts
+over: everything is sent as one complete set, by the same code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ F = TypeVar("F", Secret, Config)
 
 
 class Counts(Counter[str]):
-    """How many tasks need each thing; notes which came to be needed or unneeded since `take`."""
+    """How many tasks need each object; notes which became needed or unneeded since `take`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,8 +97,8 @@ class Feed:
     def touch_measured(self) -> None:
         self._stale()
 
-    def called(self, hostname: str) -> None:
-        """Hear what the node calls itself: it is told what it is called, where that is something else."""
+    def set_reported_hostname(self, hostname: str) -> None:
+        """Set the host name that the node reports: it is told its name in the cluster if that differs."""
         self._own_hostname = hostname
         self._stale()
 
@@ -117,7 +117,7 @@ class Feed:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     def take(self) -> list[Assignments]:
-        """Return the messages that bring the node up to date, in order; none when nothing that it sees has changed."""
+        """Return the messages that bring the node up to date, in order; empty when nothing that it sees has changed."""
         complete = self._complete
         if complete:
             self.close()
@@ -143,7 +143,7 @@ class Feed:
         self._attachments: dict[str, NetworkAttachment] = {}
         self._endpoints: dict[str, ServiceEndpoint] = {}
         self._meshed = False
-        self._told_hostname: str = ""
+        self._sent_hostname: str = ""
         self._node_number: int = 0
         self._tunnel_keys: tuple[TunnelKey, ...] = ()
         self._secret_counts = Counts()
@@ -303,9 +303,9 @@ class Feed:
     def _update_hostname(self) -> str:
         """Return what the node is called, if that is not what it goes by."""
         node = self._view.nodes.get(self.node_id)
-        if node is None or node.name == (self._told_hostname or self._own_hostname):
+        if node is None or node.name == (self._sent_hostname or self._own_hostname):
             return ""
-        self._told_hostname = node.name
+        self._sent_hostname = node.name
         return node.name
 
     def _needed_secret(self, secret_id: str) -> Secret | None:

@@ -138,7 +138,7 @@ class ImageBroker:
             self._brought[node_id, image_id] -= 1
             self._brought += Counter()  # forgets what is at zero
 
-    # --- what sessions hear -------------------------------------------------------------------------------------------
+    # --- what sessions report -------------------------------------------------------------------------------------------
 
     async def sources(self, fetcher: str, request: FetchImage) -> ImageSources:
         """Name the nodes that a node may fetch an image from, the least busy first."""
@@ -146,7 +146,7 @@ class ImageBroker:
         if not request.image_id or not self._may_have(fetcher, request.image_id):
             _log.warning("node %s asks for image %s, which none of its tasks needs", fetcher, request.image_id)
             return ImageSources()
-        holders = await self._holders(request.image_id, afresh=bool(request.failed))
+        holders = await self._holders(request.image_id, refresh=bool(request.failed))
         usable = self._ranked(node for node in holders if node != fetcher and node not in request.failed)
         sources = [source for node in usable if (source := await self._source(node, fetcher, request.image_id))]
         if sources:
@@ -213,14 +213,14 @@ class ImageBroker:
         tasks = self._store.view.tasks.on_node(node_id)
         return (node_id, image_id) in self._brought or any(_needs(task, image_id) for task in tasks)
 
-    async def _holders(self, image_id: str, *, afresh: bool) -> list[str]:
+    async def _holders(self, image_id: str, *, refresh: bool) -> list[str]:
         """Return the connected nodes that have an image. Many ask when a service starts, but nodes are asked once."""
         if len(self._known) > _MAX_KNOWN:
             self._known = {key: known for key, known in self._known.items() if known.until > _now()}
         known = self._known.setdefault(image_id, _Known())
         asked = _now()
         async with known.asking:
-            if known.until < asked or (afresh and known.heard < asked - UNKNOWN_SECONDS):
+            if known.until < asked or (refresh and known.heard < asked - UNKNOWN_SECONDS):
                 known.nodes = dict.fromkeys(await self.holders(image_id))
                 known.heard = _now()
                 known.until = known.heard + (KNOWN_SECONDS if known.nodes else UNKNOWN_SECONDS)

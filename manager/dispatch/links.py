@@ -1,7 +1,7 @@
-"""Connections between managers: each keeps one to every other, over which it asks, and hears that the other lives.
+"""Links between managers: each keeps one to every other, to ask questions and to see that the other lives.
 
-A manager is who the store has as one, with a certificate of now (`Node.manager_serials`): a demoted one's is worth
-nothing at once.
+Only a manager in the store with a current certificate (`Node.manager_serials`) gets one: a demoted manager's is invalid
+at once.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ _log = logging.getLogger(__name__)
 
 
 class Answers(Protocol):
-    """What other managers' questions are answered by."""
+    """What answers other managers' questions."""
 
     @property
     def epoch(self) -> WireEpoch: ...
@@ -108,7 +108,7 @@ def member_manager(view: View, identity: Identity) -> Node:
     """Return the manager that a certificate belongs to.
 
     Raises:
-        PermissionDenied: the node is no manager, or this certificate of it is not of now.
+        PermissionDenied: the node is not a manager, or this certificate of it is not current.
 
     """
     node = view.nodes.get(identity.node_id)
@@ -120,7 +120,7 @@ def member_manager(view: View, identity: Identity) -> Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnIdentity:
     """What this manager shows to others. `context` returns the TLS context to dial with."""
 
     node_id: str
@@ -131,7 +131,9 @@ class Own:
 class Links:
     """All links of a manager: those that it dials (`run`), and those that it is dialled for (`serve`)."""
 
-    def __init__(self, own: Own, known: KnownManagers, view: View, answers: Answers, rng: random.Random) -> None:
+    def __init__(
+        self, own: OwnIdentity, known: KnownManagers, view: View, answers: Answers, rng: random.Random
+    ) -> None:
         self._own = own
         self._known = known
         self._view = view
@@ -143,20 +145,20 @@ class Links:
     # --- asking others ------------------------------------------------------------------------------------------------
 
     def reachable(self, node_id: str) -> bool:
-        """Whether a manager answers; this one does."""
+        """Whether a manager answers; true for this one."""
         return node_id == self._own.node_id or (node_id in self._links and self._links[node_id].is_up)
 
     def welcome_of(self, node_id: str) -> LinkWelcome | None:
-        """Return what a manager that answers has said of itself."""
+        """Return the welcome of a manager that answers, else None."""
         link = self._links.get(node_id)
         return link.welcome if link is not None and link.is_up else None
 
     async def redial(self) -> None:
-        """Dial all others anew: with a certificate that is valid for longer than the one that they were shown."""
+        """Dial all others again, to show them a renewed certificate."""
         await asyncio.gather(*(link.redial() for link in self._links.values()))
 
     def moved(self) -> Coroutine[Any, Any, object]:
-        """Wait until another manager answers that did not before, after this call."""
+        """Wait until, after this call, another manager starts to answer."""
         return self._moved.wait()
 
     def _tell(self) -> None:
@@ -182,7 +184,7 @@ class Links:
         Raises:
             LedElsewhere: that manager does not lead: nothing was sent.
             Unavailable: it cannot be reached: nothing was sent.
-            PermissionDenied: this manager is none any more.
+            PermissionDenied: this manager was demoted or removed.
 
         """
         node = self._view.nodes.get(node_id)
@@ -214,7 +216,7 @@ class Links:
     # --- answering others ---------------------------------------------------------------------------------------------
 
     async def serve(self, channel: Channel, opening: Link, request_id: int, settle: Callable[[], None]) -> None:
-        """Answer another manager's questions until it goes, or is a manager no more.
+        """Answer another manager's questions until it disconnects, or is no longer a manager.
 
         Raises:
             SwarmError: why the link ended.
@@ -225,18 +227,18 @@ class Links:
         speaker = f"manager {node.name}, release {printable(opening.release, 64)},"
         check_levels(opening.levels, self._view.cluster.store_level, speaker)
         channel.expect(SIZES)
-        await channel.send(_introduced(LinkWelcome, self._own, self._answers), request_id)
+        await channel.send(_introduction(LinkWelcome, self._own, self._answers), request_id)
         settle()
         _log.info("linked by manager %s, release %s", identity.node_id, printable(opening.release, 64))
         if (link := self._links.get(identity.node_id)) is not None:
-            link.hurry()
+            link.dial_now()
         try:
             async with asyncio.TaskGroup() as group:
-                await self._hear(channel, identity, group)
+                await self._answer_questions(channel, identity, group)
         except BaseExceptionGroup as errors:
             raise next(leaves(errors)) from errors
 
-    async def _hear(self, channel: Channel, identity: Identity, group: asyncio.TaskGroup) -> None:
+    async def _answer_questions(self, channel: Channel, identity: Identity, group: asyncio.TaskGroup) -> None:
         open_questions = asyncio.Semaphore(_MAX_OPEN)
         while True:
             number, message = await channel.receive()
@@ -256,14 +258,16 @@ class Links:
             answer = self._answers.elsewhere() or await self._answers.answer(question, manager_id)
         except SwarmError as error:
             answer = refusal(error)
-        with contextlib.suppress(ChannelClosed):  # who asked hears that from its own end
+        with contextlib.suppress(ChannelClosed):  # the other end sees that, too
             await channel.send(answer, number)
 
 
 class _Outbound:
-    """The link to one other manager, dialled again and again while it is wanted."""
+    """The link to one other manager, redialled until it is ended."""
 
-    def __init__(self, where: str, own: Own, answers: Answers, rng: random.Random, tell: Callable[[], None]) -> None:
+    def __init__(
+        self, where: str, own: OwnIdentity, answers: Answers, rng: random.Random, tell: Callable[[], None]
+    ) -> None:
         self.address = where
         self._tell = tell
         self.welcome: LinkWelcome | None = None
@@ -274,7 +278,7 @@ class _Outbound:
         self._asked: dict[int, asyncio.Future[AnyMessage]] = {}
         self._numbers = itertools.count(1)
         self._task: asyncio.Task[None] | None = None
-        self._hurried = asyncio.Event()
+        self._dial_now = asyncio.Event()
 
     @property
     def is_up(self) -> bool:
@@ -287,10 +291,10 @@ class _Outbound:
         if self._task is not None:
             self._task.cancel()
 
-    def hurry(self) -> None:
-        """Hear that the other manager is there: it is dialled at once, where that was to be later."""
+    def dial_now(self) -> None:
+        """Dial at once, without waiting for the backoff: the other manager was seen."""
         self._backoff.reset()
-        self._hurried.set()
+        self._dial_now.set()
 
     async def redial(self) -> None:
         self._backoff.reset()
@@ -325,7 +329,7 @@ class _Outbound:
     async def _run(self) -> None:
         said = ""
         while True:
-            self._hurried.clear()
+            self._dial_now.clear()
             try:
                 await self._keep()
             except (SwarmError, OSError) as error:
@@ -334,12 +338,12 @@ class _Outbound:
                     said = str(error)
             finally:
                 self._lose()
-            await first_of(self._hurried.wait(), within=self._backoff.next())
+            await first_of(self._dial_now.wait(), within=self._backoff.next())
 
     async def _keep(self) -> None:
         channel = await dial(*split_address(self.address), self._own.context(), wait=DIAL_SECONDS)
         try:
-            self.welcome = check_link(await ask_first(channel, _introduced(Link, self._own, self._answers)))
+            self.welcome = check_link(await ask_first(channel, _introduction(Link, self._own, self._answers)))
             self._channel = channel
             self._tell()
             self._backoff.reset()
@@ -363,7 +367,7 @@ class _Outbound:
                 future.set_result(message)
 
     async def _beat(self, channel: Channel) -> None:
-        """Say that this manager lives; give up on one that says nothing."""
+        """Send heartbeats; close the channel when the other side is silent for too long."""
         with contextlib.suppress(ChannelClosed):
             while asyncio.get_running_loop().time() - channel.last_received < SILENCE_SECONDS:
                 await channel.send(Heartbeat())
@@ -377,6 +381,6 @@ class _Outbound:
                 future.set_exception(Unavailable(f"the connection to the manager at {self.address} broke"))
 
 
-def _introduced(kind: type[L], own: Own, answers: Answers) -> L:
-    """Make what both ends of a link say of themselves."""
+def _introduction(kind: type[L], own: OwnIdentity, answers: Answers) -> L:
+    """Return what each end of a link says of itself."""
     return kind(protocol=PROTOCOL_VERSION, release=version(), clock=own.clock.now(), levels=LEVELS, epoch=answers.epoch)

@@ -4,7 +4,7 @@ The manager's own stalls never count against a node. When the watcher wakes late
 stopped, and what a node said meanwhile may still lie unread in a socket: so that lateness is added to the grace of
 every node that was last heard before it.
 
-Of a node that is lost its record says so, and why, as far as that is known (`Losses`).
+A lost node's record says so, and why if that is known (`Losses`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from common.errors import Unavailable
 from common.model import Node
 from common.model.node import SILENT
 from manager.dispatch.batch import WriteBatch
-from manager.dispatch.nodes import Down, NeverCame, NodeWrite
+from manager.dispatch.nodes import Down, JoinExpired, NodeWrite
 from manager.store.store import Store
 
-# How often the watcher wakes at least: the shorter, the shorter the stalls that it notices.
+# Seconds until the watcher wakes at the latest: shorter ticks notice shorter stalls.
 TICK = 0.25
 # Lateness below this is the loop's ordinary work.
 TOLERANCE = 0.01
-# More stalls than fit into any grace period are not remembered.
+# More stalls than fit into any grace period.
 _MAX_STALLS = 64
 
 # How long to wait when the store did not take a write.
@@ -45,10 +45,7 @@ class _Watch:
 
 
 class Liveness:
-    """Watches the last sign of life of each node and reports once when it is too old.
-
-    `lost` is called with the node's id.
-    """
+    """Watches the last sign of life of each node, and calls `lost` with its id once when that is too old."""
 
     def __init__(self, lost: Callable[[str], None]) -> None:
         self._lost = lost
@@ -61,8 +58,8 @@ class Liveness:
     def watch(self, node_id: str, heard: Callable[[], float], grace: Callable[[], float]) -> None:
         """Watch a node, in place of an earlier watch.
 
-        `heard` tells the loop's time of its last sign of life; `grace` how many seconds of silence it has from then on,
-        which may become more.
+        `heard` returns the loop's time of its last sign of life, `grace` how many seconds it may be silent since then;
+        both may grow.
         """
         watch = self._watched[node_id] = _Watch(node_id, heard, grace)
         self._push(watch, self._deadline(watch))
@@ -151,21 +148,21 @@ class Losses:
         self._refusals: dict[str, str] = {}
 
     def lost(self, node_id: str) -> None:
-        """Take a node for lost."""
+        """Note that a node is lost."""
         self._lost[node_id] = None
         self._something_lost.set()
 
     def back(self, node_id: str) -> None:
-        """Hear that a node has a session."""
+        """Note that a node has a session."""
         self._lost.pop(node_id, None)
         self._refusals.pop(node_id, None)
 
     def forget(self, node_id: str) -> None:
-        """Hear that a node was removed."""
+        """Forget a node that was removed."""
         self._refusals.pop(node_id, None)
 
     async def refused(self, node: Node, why: str) -> None:
-        """Hear why a node gets no session: its record says so, once it is down.
+        """Note why a node gets no session; its record says so once it is down.
 
         Raises:
             Unavailable: the store did not take it.
@@ -176,7 +173,7 @@ class Losses:
             await self._writes.submit(Down(node.id, why))
 
     async def run(self) -> None:
-        """Write lost nodes down, all at once. While the store takes nothing, those that come back are struck off."""
+        """Mark lost nodes down, all at once. While the store is unavailable, those that come back are dropped."""
         while True:
             await self._something_lost.wait()
             self._something_lost.clear()
@@ -193,10 +190,10 @@ class Losses:
         nodes = map(self._store.view.nodes.get, node_ids)
         return [node for node in nodes if node is not None and node.status.state != "down"]
 
-    def _judge(self, node: Node) -> Down | NeverCame:
+    def _judge(self, node: Node) -> Down | JoinExpired:
         if node.joining is not None:
             _log.warning("the join of node %s (%s) is cancelled: no session followed", node.id, node.name)
-            return NeverCame(node.id)
+            return JoinExpired(node.id)
         why = self._refusals.get(node.id) or _why(node)
         _log.warning("node %s (%s) is down: %s", node.id, node.name, why)
         return Down(node.id, why)

@@ -1,4 +1,4 @@
-"""How hosts become managers, and get their next certificates: what the leader decides.
+"""How hosts become managers, and how managers' certificates are renewed: the leader's decisions.
 
 A ticket, which `node promote` gives a worker's host, lets it join once as a manager.
 """
@@ -31,7 +31,7 @@ from manager.store.levels import check_levels
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 
-# Managers' clocks may differ by no more: who leads says what time it is.
+# Seconds by which managers' clocks may differ: the leader says what time it is.
 MAX_SKEW_SECONDS = 2.0
 WRONG_JOINS = Rate(burst=5, per_second=1 / 10)
 _MAX_NAMES = 64
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class ManagerMembership:
-    """Makes managers of those who have the token, or a ticket of `node promote`."""
+    """Makes managers of hosts that have the token, or a ticket of `node promote`."""
 
     def __init__(self, store: Store, authority: Authority, clock: Clock, rng: random.Random, tickets: Tickets) -> None:
         self._store = store
@@ -51,9 +51,9 @@ class ManagerMembership:
         self._wrong = RateLimit(WRONG_JOINS)
 
     async def join(self, request: ManagerJoin, source: str) -> ManagerJoined:
-        """Write down a manager that dialled from the address `source`, and sign its certificate.
+        """Record a manager that dialled from the address `source`, and sign its certificate.
 
-        The keys and the members of etcd are for others to add.
+        The caller adds the keys and the members of etcd.
 
         Raises:
             ResourceExhausted: too many attempts with a wrong token from this address.
@@ -65,12 +65,12 @@ class ManagerMembership:
             raise ResourceExhausted(
                 f"too many attempts to join from {source}: try again in {1 / WRONG_JOINS.per_second:g} seconds"
             )
-        node_id = self._entitled(request.token)
+        node_id = self._node_entitled(request.token)
         self._wrong.refund(source)
         _check(request, now)
         check_levels(request.levels, self._store.view.cluster.store_level, f"release {printable(request.release, 64)}")
         serial = new_serial()
-        node = await self._store.update(lambda tx: self._enter(tx, request, node_id, serial))
+        node = await self._store.update(lambda tx: self._put_node(tx, request, node_id, serial))
         _log.info("node %s (%s) joined as a manager from %s", node.id, request.hostname, source)
         return ManagerJoined(
             node_id=node.id,
@@ -85,10 +85,10 @@ class ManagerMembership:
 
     def ticket(self, node_id: str) -> str:
         """Return a new ticket, with which a node's host can join as a manager."""
-        return self._tickets.give(node_id, self._authority.digest)
+        return self._tickets.issue(node_id, self._authority.digest)
 
     async def give_up(self, node_id: str, why: str) -> None:
-        """Let a node that was to become a manager be a worker as before; its record says why."""
+        """Cancel a node's promotion: it stays a worker; its record says why."""
         _log.warning("node %s stays a worker: %s", node_id, why)
 
         def undo(tx: Transaction) -> None:
@@ -100,10 +100,7 @@ class ManagerMembership:
         await self._store.update(undo)
 
     async def take_back(self, node_id: str, why: str = "", *, keep: bool = False) -> None:
-        """Have a node be no manager any more. Without a worker its row goes, unless it is to be kept.
-
-        A row that stays says why.
-        """
+        """Demote a node. Without a worker its record is removed, unless `keep`; one that stays says why."""
 
         def undo(tx: Transaction) -> None:
             node = tx.nodes.get(node_id)
@@ -119,8 +116,8 @@ class ManagerMembership:
 
         await self._store.update(undo)
 
-    async def note_came(self, node_ids: Collection[str]) -> None:
-        """Write down that managers that were awaited have come."""
+    async def record_arrival(self, node_ids: Collection[str]) -> None:
+        """Record that awaited managers have come."""
 
         def note(tx: Transaction) -> None:
             for node_id in node_ids:
@@ -136,7 +133,7 @@ class ManagerMembership:
 
         Raises:
             InvalidArgument: not a certificate request, or names that none can be for.
-            PermissionDenied: it is no manager any more.
+            PermissionDenied: it is no longer a manager.
 
         """
         key_of_request(request.csr)
@@ -173,7 +170,7 @@ class ManagerMembership:
 
         await self._store.update(note)
 
-    def _entitled(self, token: str) -> str:
+    def _node_entitled(self, token: str) -> str:
         """Return the node that a ticket is for, empty for the manager token.
 
         Raises:
@@ -186,8 +183,8 @@ class ManagerMembership:
             check_token(token, self._store.view.cluster.join_tokens, "manager")
         return node_id
 
-    def _enter(self, tx: Transaction, request: ManagerJoin, node_id: str, serial: str) -> Node:
-        """Write the row: of a worker that becomes a manager its own, of a host that was none a new one."""
+    def _put_node(self, tx: Transaction, request: ManagerJoin, node_id: str, serial: str) -> Node:
+        """Store the record: a promoted worker keeps its own, another host gets a new one."""
         status = ManagerStatus(addr=request.addr, awaited=True)
         known = tx.nodes.get(node_id)
         if node_id and (known is None or known.spec.role != "manager"):
@@ -280,7 +277,7 @@ class Tickets:
         self._now = now
         self._given: dict[str, tuple[str, float]] = {}
 
-    def give(self, node_id: str, digest: str) -> str:
+    def issue(self, node_id: str, digest: str) -> str:
         """Make a ticket for a node, in place of one that it has; `digest` is that of the root."""
         self._given = {ticket: each for ticket, each in self._given.items() if each[0] != node_id}
         ticket = new_token(digest, self._rng)
@@ -288,6 +285,6 @@ class Tickets:
         return ticket
 
     def redeem(self, text: str) -> str:
-        """Return the node that a ticket is for, and have it be worth nothing from now on; empty: it is none."""
+        """Return the node that a ticket is for, and invalidate the ticket; empty if it is not one."""
         node_id, until = self._given.pop(text, ("", 0.0))
         return node_id if self._now() < until else ""

@@ -1,4 +1,4 @@
-"""The managers of the cluster as the store has them, for those who are to find them: kept up to date by a watch."""
+"""The managers in the store, and their addresses: kept up to date by a watch."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class KnownManagers:
         self._moved = asyncio.Event()
         self.nodes: Sequence[Node] = ()
         self.addresses: tuple[str, ...] = ()
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
-        """Read the store anew; wake those who wait when something is not as it was."""
+    def refresh(self) -> None:
+        """Read the store; wake those who wait if something has changed."""
         nodes = managers(self._store.view)
         if nodes == self.nodes and self.addresses:
             return
@@ -42,15 +42,15 @@ class KnownManagers:
     async def run(self) -> None:
         """Watch the store until cancelled."""
         with self._store.watch() as subscription:
-            self.look()
+            self.refresh()
             while True:
                 try:
                     batch = await subscription.next()
                 except Lagged:
-                    self.look()
+                    self.refresh()
                     continue
                 changed = (
                     each for change_set in batch for change in change_set.changes for each in (change.old, change.new)
                 )
                 if any(isinstance(each, Node) and each.manager_status is not None for each in changed):
-                    self.look()
+                    self.refresh()

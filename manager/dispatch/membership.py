@@ -1,4 +1,4 @@
-"""Joining and renewing: who becomes a node of the cluster, and under which certificate."""
+"""Joins and renewals: which hosts become nodes of the cluster, and their certificates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewReques
 from manager.ca.authority import Authority, key_of_request, new_serial
 from manager.ca.rotation import step_of
 from manager.ca.tokens import check_token
-from manager.dispatch.door import Door
+from manager.dispatch.validator import Validator
 from manager.domain import hostnames
 from manager.store.store import Store
 from manager.store.transaction import Transaction
@@ -26,7 +26,7 @@ from manager.store.view import View
 
 # Attempts of one address with a wrong token.
 WRONG_JOINS = Rate(burst=20, per_second=1 / 2)
-# Nodes that the right token makes, for it may have leaked: of one address (a site may have only one), and in all.
+# Joins with the right token, which may have leaked: of one address (a site may have only one), and in all.
 # A tool that sets up hundreds of hosts in an hour stays below.
 JOINS_OF_ADDRESS = Rate(burst=100, per_second=1 / 5)
 JOINS = Rate(burst=300, per_second=1 / 2)
@@ -35,10 +35,12 @@ _log = logging.getLogger(__name__)
 
 
 class Membership:
-    """Makes nodes of those who have the token."""
+    """Makes nodes of hosts that have the token."""
 
-    def __init__(self, store: Store, authority: Authority, clock: Clock, rng: random.Random, door: Door) -> None:
-        self._door = door
+    def __init__(
+        self, store: Store, authority: Authority, clock: Clock, rng: random.Random, validator: Validator
+    ) -> None:
+        self._validator = validator
         self._store = store
         self._authority = authority
         self._clock = clock
@@ -48,9 +50,9 @@ class Membership:
         self._joins = TokenBucket(JOINS, clock.now())
 
     async def join(self, request: JoinRequest, source: str, at: str, managers: tuple[str, ...]) -> JoinReply:
-        """Make a node, or give a manager's own node its worker, and sign the certificate.
+        """Create a node, or give a manager's own node its worker, and sign the certificate.
 
-        The host dialled from the address `source`; `at` is the node of the manager whose host it is, empty: of none.
+        The host dialled from the address `source`; `at` is the node id of the manager on it, empty if there is none.
 
         Raises:
             ResourceExhausted: too many wrong attempts from this address, or too many nodes made.
@@ -64,14 +66,14 @@ class Membership:
             )
         check_token(request.token, self._store.view.cluster.join_tokens, "worker")
         self._wrong.refund(source)
-        said = self._door.join(request, source)
+        said = self._validator.join(request, source)
         skew = clock_skew_error(said.clock, now)
         if skew is not None:
             raise skew
-        key_of_request(said.csr)  # a bad request is refused before it has left a trace
+        key_of_request(said.csr)  # refuse a bad request before anything is stored
         self._count_join(source, now)
         serial = new_serial()
-        node = await self._store.update(lambda tx: self._enter(tx, said, at, serial))
+        node = await self._store.update(lambda tx: self._put_node(tx, said, at, serial))
         warnings = tuple(hostnames.warnings(self._store.view, node, said.hostname))
         for sentence in warnings:
             _log.warning("%s", sentence)
@@ -86,7 +88,7 @@ class Membership:
         )
 
     def _count_join(self, address: str, now: float) -> None:
-        """Bound how many nodes the token makes.
+        """Count a join against the limits.
 
         Raises:
             ResourceExhausted: too many of this address, or in all; it says what to do.
@@ -125,13 +127,13 @@ class Membership:
         lifetime = self._store.view.cluster.spec.ca_config.node_cert_expiry
         return self._authority.issue(csr, identity, lifetime, self._clock.now())
 
-    def _enter(self, tx: Transaction, request: JoinRequest, at: str, serial: str) -> Node:
-        """Choose the node's row and write it. A host that joins again gets a new row, as with Docker.
+    def _put_node(self, tx: Transaction, request: JoinRequest, at: str, serial: str) -> Node:
+        """Store the node's record. A host that joins again gets a new one, as with Docker.
 
-        On a manager's own host, where the row of a join that no session followed stays, its engine's newest counts.
+        On a manager's own host the record stays if no session followed a join; the engine's newest join counts.
         """
         own = tx.nodes.get(at)
-        if own is not None and own.manager_status is not None and _awaits(own, request):
+        if own is not None and own.manager_status is not None and _may_host_worker(own, request):
             node = _with_worker(own, request, serial, step_of(tx))
         else:
             message = "joined; its first session has not begun"
@@ -181,7 +183,7 @@ def _too_many_joins(what: str, rate: Rate) -> ResourceExhausted:
     )
 
 
-def _awaits(own: Node, request: JoinRequest) -> bool:
+def _may_host_worker(own: Node, request: JoinRequest) -> bool:
     """Whether the manager's own node has no worker yet; a join that waits for its first session may be tried again.
 
     A host's other engine joins as a node of its own. Docker below 23 has one id for all engines of a host.

@@ -1,4 +1,4 @@
-"""What the dispatcher writes into node records, as values that are applied many at a time."""
+"""The dispatcher's writes to node records, as values that are applied in batches."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The worker left on purpose: its certificate is worth nothing from now on."""
+    """The worker left on purpose: its certificate is no longer valid."""
 
     node_id: str
 
@@ -72,17 +72,17 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
-class NeverCame:
+class JoinExpired:
     """No session followed a join in time."""
 
     node_id: str
 
 
-NodeWrite: TypeAlias = Ready | Described | Renewed | Away | Down | Left | Withdrawn | NeverCame
+NodeWrite: TypeAlias = Ready | Described | Renewed | Away | Down | Left | Withdrawn | JoinExpired
 
 
 def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
-    """Apply in order: what came last holds. Nodes that were removed meanwhile are passed over."""
+    """Apply writes in order. Nodes that were removed meanwhile are skipped."""
     for write in batch:
         node = tx.nodes.get(write.node_id)
         if node is None:
@@ -95,11 +95,11 @@ def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
 
 
 def _change_node(tx: Transaction, node: Node, write: NodeWrite) -> Node | None:
-    """Return the node as it is then; None when it is one no more."""
+    """Return the changed node; None if it is to be removed."""
     match write:
         case Withdrawn():
             return _without_worker(node)
-        case NeverCame():
+        case JoinExpired():
             return node if node.joining is None else _without_worker(node)
         case Left():
             # A manager stays a ready node when its worker leaves; another worker may join in its row.
@@ -107,10 +107,10 @@ def _change_node(tx: Transaction, node: Node, write: NodeWrite) -> Node | None:
             status = _ready(node) if manages else _down(node, LEFT)
             return msgspec.structs.replace(node, status=status, agent=not manages, certificate_serials=(), joining=None)
         case _:
-            return _as_told(tx, node, write)
+            return _apply_report(tx, node, write)
 
 
-def _as_told(tx: Transaction, node: Node, write: Ready | Described | Renewed | Away | Down) -> Node:
+def _apply_report(tx: Transaction, node: Node, write: Ready | Described | Renewed | Away | Down) -> Node:
     match write:
         case Ready():
             return msgspec.structs.replace(
@@ -136,7 +136,7 @@ def _as_told(tx: Transaction, node: Node, write: Ready | Described | Renewed | A
 
 
 def _with_description(tx: Transaction, node: Node, description: NodeDescription) -> Node:
-    """Return a node with what may be believed of its description.
+    """Return a node with a validated description.
 
     The host name is another only at the first session of the manager's own worker: which is for `node.hostname` what
     the worker's engine calls the host, unless another node has that name.
@@ -151,14 +151,14 @@ def _with_description(tx: Transaction, node: Node, description: NodeDescription)
 
 
 def _without_worker(node: Node) -> Node | None:
-    """Return what is left of a node when its worker never was: the manager's own node, or nothing."""
+    """Return a node whose worker never came: the manager's own node, else None."""
     if node.manager_status is None:
         return None
     return msgspec.structs.replace(node, status=_ready(node), agent=False, certificate_serials=(), joining=None)
 
 
 def _spec_of(node: Node) -> NodeSpec:
-    """Return a node's spec with what its worker wished when it joined."""
+    """Return a node's spec with the labels and availability of its join."""
     joining = node.joining
     if joining is None:
         return node.spec
@@ -177,11 +177,11 @@ def _ready(node: Node) -> NodeStatus:
 
 
 def _step_after(node: Node, used: str) -> int:
-    """Return the authority's step of the certificate in use: that of the newest, if it is that."""
+    """Return the authority's step of the certificate with the serial `used`."""
     serials = node.certificate_serials
     return node.next_certificate_step if serials and serials[-1] == used else node.certificate_step
 
 
 def _serials_after(serials: tuple[str, ...], used: str) -> tuple[str, ...]:
-    """Once the newest certificate is in use, the ones before it are worth nothing."""
+    """Return the valid serials: once the newest certificate is in use, earlier ones are not."""
     return (used,) if serials and serials[-1] in (used, ANY_CERTIFICATE) else serials

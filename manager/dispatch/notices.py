@@ -1,4 +1,4 @@
-"""Telling the sessions what concerns them: changes of the store, managers that moved, what is to be measured."""
+"""Notifies sessions of what concerns them: changes of the store, managers' addresses, what to measure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from manager.store.watch import Lagged
 _log = logging.getLogger(__name__)
 
 
-class Notices:
-    """Keeps the sessions, by node id, told. `forget` hears the id of every record that was removed.
+class SessionNotifier:
+    """Notifies `sessions`, by node id. `forget` is called with the id of every object that was removed.
 
     Each of its coroutines runs until cancelled.
     """
@@ -30,11 +30,11 @@ class Notices:
         self._store = parts.store
         self._sessions = sessions
         self._forget = forget
-        self._doubt_ends: float | None = None
-        self._to_reconsider = asyncio.Event()
+        self._rebuild_at: float | None = None
+        self._to_revalidate = asyncio.Event()
 
-    async def measure_asked(self) -> None:
-        """Tell workers when somebody begins to look at what tasks of theirs use, or has looked away."""
+    async def follow_measured(self) -> None:
+        """Tell workers when a client starts or stops looking at what their tasks use."""
         changed = asyncio.Event()
         self._parts.soft.usages.told = changed.set
         before: Collection[str] = frozenset()
@@ -53,13 +53,13 @@ class Notices:
             for node_id in concerned & self._sessions.keys():
                 self._sessions[node_id].measure()
 
-    async def hear_changes(self) -> None:
-        """Tell the sessions of what concerns them, as the store changes."""
+    async def follow_changes(self) -> None:
+        """Notify the sessions of each change that concerns them."""
         with self._store.watch() as subscription:
             self._start_over()
             while True:
                 try:
-                    async with asyncio.timeout_at(self._doubt_ends):
+                    async with asyncio.timeout_at(self._rebuild_at):
                         batch = await subscription.next()
                 except Lagged:
                     _log.warning("the dispatcher fell behind the store: every node gets a complete set of assignments")
@@ -69,55 +69,55 @@ class Notices:
                     self._start_over()
                     continue
                 for change_set in batch:
-                    self._hear(change_set)
+                    self._notify(change_set)
 
     def _start_over(self) -> None:
         """Send every node a complete set of assignments, and end the sessions of those that are no longer nodes."""
-        self._doubt_ends = None
+        self._rebuild_at = None
         self._end_removed()
         self._parts.directory.rebuild()
 
-    def _hear(self, change_set: ChangeSet) -> None:
-        """Tell the nodes of changes. After some that meet a bug nodes may lack something: soon all start over."""
+    def _notify(self, change_set: ChangeSet) -> None:
+        """Notify the sessions of changes. If a bug may have kept something from them, all start over soon."""
         for change in change_set.changes:
             if change.new is None:
-                self._hear_removal(change)
+                self._note_removal(change)
             elif isinstance(change.new, RootKey) or _manages(change.new):
                 for session in self._sessions.values():
                     session.expect_renewal()
             if isinstance(change.new, Cluster):
                 self._parts.soft.usages.told()  # it may say of which services use is measured
             if _frees(change):
-                self._to_reconsider.set()
+                self._to_revalidate.set()
         try:
-            self._parts.directory.hear(change_set.changes)
-        except Exception:  # noqa: BLE001 - the nodes of all other changes must hear of theirs
-            if self._doubt_ends is None:
+            self._parts.directory.mark_changes(change_set.changes)
+        except Exception:  # noqa: BLE001 - all other changes must still reach their nodes
+            if self._rebuild_at is None:
                 _log.exception("cannot tell which nodes changes concern: every node starts over in %g s", PAUSE_SECONDS)
-                self._doubt_ends = asyncio.get_running_loop().time() + PAUSE_SECONDS
+                self._rebuild_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
 
-    def _hear_removal(self, change: Change) -> None:
+    def _note_removal(self, change: Change) -> None:
         self._forget(change.current.id)
         if isinstance(change.current, Node):
-            self._parts.door.forget(change.current.id)
+            self._parts.validator.forget(change.current.id)
             self._end_removed()
 
     async def tell_managers(self) -> None:
-        """Let workers know where managers are, whenever that changes."""
+        """Tell workers the managers' addresses whenever they change."""
         while True:
             await self._parts.managers.moved()
             for session in self._sessions.values():
-                session.managers_moved()
+                session.send_managers()
 
-    async def reconsider(self) -> None:
-        """Believe what was not believed, when a node that had it has it no more."""
+    async def revalidate_descriptions(self) -> None:
+        """Validate partly refused descriptions again when another node gives up a name or an address."""
         while True:
-            await self._to_reconsider.wait()
-            self._to_reconsider.clear()
-            for node_id in self._parts.door.doubted:
-                description = self._parts.door.again(node_id)
+            await self._to_revalidate.wait()
+            self._to_revalidate.clear()
+            for node_id in self._parts.validator.partly_refused:
+                description = self._parts.validator.revalidate(node_id)
                 if description is not None:
-                    with contextlib.suppress(Unavailable):  # it is said anew when the worker comes again
+                    with contextlib.suppress(Unavailable):  # the worker sends it again in its next session
                         await self._parts.nodes.submit(Described(node_id, description))
 
     def _end_removed(self) -> None:
@@ -132,7 +132,7 @@ def _manages(value: StoredObject) -> bool:
 
 
 def _frees(change: Change) -> bool:
-    """Whether a name or an address may be another node's since this change."""
+    """Whether this change may have freed a name or an address for another node."""
     old, new = change.old, change.new
     if not isinstance(old, Node) or not isinstance(new, Node):
         return isinstance(old, Node)

@@ -1,4 +1,4 @@
-"""What the manager says to one worker: its assignments first, then what goes with them, each when it has changed."""
+"""What the manager sends to one worker: assignments, then credentials, measurements, managers, when they change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GATHER_SECONDS = 0.010
 class Outbox:
     """Keeps one worker up to date over `channel`; both sides speak `protocol`.
 
-    A release before several managers neither hears where they are nor is told to renew its certificate.
+    A worker older than several managers gets neither their addresses nor the request to renew its certificate.
     """
 
     def __init__(
@@ -66,20 +66,20 @@ class Outbox:
         self._to_renew.set()
         self._renewed_to = 0
 
-    def called(self, hostname: str) -> None:
-        """Hear what the worker calls its host."""
-        self._feed.called(hostname)
+    def set_reported_hostname(self, hostname: str) -> None:
+        """Set the host name that the worker reports."""
+        self._feed.set_reported_hostname(hostname)
 
     def start_over(self) -> None:
-        """Have the worker sent a complete set of assignments."""
+        """Send a complete set of assignments next."""
         self._feed.start_over()
 
     def wake(self) -> None:
-        """Look what of all this has changed by now, and say it."""
+        """Send whatever has changed."""
         self._stale.set()
 
     def end(self, error: SwarmError) -> None:
-        """Say no more: `run` raises `error`."""
+        """Stop sending: `run` raises `error`."""
         self._ended_by = error
         self._stale.set()
 
@@ -89,7 +89,7 @@ class Outbox:
             raise self._ended_by
 
     def close(self) -> None:
-        """Forget the worker; those who wait for it wait no longer."""
+        """Leave the directory, and release all who wait for the worker."""
         self._feed.close()
         self._follow_up()
         self._progress.end()
@@ -111,7 +111,7 @@ class Outbox:
         return waiting
 
     def note_applied(self, number: int) -> None:
-        """Take the worker's word that it has applied the set of this number.
+        """Note that the worker has applied set `number`.
 
         Raises:
             ProtocolError: it was not sent such a set.
@@ -123,11 +123,11 @@ class Outbox:
         self._deliveries.applied(number, asyncio.get_running_loop().time())
 
     def expect_renewal(self) -> None:
-        """Look whether the worker's certificate is of an earlier step of the authority, and have it renewed then."""
+        """Check whether the worker's certificate is of an earlier step of the authority; if so, have it renewed."""
         self._to_renew.set()
 
     async def have_renewed(self) -> None:
-        """Tell the worker to renew its certificate, whenever it should; one that does not know of that is not told."""
+        """Tell the worker to renew its certificate whenever it should, if its release knows that message."""
         while self._renews_when_told:
             await self._to_renew.wait()
             self._to_renew.clear()
@@ -137,7 +137,7 @@ class Outbox:
                 await self._channel.send(RenewCertificate())
 
     async def run(self) -> None:
-        """Say what has changed whenever something has, until cancelled; errors as `Channel.send`, and of `end`."""
+        """Send changes until cancelled; errors as `Channel.send`, and that of `end`."""
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -155,13 +155,13 @@ class Outbox:
             await asyncio.sleep(GATHER_SECONDS)
 
     def _follow_up(self) -> None:
-        """Let those who wait for this worker wait for the newest set, now that it has all that they are about."""
+        """Bind those who wait for this worker to its newest set, which has all that they wait for."""
         for waiting in self._unsent:
             self._progress.when(self._feed.number, waiting)
         self._unsent.clear()
 
     async def _send_measured(self) -> None:
-        """Say what to measure, when that is something else than was said last."""
+        """Send what to measure, if that has changed."""
         store = self._store
         node = store.view.nodes.get(self._node_id)
         if node is not None and node.description.measures and not self._measures_host:
@@ -173,14 +173,14 @@ class Outbox:
             await self._channel.send(measured)
 
     async def _send_managers(self) -> None:
-        """Say where managers are, when that is not what was said last, to workers that know the message."""
+        """Send the managers' addresses if they have changed, to workers that know the message."""
         present = self._known.addresses
         if self._managers is not None and self._managers is not present:
             self._managers = present
             await self._channel.send(Managers(managers=present))
 
     async def _ask_for_volumes(self) -> None:
-        """Have the worker say which volumes its host has, once it has said that it can."""
+        """Ask for the host's volumes once, if the worker can report them."""
         node = self._store.view.nodes.get(self._node_id)
         if not self._volumes_asked and node is not None and node.description.volumes:
             self._volumes_asked = True
@@ -193,7 +193,7 @@ class Outbox:
 
 
 def unsent_logins(view: View, services: Iterable[str], sent: dict[str, RegistryLogin]) -> Iterator[RegistryAuth]:
-    """Yield the credentials of these services that are not in `sent`, and note them there; what is gone goes there."""
+    """Yield the credentials of these services that are not in `sent`, and add them there; removed ones are dropped."""
     for service_id in [each for each in sent if each not in view.registry_logins]:
         del sent[service_id]
     for service_id in dict.fromkeys(services):

@@ -1,8 +1,8 @@
-"""What one node may ask of a manager: how much it says, and how often it begins a session. Pure: time is passed in.
+"""A node's quota at a manager: how much it sends, and how often it begins a session. Pure: time is passed in.
 
-A node that says too much is slowed: nothing is read of it until what it said is paid off. One that goes on for
-`EXCESS_SECONDS` has its session ended, as has one that breaks the protocol, and is kept out for a while, longer each
-time. Times are the loop's, in seconds.
+A node that sends too much is slowed: nothing is read from it until its budget is positive again. If it goes on for
+`EXCESS_SECONDS`, or breaks the protocol, its session is ended and it is banned for a while, longer each time. Times are
+the loop's, in seconds.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from common.wire.allowances import BYTES, MESSAGES, weight
 from common.wire.message import Message
 
 EXCESS_SECONDS = 30.0
-# Sessions that one node begins: a network that fails again and again makes it begin one every few seconds.
+# Sessions that one node begins: a flapping network makes it begin one every few seconds.
 SESSIONS = Rate(burst=10, per_second=1)
-# Writes that change what other nodes know of what runs here and goes on: each of them makes its host's rules anew.
-RETOLD = Rate(burst=50, per_second=5)
-KEPT_OUT_FIRST = 15.0
-KEPT_OUT_LIMIT = 300.0
+# Writes that change endpoints of running containers: each of them changes the rules of other hosts.
+ENDPOINT_CHANGES = Rate(burst=50, per_second=5)
+FIRST_BAN_SECONDS = 15.0
+MAX_BAN_SECONDS = 300.0
 # What it did is forgotten after so long a time.
-FORGIVEN_AFTER = 3600.0
+FORGET_SECONDS = 3600.0
 
 
-class Offence(FailedPrecondition):
-    """What a node did that its session is ended for, and that it is kept out for then."""
+class Violation(FailedPrecondition):
+    """What a node did that ends its session and bans it for a while."""
 
 
-class OverBudget(Offence):
-    """It has said too much for too long, or too much at once."""
+class OverBudget(Violation):
+    """It has sent too much for too long, or too much at once."""
 
 
-class KeptOut(ResourceExhausted):
-    """A node begins no session for a while, for what it did in the last; `why` is for its record."""
+class Banned(ResourceExhausted):
+    """A node may not begin a session for a while, for an earlier violation; `why` is for its record."""
 
     def __init__(self, why: str, seconds: float) -> None:
         super().__init__(f"{why}: try again in {math.ceil(seconds)} s")
@@ -42,18 +42,18 @@ class KeptOut(ResourceExhausted):
 
 
 class Quota:
-    """One node's, over all its sessions."""
+    """The quota of one node, over all its sessions."""
 
     def __init__(self, now: float) -> None:
         self._limits = (_Limit("bytes", BYTES, now), _Limit("messages", MESSAGES, now))
         self._sessions = TokenBucket(SESSIONS, now)
-        self._retold = TokenBucket(RETOLD, now)
-        self._offences = 0
-        self._last_offence = -math.inf
+        self._endpoint_changes = TokenBucket(ENDPOINT_CHANGES, now)
+        self._violations = 0
+        self._last_violation = -math.inf
         self._why = ""
 
     def spend(self, message: Message, size: int, now: float) -> float:
-        """Count a message of so many bytes; return for how many seconds nothing is to be read of the node.
+        """Count a message of `size` bytes; return for how many seconds nothing should be read from the node.
 
         Raises:
             OverBudget: that was too much at once, or it has been too much for too long.
@@ -62,13 +62,13 @@ class Quota:
         amounts = zip(self._limits, (size, weight(message)), strict=True)
         return max([limit.spend(amount, now) for limit, amount in amounts])
 
-    def retell(self, now: float) -> float:
-        """Count a write of the kind of `RETOLD`; return how long it is to wait. Too many are not an offence."""
-        return self._retold.spend(1.0, now)
+    def delay_endpoint_change(self, now: float) -> float:
+        """Count a write of the kind of `ENDPOINT_CHANGES`; return for how many seconds it must wait."""
+        return self._endpoint_changes.spend(1.0, now)
 
     @property
     def slowed(self) -> bool:
-        """Whether it has lately said more than it may."""
+        """Whether it has recently sent more than it may."""
         return any(limit.since is not None for limit in self._limits)
 
     def begin_session(self, now: float) -> None:
@@ -79,30 +79,30 @@ class Quota:
             ResourceExhausted: it does this too often.
 
         """
-        wait = self._last_offence + self._penalty() - now
+        wait = self._last_violation + self._ban_seconds() - now
         if wait > 0:
-            raise KeptOut(self._why, wait)
+            raise Banned(self._why, wait)
         if not self._sessions.take(1.0, now):
             wait = 1 / SESSIONS.per_second
             raise ResourceExhausted(
                 f"it has begun more than {SESSIONS.burst:g} sessions in a short time: try again in {wait:g} s"
             )
 
-    def offend(self, offence: Offence, now: float) -> str:
-        """Hear that a session was ended for what the node did; return what its record is to say."""
-        self._offences = 1 if now - self._last_offence > FORGIVEN_AFTER else self._offences + 1
-        self._last_offence = now
-        self._why = f"its session was ended: {offence.message}"
+    def record_violation(self, violation: Violation, now: float) -> str:
+        """Count a violation that ended a session; return the message for the node's record."""
+        self._violations = 1 if now - self._last_violation > FORGET_SECONDS else self._violations + 1
+        self._last_violation = now
+        self._why = f"its session was ended: {violation.message}"
         return self._why
 
-    def _penalty(self) -> float:
-        if not self._offences:
+    def _ban_seconds(self) -> float:
+        if not self._violations:
             return 0.0
-        return min(KEPT_OUT_LIMIT, KEPT_OUT_FIRST * 2.0 ** (self._offences - 1))
+        return min(MAX_BAN_SECONDS, FIRST_BAN_SECONDS * 2.0 ** (self._violations - 1))
 
 
 class _Limit:
-    """One of the limits; `since` when a node has been beyond it. It is not any more when it has half a burst left."""
+    """One limit; `since` is when the node exceeded it, None once half a burst is left again."""
 
     def __init__(self, name: str, rate: Rate, now: float) -> None:
         self.since: float | None = None

@@ -32,7 +32,7 @@ from common.wire.messages import (
     StreamHello,
 )
 from manager.ca.authority import Authority
-from manager.dispatch.visitors import Visitors
+from manager.dispatch.pending_connections import PendingConnections
 
 FIRST_FRAME_TIMEOUT = 10.0
 
@@ -48,7 +48,7 @@ class Lead(Protocol):
     async def serve(
         self, channel: Channel, opening: WorkersOpening, request_id: int, settle: Callable[[], None]
     ) -> None:
-        """Serve a connection to its end; `settle` it when it has come to something.
+        """Serve a connection to its end; call `settle` when it has served a purpose (a session began, …).
 
         Raises:
             SwarmError: why it ended.
@@ -92,7 +92,7 @@ class Reception:
         self._lead = lead
         self._others = others
         self.admission = Admission()
-        self._visitors = Visitors(self.admission)
+        self._pending = PendingConnections(self.admission)
 
     async def handle(self, channel: Channel) -> None:
         """Serve one connection to its end. Whoever is refused is told why.
@@ -102,9 +102,9 @@ class Reception:
 
         """
         try:
-            with self._visitors.visit(channel.peer) as visit:
+            with self._pending.track(channel.peer) as pending:
                 opening, request_id = await self._opening(channel)
-                await self._serve(channel, opening, request_id, visit.settle)
+                await self._serve(channel, opening, request_id, pending.settle)
         except ChannelClosed as closed:
             _log.debug("connection of %s: %s", channel.peer, closed.message)
         except SwarmError as error:

@@ -24,13 +24,13 @@ from manager.store.view import View
 
 @dataclass(frozen=True, slots=True)
 class NodeReports:
-    """What may be believed of one `StatusReport` (`manager.dispatch.intake`), and the node that said it."""
+    """The validated part of a `StatusReport` (`manager.dispatch.intake`), and the node that sent it."""
 
     node_id: str
     tasks: tuple[TaskReport, ...]
 
 
-def retells(view: View, reports: Iterable[TaskReport]) -> bool:
+def changes_endpoints(view: View, reports: Iterable[TaskReport]) -> bool:
     """Whether any of these changes what other nodes know of a task that goes on as it was."""
     return any(_retells(view.tasks.get(report.task_id), report.status) for report in reports)
 

@@ -1,4 +1,4 @@
-"""One worker's session: what it says is written to the store, what it is to do is sent to it."""
+"""One worker's session: its reports are written to the store, its assignments are sent to it."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from common.wire.messages import (
 from common.wire.usage_messages import HostUsage, Usage
 from common.wire.volume_copy import VolumeReport
 from manager.dispatch.attachments import AttachmentReports
-from manager.dispatch.attachments import retells as attachments_retell
+from manager.dispatch.attachments import changes_endpoints as attachments_change_endpoints
 from manager.dispatch.barrier import Barrier
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.directory import Directory
-from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker, ImageQuestions
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite, Renewed
 from manager.dispatch.outbox import Outbox
-from manager.dispatch.quota import Offence, Quota
+from manager.dispatch.quota import Quota, Violation
 from manager.dispatch.reports import NewestWrites, NodeReports, SlicedWrites
-from manager.dispatch.reports import retells as reports_retell
+from manager.dispatch.reports import changes_endpoints as reports_change_endpoints
+from manager.dispatch.validator import Validator
 from manager.dispatch.volumes import VolumeReports
 from manager.domain.volume_inventory import Inventory
 from manager.metrics.contacts import Deliveries
@@ -64,7 +64,7 @@ from manager.store.store import Store
 
 MAX_OPEN_FETCHES = 8
 MAX_OPEN_BARRIERS = 100
-# A worker that is slowed is not read for so long at least: to wake up for each message costs more than the message.
+# Seconds for which a slowed worker is not read at least: waking up for each message costs more than the message.
 LEAST_PAUSE = 0.1
 # Heartbeats that follow each other within this part of a node's grace, half their period, have one answer.
 ACKNOWLEDGED_EVERY = 1 / 6
@@ -81,7 +81,7 @@ class SessionParts:
     """What all sessions of a manager share."""
 
     store: Store
-    door: Door
+    validator: Validator
     directory: Directory
     reports: WriteBatch[NodeReports]
     nodes: WriteBatch[NodeWrite]
@@ -97,9 +97,8 @@ class SessionParts:
 class Session:
     """The messages of one node's connection, after its Welcome. `grace`: seconds of silence after which it is lost.
 
-    `protocol` is what both speak.
-
-    It is `over` when the node is not waited for any more, and `away` when its agent has said that it comes back.
+    `protocol` is the version that both speak. It is `over` when the node is no longer waited for, and `away` when its
+    agent has said that it will come back.
     """
 
     def __init__(
@@ -140,7 +139,7 @@ class Session:
         self._attachments = SlicedWrites(self._write_attachments)
         self._descriptions = NewestWrites(self._write_description, DESCRIBE_SECONDS)
         self._inventories = NewestWrites(parts.volumes.submit, VOLUMES_SECONDS)
-        self._parting = False
+        self._leaving = False
         self._greeted = asyncio.Event()
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
         self._open_barriers = asyncio.Semaphore(MAX_OPEN_BARRIERS)
@@ -151,18 +150,18 @@ class Session:
 
     @property
     def patience(self) -> float:
-        """How many seconds of silence are waited for; more once the agent was heard out that comes back.
+        """How many seconds of silence are allowed; more once an agent that will come back has sent everything.
 
-        Then its session may go on until the store has its last reports.
+        Its session then goes on until the store has its last reports.
         """
         return AWAY_GRACE if self.away and not self._reads else self.grace
 
-    def called(self, hostname: str) -> None:
-        """Hear what the worker calls its host, whether or not the node's record calls it so."""
-        self._outbox.called(hostname)
+    def set_reported_hostname(self, hostname: str) -> None:
+        """Set the host name that the worker reports; the node's name in the cluster may differ."""
+        self._outbox.set_reported_hostname(hostname)
 
     async def greet(self, welcome: Welcome, request_id: int) -> None:
-        """Say what the worker waits for first. Whatever else is to be said to it waits for that, too.
+        """Send the Welcome, which must be first: `send` waits for it.
 
         Raises:
             ChannelClosed: the connection is gone.
@@ -171,7 +170,7 @@ class Session:
         await self.channel.send(welcome, request_id)
         self._greeted.set()
 
-    def gone(self) -> None:
+    def unblock(self) -> None:
         """Let nobody wait any longer to say something, or for an answer: the connection ends."""
         self._questions.close()
         self._greeted.set()
@@ -218,25 +217,25 @@ class Session:
         """Look whether the worker's certificate is of an earlier step of the authority, and have it renewed then."""
         self._outbox.expect_renewal()
 
-    def managers_moved(self) -> None:
-        """Hear that managers are not any more where the worker was told."""
+    def send_managers(self) -> None:
+        """Send the managers' new addresses to the worker."""
         self._outbox.wake()
 
     def measure(self) -> None:
-        """Have the worker told what to measure by now."""
+        """Send the worker what to measure, if that has changed."""
         self._outbox.wake()
 
     @property
     def behind(self) -> bool:
-        """Whether the worker has yet to apply something, as far as it says."""
+        """Whether the worker says that it has not applied everything yet."""
         return self._outbox.behind
 
     def caught_up(self) -> asyncio.Future[None]:
-        """Return what is done when the worker has applied all that is decided now, or the session has ended."""
+        """Return a future that is done when the worker has applied all that is decided now, or the session ends."""
         return self._outbox.caught_up()
 
     async def send(self, message: AnyMessage) -> None:
-        """Say something to the worker, once it has its Welcome.
+        """Send a message to the worker, once it has its Welcome.
 
         Raises:
             ChannelClosed: the connection is gone.
@@ -259,15 +258,15 @@ class Session:
         try:
             while not (self.over or self.away):
                 frame = await self.channel.receive()
-                self._outbox.check()  # what it still says is overtaken by why the session has ended
+                self._outbox.check()  # the session was ended: what it still says does not count
                 pause = self._count(frame)
-                believed = self._believed(frame)
-                if believed is not None:
-                    await self._answer(believed, group)
+                validated = self._validated(frame)
+                if validated is not None:
+                    await self._answer(validated, group)
                 if pause:
                     await asyncio.sleep(max(pause, LEAST_PAUSE))
         except ProtocolError as error:
-            raise Offence(error.message) from error
+            raise Violation(error.message) from error
         finally:
             self._reads = False
             self._states.close()
@@ -277,7 +276,7 @@ class Session:
                 task.cancel()
 
     def _count(self, frame: Frame) -> float:
-        """Count a message; return how long nothing is to be read then. Meanwhile the node counts as alive."""
+        """Count a message; return for how many seconds nothing is read. Meanwhile the node counts as alive."""
         size, self._counted = self.channel.bytes_received - self._counted, self.channel.bytes_received
         was_slowed = self._quota.slowed
         pause = self._quota.spend(frame.message, size, asyncio.get_running_loop().time())
@@ -285,10 +284,10 @@ class Session:
             _log.warning("node %s sends more than a node may: it is slowed down", self.node_id)
         return pause
 
-    def _believed(self, frame: Frame) -> Frame | None:
+    def _validated(self, frame: Frame) -> Frame | None:
         if isinstance(frame.message, NodeReport):
-            self.called(frame.message.description.hostname)
-        message = self._parts.door.take(frame.message, self.node_id)
+            self.set_reported_hostname(frame.message.description.hostname)
+        message = self._parts.validator.validate(frame.message, self.node_id)
         return Frame(frame.id, message) if message is not None else None
 
     async def _answer(self, frame: Frame, group: asyncio.TaskGroup) -> None:
@@ -315,7 +314,7 @@ class Session:
                 self.over = True
                 await self.channel.send(LeaveAck(), frame.id)
             case Goodbye() as goodbye:
-                self._begin_to_part(goodbye, frame.id, group)
+                self._start_goodbye(goodbye, frame.id, group)
             case message:
                 raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
 
@@ -326,14 +325,14 @@ class Session:
             case CertificateStored(serial=serial):
                 await self._parts.nodes.submit(Renewed(self.node_id, serial))
 
-    def _begin_to_part(self, goodbye: Goodbye, request_id: int, group: asyncio.TaskGroup) -> None:
-        """Take the first goodbye of a session, and no other: each would wait in a task of its own."""
-        if not self._parting:
-            self._parting = True
-            group.create_task(self._part(goodbye, request_id))
+    def _start_goodbye(self, goodbye: Goodbye, request_id: int, group: asyncio.TaskGroup) -> None:
+        """Handle the first goodbye of a session only: each would need a task of its own."""
+        if not self._leaving:
+            self._leaving = True
+            group.create_task(self._say_goodbye(goodbye, request_id))
 
-    async def _part(self, goodbye: Goodbye, request_id: int) -> None:
-        """Write down that the agent goes, while this goes on: where its host goes, too, its peers must know first."""
+    async def _say_goodbye(self, goodbye: Goodbye, request_id: int) -> None:
+        """Record that the agent stops, while the session goes on. If its host stops, too, the peers must know first."""
         self.away = not goodbye.host
         if self.away:
             await self._parts.nodes.submit(Away(self.node_id, AWAY_GRACE))
@@ -344,7 +343,7 @@ class Session:
         await self.channel.send(GoodbyeAck(), request_id)
 
     async def _acknowledge(self, request_id: int) -> None:
-        """Answer a heartbeat; of those that come faster than they should, not each."""
+        """Answer a heartbeat; not every one if they come faster than they should."""
         now = asyncio.get_running_loop().time()
         if now - self._acked_at >= self.grace * ACKNOWLEDGED_EVERY:
             self._acked_at = now
@@ -357,7 +356,7 @@ class Session:
             case NodeReport(description=description):
                 self._descriptions.put(description)
             case AttachmentReport(attachments=states):
-                await self._attachments.put(states, _nothing_more)
+                await self._attachments.put(states, _do_nothing)
             case Usage(tasks=usages):
                 self._parts.soft.measurements.take(self.node_id, usages)
                 self._parts.soft.usages.take_tasks(self.node_id, usages, self._parts.store.clock.now())
@@ -369,19 +368,19 @@ class Session:
                     self._inventories.put(inventory)
 
     async def _write_states(self, reports: Sequence[TaskReport]) -> None:
-        # That a task runs, or has ended, is no news before the volumes are there that its slot has come to have.
+        # The store must have a slot's new volumes before it hears that the task runs or has ended.
         await self._inventories.written()
-        await self._take_turn(retells=reports_retell(self._parts.store.view, reports))
+        await self._take_turn(changes_endpoints=reports_change_endpoints(self._parts.store.view, reports))
         await self._parts.reports.submit(NodeReports(self.node_id, tuple(reports)))
 
     async def _write_attachments(self, states: Sequence[AttachmentState]) -> None:
-        await self._take_turn(retells=attachments_retell(self._parts.store.view, states))
+        await self._take_turn(changes_endpoints=attachments_change_endpoints(self._parts.store.view, states))
         await self._parts.attachments.submit(AttachmentReports(self.node_id, tuple(states)))
 
-    async def _take_turn(self, *, retells: bool) -> None:
-        """Wait before a write that changes what others know of what runs here, if there were too many of these."""
-        if retells:
-            await asyncio.sleep(self._quota.retell(asyncio.get_running_loop().time()))
+    async def _take_turn(self, *, changes_endpoints: bool) -> None:
+        """Wait before a write that changes endpoints, if there were too many of these."""
+        if changes_endpoints:
+            await asyncio.sleep(self._quota.delay_endpoint_change(asyncio.get_running_loop().time()))
 
     async def _write_description(self, description: NodeDescription) -> None:
         await self._parts.nodes.submit(Described(self.node_id, description))
@@ -413,11 +412,11 @@ class Session:
             self._open_barriers.release()
 
 
-async def _nothing_more() -> None:
-    """Do no more about a report that is not acknowledged."""
+async def _do_nothing() -> None:
+    """Do nothing: an attachment report is not acknowledged."""
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Take the error that tells the most: a bug before an expected one."""
+    """Return the most telling error: a bug before an expected one."""
     found = list(leaves(errors))
     return next((error for error in found if not isinstance(error, SwarmError)), found[0])

@@ -1,4 +1,4 @@
-"""Bulk connections to workers: asked for over the session, dialled by the worker, told apart by a secret number.
+"""Streams to workers: requested over the session, dialled by the worker, identified by a secret id.
 
 HTTP to a node's engine goes over them: an aiohttp connector opens one for each of its connections.
 """
@@ -31,7 +31,7 @@ _Traces = Any
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A stream that was asked for: from whom, its channel when it comes, and that nobody waits for it any more."""
+    """A requested stream: its node, its channel when it arrives, and whether it is no longer waited for (`over`)."""
 
     node_id: str
     channel: asyncio.Future[Channel]
@@ -39,7 +39,7 @@ class _Pending:
 
 
 class Streams:
-    """The streams that were asked for and have not come yet."""
+    """The streams that were requested and have not arrived yet."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -76,12 +76,12 @@ class Streams:
             pending.over.set()
 
     async def arrived(self, channel: Channel, hello: StreamHello, expected: Callable[[], None]) -> None:
-        """Give a worker's stream to who asked for it; return when it was taken, or is the connection's to close.
+        """Pass a worker's stream to its requester; return when the requester has taken it or no longer waits.
 
-        `expected` is called when somebody has asked for it.
+        `expected` is called if it was requested.
 
         Raises:
-            PermissionDenied: nobody asked this node for it, or no one waits any more.
+            PermissionDenied: it was not requested from this node, or is no longer waited for.
 
         """
         identity = channel.peer.identity

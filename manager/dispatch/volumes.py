@@ -1,4 +1,4 @@
-"""The named volumes of hosts: what a session hears of them, gathered to whole lists, and written down."""
+"""The named volumes of hosts: a session's reports, combined to whole lists, and stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from manager.store.transaction import Transaction
 
 
 class VolumeReports:
-    """Puts the reports of one session together."""
+    """Combines the reports of one session."""
 
     def __init__(self, node_id: str) -> None:
         self._node_id = node_id
@@ -20,7 +20,7 @@ class VolumeReports:
         self._cut = False
 
     def take(self, report: VolumeReport) -> Inventory | None:
-        """Take in a report; return the whole list with its last part."""
+        """Add a report; return the whole list if this was its last part, else None."""
         taken = fitting(report.volumes[: MOST_VOLUMES - len(self._seen)], MOST_BYTES - self._bytes)
         self._seen += taken
         self._bytes += sum(map(size_of, taken))
@@ -33,7 +33,7 @@ class VolumeReports:
 
 
 def apply_inventories(tx: Transaction, batch: Sequence[Inventory]) -> None:
-    """Write what is news; a node that was removed meanwhile has none."""
+    """Store what has changed; nodes that were removed meanwhile are skipped."""
     for inventory in batch:
         if inventory.node_id in tx.nodes:
             tx.apply(decide(inventory, tx, tx.now))

@@ -17,8 +17,8 @@ from common.model.service import PortConfig
 from common.model.task import ContainerStatus
 from common.wire.codec import decode, encode
 from common.wire.messages import MESH, MESH6, StatusReport, TaskReport
-from manager.dispatch.intake.form import Hearing
-from manager.dispatch.intake.messages import believe
+from manager.dispatch.intake.form import MessageContext
+from manager.dispatch.intake.messages import validate
 from manager.dispatch.reports import NodeReports, apply_reports
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
@@ -65,9 +65,9 @@ def measure(tables: Tables, tasks: Sequence[Task], status: TaskStatus) -> tuple[
     node = tables.nodes.get(hearings.OWN)
 
     def look() -> None:
-        hearing = Hearing(tables, hearings.NOW, node)
-        assert believe(report, hearing) is report
-        assert not hearing.refusals
+        context = MessageContext(tables, hearings.NOW, node)
+        assert validate(report, context) is report
+        assert not context.refusals
 
     def write() -> None:
         apply_reports(Transaction(tables, hearings.NOW), [NodeReports(hearings.OWN, report.tasks)])

@@ -268,7 +268,7 @@ def test_a_lost_network_takes_what_the_directory_lags_behind_of() -> None:
         tx.merge()
 
     def hear() -> None:
-        directory.hear(changes.pop(0).changes)
+        directory.mark_changes(changes.pop(0).changes)
 
     on, off = (AttachedNetwork(target="net1"),), ()
     container = NetworkAttachment(id="a1", node_id="n2", name="box", networks=on)
@@ -316,7 +316,7 @@ def _run(rng: random.Random) -> None:
             case "change":
                 world.change()
             case "hear" if world.unheard:
-                directory.hear(world.unheard.pop(0).changes)
+                directory.mark_changes(world.unheard.pop(0).changes)
             case "take" if woken:
                 node_id = rng.choice(sorted(woken))
                 woken.discard(node_id)
@@ -335,7 +335,7 @@ def _run(rng: random.Random) -> None:
             case _:
                 pass
     while world.unheard:
-        directory.hear(world.unheard.pop(0).changes)
+        directory.mark_changes(world.unheard.pop(0).changes)
     for node_id in sorted(woken):
         for message in feeds[node_id].take():
             replicas[node_id].apply(message)

@@ -19,12 +19,12 @@ from common.wire.codec import decode, encode
 from common.wire.message import Message
 from common.wire.messages import MESH, MESH6, Hello, JoinRequest, StatusReport, TaskReport
 from manager.dispatch.assignments import backend_of, peer_of
-from manager.dispatch.intake.form import Hearing
-from manager.dispatch.intake.messages import FORMS, believe
+from manager.dispatch.intake.form import MessageContext
+from manager.dispatch.intake.messages import FORMS, validate
 from manager.store.observation import observe
 from tests.fakes import hearings
-from tests.fakes.hearings import CONTAINER, FOREIGN, IN_OTHER, IN_OWN, MESH_OTHER, MESH_OWN, NET, NOW, OTHER, OWN
 from tests.fakes.structs import Scalars, structs
+from tests.fakes.validation import CONTAINER, FOREIGN, IN_OTHER, IN_OWN, MESH_OTHER, MESH_OWN, NET, NOW, OTHER, OWN
 
 LONGEST = 16_384
 MOST = 100_000
@@ -126,16 +126,16 @@ def test_accepted_reports_are_bounded_printable_and_finite(kind: type[Message]) 
     @given(structs(kind, HOSTILE), st.sampled_from(["", "192.0.2.99", "127.0.0.1", "nonsense"]), st.booleans())
     def check(message: Message, source: str, loopback: bool) -> None:
         node = None if kind is JoinRequest else tables.nodes.get(OWN)
-        hearing = Hearing(tables, NOW, node, source, loopback)
-        believed = believe(message, hearing)
-        for refusal in hearing.refusals:
+        context = MessageContext(tables, NOW, node, source, loopback)
+        believed = validate(message, context)
+        for refusal in context.refusals:
             assert refusal.reason.isprintable()
             assert len(refusal.reason) < 500
         if believed is not None:
             check_leaves(believed)
             assert decode(encode(believed)).message == believed  # type: ignore[arg-type]
-            again = Hearing(tables, NOW, node, source, loopback)
-            assert believe(believed, again) == believed
+            again = MessageContext(tables, NOW, node, source, loopback)
+            assert validate(believed, again) == believed
 
     check()
 
@@ -144,9 +144,9 @@ def test_accepted_reports_are_bounded_printable_and_finite(kind: type[Message]) 
 @given(structs(TaskStatus, HOSTILE))
 def test_a_backend_has_addresses_of_its_own_nodes_part_alone(status: TaskStatus) -> None:
     tables = hearings.world()
-    task, hearing = tables.tasks.get("t1"), Hearing(tables, NOW, tables.nodes.get(OWN))
+    task, context = tables.tasks.get("t1"), MessageContext(tables, NOW, tables.nodes.get(OWN))
     assert task is not None
-    believed = believe(StatusReport(tasks=(TaskReport(task_id="t1", status=status),)), hearing)
+    believed = validate(StatusReport(tasks=(TaskReport(task_id="t1", status=status),)), context)
     assert believed is not None
     for each in believed.tasks:
         changed = observe(task, each.status, NOW)
@@ -171,8 +171,8 @@ def test_a_peer_has_addresses_that_nobody_else_has(description: NodeDescription,
     node, other = tables.nodes.get(OWN), tables.nodes.get(OTHER)
     assert node is not None
     assert other is not None
-    hearing = Hearing(tables, NOW, node, "203.0.113.9")
-    believed = believe(Hello(protocol=3, description=description, advertise_addr=address), hearing)
+    context = MessageContext(tables, NOW, node, "203.0.113.9")
+    believed = validate(Hello(protocol=3, description=description, advertise_addr=address), context)
     assert believed is not None
     status = msgspec.structs.replace(node.status, addr=believed.advertise_addr or node.status.addr)
     peer = peer_of(msgspec.structs.replace(node, description=believed.description, status=status))

@@ -1,6 +1,6 @@
-"""The one door: what a worker says, turned into what may be believed of it, for this very node. Pure.
+"""Validation rules: what may be used of a worker's message, given the node that sent it. Pure.
 
-`messages.believe` takes a message and returns it with nothing in it but what holds; the rest is named in refusals.
-Every struct that a worker can send has a `Form` with a rule for each of its fields: one with a field that has none
-cannot be loaded. `manager.dispatch.door` calls this, and nothing else sees a worker's message before.
+`messages.validate` returns a message with its valid parts only; the rest is named in refusals. Every struct that a
+worker can send has a `Form` with a rule for each field: a form that lacks one cannot be imported. Only
+`manager.dispatch.validator` calls this, before anything else sees the message.
 """

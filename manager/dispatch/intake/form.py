@@ -1,4 +1,4 @@
-"""Forms: a rule for each field of a struct, and how a struct is taken by them."""
+"""Forms: a rule for each field of a struct, and how a struct is validated by them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from manager.store.view import View
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-# What no field says.
+# A value that no field has.
 _NOTHING = object()
-# As many tasks as a message is about at most: more than a frame holds of honest ones.
+# The most entries of a list in a message: more than a frame of honest ones holds.
 MAX_ENTRIES = 100_000
 
 
 class Implausible(Exception):
-    """A value that does not hold; the argument says why, in a sentence that names it."""
+    """An invalid value; the argument says why, in a sentence that names the value."""
 
 
 class Dropped(Implausible):
-    """A struct of which nothing is used, as a field of it was refused: that is noted already."""
+    """A struct that is not used at all, as a needed field was refused; the refusal is noted already."""
 
 
 @dataclass(slots=True)
-class Hearing:
-    """One message of one node while it is looked at: what the node is, and what of the message was refused.
+class MessageContext:
+    """One message of one node while it is validated: what is known of the node, and what was refused.
 
     `node` is its record, None for a host that is joining; `source` the address that its connection comes from, empty
     where that says nothing; `loopback`: whether this manager is itself at a loopback address, as in a trial on one
-    machine. `task` and `attachment` are those that a part of the message is about; `said` is the struct that is looked
-    at just now, as it was said, and `at` the field.
+    machine. `task` and `attachment` are those that a part of the message is about; `said` is the struct that is being
+    validated, as it came, and `at` the field.
     """
 
     view: View
@@ -56,27 +56,27 @@ class Hearing:
         return self.node.id if self.node is not None else ""
 
     def refuse(self, reason: str, at: str = "") -> None:
-        """Note that something is not used; without `at`, in the field that is being looked at."""
+        """Note that a value is refused, in the field `at`, or in the one that is being validated."""
         self.refusals.append(Refusal(at or self.at, reason))
 
     def lease(self, network: Network) -> str:
-        """Return this node's part of a network (CIDR); empty when it has none."""
+        """Return this node's part of a network (CIDR); empty if it has none."""
         return network.leases.get(self.node_id, "")
 
 
-Take: TypeAlias = Callable[[Any, Hearing], Any]
+Take: TypeAlias = Callable[[Any, MessageContext], Any]
 
 
-def keep(value: Any, _hearing: Hearing) -> Any:
-    """Take any value: its type is all that it must have."""
+def keep(value: Any, _context: MessageContext) -> Any:
+    """Accept any value of the right type."""
     return value
 
 
 class Rule(NamedTuple):
-    """What a field may say.
+    """What a field may contain.
 
     `take` returns what may be used of a value: itself, or less. It raises `Implausible` when that is nothing: then the
-    field is as if nothing had been said. `words` describe it in the documentation; `form` is that of structs within.
+    field counts as not set. `words` describe it in the documentation; `form` is that of structs within.
     """
 
     words: str
@@ -118,11 +118,11 @@ class Form(Generic[S]):
             for name, rule in asked.items()
         ]
 
-    def take(self, said: S, hearing: Hearing) -> S:
+    def take(self, said: S, context: MessageContext) -> S:
         """Return what of a struct may be used: itself, if all holds.
 
         Raises:
-            Unbelievable: nothing of it may be; why is noted.
+            Implausible: nothing of it may be; why is noted.
 
         """
         if self._values is None:
@@ -131,12 +131,12 @@ class Form(Generic[S]):
         for value, (name, at, take, needed, nothing) in zip(self._values(said), self._steps, strict=False):
             if value is nothing:
                 continue
-            hearing.said, hearing.at = said, at
+            context.said, context.at = said, at
             try:
-                found = take(value, hearing)
+                found = take(value, context)
             except Implausible as error:
                 if not isinstance(error, Dropped):
-                    hearing.refuse(str(error), at)
+                    context.refuse(str(error), at)
                 if needed:
                     raise Dropped from None
                 found = self._defaults[name]
@@ -152,8 +152,8 @@ def _default(known: Any) -> Any:
 def part(form: Form[Any]) -> Rule:
     """Let a field hold a struct."""
 
-    def take(value: msgspec.Struct | None, hearing: Hearing) -> msgspec.Struct | None:
-        return None if value is None else form.take(value, hearing)
+    def take(value: msgspec.Struct | None, context: MessageContext) -> msgspec.Struct | None:
+        return None if value is None else form.take(value, context)
 
     return Rule(form.kind.__name__, take, form)
 
@@ -161,17 +161,17 @@ def part(form: Form[Any]) -> Rule:
 def entries(form: Form[Any], most: int = MAX_ENTRIES) -> Rule:
     """Let a field hold a tuple of structs, `most` at most; those that do not hold are left out."""
 
-    def take(value: tuple[msgspec.Struct, ...], hearing: Hearing) -> tuple[msgspec.Struct, ...]:
-        return unchanged_or(value, _take_items(form, some(value, most, hearing), hearing))
+    def take(value: tuple[msgspec.Struct, ...], context: MessageContext) -> tuple[msgspec.Struct, ...]:
+        return unchanged_or(value, _take_items(form, some(value, most, context), context))
 
     return Rule(f"{most:,} of {form.kind.__name__}", take, form)
 
 
-def some(value: tuple[Any, ...], most: int, hearing: Hearing) -> tuple[Any, ...]:
+def some(value: tuple[Any, ...], most: int, context: MessageContext) -> tuple[Any, ...]:
     """Return the first entries of a tuple that may have `most`."""
     if len(value) <= most:
         return value
-    hearing.refuse(f"it has {len(value):,} entries: the first {most:,} are used")
+    context.refuse(f"it has {len(value):,} entries: the first {most:,} are used")
     return value[:most]
 
 
@@ -183,9 +183,9 @@ def unchanged_or(value: tuple[Any, ...], found: Iterator[Any] | list[Any]) -> tu
     return result
 
 
-def _take_items(form: Form[Any], value: tuple[Any, ...], hearing: Hearing) -> Iterator[Any]:
+def _take_items(form: Form[Any], value: tuple[Any, ...], context: MessageContext) -> Iterator[Any]:
     for each in value:
         try:
-            yield form.take(each, hearing)
+            yield form.take(each, context)
         except Dropped:
             continue

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from common.model import Node
 from common.net.addressing import cluster_pools, layout, mesh_prefix
 from common.text.terminal import quote
-from manager.dispatch.intake.form import Hearing, Implausible, Rule
+from manager.dispatch.intake.form import Implausible, MessageContext, Rule
 from manager.dispatch.intake.scalars import several
 from manager.store.view import View
 
@@ -25,22 +25,22 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _BROADCAST = IPv4Address("255.255.255.255")
 
 
-def observed_address(hearing: Hearing) -> str:
+def observed_address(context: MessageContext) -> str:
     """Return the address that a connection comes from as its host's.
 
     Raises:
-        Unbelievable: no other host would reach it there.
+        Implausible: no other host would reach it there.
 
     """
-    return str(_reachable(hearing.source, hearing))
+    return str(_reachable(context.source, context))
 
 
-def _one(value: str, hearing: Hearing) -> str:
-    return str(_own(value, hearing)) if value else value
+def _one(value: str, context: MessageContext) -> str:
+    return str(_own(value, context)) if value else value
 
 
-def _ipv6(value: str, hearing: Hearing) -> str:
-    address = _own(value, hearing)
+def _ipv6(value: str, context: MessageContext) -> str:
+    address = _own(value, context)
     if not isinstance(address, IPv6Address):
         raise Implausible(f"{address} is not an IPv6 address")
     return value if value == str(address) else str(address)
@@ -50,23 +50,23 @@ ADVERTISED = Rule("an address of this host alone", _one)
 IPV6_ADDRESSES = several(Rule("", _ipv6), MOST_ADDRESSES, "IPv6 addresses of this host alone")
 
 
-def _own(text: str, hearing: Hearing) -> _Address:
-    address = _reachable(text, hearing)
+def _own(text: str, context: MessageContext) -> _Address:
+    address = _reachable(text, context)
     found = str(address)
-    node = hearing.node
-    if found == hearing.source or (node is not None and found in _addresses_of(node)):
+    node = context.node
+    if found == context.source or (node is not None and found in _addresses_of(node)):
         return address
-    if (holder := _holder(hearing.view, found, hearing.node_id)) is not None:
+    if (holder := _holder(context.view, found, context.node_id)) is not None:
         raise Implausible(
             f"{found} is an address of node {holder.name or holder.id}: if that is gone for good, remove it with "
             f"'swarm-manager node rm {holder.id}'"
         )
-    if (taken := next((each for each in _of_containers(hearing.view) if address in each), None)) is not None:
+    if (taken := next((each for each in _of_containers(context.view) if address in each), None)) is not None:
         raise Implausible(f"{found} is in {taken}, which the cluster gives to containers")
     return address
 
 
-def _reachable(text: str, hearing: Hearing) -> _Address:
+def _reachable(text: str, context: MessageContext) -> _Address:
     try:
         address = ip_address(text)
     except ValueError:
@@ -76,7 +76,7 @@ def _reachable(text: str, hearing: Hearing) -> _Address:
             raise Implausible(f"{quote(text)} names a link of its host")
         address = address.ipv4_mapped or address
     kind = _kind(address)
-    if kind and not (hearing.loopback and address.is_loopback):
+    if kind and not (context.loopback and address.is_loopback):
         raise Implausible(f"{address} is {kind}: other nodes cannot reach this one there")
     return address
 

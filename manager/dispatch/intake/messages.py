@@ -18,7 +18,7 @@ from common.wire.message import Message
 from common.wire.messages import CertificateStored, Heartbeat, Leave, Resync, RootRequest, StreamHello
 from common.wire.volume_copy import MOST_GENERATIONS, MOST_VOLUMES, SeenVolume, VolumeReport
 from manager.dispatch.intake.containers import ATTACHMENT_REPORT
-from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries
+from manager.dispatch.intake.form import Dropped, Form, Implausible, MessageContext, Rule, entries
 from manager.dispatch.intake.nodes import DESCRIPTION, HELLO, JOIN_REQUEST, MOST_BYTES, NODE_REPORT, RENEW_REQUEST
 from manager.dispatch.intake.scalars import (
     FLAG,
@@ -41,13 +41,13 @@ _MOST_LABELS = 32
 _LONGEST_LABEL = 1024
 
 
-def _name(value: str, _hearing: Hearing) -> str:
+def _name(value: str, _context: MessageContext) -> str:
     if _NAME.fullmatch(value) is None or is_anonymous(value):
         raise Implausible(f"{quote(value)} is not the name of a named volume")
     return value
 
 
-def _data_id(value: str, _hearing: Hearing) -> str:
+def _data_id(value: str, _context: MessageContext) -> str:
     if value and _DATA_ID.fullmatch(value) is None:
         raise Implausible(f"{quote(value)} is not a volume's lineage")
     return value
@@ -77,9 +77,9 @@ _MOST_NAMES = 128
 _MOST_IMAGES = 10_000
 
 
-def _check_tagged_at(value: float, hearing: Hearing) -> float:
-    if not 0 <= value <= hearing.now:
-        raise Implausible(f"an image was tagged at {value:g}, and now it is {rfc3339(hearing.now)}")
+def _check_tagged_at(value: float, context: MessageContext) -> float:
+    if not 0 <= value <= context.now:
+        raise Implausible(f"an image was tagged at {value:g}, and now it is {rfc3339(context.now)}")
     return value
 
 
@@ -133,8 +133,8 @@ FORMS: Mapping[type[Message], Form[Any]] = MappingProxyType(
 )
 
 
-def believe(message: M, hearing: Hearing) -> M | None:
-    """Return what of a message may be used, None when that is nothing; `hearing` has the refusals then.
+def validate(message: M, context: MessageContext) -> M | None:
+    """Return what of a message may be used, None when that is nothing; `context` has the refusals then.
 
     Raises:
         ProtocolError: no worker says this to a manager.
@@ -144,7 +144,7 @@ def believe(message: M, hearing: Hearing) -> M | None:
     if form is None:
         raise ProtocolError(f"a worker does not say {type(message).__name__}")
     try:
-        return form.take(message, hearing)
+        return form.take(message, context)
     except Dropped:
         return None
 

@@ -8,7 +8,7 @@ from common.model.service import DiscreteResourceSpec, GenericResource, NamedRes
 from common.net.addressing import is_hostname
 from common.text.terminal import quote
 from common.wire.messages import Hello, JoinRequest, NodeReport, RenewRequest
-from manager.dispatch.intake.form import Form, Hearing, Implausible, Rule, entries, keep, part
+from manager.dispatch.intake.form import Form, Implausible, MessageContext, Rule, entries, keep, part
 from manager.dispatch.intake.host_addresses import ADVERTISED, IPV6_ADDRESSES
 from manager.dispatch.intake.scalars import FLAG, MAX_INTEGER, choice, labels, several, text, whole, word
 
@@ -28,16 +28,16 @@ _BYTES = whole(0, MOST_BYTES, "0 to 1 EiB")
 _VERSION = text(64)
 
 
-def _hostname(value: str, hearing: Hearing) -> str:
+def _hostname(value: str, context: MessageContext) -> str:
     """Keep to the name that the record has: constraints go by it. Only a join brings one, and an operator another."""
-    if hearing.node is None:
+    if context.node is None:
         return _check_name(value)
-    node, joining = hearing.node, hearing.node.joining
+    node, joining = context.node, context.node.joining
     recorded = (joining.hostname if joining is not None else "") or node.description.hostname
     if not recorded:
         return _check_name(value)
     if value not in (recorded, node.name):
-        hearing.refuse(
+        context.refuse(
             f"it calls itself {quote(value)} but joined as {node.name}, which remains its name: if it "
             f"was renamed, run 'swarm-manager node update --hostname NEW {node.id}'"
         )
@@ -108,19 +108,19 @@ HELLO = Form(
 NODE_REPORT = Form(NodeReport, description=part(DESCRIPTION))
 
 
-def _clock(value: float, _hearing: Hearing) -> float:
+def _clock(value: float, _context: MessageContext) -> float:
     if not is_instant(value):
         raise Implausible(f"its clock says {value:g}, which is not a time: set it and join again")
     return value
 
 
-def _csr(value: bytes, _hearing: Hearing) -> bytes:
+def _csr(value: bytes, _context: MessageContext) -> bytes:
     if len(value) > _MOST_CSR:
         raise Implausible(f"it has {len(value):,} bytes, of which {_MOST_CSR:,} are allowed")
     return value
 
 
-def _token(value: str, _hearing: Hearing) -> str:
+def _token(value: str, _context: MessageContext) -> str:
     if len(value) > _MOST_TOKEN or not value.isprintable():
         raise Implausible("it is not a join token")  # nor is it said what it is: part of it may be one
     return value

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.text.image_names import is_id
 from common.text.terminal import printable, quote
-from manager.dispatch.intake.form import Hearing, Implausible, Rule, keep, some, unchanged_or
+from manager.dispatch.intake.form import Implausible, MessageContext, Rule, keep, some, unchanged_or
 
 MAX_INTEGER = 2**63 - 1
 _IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]*")
@@ -18,7 +18,7 @@ _IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]*")
 FLAG = Rule("yes or no", keep)
 
 
-def _nothing(value: object, _hearing: Hearing) -> object:
+def _nothing(value: object, _context: MessageContext) -> object:
     if value:
         raise Implausible("nothing is expected there")
     return value
@@ -30,7 +30,7 @@ NOTHING = Rule("nothing", _nothing)
 def text(longest: int) -> Rule:
     """Let a field hold a sentence for a person. Nothing is refused: what cannot be shown is replaced, the rest cut."""
 
-    def take(value: str, _hearing: Hearing) -> str:
+    def take(value: str, _context: MessageContext) -> str:
         return value if len(value) <= longest and value.isprintable() else printable(value, longest)
 
     return Rule(f"text, cut at {longest:,} characters", take)
@@ -39,7 +39,7 @@ def text(longest: int) -> Rule:
 def word(longest: int, what: str = "") -> Rule:
     """Let a field hold one printable word, or nothing."""
 
-    def take(value: str, _hearing: Hearing) -> str:
+    def take(value: str, _context: MessageContext) -> str:
         if len(value) > longest:
             raise Implausible(f"{quote(value)} is longer than {longest:,} characters")
         if not value.isprintable() or " " in value:
@@ -52,24 +52,24 @@ def word(longest: int, what: str = "") -> Rule:
 def several(one: Rule, most: int, words: str) -> Rule:
     """Let a field hold up to so many values of one rule; those that do not hold are left out."""
 
-    def take(value: tuple[Any, ...], hearing: Hearing) -> tuple[Any, ...]:
-        return unchanged_or(value, _check_items(one, some(value, most, hearing), hearing))
+    def take(value: tuple[Any, ...], context: MessageContext) -> tuple[Any, ...]:
+        return unchanged_or(value, _check_items(one, some(value, most, context), context))
 
     return Rule(f"{most:,} {words}", take)
 
 
-def _check_items(one: Rule, value: Iterable[Any], hearing: Hearing) -> Iterator[Any]:
+def _check_items(one: Rule, value: Iterable[Any], context: MessageContext) -> Iterator[Any]:
     for each in value:
         try:
-            yield one.take(each, hearing)
+            yield one.take(each, context)
         except Implausible as error:
-            hearing.refuse(str(error))
+            context.refuse(str(error))
 
 
 def choice(*options: str) -> Rule:
     shown = ", ".join(option or "nothing" for option in options)
 
-    def take(value: str, _hearing: Hearing) -> str:
+    def take(value: str, _context: MessageContext) -> str:
         if value not in options:
             raise Implausible(f"{quote(value)} is not one of {shown}")
         return value
@@ -80,7 +80,7 @@ def choice(*options: str) -> Rule:
 def whole(least: int, most: int, words: str = "") -> Rule:
     """Let a field hold a whole number."""
 
-    def take(value: int, _hearing: Hearing) -> int:
+    def take(value: int, _context: MessageContext) -> int:
         if not least <= value <= most:
             raise Implausible(f"{value} is not between {least} and {most}")
         return value
@@ -91,7 +91,7 @@ def whole(least: int, most: int, words: str = "") -> Rule:
 def amount(most: float, words: str, least: float = 0.0) -> Rule:
     """Let a field hold a finite number, or nothing."""
 
-    def take(value: float | None, _hearing: Hearing) -> float | None:
+    def take(value: float | None, _context: MessageContext) -> float | None:
         if value is not None and not (math.isfinite(value) and least <= value <= most):
             raise Implausible(f"{value:g} is not a number between {least:g} and {most:g}")
         return value
@@ -102,13 +102,13 @@ def amount(most: float, words: str, least: float = 0.0) -> Rule:
 def labels(most: int, longest: int) -> Rule:
     """Let a field hold labels: names and values, `longest` characters together at most."""
 
-    def take(value: Mapping[str, str], hearing: Hearing) -> Mapping[str, str]:
+    def take(value: Mapping[str, str], context: MessageContext) -> Mapping[str, str]:
         wrong = {name: why for name, content in value.items() if (why := label_problem(name, content, longest))}
         for why in wrong.values():
-            hearing.refuse(why)
+            context.refuse(why)
         right = {name: content for name, content in value.items() if name not in wrong} if wrong else value
         if len(right) > most:
-            hearing.refuse(f"it has {len(right):,} labels: {most} are used")
+            context.refuse(f"it has {len(right):,} labels: {most} are used")
             return dict(list(right.items())[:most])
         return right
 
@@ -124,7 +124,7 @@ def label_problem(name: str, value: str, longest: int) -> str:
     return ""
 
 
-def _image_id(value: str, _hearing: Hearing) -> str:
+def _image_id(value: str, _context: MessageContext) -> str:
     if value and not is_id(value):
         raise Implausible(f"{quote(value)} is not an image's id")
     return value
@@ -133,7 +133,7 @@ def _image_id(value: str, _hearing: Hearing) -> str:
 IMAGE_ID = Rule("an image's id", _image_id)
 
 
-def _image_name(value: str, _hearing: Hearing) -> str:
+def _image_name(value: str, _context: MessageContext) -> str:
     if value and (len(value) > _LONGEST_IMAGE_NAME or _IMAGE_NAME.fullmatch(value) is None):
         raise Implausible(f"{quote(value)} is not an image's name")
     return value

@@ -24,55 +24,55 @@ from common.net.addressing import (
 )
 from common.text.terminal import quote
 from common.wire.messages import MESH, MESH6
-from manager.dispatch.intake.form import Hearing, Implausible, Rule
+from manager.dispatch.intake.form import Implausible, MessageContext, Rule
 from manager.domain.network_parts import addresses_in
 
 _NO_ADDRESSES = range(0)
 _OCTETS, _DIGITS, _LARGEST = 4, 3, 255
 
 
-def check_own(text: str, network_id: str, hearing: Hearing) -> None:
+def check_own(text: str, network_id: str, context: MessageContext) -> None:
     """Check the address of a container of this node in a network, or at its gateway (`MESH`).
 
     Raises:
-        Unbelievable: the address, or the network, is not this node's.
+        Implausible: the address, or the network, is not this node's.
 
     """
     number = _number(text)
     if number is None:
         raise Implausible(f"{quote(text)} is not an IPv4 address")
     if network_id == MESH:
-        if number not in mesh_addresses(hearing):
+        if number not in mesh_addresses(context):
             raise Implausible(f"{text} is not an address of its gateway's range")
         return
-    network = hearing.view.networks.get(network_id)
-    if number not in part_addresses(network, hearing):
+    network = context.view.networks.get(network_id)
+    if number not in part_addresses(network, context):
         where = f"its part of network {network.name}" if network is not None else "any network"
         raise Implausible(f"{text} is not an address of {where}")
 
 
-def part_addresses(network: Network | None, hearing: Hearing) -> range:
+def part_addresses(network: Network | None, context: MessageContext) -> range:
     """Return which addresses, as numbers, this node's containers have in a network; none where it has no part."""
-    lease = hearing.lease(network) if network is not None else ""
+    lease = context.lease(network) if network is not None else ""
     if network is None or not lease or not network.subnets:
         return _NO_ADDRESSES
     return addresses_in(lease, network.subnets[0].subnet)
 
 
-def mesh_addresses(hearing: Hearing) -> range:
+def mesh_addresses(context: MessageContext) -> range:
     """Return which addresses, as numbers, this node's containers have at its gateway."""
-    number = hearing.node.number if hearing.node is not None else 0
-    return _gateway_addresses(hearing.view.cluster.default_addr_pool, number) if number else _NO_ADDRESSES
+    number = context.node.number if context.node is not None else 0
+    return _gateway_addresses(context.view.cluster.default_addr_pool, number) if number else _NO_ADDRESSES
 
 
-def check_beside(text: str, address: str, network_id: str, hearing: Hearing) -> str:
+def check_beside(text: str, address: str, network_id: str, context: MessageContext) -> str:
     """Return the IPv6 address that a worker says goes with a container's IPv4 one (`check_own`), as it is written.
 
     Raises:
-        Unbelievable: it is another than that.
+        Implausible: it is another than that.
 
     """
-    expected = _beside(address, network_id, hearing)
+    expected = _beside(address, network_id, context)
     if text == expected:
         return text
     if expected and _is_same(text, expected):
@@ -80,12 +80,12 @@ def check_beside(text: str, address: str, network_id: str, hearing: Hearing) -> 
     raise Implausible(f"{quote(text)} is not the IPv6 address that goes with {address}")
 
 
-def _beside(address: str, network_id: str, hearing: Hearing) -> str:
+def _beside(address: str, network_id: str, context: MessageContext) -> str:
     """Return the IPv6 address beside an IPv4 one in a network, or at the gateway; empty if none is."""
     if network_id == MESH:
-        prefix = _mesh_prefix(hearing.view.cluster.id, hearing.view.cluster.default_addr_pool)
+        prefix = _mesh_prefix(context.view.cluster.id, context.view.cluster.default_addr_pool)
         return str(with_ipv4(prefix, IPv4Address(address))) if prefix is not None else ""
-    network = hearing.view.networks.get(network_id)
+    network = context.view.networks.get(network_id)
     return beside_ipv4((config.subnet for config in network.subnets), address) if network is not None else ""
 
 
@@ -93,41 +93,43 @@ def _is_same(text: str, address: str) -> bool:
     return is_address(text) and ip_address(text) == ip_address(address)
 
 
-def _of_task(said: Mapping[str, str], hearing: Hearing) -> Mapping[str, str]:
+def _of_task(said: Mapping[str, str], context: MessageContext) -> Mapping[str, str]:
     if not said:
         return said
-    task = hearing.task
+    task = context.task
     networks = [each.target for each in task.spec.networks]
     known = task.status.addresses
-    found = {key: address for key, address in said.items() if _holds(key, address, networks, known, hearing)}
+    found = {key: address for key, address in said.items() if _may_have(key, address, networks, known, context)}
     if MESH6 in said and MESH in found:
         try:
-            found[MESH6] = check_beside(said[MESH6], found[MESH], MESH, hearing)
+            found[MESH6] = check_beside(said[MESH6], found[MESH], MESH, context)
         except Implausible as error:
-            hearing.refuse(str(error))
+            context.refuse(str(error))
     return said if found == said else found
 
 
-def _holds(key: str, address: str, networks: Collection[str], known: Mapping[str, str], hearing: Hearing) -> bool:
-    """Whether a task may have an address. What was believed before it keeps, as while the network is taken from it."""
+def _may_have(
+    key: str, address: str, networks: Collection[str], known: Mapping[str, str], context: MessageContext
+) -> bool:
+    """Whether a task may have an address. One accepted before stays, as while the network is taken from it."""
     if key == MESH6:
         return False  # looked at when that at the gateway is known
     if key != MESH and key not in networks:
-        hearing.refuse(f"task {hearing.task.name} is not in network {quote(key)}")
+        context.refuse(f"task {context.task.name} is not in network {quote(key)}")
         return False
-    if known.get(key) == address and not _has_part(key, hearing):
+    if known.get(key) == address and not _has_part(key, context):
         return True
     try:
-        check_own(address, key, hearing)
+        check_own(address, key, context)
     except Implausible as error:
-        hearing.refuse(f"task {hearing.task.name}: {error}")
+        context.refuse(f"task {context.task.name}: {error}")
         return False
     return True
 
 
-def _has_part(key: str, hearing: Hearing) -> bool:
-    network = hearing.view.networks.get(key)
-    return key == MESH or (network is not None and bool(hearing.lease(network)))
+def _has_part(key: str, context: MessageContext) -> bool:
+    network = context.view.networks.get(key)
+    return key == MESH or (network is not None and bool(context.lease(network)))
 
 
 TASK_ADDRESSES = Rule("in this node's part of the task's networks, or its gateway's range", _of_task)

@@ -21,7 +21,7 @@ from common.wire.allowances import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.handshake import MAX_CLOCK_SKEW
 from common.wire.messages import StatusReport, TaskReport
 from common.wire.usage_messages import HostUsage, TaskUsage, Usage
-from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries, part
+from manager.dispatch.intake.form import Dropped, Form, Implausible, MessageContext, Rule, entries, part
 from manager.dispatch.intake.scalars import MAX_INTEGER, NOTHING, amount, choice, text, whole
 from manager.dispatch.intake.task_addresses import TASK_ADDRESSES
 from manager.store.view import View
@@ -55,100 +55,100 @@ def check_container_id(value: str, own: Task | NetworkAttachment, view: View) ->
             raise Implausible(f"container {value[:SHORT_ID]} is that of {other.name}")
 
 
-def _container_id(value: str, hearing: Hearing) -> str:
+def _container_id(value: str, context: MessageContext) -> str:
     if value:
-        check_container_id(value, hearing.task, hearing.view)
+        check_container_id(value, context.task, context.view)
     return value
 
 
-def _timestamp(value: float, hearing: Hearing) -> float:
+def _timestamp(value: float, context: MessageContext) -> float:
     """Return an instant between the task's creation and now: a clock that is a little off moves nothing out of that."""
-    earliest, now = min(hearing.task.created_at, hearing.now), hearing.now
+    earliest, now = min(context.task.created_at, context.now), context.now
     if earliest <= value <= now and value:
         return value
     if value and not earliest - MAX_CLOCK_SKEW <= value <= now + MAX_CLOCK_SKEW:
         said = rfc3339(value) if is_instant(value) else f"{value:g}"
-        hearing.refuse(f"its clock says {said}, the manager's {rfc3339(now)}: set the wrong one, for example with NTP")
+        context.refuse(f"its clock says {said}, the manager's {rfc3339(now)}: set the wrong one, for example with NTP")
         return now
     return max(value, earliest) if 0 < value < now else now
 
 
-def _state(value: TaskState, _hearing: Hearing) -> TaskState:
+def _state(value: TaskState, _context: MessageContext) -> TaskState:
     """Let a worker say what is its to say; that a task is to be removed, or is lost, are the manager's words."""
     if not TaskState.ASSIGNED < value <= TaskState.REJECTED:
         raise Implausible(f"a worker does not say that a task is {value.name.lower()}")
     return value
 
 
-def _version(value: int, hearing: Hearing) -> int:
-    if not 0 <= value <= hearing.task.spec_version:
+def _version(value: int, context: MessageContext) -> int:
+    if not 0 <= value <= context.task.spec_version:
         raise Implausible(
-            f"task {hearing.task.name} has version {hearing.task.spec_version} of its specification, not {value}"
+            f"task {context.task.name} has version {context.task.spec_version} of its specification, not {value}"
         )
     return value
 
 
-def _hostname(value: str, hearing: Hearing) -> str:
+def _hostname(value: str, context: MessageContext) -> str:
     """Let a container be called what its specification says, else what engines call it: others can look that up."""
-    task = hearing.task
-    if not value or value == task.status.hostname or value in _names(task, hearing):
+    task = context.task
+    if not value or value == task.status.hostname or value in _names(task, context):
         return value
     raise Implausible(f"task {task.name} is not called {quote(value)} by its specification")
 
 
-def _names(task: Task, hearing: Hearing) -> Iterator[str]:
+def _names(task: Task, context: MessageContext) -> Iterator[str]:
     """Yield the names that a task's container may have for itself; its node's, where it is in the host's network."""
-    assert hearing.node is not None, "it has tasks"
-    description = hearing.node.description
-    hosts = {hearing.node.name, description.hostname}
+    assert context.node is not None, "it has tasks"
+    description = context.node.description
+    hosts = {context.node.name, description.hostname}
     spec = task.spec.container_spec
     if spec is None or not spec.hostname:
-        yield _short_id(hearing)
+        yield _short_id(context)
         yield from hosts
         return
     for host in hosts:
-        dot = task_templates.context(task, hearing.node.id, msgspec.structs.replace(description, hostname=host))
+        dot = task_templates.context(task, context.node.id, msgspec.structs.replace(description, hostname=host))
         try:
             yield task_templates.expand_hostname(spec, dot)
         except TemplateError:
             continue  # its worker rejects it for that
 
 
-def _short_id(hearing: Hearing) -> str:
+def _short_id(context: MessageContext) -> str:
     """Return the beginning of a container's id as it is said, empty where that is not its own."""
-    container = hearing.said.container_status
+    container = context.said.container_status
     if container is None:
         return ""
     try:
-        check_container_id(container.container_id, hearing.task, hearing.view)
+        check_container_id(container.container_id, context.task, context.view)
     except Implausible:
         return ""
     return str(container.container_id[:SHORT_ID])
 
 
-def _target_port(value: int, hearing: Hearing) -> int:
-    if not _requested_ports(hearing):
+def _target_port(value: int, context: MessageContext) -> int:
+    if not _requested_ports(context):
         raise Implausible(
-            f"task {hearing.task.name} has no port {value}/{printable(hearing.said.protocol, _PROTOCOL)} of its host"
+            f"task {context.task.name} has no port {value}/{printable(context.said.protocol, _PROTOCOL)} of its host"
         )
     return value
 
 
-def _check_published_port(value: int, hearing: Hearing) -> int:
+def _check_published_port(value: int, context: MessageContext) -> int:
     """Let a port be at the number that was asked for; at any, where the engine was to choose."""
-    numbers = [port.published_port for port in _requested_ports(hearing)]
+    numbers = [port.published_port for port in _requested_ports(context)]
     if 0 < value <= _LAST_PORT and (value in numbers or 0 in numbers):
         return value
-    raise Implausible(f"port {hearing.said.target_port} of task {hearing.task.name} is not to be at {value}")
+    raise Implausible(f"port {context.said.target_port} of task {context.task.name} is not to be at {value}")
 
 
-def _requested_ports(hearing: Hearing) -> list[PortConfig]:
-    key = (hearing.said.protocol, hearing.said.target_port)
-    ports = (port for port in hearing.task.ports if port.publish_mode == "host")
+def _requested_ports(context: MessageContext) -> list[PortConfig]:
+    key = (context.said.protocol, context.said.target_port)
+    ports = (port for port in context.task.ports if port.publish_mode == "host")
     return [port for port in ports if (port.protocol, port.target_port) == key]
 
 
-def _host_ip(value: str, _hearing: Hearing) -> str:
+def _host_ip(value: str, _context: MessageContext) -> str:
     if value and (not is_address(value) or "%" in value):
         raise Implausible(f"{quote(value)} is not an IP address")
     return value
@@ -187,14 +187,14 @@ TASK_STATUS = Form(
 )
 
 
-def _own_task(value: str, hearing: Hearing) -> str:
+def _own_task(value: str, context: MessageContext) -> str:
     """Take a task of this node; nothing is said of one whose record went while this was on its way."""
-    task = hearing.view.tasks.get(value)
+    task = context.view.tasks.get(value)
     if task is None:
         raise Dropped
-    if task.node_id != hearing.node_id:
+    if task.node_id != context.node_id:
         raise Implausible(f"task {task.name} is on another node")
-    hearing.task = task
+    context.task = task
     return value
 
 

@@ -115,7 +115,7 @@ class Awaited:
         node = Node(id="m2", spec=NodeSpec(role="manager"), manager_status=status, etcd_addr="192.0.2.7:2380")
         now = asyncio.get_running_loop().time
 
-        async def note_came(node_ids: set[str]) -> None:
+        async def record_arrival(node_ids: set[str]) -> None:
             assert node_ids == {"m2"}
             self.came.append(now())
             await store.update(lambda tx: tx.put(msgspec.structs.replace(node, manager_status=ManagerStatus())))
@@ -125,7 +125,7 @@ class Awaited:
             self.taken_back.append(now())
             await store.update(lambda tx: tx.remove(node))
 
-        membership: Any = SimpleNamespace(note_came=note_came, take_back=take_back)
+        membership: Any = SimpleNamespace(record_arrival=record_arrival, take_back=take_back)
         async with Store(MemoryBackend(), LoopClock()) as store:
             await store.update(lambda tx: tx.put(node))
             known: Any = SimpleNamespace(moved=asyncio.Event().wait)

@@ -8,7 +8,7 @@ from common.wire.membership_messages import AllApplied, Applied, AwaitApplied
 from common.wire.messages import Assignments, Heartbeat, HeartbeatAck, StatusAck, StatusReport
 from manager.dispatch.barrier import PATIENCE_SECONDS, USUAL_SECONDS
 from manager.dispatch.dispatcher import RESTART_GRACE
-from manager.dispatch.quota import Offence
+from manager.dispatch.quota import Violation
 from manager.dispatch.session import MAX_OPEN_BARRIERS
 from manager.store.backends.memory import MemoryBackend
 from tests.fakes.dispatching import Manager, Worker
@@ -188,7 +188,7 @@ async def test_nobody_has_applied_what_it_was_not_sent(manager: Manager) -> None
     await worker.say(Applied(number=99))
     await asyncio.sleep(0.1)
     assert "was not sent: 99" in str(manager.errors)
-    assert isinstance(manager.errors[0], Offence)
+    assert isinstance(manager.errors[0], Violation)
     assert not manager.dispatcher.connected
 
 

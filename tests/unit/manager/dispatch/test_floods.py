@@ -33,11 +33,11 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.volume_copy import SeenVolume, VolumeReport
-from manager.dispatch.quota import EXCESS_SECONDS, KEPT_OUT_FIRST, RETOLD, SESSIONS
+from manager.dispatch.pending_connections import FAILED_OF_NODE
+from manager.dispatch.quota import ENDPOINT_CHANGES, EXCESS_SECONDS, FIRST_BAN_SECONDS, SESSIONS
 from manager.dispatch.session import VOLUMES_SECONDS
-from manager.dispatch.visitors import FAILED_OF_NODE
 from tests.fakes.dispatching import Manager, Worker
-from tests.fakes.hearings import IN_OWN, NET, attachment, network, task
+from tests.fakes.validation import IN_OWN, NET, attachment, network, task
 from tests.fakes.virtual_loop import run_virtual
 
 GRACE = 3.0
@@ -143,7 +143,7 @@ def test_a_node_with_an_ended_session_is_kept_out_for_a_while() -> None:
                 with pytest.raises(ResourceExhausted, match=r"500 messages a second.*: try again in \d+ s"):
                     await manager.dial("n1").hello()
                 await asyncio.sleep(0.5)
-            await asyncio.sleep(KEPT_OUT_FIRST - 10)
+            await asyncio.sleep(FIRST_BAN_SECONDS - 10)
             assert record(manager, "n1").status.state == "down"
             await manager.dial("n1").hello()
             assert record(manager, "n1").status.state == "ready"
@@ -161,7 +161,7 @@ def test_a_protocol_breach_keeps_a_node_out_and_is_recorded() -> None:
                 await manager.dial("n1").hello()
             await asyncio.sleep(GRACE + 1)
             assert "oversize NodeReport" in record(manager, "n1").status.message
-            await asyncio.sleep(KEPT_OUT_FIRST)
+            await asyncio.sleep(FIRST_BAN_SECONDS)
             await manager.dial("n1").hello()
 
     run_virtual(story())
@@ -261,7 +261,7 @@ def test_changes_of_a_node_reach_others_a_few_times_a_second(
                 await worker.say(flapping(number))
                 await asyncio.sleep(0.02)
                 changes, before = changes + (told() is not before), told()
-            assert RETOLD.burst < changes <= 2 * (RETOLD.burst + 20 * RETOLD.per_second)
+            assert ENDPOINT_CHANGES.burst < changes <= 2 * (ENDPOINT_CHANGES.burst + 20 * ENDPOINT_CHANGES.per_second)
             await asyncio.sleep(1)
             assert told()
             await worker.say(Heartbeat())
@@ -273,7 +273,7 @@ def test_changes_of_a_node_reach_others_a_few_times_a_second(
 def test_a_task_that_goes_on_its_way_waits_for_none_of_that() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
-            count = int(2 * RETOLD.burst)
+            count = int(2 * ENDPOINT_CHANGES.burst)
             await manager.put(
                 network(NET, "10.1.0.0/16", n1="10.1.16.0/24"),
                 *(replace(task(f"t{number}"), created_at=0.0) for number in range(count)),

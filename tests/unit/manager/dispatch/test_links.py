@@ -23,7 +23,7 @@ from common.wire.manager_messages import CallerRecord, Elsewhere, Forwarded, Lin
 from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello
 from common.wire.server import Server, dial, serve
 from manager.daemon.leader import running
-from manager.dispatch.links import Answer, Links, Own, Question, member_manager
+from manager.dispatch.links import Answer, Links, OwnIdentity, Question, member_manager
 from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.store.backends.memory import MemoryBackend
@@ -91,7 +91,9 @@ class World:
         await self.change("m1", manager_status=ManagerStatus(addr=address))
         known = KnownManagers(self.store, "127.0.0.2:2377")
         context = self.context("m2", ROLE_MANAGER)
-        links = Links(Own("m2", lambda: context, SystemClock()), known, self.store.view, FakePeers(), random.Random(1))
+        links = Links(
+            OwnIdentity("m2", lambda: context, SystemClock()), known, self.store.view, FakePeers(), random.Random(1)
+        )
         running = asyncio.gather(links.run(), known.run())
         try:
             async with asyncio.timeout(10):
@@ -119,7 +121,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         ]
         worker = Node(id="w1", agent=True, certificate_serials=("7",))
         await store.update(lambda tx: [tx.put(each) for each in (Cluster(id="cluster1"), *managers, worker)])
-        known, shown = KnownManagers(store, ""), Own("m1", pki.server, clock)
+        known, shown = KnownManagers(store, ""), OwnIdentity("m1", pki.server, clock)
         peers.links = Links(shown, known, store.view, peers, random.Random(1))
         reception = Reception(pki.authority, clock, lambda: None, peers)
         async with await serve("127.0.0.1", 0, pki.server(), reception.handle) as server:
@@ -184,9 +186,9 @@ async def test_who_is_back_is_dialled_at_once(
     clock, context, back = SystemClock(), world.context("m1", ROLE_MANAGER), FakePeers()
     known = KnownManagers(world.store, "127.0.0.1:1")
     own = world.peers.links = Links(
-        Own("m1", lambda: context, clock), known, world.store.view, world.peers, random.Random(1)
+        OwnIdentity("m1", lambda: context, clock), known, world.store.view, world.peers, random.Random(1)
     )
-    back.links = Links(Own("m2", lambda: context, clock), known, world.store.view, back, random.Random(1))
+    back.links = Links(OwnIdentity("m2", lambda: context, clock), known, world.store.view, back, random.Random(1))
     reception = Reception(world.pki.authority, clock, lambda: None, back)
     async with running(own.run()), asyncio.timeout(10):
         while "no link to the manager" not in caplog.text:

@@ -103,7 +103,7 @@ async def test_a_host_that_tries_again_replaces_what_never_came(door: Door) -> N
     first = await door.join(door.tokens.manager)
     second = await door.join(door.tokens.manager)
     assert [node.id for node in door.store.view.nodes] == [second]
-    await door.membership.note_came([first, second])
+    await door.membership.record_arrival([first, second])
     with pytest.raises(FailedPrecondition, match=f"node {second} .* is the manager at 192.0.2.7:2377 already"):
         await door.join(door.tokens.manager)
 
@@ -123,7 +123,7 @@ DIGEST = "0" * 50
 def test_a_ticket_is_good_once_for_its_node_and_for_a_while() -> None:
     now = 100.0
     tickets = Tickets(random.Random(1), lambda: now)
-    first, other = tickets.give("n1", DIGEST), tickets.give("n2", DIGEST)
+    first, other = tickets.issue("n1", DIGEST), tickets.issue("n2", DIGEST)
     assert parse_token(first).digest == DIGEST
     assert tickets.redeem("SWMTKN-1-nothing") == ""
     assert (tickets.redeem(first), tickets.redeem(first)) == ("n1", "")
@@ -133,5 +133,5 @@ def test_a_ticket_is_good_once_for_its_node_and_for_a_while() -> None:
 
 def test_a_nodes_newest_ticket_replaces_the_one_before() -> None:
     tickets = Tickets(random.Random(1), lambda: 0.0)
-    before, after = tickets.give("n1", DIGEST), tickets.give("n1", DIGEST)
+    before, after = tickets.issue("n1", DIGEST), tickets.issue("n1", DIGEST)
     assert (tickets.redeem(before), tickets.redeem(after)) == ("", "n1")

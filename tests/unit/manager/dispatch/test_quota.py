@@ -9,14 +9,14 @@ from common.wire.allowances import BYTES, MESSAGES
 from common.wire.messages import Heartbeat, NodeReport, Resync, StatusReport, TaskReport
 from manager.dispatch.quota import (
     EXCESS_SECONDS,
-    FORGIVEN_AFTER,
-    KEPT_OUT_FIRST,
-    KEPT_OUT_LIMIT,
+    FIRST_BAN_SECONDS,
+    FORGET_SECONDS,
+    MAX_BAN_SECONDS,
     SESSIONS,
-    KeptOut,
-    Offence,
+    Banned,
     OverBudget,
     Quota,
+    Violation,
 )
 
 
@@ -92,8 +92,8 @@ def test_repeat_offenders_are_kept_out_longer_and_later_forgiven() -> None:
     quota = Quota(0.0)
     now, waits = 0.0, []
     for _ in range(7):
-        assert quota.offend(Offence("it said too much"), now) == "its session was ended: it said too much"
-        with pytest.raises(KeptOut, match="it said too much: try again in") as caught:
+        assert quota.record_violation(Violation("it said too much"), now) == "its session was ended: it said too much"
+        with pytest.raises(Banned, match="it said too much: try again in") as caught:
             quota.begin_session(now)
         assert caught.value.why == "its session was ended: it said too much"
         wait = float(caught.value.message.split()[-2])
@@ -102,10 +102,10 @@ def test_repeat_offenders_are_kept_out_longer_and_later_forgiven() -> None:
         now += wait
         quota.begin_session(now)
         waits.append(wait)
-    assert waits == [KEPT_OUT_FIRST, 30, 60, 120, 240, KEPT_OUT_LIMIT, KEPT_OUT_LIMIT]
-    now += FORGIVEN_AFTER
-    quota.offend(Offence("again"), now)
-    quota.begin_session(now + KEPT_OUT_FIRST)
+    assert waits == [FIRST_BAN_SECONDS, 30, 60, 120, 240, MAX_BAN_SECONDS, MAX_BAN_SECONDS]
+    now += FORGET_SECONDS
+    quota.record_violation(Violation("again"), now)
+    quota.begin_session(now + FIRST_BAN_SECONDS)
 
 
 @given(st.lists(st.tuples(st.floats(0, 60), st.integers(0, 1500), st.integers(0, 65_536)), max_size=200))

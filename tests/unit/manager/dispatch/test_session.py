@@ -488,14 +488,14 @@ async def test_a_resync_gets_a_complete_set(manager: Manager) -> None:
 def test_changes_that_meet_a_bug_block_no_others_and_are_retried(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hear = Directory.hear
+    hear = Directory.mark_changes
 
     def hear_with_a_bug(directory: Directory, changes: Collection[Change]) -> None:
         if any(change.current.id == "bad" for change in changes):
             raise RuntimeError("a bug")
         hear(directory, changes)
 
-    monkeypatch.setattr(Directory, "hear", hear_with_a_bug)
+    monkeypatch.setattr(Directory, "mark_changes", hear_with_a_bug)
     monkeypatch.setattr(notices, "PAUSE_SECONDS", 1.0)
 
     async def story() -> None:

@@ -13,7 +13,7 @@ from common.model.container import BindOptions, Mount
 from common.model.service import NetworkAttachmentConfig, ServiceSpec, TaskSpec
 from common.net.engine_networks import GATEWAY_NETWORK
 from common.wire.messages import MESH, AttachmentReport, AttachmentState
-from tests.fakes.hearings import (
+from tests.fakes.validation import (
     CONTAINER,
     FOREIGN,
     IN_OTHER,
@@ -24,8 +24,8 @@ from tests.fakes.hearings import (
     OTHER,
     OWN,
     attachment,
-    hear,
     mesh6,
+    validated,
 )
 
 FILE = Mount(type="bind", source="/var/lib/swarm-worker/resolv/a1", target="/etc/resolv.conf")
@@ -43,7 +43,7 @@ HONEST = AttachmentStatus(
 
 def said(status: AttachmentStatus, *more: Any, attachment_id: str = "a1") -> tuple[Any, dict[str, str]]:
     report = AttachmentReport(attachments=(AttachmentState(attachment_id=attachment_id, status=status),))
-    taken, refused = hear(report, *more)
+    taken, refused = validated(report, *more)
     assert taken is not None
     return (taken.attachments[0].status if taken.attachments else None), refused
 

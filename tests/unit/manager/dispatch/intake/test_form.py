@@ -11,10 +11,10 @@ import pytest
 from common.wire.codec import MESSAGE_TYPES
 from common.wire.message import Message
 from common.wire.messages import Hello
-from manager.dispatch.intake.form import Form, Hearing, Implausible, Rule, entries, part
+from manager.dispatch.intake.form import Form, Implausible, MessageContext, Rule, entries, part
 from manager.dispatch.intake.messages import FORMS, parts
 from manager.dispatch.intake.scalars import FLAG, NOTHING, text
-from tests.fakes.hearings import NOW, world
+from tests.fakes.validation import NOW, world
 
 # What managers say, to workers and to each other, and workers to each other.
 NOT_SAID_TO_A_MANAGER = {
@@ -103,7 +103,7 @@ class Outer(msgspec.Struct, frozen=True):
     size: int = 3
 
 
-def _short(value: str, _hearing: Hearing) -> str:
+def _short(value: str, _context: MessageContext) -> str:
     if len(value) > 3:
         raise Implausible(f"{value} is long")
     return value
@@ -114,8 +114,8 @@ OUTER = Form(Outer, inner=part(INNER), many=entries(INNER, 2), size=Rule("any", 
 
 
 def take(value: Any, form: Form[Any] = OUTER) -> tuple[Any, list[tuple[str, str]]]:
-    hearing = Hearing(world(), NOW)
-    return form.take(value, hearing), [(each.field, each.reason) for each in hearing.refusals]
+    context = MessageContext(world(), NOW)
+    return form.take(value, context), [(each.field, each.reason) for each in context.refusals]
 
 
 def test_a_struct_with_a_field_that_has_no_rule_cannot_be_loaded() -> None:

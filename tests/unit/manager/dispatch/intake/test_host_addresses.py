@@ -8,7 +8,7 @@ import pytest
 
 from common.model.node import ManagerStatus, NodeDescription, NodeStatus
 from common.wire.messages import PROTOCOL_VERSION, Hello, NodeReport
-from tests.fakes.hearings import OTHER, hear, node
+from tests.fakes.validation import OTHER, node, validated
 
 ADDRESS, IPV6 = "Hello.advertise_addr", "NodeDescription.ipv6_addresses"
 
@@ -19,7 +19,7 @@ def hello(address: str = "", *ipv6: str) -> Hello:
 
 
 def believed(said: Hello, **heard: object) -> tuple[str, tuple[str, ...]]:
-    taken, _ = hear(said, **heard)  # type: ignore[arg-type]
+    taken, _ = validated(said, **heard)  # type: ignore[arg-type]
     assert taken is not None
     return taken.advertise_addr, taken.description.ipv6_addresses
 
@@ -62,7 +62,7 @@ OTHERS = [
 
 @pytest.mark.parametrize(("address", "words"), UNREACHABLE + OTHERS)
 def test_no_other_is(address: str, words: str) -> None:
-    taken, refused = hear(hello(address))
+    taken, refused = validated(hello(address))
     assert taken is not None
     assert taken.advertise_addr == ""
     assert re.search(words, refused.pop(ADDRESS))
@@ -71,7 +71,7 @@ def test_no_other_is(address: str, words: str) -> None:
 
 @pytest.mark.parametrize("address", [*(address for address, _ in UNREACHABLE + OTHERS), "192.0.2.77"])
 def test_invalid_ipv6_addresses_are_left_out(address: str) -> None:
-    taken, refused = hear(NodeReport(description=hello("", "2001:db8::99", address).description))
+    taken, refused = validated(NodeReport(description=hello("", "2001:db8::99", address).description))
     assert taken is not None
     assert taken.description.ipv6_addresses == ("2001:db8::99",)
     assert list(refused) == [IPV6]
@@ -93,14 +93,14 @@ def test_what_a_node_has_already_it_keeps() -> None:
 def test_an_address_is_free_when_its_node_left_but_not_when_down() -> None:
     down = node(OTHER, 2, status=NodeStatus(state="down", addr="192.0.2.2"))
     for gone, expected in ((down, ("", ())), (node(OTHER, 2, certificate_serials=()), ("192.0.2.2", ("2001:db8::2",)))):
-        taken, _ = hear(hello("192.0.2.2", "2001:db8::2"), gone)
+        taken, _ = validated(hello("192.0.2.2", "2001:db8::2"), gone)
         assert taken is not None
         assert (taken.advertise_addr, taken.description.ipv6_addresses) == expected
 
 
 def test_a_managers_address_stays_its_own_after_its_worker_left() -> None:
     manager = node(OTHER, 2, certificate_serials=(), manager_status=ManagerStatus(leader=True))
-    taken, refused = hear(hello("192.0.2.2"), manager)
+    taken, refused = validated(hello("192.0.2.2"), manager)
     assert taken is not None
     assert taken.advertise_addr == ""
     assert ADDRESS in refused
@@ -113,7 +113,7 @@ def test_loopback_is_believed_where_the_manager_is_there_itself() -> None:
 
 def test_there_may_be_only_so_many() -> None:
     many = [f"2001:db8:1::{number:x}" for number in range(1, 400)]
-    taken, refused = hear(hello("", *many))
+    taken, refused = validated(hello("", *many))
     assert taken is not None
     assert taken.description.ipv6_addresses == tuple(many[:256])
     assert refused == {IPV6: "it has 399 entries: the first 256 are used"}

@@ -11,7 +11,7 @@ from common.errors import ProtocolError
 from common.wire.image_messages import Brought, FetchImage, ImageHeld, ImageSeen, RelayHello, SpareImages
 from common.wire.membership_messages import Applied, Goodbye, Unfit
 from common.wire.messages import Heartbeat, Leave, StreamHello, Welcome
-from tests.fakes.hearings import NOW, hear
+from tests.fakes.validation import NOW, validated
 
 IMAGE = "sha256:" + "a" * 64
 HONEST = (
@@ -41,7 +41,7 @@ HONEST = (
 
 @pytest.mark.parametrize("message", HONEST, ids=lambda message: type(message).__name__)
 def test_an_honest_worker_is_believed(message: Any) -> None:
-    taken, refused = hear(message)
+    taken, refused = validated(message)
     assert taken is message
     assert not refused
 
@@ -72,7 +72,7 @@ def test_an_honest_worker_is_believed(message: Any) -> None:
     ],
 )
 def test_what_does_not_hold_is_left_out(message: Any, expected: Any, field: str) -> None:
-    taken, refused = hear(message)
+    taken, refused = validated(message)
     assert taken == expected
     assert list(refused) == ([field] if field else [])
 
@@ -80,4 +80,4 @@ def test_what_does_not_hold_is_left_out(message: Any, expected: Any, field: str)
 def test_what_a_manager_says_is_no_workers_word() -> None:
     welcome = Welcome(protocol=1, session_id="s", node_id="n", heartbeat=1.0, managers=())
     with pytest.raises(ProtocolError, match="a worker does not say Welcome"):
-        hear(welcome)
+        validated(welcome)

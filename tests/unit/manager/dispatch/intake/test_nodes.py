@@ -19,7 +19,7 @@ from common.model.node import (
 )
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
 from common.wire.messages import PROTOCOL_VERSION, Hello, JoinRequest, NodeReport, RenewRequest
-from tests.fakes.hearings import OWN, hear, node
+from tests.fakes.validation import OWN, node, validated
 
 GPU = GenericResource(named_resource_spec=NamedResourceSpec(kind="gpu", value="GPU-8f7a"))
 SSD = GenericResource(discrete_resource_spec=DiscreteResourceSpec(kind="ssd", value=3))
@@ -43,7 +43,7 @@ HONEST = NodeDescription(
 
 
 def said(description: NodeDescription, *more: Any) -> tuple[NodeDescription, dict[str, str]]:
-    taken, refused = hear(NodeReport(description=description), *more)
+    taken, refused = validated(NodeReport(description=description), *more)
     assert taken is not None
     return taken.description, refused
 
@@ -134,14 +134,14 @@ def test_sentences_are_cut_and_made_printable() -> None:
 
 @pytest.mark.parametrize("port", [-1, 65536, 2**40])
 def test_images_are_served_at_a_port(port: int) -> None:
-    taken, refused = hear(Hello(protocol=PROTOCOL_VERSION, description=HONEST, image_port=port))
+    taken, refused = validated(Hello(protocol=PROTOCOL_VERSION, description=HONEST, image_port=port))
     assert taken is not None
     assert (taken.image_port, list(refused)) == (0, ["Hello.image_port"])
 
 
 def join(**fields: Any) -> list[str]:
     request = JoinRequest(**{"protocol": 1, "token": "t", "csr": b"c", "clock": 1.7e9, "hostname": "new", **fields})
-    return list(hear(request, node_id="")[1])
+    return list(validated(request, node_id="")[1])
 
 
 def test_a_join_is_looked_at_alike() -> None:
@@ -162,7 +162,7 @@ def test_a_clock_without_a_time_is_said_to_be_one(clock: float) -> None:
 
 
 def test_a_request_for_a_certificate_is_not_large() -> None:
-    assert hear(RenewRequest(csr=b"x" * 20_000)) == (
+    assert validated(RenewRequest(csr=b"x" * 20_000)) == (
         None,
         {"RenewRequest.csr": "it has 20,000 bytes, of which 16,384 are allowed"},
     )

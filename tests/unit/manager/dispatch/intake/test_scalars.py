@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from manager.dispatch.intake.form import Hearing, Implausible, Rule
+from manager.dispatch.intake.form import Implausible, MessageContext, Rule
 from manager.dispatch.intake.scalars import (
     IMAGE_ID,
     IMAGE_NAME,
@@ -22,12 +22,12 @@ from manager.dispatch.intake.scalars import (
 from manager.store.tables import Tables
 
 
-def hearing() -> Hearing:
-    return Hearing(Tables(), 0.0)
+def context() -> MessageContext:
+    return MessageContext(Tables(), 0.0)
 
 
-def taken(rule: Rule, value: Any, heard: Hearing | None = None) -> Any:
-    return rule.take(value, heard or hearing())
+def taken(rule: Rule, value: Any, heard: MessageContext | None = None) -> Any:
+    return rule.take(value, heard or context())
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_a_sentence_is_cut_and_made_printable_and_never_refused() -> None:
 
 
 def test_of_several_values_those_that_hold_are_kept() -> None:
-    heard = hearing()
+    heard = context()
     assert taken(several(word(3), 5, "words"), ("a", "toolong", "b"), heard) == ("a", "b")
     assert len(heard.refusals) == 1
 
 
 def test_of_too_many_labels_the_first_are_kept() -> None:
-    heard = hearing()
+    heard = context()
     assert taken(labels(2, 10), {"a": "1", "b": "2", "c": "3"}, heard) == {"a": "1", "b": "2"}
     assert taken(labels(2, 10), {"": "1", "b": "2"}, heard) == {"b": "2"}
 

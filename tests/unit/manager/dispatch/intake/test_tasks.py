@@ -15,7 +15,7 @@ from common.model.service import PortConfig
 from common.model.task import ContainerStatus
 from common.wire.messages import MESH, MESH6, StatusReport, TaskReport
 from common.wire.usage_messages import TaskUsage, Usage
-from tests.fakes.hearings import (
+from tests.fakes.validation import (
     CONTAINER,
     FOREIGN,
     IN_OTHER,
@@ -27,11 +27,11 @@ from tests.fakes.hearings import (
     OTHER,
     OWN,
     attachment,
-    hear,
     mesh6,
     network,
     node,
     task,
+    validated,
 )
 
 HONEST = TaskStatus(
@@ -50,7 +50,7 @@ HONEST = TaskStatus(
 
 
 def said(status: TaskStatus, *more: Any, task_id: str = "t1") -> tuple[TaskStatus | None, dict[str, str]]:
-    report, refused = hear(StatusReport(tasks=(TaskReport(task_id=task_id, status=status),)), *more)
+    report, refused = validated(StatusReport(tasks=(TaskReport(task_id=task_id, status=status),)), *more)
     assert report is not None
     return (report.tasks[0].status if report.tasks else None), refused
 
@@ -220,14 +220,14 @@ def test_numbers_and_ids_are_what_they_can_be(fields: Any, at: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 1e300])
 def test_what_tasks_use_is_finite_and_not_less_than_nothing(value: float) -> None:
     usage = TaskUsage(task_id="t1", cpu=value, memory=value, metric=2.0, error="why\n")
-    taken, refused = hear(Usage(tasks=(usage, TaskUsage(task_id="t2", cpu=1.0), TaskUsage(task_id="gone"))))
+    taken, refused = validated(Usage(tasks=(usage, TaskUsage(task_id="t2", cpu=1.0), TaskUsage(task_id="gone"))))
     assert taken == Usage(tasks=(TaskUsage(task_id="t1", metric=2.0, error="why "),))
     assert set(refused) == {"TaskUsage.cpu", "TaskUsage.memory", "TaskUsage.task_id"}
 
 
 def test_a_metric_may_be_negative_but_not_no_number() -> None:
     for value, expected in ((-3.0, -3.0), (math.nan, None), (math.inf, None)):
-        taken, _ = hear(Usage(tasks=(TaskUsage(task_id="t1", metric=value),)))
+        taken, _ = validated(Usage(tasks=(TaskUsage(task_id="t1", metric=value),)))
         assert taken is not None
         assert taken.tasks[0].metric == expected
 

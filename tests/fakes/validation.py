@@ -12,8 +12,8 @@ from common.model.node import NodeDescription, NodeStatus
 from common.model.service import NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from common.net.addressing import cluster_pools, gateway_range, mesh_prefix, with_ipv4
 from common.wire.message import Message
-from manager.dispatch.intake.form import Hearing
-from manager.dispatch.intake.messages import believe
+from manager.dispatch.intake.form import MessageContext
+from manager.dispatch.intake.messages import validate
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
 
@@ -106,13 +106,13 @@ def world(*more: StoredObject) -> Tables:
     return tables
 
 
-def hear(
+def validated(
     message: M, *more: StoredObject, node_id: str = OWN, source: str = "", loopback: bool = False
 ) -> tuple[M | None, dict[str, str]]:
     """Take a message of a node; return what is believed, and why what is refused, by its field."""
     view = world(*more)
-    hearing = Hearing(view, NOW, view.nodes.get(node_id), source, loopback)
-    return believe(message, hearing), {each.field: each.reason for each in hearing.refusals}
+    context = MessageContext(view, NOW, view.nodes.get(node_id), source, loopback)
+    return validate(message, context), {each.field: each.reason for each in context.refusals}
 
 
 def mesh6(address: str) -> str:

@@ -10,13 +10,13 @@ from common.errors import ResourceExhausted
 from common.tls import Identity
 from common.wire.admission import FAILED_OF_ADDRESS, Admission
 from common.wire.channel import PeerInfo
-from manager.dispatch.visitors import (
+from manager.dispatch.pending_connections import (
     FAILED_OF_NODE,
     MAX_STRANGERS,
+    PENDING_OF_NODE,
     STRANGERS_OF_ADDRESS,
-    VISITS_OF_NODE,
-    Visit,
-    Visitors,
+    PendingConnection,
+    PendingConnections,
 )
 
 
@@ -28,30 +28,30 @@ def worker(node_id: str = "n1") -> PeerInfo:
     return PeerInfo(Identity(node_id, "worker", "c"), remote_address="192.0.2.9")
 
 
-def come(visitors: Visitors, stack: ExitStack, peers: Sequence[PeerInfo]) -> list[Visit]:
-    return [stack.enter_context(visitors.visit(peer)) for peer in peers]
+def come(visitors: PendingConnections, stack: ExitStack, peers: Sequence[PeerInfo]) -> list[PendingConnection]:
+    return [stack.enter_context(visitors.track(peer)) for peer in peers]
 
 
-@pytest.mark.parametrize(("peer", "most"), [(stranger(), STRANGERS_OF_ADDRESS), (worker(), VISITS_OF_NODE)])
+@pytest.mark.parametrize(("peer", "most"), [(stranger(), STRANGERS_OF_ADDRESS), (worker(), PENDING_OF_NODE)])
 async def test_there_are_so_many_of_one_peer_until_one_is_settled(peer, most):
-    visitors = Visitors(Admission())
+    visitors = PendingConnections(Admission())
     with ExitStack() as stack:
         first, *_ = come(visitors, stack, [peer] * most)
-        with pytest.raises(ResourceExhausted), visitors.visit(peer):
+        with pytest.raises(ResourceExhausted), visitors.track(peer):
             raise AssertionError
         come(visitors, stack, [stranger("198.51.100.1"), worker("n2")])  # others are not concerned
         first.settle()
         first.settle()  # once is enough
         come(visitors, stack, [peer])
-        with pytest.raises(ResourceExhausted), visitors.visit(peer):
+        with pytest.raises(ResourceExhausted), visitors.track(peer):
             raise AssertionError
 
 
 async def test_there_are_so_many_strangers_in_all():
-    visitors = Visitors(Admission())
+    visitors = PendingConnections(Admission())
     with ExitStack() as stack:
         come(visitors, stack, [stranger(f"192.0.2.{number % 250}") for number in range(MAX_STRANGERS)])
-        with pytest.raises(ResourceExhausted, match="too many hosts are joining"), visitors.visit(stranger("::1")):
+        with pytest.raises(ResourceExhausted, match="too many hosts are joining"), visitors.track(stranger("::1")):
             raise AssertionError
         come(visitors, stack, [worker()])
     come(visitors, ExitStack(), [stranger("::1")])
@@ -63,13 +63,13 @@ def lets_in(admission: Admission, peer: PeerInfo) -> bool:
 
 async def test_who_comes_in_vain_too_often_is_not_let_in():
     admission = Admission()
-    visitors = Visitors(admission)
+    visitors = PendingConnections(admission)
     for _ in range(FAILED_OF_ADDRESS.burst + 1):
-        with visitors.visit(stranger()) as visit:
+        with visitors.track(stranger()) as visit:
             visit.settle()
     assert lets_in(admission, stranger())
     for _ in range(FAILED_OF_ADDRESS.burst + 1):
-        with visitors.visit(stranger()):
+        with visitors.track(stranger()):
             pass
     assert not lets_in(admission, stranger())
     assert lets_in(admission, stranger("192.0.2.2"))
@@ -78,15 +78,15 @@ async def test_who_comes_in_vain_too_often_is_not_let_in():
 async def test_a_node_pays_before_its_address_does():
     """Others may have the same address."""
     admission = Admission()
-    visitors = Visitors(admission)
+    visitors = PendingConnections(admission)
     for _ in range(FAILED_OF_NODE.burst - 1):
-        with visitors.visit(worker()):
+        with visitors.track(worker()):
             pass
     for _ in range(FAILED_OF_ADDRESS.burst - 1):
-        with visitors.visit(stranger(worker().remote_address)):
+        with visitors.track(stranger(worker().remote_address)):
             pass
     assert lets_in(admission, worker())
     for _ in range(5):
-        with visitors.visit(worker()):
+        with visitors.track(worker()):
             pass
     assert not lets_in(admission, worker())

@@ -183,7 +183,7 @@ class Manager:
         certificate.open(store)
         addr, generation = self._config.advertise_addr, store.view.cluster.generation
         candidate = Candidate(self._config.node_id, addr, version(), generation)
-        replicated.peers.leadership = Leadership(store, candidate, replicated.begin, self._rng, patience=own.patience)
+        replicated.peers.leadership = Leadership(store, candidate, replicated.begin, self._rng, timeouts=own.timeouts)
         try:
             steps = RootSteps(store, own, certificate, replicated.peers, self._config.node_id)
             background = [keep_going("the steps of the authority", steps.run), own.keep_valid(core.authority)]

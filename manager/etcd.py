@@ -32,7 +32,7 @@ from manager.store.backends.etcd.client import EtcdClient, ask_peer
 from manager.store.backends.etcd.members import Members
 from manager.store.backends.etcd.process import PEER_NAME, EtcdMember, EtcdProcess, PeerFiles
 from manager.store.backends.sealed import Seal
-from manager.store.leadership import Patience
+from manager.store.leadership import LeadershipTimeouts
 
 _LIFETIME = 24 * HOUR
 _RENEW_AGAIN_SECONDS = 600.0
@@ -62,7 +62,7 @@ def etcd_listen_addr(config: ManagerConfig) -> str:
 class OwnEtcd:
     """The etcd of a data directory. `seal` is the store's."""
 
-    patience = Patience()
+    timeouts = LeadershipTimeouts()
 
     def __init__(self, data: DataDir, config: ManagerConfig, seal: Seal, clock: Clock, rng: random.Random) -> None:
         assert config.etcd is not None, "its store is in etcd"
@@ -220,7 +220,7 @@ class OwnEtcd:
 class ExternalEtcd:
     """An etcd that others run, as `OwnEtcd` is used. Its members, their certificates and their restarts are theirs."""
 
-    patience = Patience(silence=2.5, sure=2.0, step_down=3.2)
+    timeouts = LeadershipTimeouts(silence=2.5, sure=2.0, step_down=3.2)
 
     def __init__(self, etcd: EtcdConfig, seal: Seal) -> None:
         self._etcd = etcd

@@ -29,7 +29,7 @@ from manager.cli.cluster.lock import read_unlock_key
 from manager.config import DEFAULT_DATA_DIR, DataDir, ManagerConfig
 from manager.restore import decide_restored_node
 from manager.store.backends.confirmed import confirmed_path
-from manager.store.backends.contents import Contents, best, format_count
+from manager.store.backends.contents import Contents, format_count, read_best
 from manager.store.backends.failures import explaining
 from manager.store.backends.sealed import Seal
 from manager.store.backends.sqlite import SqliteBackend, StoreFile
@@ -82,7 +82,7 @@ def examine(data: DataDir, seal: Seal) -> Contents:
     with explaining(data.store):
         claim = lock_folder(data.path)
         try:
-            return best(data.store, seal)
+            return read_best(data.store, seal)
         finally:
             os.close(claim)
 

@@ -27,7 +27,7 @@ RETRY_SECONDS = 5.0
 
 
 def allocate(view: View, keys: Collection[str], now: float) -> Decision:
-    """Decide everything that `keys` name. What cannot be had is tried again, and its tasks say what is missing."""
+    """Decide everything that `keys` name. What is not available is tried again, and its tasks say what is missing."""
     sorted_keys: dict[str, list[list[str]]] = {}
     for key in keys:
         kind, *ids = key.split("/")
@@ -60,7 +60,7 @@ def new(task: Task) -> bool:
 
 
 class _Work:
-    """One decision in the making: the view, with what was decided so far over it."""
+    """A decision while it is made: the view, with what was decided so far on top."""
 
     def __init__(self, view: View, now: float) -> None:
         self._view = view
@@ -93,7 +93,7 @@ class _Work:
         return {node.number for node in self._view.nodes}
 
     def network(self, network_id: str) -> None:
-        """Give a network its subnets, where the API has not."""
+        """Give a network its subnets, if the API has not."""
         try:
             self._allocated_network(network_id)
         except SwarmError as error:
@@ -124,7 +124,7 @@ class _Work:
             self._try_again(f"node/{node_id}", ResourceExhausted(text))
 
     def task(self, task_id: str) -> None:
-        """Hand a new task to the scheduler when all that it needs is allocated, else let it say what is missing."""
+        """Make a new task pending when all that it needs is allocated; otherwise its status says what is missing."""
         task = self._view.tasks.get(task_id)
         if task is None or not new(task):
             return
@@ -165,7 +165,7 @@ class _Work:
         return self._networks[network_id]
 
     def _allocated_service(self, service_id: str) -> Service | None:
-        """Return the service with the endpoint that its spec asks for; None when it is gone."""
+        """Return the service with the endpoint that its spec asks for; None if it is gone."""
         service = self._services.get(service_id) or self._view.services.get(service_id)
         if service is None:
             return None
@@ -187,10 +187,10 @@ class _Work:
         return Endpoint(spec=spec or EndpointSpec(), ports=ports, virtual_ips=vips)
 
     def _needs(self, task: Task) -> tuple[PortConfig, ...]:
-        """Allocate what the task needs and is not there; return its ports with the numbers they got.
+        """Allocate what the task needs and does not have; return its ports with their numbers.
 
         Raises:
-            SwarmError: something cannot be had, or a network is not there.
+            SwarmError: something is not available, or a network does not exist.
 
         """
         for attachment in task.spec.networks:
@@ -203,7 +203,7 @@ class _Work:
         return service.endpoint.ports
 
     def _uses(self, network_id: str, node_id: str) -> bool:
-        """Whether a task or plain container on the node holds an address of the network. One that left holds none."""
+        """Whether a task or unmanaged container on the node, if that exists, holds an address of the network."""
         if node_id not in self._view.nodes:
             return False
         return any(takes_part(task, network_id) for task in self._view.tasks.on_node(node_id)) or any(
@@ -213,8 +213,8 @@ class _Work:
     def _is_over(self, network: Network, node_id: str) -> bool:
         """Whether a node without tasks of the network may lose its part.
 
-        Not while it is away, since its containers may run on; not at once, since the next task may be on its way,
-        though not to a drained node.
+        Not while it is away, since its containers may still run. Not at once, since another task may come, unless the
+        node is drained.
         """
         node = self._view.nodes.get(node_id)
         if node is None or node_id not in network.leases:
@@ -242,7 +242,7 @@ class _Work:
 def _is_complete(service: Service, networks: Collection[str]) -> bool:
     """Whether the service's endpoint is all that its spec asks for, with an address in each of these networks.
 
-    Spares reading all services for most tasks.
+    This avoids reading all services for most tasks.
     """
     endpoint, spec = service.endpoint, service.spec.endpoint_spec or EndpointSpec()
     if endpoint is None:

@@ -1,4 +1,4 @@
-"""Plain containers' attachments to networks: how long a record stays, and which address it may ask for. Pure."""
+"""Unmanaged containers' attachments to networks: how long a record stays, and which address it may have. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from manager.store.changes import Decision
 from manager.store.view import View
 
 LEASE_LINGER = 60.0
-"""Seconds that a node keeps its part of a network after its last task or plain container there ended."""
+"""Seconds for which a node keeps its part of a network after its last task or unmanaged container there ended."""
 DRAINED_LINGER = 10.0
 """As `LEASE_LINGER`, of a drained node: what was sent to its containers is no longer on its way."""
 UNBOUND_SECONDS = 300.0
-"""An attachment without a container for so long is one whose making was cut short."""
+"""Seconds after which an attachment without a container counts as abandoned."""
 
 
 def is_in(attachment: NetworkAttachment, network_id: str) -> bool:
@@ -28,7 +28,7 @@ def is_in(attachment: NetworkAttachment, network_id: str) -> bool:
 
 
 def decide(view: View, keys: Collection[str], now: float, _: random.Random) -> Decision:
-    """Decide which of the attachments with these ids go: the ended, those of nodes that left, those never used."""
+    """Remove those of the attachments `keys` (ids) that ended, are of removed nodes, or were never used."""
     remove: list[NetworkAttachment] = []
     wake_at: dict[str, float] = {}
     reasons: list[str] = []
@@ -48,7 +48,7 @@ def decide(view: View, keys: Collection[str], now: float, _: random.Random) -> D
 
 
 def _due(view: View, attachment: NetworkAttachment, now: float) -> float | None:
-    """Return when a record goes; None while nothing but its container's end can end it."""
+    """Return when a record is removed (Unix seconds); None while its container exists."""
     node = view.nodes.get(attachment.node_id)
     if node is None:
         return now
@@ -56,13 +56,13 @@ def _due(view: View, attachment: NetworkAttachment, now: float) -> float | None:
         return attachment.ended_at + LEASE_LINGER
     if attachment.container:
         return None
-    # Only a worker that is there can say that there is no container after all.
+    # Only a connected worker can say that there is no container.
     due = attachment.created_at + UNBOUND_SECONDS
     return due if due > now or node.status.state == "ready" else now + LEASE_LINGER
 
 
 def holders(view: View, network_id: str) -> Iterator[tuple[str, str]]:
-    """Yield who has which address in a network, tasks and plain containers: (name, address)."""
+    """Yield (name, address) of all tasks and unmanaged containers in a network."""
     for task in view.tasks:
         if not task.status.state.terminal and network_id in task.status.addresses:
             yield task.name, task.status.addresses[network_id]
@@ -83,7 +83,7 @@ def check_address(view: View, network: Network, text: str) -> IPv4Address:
     """Check an address that a container is to have in an allocated network.
 
     Raises:
-        InvalidArgument: it is none that a container of the network can have; says which can.
+        InvalidArgument: no container of the network can have it; the message says which are possible.
         AlreadyExists: it is in use; names the holder.
 
     """

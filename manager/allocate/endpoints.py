@@ -1,9 +1,8 @@
-"""What a service is reached by: published ports that it left open, and virtual addresses. Pure.
+"""A service's endpoint: numbers for published ports that it left open, and virtual addresses. Pure.
 
-Each port gets a free one. There is an address for each service and network, unless the service wants its tasks' own
-(`dnsrr`). A service with a port in the routing mesh has one in the `ingress` network, too. Nothing answers there: the
-mesh answers at the nodes' own addresses. Clients look for it, as every engine gives one: Prometheus makes its targets
-of them.
+A service has a virtual address in each of its networks, unless it wants its tasks' own (`dnsrr`). With a port in the
+routing mesh it has one in the `ingress` network, too. Nothing answers there, as the mesh answers at the nodes' own
+addresses, but clients expect one, as every engine gives it: Prometheus makes its targets of them.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PortKey: TypeAlias = tuple[str, int]
 FIRST_DYNAMIC = 30000
 LAST_DYNAMIC = 32767
 
-# The search for a free address goes once round a network's in this time, or in less where they are few.
+# The start of the search for a free address goes once round a network's in so many seconds, or faster in a small one.
 _ROUND_SECONDS = 30.0
 _PLACES_A_SECOND = 16
 
@@ -44,7 +43,7 @@ class PortsInUse:
         """Return the lowest free dynamic port and take it.
 
         Raises:
-            ResourceExhausted: there is none.
+            ResourceExhausted: no dynamic port is free.
 
         """
         for number in range(FIRST_DYNAMIC, LAST_DYNAMIC + 1):
@@ -153,13 +152,13 @@ def _vip(
 
 
 def _free_address(network: Network, used: AddressesInUse, now: float) -> str:
-    """Look from a place that moves on with the time: an address just freed is not the next one handed out.
+    """Search from a start that moves with the time, so that an address that was just freed is not reused at once.
 
-    Some client may still send it what was meant for the service before.
+    Some client may still send it traffic that is meant for the earlier service.
     """
     area = vip_range(address_range(network))
     gateway = network.subnets[0].gateway
-    count = area.num_addresses - 1  # the range's own address is nobody's
+    count = area.num_addresses - 1  # the range's own address is not used
     start = int(now * max(_PLACES_A_SECOND, count / _ROUND_SECONDS))
     for step in range(count):
         address = str(IPv4Address(int(area.network_address) + 1 + (start + step) % count))

@@ -41,12 +41,12 @@ def lease(network: Network, node_ids: Iterable[str], nodes: int) -> tuple[Networ
 
 
 def holder_of(network: Network, address: IPv4Address) -> str:
-    """Return the id of the node that has the part with an address, empty when none has."""
+    """Return the id of the node whose part contains an address; empty if there is none."""
     return next((node_id for node_id, cidr in network.leases.items() if address in IPv4Network(cidr)), "")
 
 
 def lease_around(network: Network, node_id: str, address: IPv4Address, nodes: int) -> Network | None:
-    """Give a node the part that an address is in. None when it cannot be: it has another one, or somebody has that."""
+    """Give a node the part that contains an address; None if the node has another part, or another node has that."""
     if node_id in network.leases:
         return network if holder_of(network, address) == node_id else None
     area, taken = parts_area(network), parts_taken(network)
@@ -72,7 +72,7 @@ def _with_leases(network: Network, leases: Mapping[str, str]) -> Network:
 
 
 def _to_come(nodes: int) -> int:
-    """Return for how many nodes more to leave room: a few in a small cluster, as many again in one that grows large."""
+    """Return for how many more nodes to leave room: a few in a small cluster, as many again in a large one."""
     return nodes if nodes > _SMALL_CLUSTER else nodes // 4 + 2
 
 

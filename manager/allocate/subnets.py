@@ -40,7 +40,7 @@ def is_allocated(network: Network) -> bool:
 
 
 def allocate_network(view: View, network: Network) -> Network:
-    """Return the network with its subnets and number. Called when it is created, so that its user hears of a refusal.
+    """Return the network with its subnets and VNI. Called when it is created, so that its user sees a refusal.
 
     Raises:
         InvalidArgument: a subnet, range or gateway is malformed or does not fit, or overlaps what is named.
@@ -73,7 +73,7 @@ def subnet_size(cluster: Cluster) -> int:
 
 
 def _subnets(view: View, network: Network, others: Sequence[Network]) -> list[IpamConfig]:
-    """Check what the user gave and choose the rest, IPv4 first: leases are parts of the first subnet."""
+    """Check the user's subnets and choose the rest, IPv4 first: leases are parts of the first subnet."""
     cluster = view.cluster
     taken = list(_used_ranges(cluster, others))
     chosen: list[IpamConfig] = []
@@ -94,7 +94,7 @@ def _subnets(view: View, network: Network, others: Sequence[Network]) -> list[Ip
 
 
 def _used_ranges(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNetwork, str]]:
-    """Yield every range that is in use, and who has it in words."""
+    """Yield every range that is in use, and a description of its user."""
     tunnels, gateways = layout(cluster.default_addr_pool).reserved()
     yield tunnels, f"{tunnels}, which the cluster keeps for its tunnels"
     yield gateways, f"{gateways}, which the cluster keeps for its published ports"
@@ -107,7 +107,7 @@ def _used_ranges(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[
 
 
 def _check_subnet(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetwork, str]]) -> AnyNetwork:
-    """Return the user's subnet when it can be had."""
+    """Return the user's subnet if it is available."""
     subnet = _parse(network, "subnet", config.subnet)
     if isinstance(subnet, IPv4Network) and subnet.prefixlen > SMALLEST_SUBNET:
         raise _subnet_error(network, f"subnet {subnet} is too small: give at least /{SMALLEST_SUBNET}")

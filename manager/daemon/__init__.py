@@ -1,1 +1,1 @@
-"""The parts of the running manager: what stands as long as the daemon, and what is there only while it leads."""
+"""The parts of the running manager: those that live as long as the daemon, and those that exist only while it leads."""

@@ -138,7 +138,7 @@ class ImageBroker:
             self._brought[node_id, image_id] -= 1
             self._brought += Counter()  # forgets what is at zero
 
-    # --- what sessions report -------------------------------------------------------------------------------------------
+    # --- what sessions report ----------------------------------------------------------------------------------------
 
     async def sources(self, fetcher: str, request: FetchImage) -> ImageSources:
         """Name the nodes that a node may fetch an image from, the least busy first."""

@@ -36,7 +36,7 @@ class SessionNotifier:
     async def follow_measured(self) -> None:
         """Tell workers when a client starts or stops looking at what their tasks use."""
         changed = asyncio.Event()
-        self._parts.soft.usages.told = changed.set
+        self._parts.soft.usages.on_asked = changed.set
         before: Collection[str] = frozenset()
         while True:
             with contextlib.suppress(TimeoutError):  # then some may have looked away
@@ -86,7 +86,7 @@ class SessionNotifier:
                 for session in self._sessions.values():
                     session.expect_renewal()
             if isinstance(change.new, Cluster):
-                self._parts.soft.usages.told()  # it may say of which services use is measured
+                self._parts.soft.usages.on_asked()  # it may say of which services use is measured
             if _frees(change):
                 self._to_revalidate.set()
         try:

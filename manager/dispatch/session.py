@@ -359,9 +359,9 @@ class Session:
                 await self._attachments.put(states, _do_nothing)
             case Usage(tasks=usages):
                 self._parts.soft.measurements.take(self.node_id, usages)
-                self._parts.soft.usages.take_tasks(self.node_id, usages, self._parts.store.clock.now())
+                self._parts.soft.usages.record_tasks(self.node_id, usages, self._parts.store.clock.now())
             case HostUsage() as usage:
-                self._parts.soft.usages.take_host(self.node_id, usage, self._parts.store.clock.now())
+                self._parts.soft.usages.record_host(self.node_id, usage, self._parts.store.clock.now())
             case VolumeReport() as report:
                 inventory = self._volumes.take(report)
                 if inventory is not None:

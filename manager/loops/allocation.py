@@ -1,4 +1,4 @@
-"""The loops of the allocator, of plain containers' attachments and of encrypted networks' keys: what wakes each."""
+"""The rules of the allocator, of unmanaged containers' attachments and of encrypted networks' keys: what wakes each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def allocation_rule() -> Rule:
 
 
 def keys_of(change: Change, view: View) -> Iterable[str]:
-    """Return the keys of what a change concerns: things that lack something, and leases that begin or end."""
+    """Return the keys that a change concerns: objects that lack something, and leases that begin or end."""
     old, value = change.old, change.new
     match value:
         case Network() if not is_allocated(value):
@@ -44,7 +44,7 @@ def _leases_concerned(change: Change, view: View) -> Iterable[str]:
         return dict.fromkeys(key for each in both for key in _leases_for(each))
     if isinstance(current, Task):
         was, now = isinstance(old, Task) and old.placed, isinstance(value, Task) and value.placed
-        # A lease lingers after its last task; with that task's record goes the reason to.
+        # A lease lingers after its last task, until that task's record is removed.
         return _leases_of(current) if value is None or was != now else ()
     if isinstance(current, Node):
         return _of_node(old if isinstance(old, Node) else None, value if isinstance(value, Node) else None, view)
@@ -52,7 +52,7 @@ def _leases_concerned(change: Change, view: View) -> Iterable[str]:
 
 
 def all_keys(view: View) -> Iterator[str]:
-    """Yield the keys of everything that may lack something, or have what it no longer needs."""
+    """Yield the keys of all objects that may lack something, or have what they no longer need."""
     yield from (f"network/{network.id}" for network in view.networks if not is_allocated(network))
     yield from (f"service/{service.id}" for service in view.services)
     yield from (f"node/{node.id}" for node in view.nodes if not node.number)
@@ -105,7 +105,7 @@ def all_attachments(view: View) -> Iterable[str]:
 
 
 def tunnel_keys_rule() -> Rule:
-    """Say when the keys are looked after. The loop's `rng` makes secrets: the operating system's in production."""
+    """Return the rule of tunnel keys. The loop's `rng` makes secrets: in production it is the operating system's."""
     return Rule("tunnel-keys", (Network, Node, Cluster), tunnel_key_of, all_tunnel_keys, _keep_tunnel_keys)
 
 

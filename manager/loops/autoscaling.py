@@ -1,6 +1,6 @@
-"""Autoscaling: with each round of measurements an autoscaled service is looked at, and now and then scaled.
+"""Autoscaling: each round of measurements of an autoscaled service is evaluated, and may scale it.
 
-The windows are in memory: a new manager fills them anew, and takes no task away before. What must outlive it, above all
+The windows are in memory: a new leader fills them again, and removes no task before. What must outlive it, above all
 that a number was chosen by hand, is in the store: `Service.autoscale_status`.
 """
 
@@ -19,9 +19,9 @@ from manager.store.measurements import Measurements
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 
-# After a pause of so many rounds what was recommended before says nothing of now.
+# After a pause of so many rounds earlier recommendations no longer count.
 _PAUSE = 3
-# Nodes measure at different moments: a round is over when this much of its time is.
+# Nodes measure at different moments: a round is over after this share of its interval.
 _ROUND = 0.9
 
 _log = logging.getLogger("manager.loops.autoscaling")
@@ -41,15 +41,15 @@ class Autoscaling:
         while True:
             for service_id in await self._measurements.heard():
                 try:
-                    await self._look(service_id)
+                    await self._scale_service(service_id)
                 except Unavailable as error:
                     _log.error("could not store the number of tasks: %s", error.message)
                 except Exception:  # noqa: BLE001 - a bug with one service must not end the loop; it is logged whole
                     _log.exception("cannot scale service %s: trying again with its next measurements", service_id)
             self._forget()
 
-    async def _look(self, service_id: str) -> None:
-        """Look at a service once a round, and scale it if need be."""
+    async def _scale_service(self, service_id: str) -> None:
+        """Evaluate a service once per round, and scale it if necessary."""
         service = self._store.view.services.get(service_id)
         policy = autoscale.of(service.spec) if service is not None and not service.pending_delete else None
         if service is None or policy is None:
@@ -64,11 +64,11 @@ class Autoscaling:
             return
         history.append(seen)
         if (scaling := choose(service, policy, history, now, self._leads_since)) is not None:
-            await self._store.update(lambda tx: _scale(tx, service, scaling, now))
+            await self._store.update(lambda tx: _store_scaling(tx, service, scaling, now))
             _log.info("%s: %s", service.name, scaling.message)
 
     def _history(self, service: Service, policy: Policy) -> deque[Recommendation]:
-        """Return the recommendations that may still count: of the windows, and one to tell that these are full."""
+        """Return the recommendations that still count: those of the windows, and the one before these."""
         now = self._clock.now()
         history = self._histories.setdefault(service.id, deque())
         if history and now - history[-1].at > _PAUSE * policy.interval:
@@ -78,14 +78,14 @@ class Autoscaling:
         return history
 
     def _forget(self) -> None:
-        """Forget services that are gone or not scaled any more."""
+        """Forget services that are gone or no longer autoscaled."""
         autoscaled = {service.id for service in self._store.view.services.autoscaled()}
         for service_id in self._histories.keys() - autoscaled:
             del self._histories[service_id]
 
 
-def _scale(tx: Transaction, seen: Service, scaling: Scaling, now: float) -> None:
-    """Write the number down, unless the service was changed meanwhile; no revision, no previous specification of it."""
+def _store_scaling(tx: Transaction, seen: Service, scaling: Scaling, now: float) -> None:
+    """Store the number, unless the service was changed meanwhile; this makes no revision."""
     service = tx.services.get(seen.id)
     if service is not None and service.version == seen.version:
         tx.put(autoscale.scale_to(service, scaling.replicas, scaling.message, now))

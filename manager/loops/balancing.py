@@ -1,8 +1,8 @@
-"""Evening out the load, in rounds: a few tasks are told to move, and when they have moved, the next are.
+"""Rebalancing, in rounds: a few tasks are told to move, and when they have moved, the next ones.
 
-It is part of the scheduling loop, whose load it uses. What is to do is in the store: `Service.rebalancing`, set on
-request, and the cluster's label `swarm.x.rebalance`; so is what is under way, `Task.moving_to`. What is only here may
-be lost: which moves were tried, and since when nodes are open.
+It is part of the scheduling loop, whose load it uses. The requests are in the store (`Service.rebalancing`, and the
+cluster's label `swarm.x.rebalance`), and so are the moves under way (`Task.moving_to`). What is only here may be lost:
+which moves were tried, and since when nodes are open.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _log = logging.getLogger("manager.loops.balancing")
 
 
 class Balancing:
-    """Moves tasks while somebody wants it. `due` is when to call `step` (Unix seconds), infinity for never."""
+    """Moves tasks while that is requested. `due` is when to call `step` (Unix seconds), infinity for never."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -49,16 +49,16 @@ class Balancing:
         self._open_since: dict[str, float] = {}
 
     def start_over(self) -> None:
-        """Forget what was seen of changes: some were missed."""
+        """Start again, as changes were missed."""
         now = self._clock.now()
         self._open_since = {node.id: now for node in self._store.view.nodes if available(node)}
         self._begin()
 
-    def take_in(self, change: Change) -> None:
-        """See whether a change is a reason to move tasks, or the end of a move."""
+    def note_change(self, change: Change) -> None:
+        """Note whether a change is a reason to move tasks, or the end of a move."""
         value, old = change.current, change.old
         if isinstance(value, Node):
-            self._see_node(value, gone=change.new is None)
+            self._note_node(value, gone=change.new is None)
         elif isinstance(value, Service):
             if value.rebalancing and not (isinstance(old, Service) and old.rebalancing):
                 self._begin()
@@ -68,7 +68,7 @@ class Balancing:
         elif isinstance(value, Cluster) and not (isinstance(old, Cluster) and _automatic(old) == _automatic(value)):
             self._begin()
 
-    def _see_node(self, node: Node, *, gone: bool) -> None:
+    def _note_node(self, node: Node, *, gone: bool) -> None:
         if gone or not available(node):
             self._open_since.pop(node.id, None)
         elif node.id not in self._open_since:
@@ -86,7 +86,7 @@ class Balancing:
         return any(map(_automatic, self._store.view.clusters))
 
     async def step(self, load: ClusterLoad) -> None:
-        """Tell a few tasks to move; or say that all is even, when a pass over all services found nothing to move."""
+        """Tell a few tasks to move, or end the pass when nothing was left to move."""
         self.due = math.inf
         now = self._clock.now()
         try:
@@ -100,19 +100,19 @@ class Balancing:
 
     async def _step(self, load: ClusterLoad, now: float) -> None:
         view = self._store.view
-        wanted = {service.id for service in self._wanted(view)}
+        wanted = {service.id for service in self._services_to_balance(view)}
         moving = await self._next_round(load, wanted, now) if wanted else 0
         asked = wanted or any(service.rebalancing for service in view.services)
         if asked and moving == 0 and not self._left:
             await self._end_pass(wanted)
 
-    def _wanted(self, view: View) -> Iterator[Service]:
+    def _services_to_balance(self, view: View) -> Iterator[Service]:
         automatic, default = self._is_automatic(), default_strategy(view)
         asked = (each for each in view.services if automatic or each.rebalancing)
         return (each for each in asked if not reason_to_stay(each, default))
 
     async def _next_round(self, load: ClusterLoad, wanted: set[str], now: float) -> int:
-        """Begin as many moves as may be under way; return how many are, or wait for something."""
+        """Start as many moves as may be under way; return how many are."""
         view = self._store.view
         if self._left is None:
             self._left, self._moved = dict.fromkeys(sorted(wanted)), False
@@ -120,8 +120,8 @@ class Balancing:
         room = MOVES_AT_ONCE - under_way
         if room <= 0:
             return under_way
-        barred = self._barred(now) if self._is_automatic() else ()
-        balancer = Balancer(view, load, now, barred, self._tried)
+        excluded = self._excluded(now) if self._is_automatic() else ()
+        balancer = Balancer(view, load, now, excluded, self._tried)
         moves = next_moves(balancer, self._take(view), room, lambda: balancer.visits < _NODES_A_STEP)
         if moves:
             self._moved = True
@@ -130,9 +130,9 @@ class Balancing:
             for move in moves:
                 _log.info("task %s is to move to node %s, to even out the load", move.task.name, move.node_id)
         elif self._left:
-            self.due = now  # the step was long enough; the loop has other things to do, too
+            self.due = now  # the step took long enough: let the loop do other work
         if under_way or moves:
-            self.due = min(self.due, now + LOOK_AGAIN)  # should the end of a move never be heard of
+            self.due = min(self.due, now + LOOK_AGAIN)  # in case the end of a move is missed
         return under_way + len(moves)
 
     def _take(self, view: View) -> Iterator[Service]:
@@ -145,20 +145,20 @@ class Balancing:
             if service is not None:
                 yield service
 
-    def _barred(self, now: float) -> list[str]:
-        """Return the nodes that have not been open for long; come back when one has."""
+    def _excluded(self, now: float) -> list[str]:
+        """Return the nodes that have not been open for long; the next step is due when one has."""
         young = {node: since for node, since in self._open_since.items() if now - since < SETTLED_AFTER}
         if young:
             self.due = min(self.due, min(young.values()) + SETTLED_AFTER)
         return list(young)
 
     async def _end_pass(self, wanted: set[str]) -> None:
-        """Go over all again if anything was moved; else all is as even as it gets, and requests are fulfilled.
+        """Start another pass if anything was moved; otherwise all is as even as possible, and requests are cleared.
 
-        By itself, the cluster waits for services that are in motion; a request is about what runs.
+        Automatic rebalancing waits for services that are in motion; a request concerns what runs.
         """
         view, now = self._store.view, self._clock.now()
-        # The next pass may be of no service at all, and then nothing else would say that nothing was moved in it.
+        # Reset here, as the next pass may have no service.
         self._left, moved, self._moved = None, self._moved, False
         if moved:
             self.due = now
@@ -166,7 +166,7 @@ class Balancing:
         if self._is_automatic() and any(_in_motion(view, service_id) for service_id in wanted):
             self.due = min(self.due, now + LOOK_AGAIN)
         if any(service.rebalancing for service in view.services):
-            await self._store.update(_fulfil)
+            await self._store.update(_clear_requests)
 
 
 def _moving(value: object) -> bool:
@@ -178,7 +178,7 @@ def _automatic(cluster: Cluster) -> bool:
 
 
 def _in_motion(view: View, service_id: str) -> bool:
-    """Whether the service is updated, or a task of it is on its way to run: it is not known yet how even it will be."""
+    """Whether the service is being updated or a task of it is starting, so that its balance is not known yet."""
     service = view.services.get(service_id)
     status = service.update_status if service is not None else None
     if status is not None and status.state in ("updating", "rollback_started"):
@@ -194,6 +194,6 @@ def _commit(tx: Transaction, moves: list[Move]) -> None:
             tx.put(msgspec.structs.replace(task, moving_to=move.node_id, moving_since=tx.now))
 
 
-def _fulfil(tx: Transaction) -> None:
+def _clear_requests(tx: Transaction) -> None:
     for service in [service for service in tx.services if service.rebalancing]:
         tx.put(msgspec.structs.replace(service, rebalancing=False))

@@ -1,4 +1,4 @@
-"""Who leads: claims the leadership when its turn has come, leads while it is had, and follows again."""
+"""Runs leader election: claims the leadership when it is due, leads while it holds it, and follows again."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from common.aio.first import first_of
 from common.clock import boot_time
 from common.errors import Unavailable
 from manager.store.backend import LeaderRecord, NotLeader
-from manager.store.leadership import Claim, Patience, Seen, Serve, StepDown, Verdict, Wait, judge
+from manager.store.leadership import Claim, LeadershipTimeouts, Seen, Serve, StepDown, Verdict, Wait, judge
 from manager.store.shared import SharedStore
 
-# Managers that have heard of the same silence claim this many seconds apart, at most.
+# Managers that notice the same silence claim at most this many seconds apart.
 _JITTER_SECONDS = 0.15
-# A wait that is shorter may end before its instant, by rounding.
+# A shorter wait may end before its instant, due to rounding.
 _LEAST_SECONDS = 0.001
 
 _log = logging.getLogger(__name__)
@@ -36,32 +36,32 @@ class Candidate:
 
 
 class Leadership:
-    """Runs one manager's part of it. `leading` is entered when it leads, and left when that ends."""
+    """Runs one manager's part of the election. The context `lead()` lasts for as long as it leads."""
 
     def __init__(
         self,
         store: SharedStore,
         candidate: Candidate,
-        leading: Callable[[], AbstractAsyncContextManager[object]],
+        lead: Callable[[], AbstractAsyncContextManager[object]],
         rng: random.Random,
         *,
         elapsed: Callable[[], float] = boot_time,
-        patience: Patience | None = None,
+        timeouts: LeadershipTimeouts | None = None,
     ) -> None:
         self._store = store
         self._candidate = candidate
-        self._leading = leading
+        self._lead_context = lead
         self._rng = rng
         self._elapsed = elapsed
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or LeadershipTimeouts()
         self._tried_at = -math.inf
         self._jitter = rng.uniform(0, _JITTER_SECONDS)
         self._handing_over = asyncio.Event()
 
     async def run(self) -> None:
-        """Follow and lead until cancelled; then the leadership is handed over, if it is had.
+        """Follow and lead until cancelled; then a leader hands over.
 
-        An error of `leading`, or a bug that keeps the store from being written, is raised.
+        An error of `lead`, or a bug that keeps the store from being written, is raised.
         """
         while True:
             verdict = self._judge()
@@ -71,7 +71,7 @@ class Leadership:
                 await self._lead()
 
     def hand_over(self) -> None:
-        """Have another manager lead, if this one does and there is another; it follows then."""
+        """If this manager leads, let another one lead, if there is one; this one follows then."""
         if self._store.leads:
             self._handing_over.set()
 
@@ -79,12 +79,12 @@ class Leadership:
         """Return the index of a state that has all that any manager had acknowledged before this call.
 
         Raises:
-            NotLeader: this manager does not lead, or cannot know that it does.
+            NotLeader: this manager does not lead, or is not sure that it does.
 
         """
         confirmed_at = self._store.confirmed_at
-        # Signs of life do not count: another manager that did not hear them may have claimed, and committed since.
-        if confirmed_at is None or self._elapsed() >= confirmed_at + self._patience.sure:
+        # Signs of life do not count: a manager that did not see them may have claimed and committed since.
+        if confirmed_at is None or self._elapsed() >= confirmed_at + self._timeouts.sure:
             raise NotLeader(None if self._store.leads else self._store.leader)
         return self._store.index
 
@@ -98,7 +98,7 @@ class Leadership:
             shown_at=store.shown_at,
             tried_at=self._tried_at,
         )
-        return judge(seen, self._elapsed(), self._jitter, self._patience, self._candidate.generation)
+        return judge(seen, self._elapsed(), self._jitter, self._timeouts, self._candidate.generation)
 
     async def _claim(self, claim: Claim) -> bool:
         own = self._candidate
@@ -113,7 +113,7 @@ class Leadership:
     async def _lead(self) -> None:
         _log.info("this manager leads from change %d on, epoch %s", self._store.index, self._store.epoch)
         try:
-            async with self._leading():
+            async with self._lead_context():
                 while isinstance(verdict := self._judge(), Serve) and not self._handing_over.is_set():
                     await self._wait(verdict)
         finally:
@@ -125,7 +125,7 @@ class Leadership:
         _log.info("this manager follows again, after change %d", self._store.index)
 
     async def _wait(self, verdict: Wait | Serve | StepDown) -> None:
-        """Wait until there is something new to judge."""
+        """Wait until the situation may have changed."""
         if isinstance(verdict, StepDown):
             return
         timeout = max(_LEAST_SECONDS, verdict.until - self._elapsed())

@@ -29,10 +29,10 @@ from manager.store.watch import Lagged, Subscription
 Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Decision]
 
 RETRY_SECONDS = 1.0
-# A transaction decides fewer keys when it takes long: nothing else happens meanwhile, nor is a leader heard of.
+# A transaction decides fewer keys if it takes long: meanwhile nothing else happens, not even a sign of life.
 _FIRST_KEYS = 2
-_QUICK_SECONDS, _LONG_SECONDS = 0.02, 0.1
-# In the place of a key: none is called so.
+_FAST_SECONDS, _LONG_SECONDS = 0.02, 0.1
+# Stands for all keys; no key has this name.
 _EVERYTHING = "*"
 
 
@@ -40,7 +40,7 @@ _EVERYTHING = "*"
 class Rule:
     """How a decider is woken: by the `keys` of a change, by `all_keys` in a full pass, at most `limit` at a time.
 
-    `kinds` are those of the objects whose changes may have keys: of other changes it is not told.
+    `kinds` are those of the objects whose changes may have keys; it does not see other changes.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Rule:
     limit: int = 200
 
 
-class Watch(Protocol):
-    """Is told how a rule's decisions go. `seconds` is what one took, without the disk."""
+class LoopMetrics(Protocol):
+    """Receives how a rule's decisions go. `seconds` is what one took, without the disk."""
 
     def decided(self, rule: str, seconds: float) -> None: ...
 
@@ -61,17 +61,17 @@ class Watch(Protocol):
     def fell_behind(self, watcher: str) -> None: ...
 
 
-class Unwatched:
-    """Nobody is told."""
+class NoMetrics:
+    """Discards everything."""
 
     def decided(self, rule: str, seconds: float) -> None:
-        """Let it go unsaid."""
+        """Do nothing."""
 
     def decide_failed(self, rule: str) -> None:
-        """Let it go unsaid."""
+        """Do nothing."""
 
     def fell_behind(self, watcher: str) -> None:
-        """Let it go unsaid."""
+        """Do nothing."""
 
 
 class Alarms:
@@ -101,41 +101,43 @@ class Alarms:
         return keys
 
     def delay(self, now: float) -> float | None:
-        """Return the seconds until the next alarm, or until the clock is looked at again; None when there is none."""
+        """Return the seconds until the next alarm, or until the clock is checked again; None without an alarm."""
         return min(max(0.0, self._heap[0][0] - now), CLOCK_CHECK_SECONDS) if self._heap else None
 
 
 class Loop:
     """Runs one decider over the store until cancelled."""
 
-    def __init__(self, rule: Rule, store: Store, clock: Clock, rng: random.Random, watch: Watch | None = None) -> None:
+    def __init__(
+        self, rule: Rule, store: Store, clock: Clock, rng: random.Random, metrics: LoopMetrics | None = None
+    ) -> None:
         self._rule = rule
-        self._watch = watch or Unwatched()
+        self._metrics = metrics or NoMetrics()
         self._store = store
         self._clock = clock
         self._rng = rng
         self._log = logging.getLogger(f"manager.loops.{rule.name}")
         self._dirty: dict[str, None] = {}
-        self._pass: dict[str, None] = {}  # what a pass over everything has not come to
+        self._pass: dict[str, None] = {}  # keys that the present pass over everything has not reached
         self._changed_first = False
         self._alarms = Alarms()
         self._keys_at_once = min(_FIRST_KEYS, rule.limit)
 
     async def run(self) -> None:
-        """Decide everything once, which redoes what an earlier manager missed, then follow the changes."""
+        """Decide everything once, which makes up for what an earlier leader missed, then follow the changes."""
         with self._store.watch(kinds=self._rule.kinds) as changes:
             self._dirty[_EVERYTHING] = None
             while True:
                 await self._settle(changes)
-                await self._hear(changes)
+                await self._follow_changes(changes)
 
-    async def _hear(self, changes: Subscription) -> None:
+    async def _follow_changes(self, changes: Subscription) -> None:
         """Wait for changes or the next alarm, and mark what they concern."""
         delay = self._alarms.delay(self._clock.now())
         if delay is None:
             await self._mark(changes)
             return
-        with contextlib.suppress(TimeoutError):  # an alarm may be due: it is taken below
+        with contextlib.suppress(TimeoutError):  # an alarm may be due: it is handled below
             async with asyncio.timeout(delay):
                 await self._mark(changes)
         self._dirty.update(dict.fromkeys(self._alarms.take(self._clock.now())))
@@ -145,11 +147,11 @@ class Loop:
         self._mark_changed(changes)
 
     def _mark_changed(self, changes: Subscription) -> None:
-        """Mark what all changes concern that are there."""
+        """Mark what all waiting changes concern."""
         try:
             batch = changes.take()
         except Lagged:
-            self._watch.fell_behind(self._rule.name)
+            self._metrics.fell_behind(self._rule.name)
             self._log.warning("%s fell behind the changes: deciding everything again", self._rule.name)
             self._dirty[_EVERYTHING] = None
             return
@@ -158,7 +160,7 @@ class Loop:
                 self._mark_concerned(change)
 
     def _mark_concerned(self, change: Change) -> None:
-        """Mark the keys of a change. If a bug keeps them from being told, all are marked before long."""
+        """Mark the keys of a change. If a bug prevents that, all keys are marked soon."""
         try:
             self._dirty.update(dict.fromkeys(self._rule.keys(change, self._store.view)))
         except Exception:  # noqa: BLE001 - a bug with one change must not keep others from being followed
@@ -171,7 +173,7 @@ class Loop:
     async def _settle(self, changes: Subscription) -> None:
         """Decide what is dirty, some keys a transaction, until nothing is.
 
-        What changes while everything is gone over does not wait for the end of that.
+        Changes during a pass over everything do not wait for its end.
         """
         while self._dirty or self._pass:
             if _EVERYTHING in self._dirty:
@@ -185,13 +187,13 @@ class Loop:
             except Unavailable as error:
                 self._log.error("%s could not store its decision: %s", self._rule.name, error.message)
                 self._alarms.set(dict.fromkeys(keys, self._clock.now() + RETRY_SECONDS))
-            except Exception:  # noqa: BLE001 - whichever key it is shows, logged, when they go one by one
+            except Exception:  # noqa: BLE001 - one by one, the faulty key is found and logged
                 await self._isolate(keys)
             if self._pass:
                 self._mark_changed(changes)
 
     def _next_keys(self) -> list[str]:
-        """Take the keys to decide next. What has changed and what a pass has not come to take turns."""
+        """Take the keys to decide next: changed keys and those of the pass take turns."""
         self._changed_first = not self._changed_first
         first, then = (self._dirty, self._pass) if self._changed_first else (self._pass, self._dirty)
         keys = list(islice(chain(first, (key for key in then if key not in first)), self._keys_at_once))
@@ -205,10 +207,10 @@ class Loop:
 
         def step(tx: Transaction) -> tuple[Decision, float]:
             began, began_of_loop = time.perf_counter(), loop.time()
-            # Not the instant at which this was asked for: a commit before it may have taken long.
+            # Not the time of the request: the commit before may have taken long.
             decision = self._rule.decide(tx, keys, tx.now, self._rng)
             tx.apply(decision)
-            self._watch.decided(self._rule.name, time.perf_counter() - began)
+            self._metrics.decided(self._rule.name, time.perf_counter() - began)
             self._pace(loop.time() - began_of_loop)
             return decision, tx.now
 
@@ -219,10 +221,10 @@ class Loop:
         self._dirty.update(dict.fromkeys(self._alarms.take(now)))
 
     def _pace(self, seconds: float) -> None:
-        """Decide fewer keys at once, or more, after a decision that took so long."""
+        """Adapt the number of keys per decision to how long the last one took."""
         if seconds > _LONG_SECONDS:
             self._keys_at_once = max(1, self._keys_at_once // 2)
-        elif seconds < _QUICK_SECONDS:
+        elif seconds < _FAST_SECONDS:
             self._keys_at_once = min(self._rule.limit, self._keys_at_once * 2)
 
     async def _isolate(self, keys: Collection[str]) -> None:
@@ -233,6 +235,6 @@ class Loop:
             except Unavailable:
                 self._dirty[key] = None
             except Exception:  # noqa: BLE001 - a bug in one decision must not end the loop; it is logged whole
-                self._watch.decide_failed(self._rule.name)
+                self._metrics.decide_failed(self._rule.name)
                 self._log.exception("%s cannot decide %r: trying again later", self._rule.name, key)
                 self._alarms.set({key: self._clock.now() + PAUSE_SECONDS})

@@ -1,7 +1,7 @@
 """When each orchestrator decides: which changes concern which service, node or slot.
 
-What is left out here is left undecided, what is put in too often costs time: a service is decided in proportion to its
-tasks. So tasks on their ordinary way up concern nobody, unless something waits for them.
+A key that is missing here leaves something undecided, a superfluous one costs time in proportion to the service's
+tasks. So ordinary progress of a starting task has no key, unless something waits for it.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ def service_keys(change: Change, view: View) -> Iterable[str]:
 
 
 def _waiting_for(change: Change, view: View) -> Iterator[str]:
-    """Name the services that wait for others of which this may be news: few at any time, mostly none."""
+    """Name the services that wait for others which this change may concern: few at any time, mostly none."""
     waiting = view.services.waiting()
     value = change.current
-    if not waiting or (isinstance(value, Task) and not _state_moved(change)):
+    if not waiting or (isinstance(value, Task) and not _state_changed(change)):
         return
     if isinstance(value, Service | Task):
         name = value.name if isinstance(value, Service) else value.service_name
         yield from (service.id for service in waiting if name in dependencies.depends_on(service))
-    elif isinstance(value, Node) and _differs(change):
+    elif isinstance(value, Node) and _node_changed(change):
         yield from (service.id for service in waiting)
 
 
-def _state_moved(change: Change) -> bool:
+def _state_changed(change: Change) -> bool:
     old, new = change.old, change.new
     return not isinstance(old, Task) or not isinstance(new, Task) or old.status.state is not new.status.state
 
@@ -84,7 +84,7 @@ def _own_keys(change: Change, view: View) -> Iterable[str]:
     if isinstance(value, Service):
         return (value.id,)
     if isinstance(value, Task):
-        return (value.service_id, *_next_to_leave(change, view)) if _task_matters(change, view) else ()
+        return (value.service_id, *_services_to_move(change, view)) if _is_relevant(change, view) else ()
     if isinstance(value, Node):
         return _services_of_node(change, view)
     if isinstance(value, Transfer):
@@ -103,8 +103,8 @@ def all_services(view: View) -> Iterable[str]:
     return dict.fromkeys([*(service.id for service in view.services), *(task.service_id for task in view.tasks)])
 
 
-def _task_matters(change: Change, view: View) -> bool:
-    """Whether a task ended, is wanted no more, is gone, or has come to where its slot or its update waits for it."""
+def _is_relevant(change: Change, view: View) -> bool:
+    """Whether a task ended, is no longer wanted, is gone, or has reached a state that its slot or update waits for."""
     old, new = change.old, change.new
     if not isinstance(new, Task):
         return True
@@ -119,7 +119,7 @@ def _task_matters(change: Change, view: View) -> bool:
     return new.status.err != old.status.err and _replaces(new, view)
 
 
-def _next_to_leave(change: Change, view: View) -> Iterable[str]:
+def _services_to_move(change: Change, view: View) -> Iterable[str]:
     """Name the services whose tasks may leave a drained node now, as one of its tasks has."""
     old, new = change.old, change.new
     if not isinstance(old, Task) or not old.live or (isinstance(new, Task) and new.live):
@@ -134,7 +134,7 @@ def _updating(task: Task, view: View) -> bool:
     service = view.services.get(task.service_id)
     status = service.update_status if service is not None else None
     if service is not None and drain.LABEL in service.spec.labels:
-        return True  # one that runs lets another stop
+        return True  # a running task may let another one stop
     return status is not None and status.state in ACTIVE
 
 
@@ -145,23 +145,23 @@ def _replaces(task: Task, view: View) -> bool:
 
 
 def _services_of_node(change: Change, view: View) -> Iterator[str]:
-    """Name the services with tasks on a node that changed in what matters, and all global ones: they go by nodes."""
+    """Name the services with tasks on a node that changed in a relevant way, and all global ones."""
     node = change.current
-    if not _differs(change):
+    if not _node_changed(change):
         return
     yield from dict.fromkeys(task.service_id for task in view.tasks.on_node(node.id))
     yield from (service.id for service in view.services if service.spec.mode.is_global)
 
 
-def _differs(change: Change) -> bool:
-    """Whether a node changed in how it stands, in what constraints read, or in what it has."""
+def _node_changed(change: Change) -> bool:
+    """Whether a node changed in its availability, in what constraints read, or in its resources."""
     old, new = change.old, change.new
     if not isinstance(old, Node) or not isinstance(new, Node):
         return True
-    return availability_of(old) is not availability_of(new) or _traits(old) != _traits(new)
+    return availability_of(old) is not availability_of(new) or _facts(old) != _facts(new)
 
 
-def _traits(node: Node) -> tuple[object, ...]:
+def _facts(node: Node) -> tuple[object, ...]:
     said = node.description
     return (
         node.spec.labels,
@@ -179,8 +179,8 @@ def _traits(node: Node) -> tuple[object, ...]:
 
 
 def node_keys(change: Change, _view: View) -> Iterable[str]:
-    """Name the node whose tasks may fit no more."""
-    return (change.current.id,) if isinstance(change.new, Node) and _differs(change) else ()
+    """Name the node whose tasks may no longer fit."""
+    return (change.current.id,) if isinstance(change.new, Node) and _node_changed(change) else ()
 
 
 def all_nodes(view: View) -> Iterable[str]:
@@ -188,7 +188,7 @@ def all_nodes(view: View) -> Iterable[str]:
 
 
 def lost_node_keys(change: Change, _view: View) -> Iterable[str]:
-    """Name the node that is gone, or was changed and is down, or has no worker any more."""
+    """Name the node that is gone, has no worker any longer, or was changed and is down."""
     node = change.current
     gone = change.new is None
     return (node.id,) if isinstance(node, Node) and (gone or node.left or node.status.state == "down") else ()
@@ -203,7 +203,7 @@ def all_task_nodes(view: View) -> Iterable[str]:
 
 
 def slot_keys(change: Change, view: View) -> Iterable[str]:
-    """Name the slot of a task that is history now, or that made history of others, and what makes history of many."""
+    """Name the slots whose tasks a change turned into history."""
     value = change.new
     if isinstance(value, Cluster):
         return all_slots(view)

@@ -106,7 +106,7 @@ class Scheduling:
         self._take_due(self._clock.now())
 
     def _take_in(self, change: Change) -> None:
-        self._balancing.take_in(change)
+        self._balancing.note_change(change)
         if self._load.apply(change):
             self._retry_due = min(self._retry_due, self._next_retry())
         if isinstance(change.new, Task) and waiting(change.new) and _changed_by_others(change):

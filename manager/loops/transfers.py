@@ -1,7 +1,8 @@
 """Carries out moves and copies of volumes, phase by phase.
 
-What must outlive this manager is in the store: the move and its phase. How far it is, is here in memory. A manager that
-starts begins the passes anew, which costs what has changed since. Whatever fails before the commit ends at the source.
+The move and its phase are in the store, as they must outlive this manager; the progress is in memory. A new leader
+starts the passes again, which costs what has changed since. Whatever fails before the commit leaves the data at the
+source.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from common.wire.volume_copy import Order
 from manager.domain import transfers as rules
 from manager.domain.transfers import Gauge, TransferProgress
 from manager.domain.volumes import node_name
-from manager.loops.copy_patience import Patience, least_rate
+from manager.loops.progress_timeout import ProgressTimeout, least_rate
 from manager.loops.volume_copies import Copy, OpenStream, copying
 from manager.store.store import Store
 from manager.store.transaction import Transaction
@@ -33,22 +34,22 @@ from manager.store.watch import Lagged
 # Tries while tasks run, and the seconds between them: a worker that restarts is back by then.
 MOST_TRIES = 20
 RETRY_SECONDS = 5.0
-# A manager that takes over in a last pass waits so long for nodes that are not connected to it yet: tasks stand still.
+# Seconds that a leader which takes over in a last pass waits for nodes to connect: the tasks are stopped meanwhile.
 TAKEOVER_SECONDS = 30.0
 TAKEOVER_RETRY_SECONDS = 1.0
 # With the tasks stopped a move has this long, and twice the estimate of its last pass; then they start at the source.
 LAST_SECONDS = 60.0
 # How long tasks may take to stop, beyond what a worker gives them.
 STOP_SECONDS = 180.0
-# Moves at once: more would make each slower. And of one node, so that one that hangs holds up its own alone.
+# Moves at once, as more would make each slower; and per node, so that a node that hangs blocks only its own.
 MOST_MOVES = 4
 MOST_OF_NODE = 2
-# For so long, and the time that reading the volume takes, a copy may bring less than the least pace (`Patience`).
+# Seconds, plus the time to read the volume, for which a copy may be below the least rate (`ProgressTimeout`).
 PATIENCE_SECONDS = 600.0
-# What a host reads in a second, and copies on itself, however busy it is. The size is a worker's word: it has a bound.
+# Bytes a second that a host reads, and copies locally, however busy it is. A size is a worker's word, so it is capped.
 READ_BYTES, CLONE_BYTES = 25e6, 10e6
 MOST_SIZE = 1024**4
-# After so many times that it is overdue: others do not wait for it any more.
+# After so many times its estimate a move is overdue: others no longer wait for it.
 OVERDUE = 2
 # Records of moves that have ended.
 KEPT = 50
@@ -56,11 +57,11 @@ KEPT = 50
 _log = logging.getLogger("manager.loops.transfers")
 
 
-class Turns:
-    """Lets a move begin when neither all nodes together nor one of its own have too many under way.
+class MoveLimit:
+    """Limits the moves under way, in all and per node.
 
-    One that is overdue counts for its own nodes alone: how long it takes is its sender's word, who says how much it
-    has, and sends it as slowly as it may.
+    An overdue one counts for its own nodes only: its sender, which names the size and sends as slowly as it may, could
+    otherwise block all others.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def take(self, nodes: Collection[str], seconds: float) -> AsyncIterator[None]:
-        """Wait for a move's turn between these nodes; it is under way during the block, overdue after `seconds`."""
+        """Wait until a move between these nodes may start; the block is the move, overdue after `seconds`."""
         while not self._are_free(nodes):
             await self._news.wait()
         self._timely += 1
@@ -81,7 +82,7 @@ class Turns:
             nonlocal is_timely
             self._timely -= is_timely
             is_timely = False
-            self._tell()
+            self._notify()
 
         overdue = asyncio.get_running_loop().call_later(seconds, give_way)
         try:
@@ -94,7 +95,7 @@ class Turns:
     def _are_free(self, nodes: Collection[str]) -> bool:
         return self._timely < MOST_MOVES and all(self._of_node[each] < MOST_OF_NODE for each in nodes)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
@@ -108,7 +109,7 @@ class Transfers:
     open_stream: OpenStream
     progress: TransferProgress
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _turns: Turns = field(default_factory=Turns)
+    _move_limit: MoveLimit = field(default_factory=MoveLimit)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -131,8 +132,8 @@ class Transfers:
         self.progress.gauges[transfer.id] = Gauge()
         try:
             overdue = OVERDUE * self._seconds(transfer)
-            async with self._turns.take({transfer.source, transfer.target}, overdue):
-                await self._try_often(transfer)
+            async with self._move_limit.take({transfer.source, transfer.target}, overdue):
+                await self._retry(transfer)
         except SwarmError as error:
             await self._fail(transfer, error.message)
         except Exception as error:  # noqa: BLE001 - its tasks must start again; it is logged whole
@@ -142,17 +143,17 @@ class Transfers:
             self.progress.gauges.pop(transfer.id, None)
             self._running.pop(transfer.id, None)
 
-    async def _try_often(self, transfer: Transfer) -> None:
-        """Begin again where a connection broke while the tasks run: what has come is not sent again.
+    async def _retry(self, transfer: Transfer) -> None:
+        """Try again when a connection broke while the tasks run; what has arrived is not sent again.
 
-        Where another manager has stopped the tasks, nodes are given a moment to connect to this one.
+        If an earlier leader has stopped the tasks, nodes get a moment to connect to this one.
         """
         time = asyncio.get_running_loop().time
         end, tries = time() + TAKEOVER_SECONDS, 0
         while True:
             tries += 1
             try:
-                await self._once(transfer)
+                await self._attempt(transfer)
             except Unavailable as error:
                 latest = self.store.view.transfers.get(transfer.id)
                 if latest is not None and latest.phase == "copying" and tries < MOST_TRIES:
@@ -166,7 +167,7 @@ class Transfers:
             else:
                 return
 
-    async def _once(self, transfer: Transfer) -> None:
+    async def _attempt(self, transfer: Transfer) -> None:
         view = self.store.view
         rules.check(transfer, view)
         if transfer.operation == "copy" and self._is_made(transfer):
@@ -194,7 +195,7 @@ class Transfers:
                 each.stop()
 
     def _is_made(self, transfer: Transfer) -> bool:
-        """Whether a copy was whole already when the manager before ended."""
+        """Whether a copy was complete already when the earlier leader ended."""
         there = self.store.view.volumes.get(volume_id(transfer.target, transfer.as_name))
         return there is not None and there.data_id == transfer.data_id and bool(there.generation)
 
@@ -215,16 +216,16 @@ class Transfers:
             task=transfer.task,
         )
 
-    def _patience(self, transfer: Transfer) -> Patience:
-        """Return how slow it may be."""
+    def _patience(self, transfer: Transfer) -> ProgressTimeout:
+        """Return the timeout of a transfer."""
         names = (node_name(node_id, self.store.view) for node_id in (transfer.source, transfer.target))
-        return Patience(self._seconds(transfer), least_rate(self._limit(transfer)), *names)
+        return ProgressTimeout(self._seconds(transfer), least_rate(self._limit(transfer)), *names)
 
     def _limit(self, transfer: Transfer) -> float:
         return transfer.limit or rules.transfer_limit(self.store.view)
 
     def _seconds(self, transfer: Transfer) -> float:
-        """Return how long it may bring nothing, as while either half reads again all of what it has."""
+        """Return for how many seconds nothing may arrive, such as while either half reads all that it has."""
         sent = sum(self._size(transfer.source, name) for name in transfer.volumes)
         had = sum(self._size(transfer.target, transfer.as_name or name) for name in transfer.volumes)
         if transfer.source == transfer.target:
@@ -232,15 +233,15 @@ class Transfers:
         return PATIENCE_SECONDS + (sent + had) / READ_BYTES
 
     def _size(self, node_id: str, name: str) -> int:
-        """Return the bytes of a volume of a node, as far as that is known."""
+        """Return a volume's size in bytes, 0 if unknown, capped."""
         copy = self.store.view.volumes.get(volume_id(node_id, name))
         return min(max(0, copy.size), MOST_SIZE) if copy is not None else 0
 
     async def _finish(
-        self, transfer: Transfer, copies: list[Copy], gauge: Gauge, rest: float, patience: Patience
+        self, transfer: Transfer, copies: list[Copy], gauge: Gauge, rest: float, patience: ProgressTimeout
     ) -> float:
-        """Make the last passes; return for how many seconds programs were paused."""
-        if transfer.hold == "pause":  # a worker ends that by itself, and nothing stands still meanwhile
+        """Run the last passes; return for how many seconds programs were paused."""
+        if transfer.hold == "pause":  # the worker ends the pause by itself, and tasks are not stopped
             async with patience.bound():
                 return sum([await each.finish(gauge, hold=True) for each in copies])
         try:
@@ -249,8 +250,8 @@ class Transfers:
         except TimeoutError:
             raise FailedPrecondition("the last pass took too long: its tasks start at the source again") from None
 
-    async def _remove_source(self, transfer: Transfer, copies: list[Copy], patience: Patience) -> None:
-        """Remove what was moved, once the target was read back; what fails keeps it, and is noted."""
+    async def _remove_source(self, transfer: Transfer, copies: list[Copy], patience: ProgressTimeout) -> None:
+        """Remove the source once the target was read back; after a failure it stays, with a note."""
         try:
             for each in copies:
                 async with patience.bound():
@@ -268,7 +269,7 @@ class Transfers:
         await self.store.update(step)
 
     async def _stop_tasks(self, transfer: Transfer) -> None:
-        """Have the tasks with this data stop, and wait until they have."""
+        """Stop the tasks with this data, and wait until they have stopped."""
 
         def step(tx: Transaction) -> None:
             latest = tx.transfers.get(transfer.id)
@@ -320,6 +321,6 @@ class Transfers:
 
 
 def _forget(tx: Transaction) -> None:
-    """Remove the oldest records of what has ended."""
+    """Remove the oldest records of ended moves."""
     for each in rules.ended_moves(tx, KEPT):
         tx.remove(each)

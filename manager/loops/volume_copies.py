@@ -1,4 +1,4 @@
-"""The manager's side of one volume's copy: streams to the workers that have its halves, and what is said on them."""
+"""The manager's side of one volume's copy: the streams to the two workers, and the protocol on them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from common.errors import FailedPrecondition, Unavailable
 from common.wire.channel import splice
 from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, begin
 from manager.domain.transfers import Gauge
-from manager.loops.copy_patience import Patience
+from manager.loops.progress_timeout import ProgressTimeout
 
 OpenStream: TypeAlias = Callable[[str, str], Awaitable[Ends]]
 
-# When one half fails, the other may say why within this time.
+# When one half fails, the other may say why within so many seconds.
 WORD_SECONDS = 2.0
-# A sender makes five passes at most before it says that the last one is due, whatever is left.
+# A sender makes at most five passes before it says that the last one is due, whatever is left.
 MOST_PASSES = 20
 
 
 @contextlib.asynccontextmanager
 async def copying(
-    open_stream: OpenStream, source: str, target: str, order: Order, patience: Patience
+    open_stream: OpenStream, source: str, target: str, order: Order, pace: ProgressTimeout
 ) -> AsyncIterator[Copy]:
-    """Begin to copy a volume from node to node. `order` is the sender's; the receiver has what its `as_` fields name.
+    """Start to copy a volume from node to node. `order` is the sender's; its `as_` fields name the receiver's volume.
 
-    Within a node the worker has both halves.
+    Within a node one worker has both halves.
     """
-    patience.enter("begin")
+    pace.enter("begin")
     async with AsyncExitStack() as stack:
 
         async def opened(node_id: str, stream: str, like: Order) -> Ends:
@@ -45,7 +45,7 @@ async def copying(
             both = CopyControl(*await opened(source, CONTROL, replace(order, part="clone")))
             await both.wait_for("prepared")
             await both.wait_for("ready")
-            yield Copy(order.as_volume, order.generation, both, None, patience)
+            yield Copy(order.as_volume, order.generation, both, None, pace)
             return
         come = replace(order, part="receive", volume=order.as_volume, data_id=order.as_data_id)
         orders = ((source, order), (target, come))
@@ -53,12 +53,12 @@ async def copying(
         for half in (sender, receiver):
             await half.wait_for("prepared")
         data = [await opened(node_id, DATA, like) for node_id, like in orders]
-        patience.enter("compare")
-        patience.watch(data[1][1])
-        joined = asyncio.create_task(splice(data[0], data[1], patience.hear))
+        pace.enter("compare")
+        pace.watch(data[1][1])
+        joined = asyncio.create_task(splice(data[0], data[1], pace.count_bytes))
         stack.push_async_callback(_end, joined)
         await sender.wait_for("ready")
-        yield Copy(order.volume, order.generation, sender, receiver, patience)
+        yield Copy(order.volume, order.generation, sender, receiver, pace)
 
 
 @dataclass(slots=True)
@@ -69,52 +69,52 @@ class Copy:
     generation: int
     sender: CopyControl
     receiver: CopyControl | None
-    patience: Patience
+    pace: ProgressTimeout
 
     async def settle(self, gauge: Gauge) -> float:
-        """Make passes until the last one is due; return the seconds that it will take, as estimated.
+        """Run passes until the last one is due; return its estimated duration in seconds.
 
         Raises:
-            FailedPrecondition: the sender makes one after the other.
+            FailedPrecondition: the passes do not come to an end.
 
         """
-        self.patience.enter("pass")
+        self.pace.enter("pass")
         for _ in range(MOST_PASSES):
             self.sender.tell(CopyCommand(do="pass"))
             passed = await self._passed(gauge)
-            self.patience.renew()
+            self.pace.renew()
             gauge.passes += 1
             if passed.next != "pass":
                 return passed.rest
         raise FailedPrecondition(f"the copy of volume {self.name} does not come to an end: {MOST_PASSES} passes")
 
     async def finish(self, gauge: Gauge, *, hold: bool = False) -> float:
-        """Make the last pass, and mark what has come as the newest; return the seconds that programs were paused.
+        """Run the last pass, and mark the target as the newest; return for how many seconds programs were paused.
 
-        hold: what writes to the volume is paused for it.
+        hold: programs that write to the volume are paused for it.
         """
-        self.patience.enter("pass")
+        self.pace.enter("pass")
         self.sender.tell(CopyCommand(do="last", hold=hold))
         passed = await self._passed(gauge)
         if not passed.digest:
             raise FailedPrecondition(f"the copy of volume {self.name} was not compared")
-        self.patience.enter("mark")
+        self.pace.enter("mark")
         taker = self.receiver or self.sender
         taker.tell(CopyCommand(do="mark", generation=self.generation + 1))
         await taker.wait_for("marked")
         return passed.held
 
     async def remove_source(self) -> None:
-        """Have the target read back what it has written, and then the source removed."""
-        self.patience.enter("verify")
+        """Have the target read back what it has written, then remove the source."""
+        self.pace.enter("verify")
         self.sender.tell(CopyCommand(do="verify"))
         await self.sender.wait_for("verified")
-        self.patience.enter("remove")
+        self.pace.enter("remove")
         self.sender.tell(CopyCommand(do="remove"))
         await self.sender.wait_for("removed")
 
     async def _passed(self, gauge: Gauge) -> CopyEvent:
-        """Wait for the end of a pass; a receiver that fails meanwhile ends it, and knows best why."""
+        """Wait for the end of a pass; if the receiver fails meanwhile, raise its error, which says best why."""
 
         def note(event: CopyEvent) -> None:
             gauge.done, gauge.left, gauge.seconds = event.done, event.left, event.seconds
@@ -122,7 +122,7 @@ class Copy:
         if self.receiver is None:
             return await self.sender.wait_for("passed", tell=note)
         passing = asyncio.create_task(self.sender.wait_for("passed", tell=note))
-        failing = asyncio.create_task(self.receiver.wait_for("failed"))  # which is raised
+        failing = asyncio.create_task(self.receiver.wait_for("failed"))  # raises its error
         try:
             await asyncio.wait({passing, failing}, return_when=asyncio.FIRST_COMPLETED)
             if not passing.done() or passing.exception() is not None:

@@ -1,7 +1,7 @@
-"""Counters of the cluster's tasks by service, slot and node, changed by each of the store's changes and nothing else.
+"""Counters of the cluster's tasks by service, slot and node, updated by each change of the store.
 
-Fed with every change they equal those that are built from the whole state (`tests/prop/test_overview.py`). What is
-asked of them then costs what is shown, not what there is.
+Fed with every change they equal those that are built from the whole state (`tests/prop/test_overview.py`). So the cost
+of a query is proportional to what is shown, not to what exists.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ServiceTally:
 
     @property
     def desired(self) -> int:
-        """How many tasks are to run, as `service ls` has it."""
+        """How many tasks are to run, as `service ls` shows it."""
         mode = self.service.spec.mode if self.service is not None else None
         return self.wanted if mode is None else mode.desired(self.wanted, self.lost, self.running)
 
@@ -72,12 +72,12 @@ class ServiceTally:
 
     @property
     def is_short(self) -> bool:
-        """Whether it lacks tasks; a job's come and go."""
+        """Whether it lacks tasks; never for a job, whose tasks come and go."""
         return self.running < self.desired and not self.is_job
 
     @property
     def leaves(self) -> bool:
-        """Whether it is being removed, or is gone and its tasks are not yet."""
+        """Whether it is being removed, or is gone while tasks of it are left."""
         return self.service is None or self.service.pending_delete
 
     def count(self, task: Task, by: int, down: Container[str]) -> None:
@@ -125,7 +125,7 @@ class NodeTally:
 
 
 def add(counts: dict[K, int], key: K, by: int) -> None:
-    """Count something; what there is none of is not kept."""
+    """Add `by` to a count; a count of 0 is dropped."""
     count = counts.get(key, 0) + by
     if count:
         counts[key] = count
@@ -134,7 +134,7 @@ def add(counts: dict[K, int], key: K, by: int) -> None:
 
 
 class Sums:
-    """How much there is of all services that are there, and not being removed, and of all nodes.
+    """Totals of all services that are not being removed, and of all nodes.
 
     `marks` counts what their slots show, `stacks` the services of each stack, `nodes` the nodes by their states. `jobs`
     are the services that are jobs.
@@ -150,7 +150,7 @@ class Sums:
         self.nodes: dict[str, int] = {}
 
     def service(self, tally: ServiceTally, old: Service | None) -> None:
-        """Count a tally's service in place of the one that it had."""
+        """Count a tally's present service in place of `old`."""
         for service, by in ((old, -1), (tally.service, 1)):
             if service is None or service.pending_delete:
                 continue
@@ -165,7 +165,7 @@ class Sums:
                 self.jobs[service.id] = None
 
     def node(self, new: Node | None, old: Node | None) -> None:
-        """Count a node in place of what it was."""
+        """Count a node in place of its old state."""
         for node, by in ((old, -1), (new, 1)):
             if node is not None:
                 add(self.nodes, node.status.state, by)
@@ -176,7 +176,7 @@ def stack_of(service: Service) -> str:
 
 
 def _counts_alike(old: Task, new: Task) -> bool:
-    """Whether a change of a task leaves all numbers as they are: most say no more than a report that came again."""
+    """Whether a change of a task leaves all numbers as they are, like most reports."""
     return (
         old.status.state is new.status.state
         and old.desired_state is new.desired_state
@@ -212,13 +212,13 @@ class Counters:
         }
 
     def apply(self, change: Change, now: float) -> None:
-        """Take in a change, as it was stored; `now` is the time for objects that are gone."""
+        """Apply a change as it was stored; `now` (Unix seconds) is the time for removed objects."""
         kind = type(change.current)
         if kind in self._apply:
             self._apply[kind](change, now)
 
     def begin(self, values: Collection[StoredObject]) -> None:
-        """Take in objects that were there before. What failed lately is known then, but was counted by another."""
+        """Add objects that existed before. Their recent failures are known, but were counted by an earlier manager."""
         self._heard = False
         running: dict[str, float] = {}
         for value in values:
@@ -227,13 +227,13 @@ class Counters:
             else:
                 self.apply(Change(old=None, new=value), value.updated_at)
         for service_id, at in running.items():
-            self._weigh(service_id, self.services[service_id], at)
+            self._note_shortness(service_id, self.services[service_id], at)
         self._heard = True
 
     def _runs(self, task: Task) -> bool:
-        """Count a task that was there before if it runs as it is to, and no other is known of its slot.
+        """Count an existing task if it runs as it should and is the only one of its slot; return whether it is.
 
-        Most are so. What `_task` does for any change comes to less here, and takes a fifth of the time.
+        Most are like that. This is a shortcut of `_task`, in a fifth of the time.
         """
         status, node_id, running = task.status, task.node_id, TaskState.RUNNING
         if status.state is not running or task.desired_state is not running or status.err or not node_id:
@@ -255,12 +255,12 @@ class Counters:
         return True
 
     def refresh(self) -> None:
-        """Have those looked at again of which something changes by time alone."""
+        """Mark the services and nodes that change with time only."""
         self.touched_services.update(self.suspects)
         self.touched_nodes.update((node_id, None) for node_id, tally in self.nodes.items() if tally.failures.last)
 
-    def settle(self, now: float) -> None:
-        """Forget the suspicion of services of which nothing is left to suspect."""
+    def drop_suspects(self, now: float) -> None:
+        """Drop services from the suspects that are no longer in trouble."""
         for service_id in [each for each in self.suspects if not self._suspicious(each, now)]:
             del self.suspects[service_id]
 
@@ -305,7 +305,7 @@ class Counters:
             self._failed(tally, new, at)
         elif new is not None and completed(old, new):
             tally.completed_at = max(tally.completed_at, new.updated_at)
-        self._weigh(task.service_id, tally, at)
+        self._note_shortness(task.service_id, tally, at)
 
     def _failed(self, tally: ServiceTally, task: Task, at: float) -> None:
         tally.failures.add(task, at, heard=self._heard)
@@ -313,7 +313,7 @@ class Counters:
             self._on_node(task.node_id).failures.add(task, at, heard=self._heard)
 
     def _show(self, tally: ServiceTally, old: Task | None, new: Task | None) -> None:
-        """Let a slot show its newest task that is not on its way out."""
+        """Let a slot show its newest task that is not being removed."""
         task = new if new is not None else old
         assert task is not None
         slot: SlotKey = task.slot or task.node_id
@@ -329,7 +329,7 @@ class Counters:
             self._swap(tally, slot, shown, self._newest(task))
 
     def _newest(self, gone: Task) -> Task | None:
-        """Look for what a slot shows when its newest task goes; the view may be ahead of the changes."""
+        """Return what a slot shows when its newest task is gone; the view may be ahead of the changes."""
         there = self._view.tasks.in_slot(gone.service_id, gone.slot, "" if gone.slot else gone.node_id)
         left = [task for task in there if task.desired_state < TaskState.REMOVE and task.id != gone.id]
         return max(left, key=age, default=None)
@@ -374,8 +374,8 @@ class Counters:
             tally = self.nodes[node_id] = NodeTally()
         return tally
 
-    def _weigh(self, service_id: str, tally: ServiceTally, at: float) -> None:
-        """Note since when a service is short of tasks, and what there may be to say of it."""
+    def _note_shortness(self, service_id: str, tally: ServiceTally, at: float) -> None:
+        """Note since when a service is short of tasks, and whether it may be in trouble."""
         if tally.leaves or not tally.is_short:
             tally.short_since = 0.0
         elif not tally.short_since:
@@ -395,7 +395,7 @@ class Counters:
         tally = self._tally(service_id)
         before, tally.service = tally.service, change.new
         self.sums.service(tally, before)
-        self._weigh(service_id, tally, change.new.updated_at if change.new is not None else now)
+        self._note_shortness(service_id, tally, change.new.updated_at if change.new is not None else now)
 
     def _node(self, change: Change, now: float) -> None:
         old, new = change.old, change.new
@@ -407,7 +407,7 @@ class Counters:
         self.sums.node(new, before)
         is_down = new is not None and new.status.state == "down"
         if is_down is not (node_id in self.down):
-            self._turn(node_id, tally, new.updated_at if new is not None else now)
+            self._recount_node(node_id, tally, new.updated_at if new is not None else now)
         if new is None:
             self.unready.pop(node_id, None)
             if not tally.marks and not tally.ahead:
@@ -420,8 +420,8 @@ class Counters:
         else:
             self.unready[node_id] = None
 
-    def _turn(self, node_id: str, tally: NodeTally, at: float) -> None:
-        """Count a node's tasks as lost from now on, or no longer."""
+    def _recount_node(self, node_id: str, tally: NodeTally, at: float) -> None:
+        """Count a node's tasks again, as the node has gone down or come back."""
         tasks = {**tally.ahead, **tally.placed}
         for by in (-1, 1):
             for task in tasks.values():
@@ -434,4 +434,4 @@ class Counters:
             if by < 0:
                 self.down ^= {node_id}
         for service_id in {task.service_id: None for task in tasks.values()}:
-            self._weigh(service_id, self._tally(service_id), at)
+            self._note_shortness(service_id, self._tally(service_id), at)

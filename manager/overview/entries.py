@@ -1,7 +1,7 @@
-"""Entries of the timeline made of the store's changes. Pure. No entry has the value of an environment variable.
+"""Makes the timeline's entries from changes of the store. Pure. No entry has the value of an environment variable.
 
-A change of a service says what differs between its specifications, in words. Values are told where they are short and
-no secret: image, replicas, resources. Of all else, of environment variables above all, only names are.
+The entry of a service says in words what differs between its specifications. Values are included if they are short and
+not secret (image, replicas, resources); of everything else, above all environment variables, only names.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NOUNS: dict[type[StoredObject], str] = {Config: "config", Network: "network", S
 
 
 def entries_of(change: Change, view: View, now: float, by: str = "") -> Iterator[Entry]:
-    """Yield what a change is to whoever asks what happened; nothing for inner bookkeeping.
+    """Yield the entries of a change; none for internal bookkeeping.
 
-    `by` is who asked for the transaction, `now` the time of what is gone. Names are looked up in `view`.
+    `by` is who asked for the transaction, `now` the time for removed objects. Names are looked up in `view`.
     """
     maker = _MAKERS.get(type(change.current))
     if maker is None:
@@ -41,8 +41,8 @@ def entries_of(change: Change, view: View, now: float, by: str = "") -> Iterator
 # --- tasks ---
 
 
-def is_told(old: Task, new: Task) -> bool:
-    """Whether a change of a task says nothing that is told, or what was told before: most do."""
+def is_silent(old: Task, new: Task) -> bool:
+    """Whether a change of a task has no entry, like most."""
     before, after = old.status, new.status
     if after.state is before.state:
         return after.err == before.err
@@ -265,7 +265,7 @@ _MAKERS: dict[type[StoredObject], Callable[[Change, View, float, str], Iterator[
 
 _MOST_NAMED = 6
 _CPU = 1_000_000_000
-# Fields whose differences are told in words of their own.
+# Fields whose differences have phrases of their own.
 _TOLD = frozenset({"image", "env", "labels", "resources", "container_spec", "task_template", "mode", "endpoint_spec"})
 _COUNTERS = frozenset({"force_update"})
 

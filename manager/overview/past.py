@@ -56,7 +56,7 @@ _VERSION = re.compile(r"v[0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GrantedRequest:
     """A request that was granted `at` an instant (Unix seconds): by whom, and of which object.
 
     `object` is its id, or what the path calls it; `name` is what it was called then, `stack` whose it was. Both are
@@ -129,18 +129,18 @@ class Gone:
     are those of which something is there.
     """
 
-    named: Mapping[str, Asked]
+    named: Mapping[str, GrantedRequest]
     stacks: Container[str]
 
 
-def gone_of(asked: Iterable[Asked], view: View) -> Gone:
+def gone_of(asked: Iterable[GrantedRequest], view: View) -> Gone:
     """Look through all requests, and all that is there."""
     values = (*view.services, *view.networks, *view.secrets, *view.configs)
     stacks = {value.spec.labels.get(STACK_LABEL, "") for value in values}
     return Gone({each.object: each for each in asked if each.name}, stacks)
 
 
-def entries_of_requests(asked: Iterable[Asked], gone: Gone, view: View) -> Iterator[Entry]:
+def entries_of_requests(asked: Iterable[GrantedRequest], gone: Gone, view: View) -> Iterator[Entry]:
     """Yield what requests tell of objects that are gone: that they were made, changed and removed, and by whom.
 
     A stack is gone with the last of its objects; of that it is told when it was deployed.
@@ -160,7 +160,7 @@ def entries_of_requests(asked: Iterable[Asked], gone: Gone, view: View) -> Itera
             yield _of_gone(each, deed, resource, named)
 
 
-def _deed(asked: Asked) -> tuple[str, str, str]:
+def _deed(asked: GrantedRequest) -> tuple[str, str, str]:
     """Return what a request did, to one of which collection, and what it called that; empty: it is not told."""
     parts = asked.path.strip("/").split("/")
     if _VERSION.fullmatch(parts[0]):
@@ -178,7 +178,7 @@ def _deed(asked: Asked) -> tuple[str, str, str]:
             return "", "", ""
 
 
-def _of_gone(asked: Asked, deed: str, resource: str, named: Asked) -> Entry:
+def _of_gone(asked: GrantedRequest, deed: str, resource: str, named: GrantedRequest) -> Entry:
     """Return the entry of a request for an object that is gone; `named` is one that has its name and stack."""
     noun, kinds = _TOLD[resource]
     name = named.name if named.name != asked.object else ""
@@ -194,19 +194,19 @@ def _of_gone(asked: Asked, deed: str, resource: str, named: Asked) -> Entry:
     )
 
 
-def in_order(entries: Iterable[Entry], asked: Iterable[Asked]) -> list[Entry]:
+def in_order(entries: Iterable[Entry], asked: Iterable[GrantedRequest]) -> list[Entry]:
     """Return the entries of a past, the oldest first, at most `KEPT`, with who asked for them.
 
     A request asked for that change of its object which was stored just before it was answered.
     """
-    by_object: dict[str, list[Asked]] = {}
+    by_object: dict[str, list[GrantedRequest]] = {}
     for each in asked:
         by_object.setdefault(each.object, []).append(each)
     kept = sorted(entries, key=lambda entry: entry.at)[-KEPT:]
     return [_with_name(entry, by_object.get(entry.object.id, ())) for entry in kept]
 
 
-def _with_name(entry: Entry, asked: Iterable[Asked]) -> Entry:
+def _with_name(entry: Entry, asked: Iterable[GrantedRequest]) -> Entry:
     if entry.kind not in _ASKED_FOR:
         return entry
     answered = [each for each in asked if 0 <= each.at - entry.at <= _ANSWERED_SECONDS and each.method != "DELETE"]

@@ -1,6 +1,6 @@
-"""The timeline: what happened in the cluster, in the order in which it was stored, in words and as data.
+"""The timeline: what happened in the cluster, in the order in which it was stored, as sentences and as data.
 
-In memory only: it begins with the manager. `manager/overview/entries.py` says what an entry is made for.
+It is in memory only and begins with the manager. `manager/overview/entries.py` makes the entries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from common.model.naming import Model
 
 KEPT = 5000
-# Entries that one node has said: one whose tasks fail, or that comes and goes, does not push out what others did.
+# Entries caused by one node: one with failing tasks, or that flaps, must not push out the others.
 KEPT_OF_NODE = 500
 
 
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 class Level(StrEnum):
-    """How much an entry matters. GOOD: something has come to be as it should."""
+    """The severity of an entry. GOOD: something is as it should be again."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -77,7 +77,7 @@ class Entry(Model, kw_only=True):
 
     @property
     def said_by(self) -> str:
-        """The id of the node that has said this of itself or of a task; empty for what is not a worker's word."""
+        """The id of the node whose worker reported this; empty if it is not a worker's report."""
         if self.kind not in (Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE):
             return ""
         return next((each.id for each in (self.object, *self.related) if each.kind == "node"), "")
@@ -107,14 +107,14 @@ PEOPLE = "people"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What of the timeline is asked for: entries before a number, about an object, of a topic; empty means all."""
+class TimelineQuery:
+    """A query of the timeline: entries before a number, about an object, of a topic; empty fields match all."""
 
     before: int = 0
     reference: str = ""
     topic: str = ""
 
-    def takes(self, entry: Entry) -> bool:
+    def matches(self, entry: Entry) -> bool:
         if self.reference and not entry.concerns(self.reference):
             return False
         if self.topic == PEOPLE:
@@ -151,14 +151,14 @@ class Timeline:
             if not self._said[node_id]:
                 del self._said[node_id]
 
-    def newest_first(self, wanted: Wanted) -> Iterator[Entry]:
-        """Yield the entries that are wanted."""
+    def newest_first(self, wanted: TimelineQuery) -> Iterator[Entry]:
+        """Yield the entries that match, the newest first."""
         for entry in reversed(self._entries.values()):
-            if (not wanted.before or entry.id < wanted.before) and wanted.takes(entry):
+            if (not wanted.before or entry.id < wanted.before) and wanted.matches(entry):
                 yield entry
 
     def after(self, number: int) -> tuple[Entry, ...]:
-        """Return the entries that came after that with a number, the oldest first."""
+        """Return the entries after number `number`, the oldest first."""
         found: list[Entry] = []
         for entry in reversed(self._entries.values()):
             if entry.id <= number:

@@ -1,6 +1,6 @@
-"""What is wrong now, the worst first, each in a sentence with since when and what to do. Pure.
+"""What is wrong now, the worst first: each with a sentence, since when, and what to do. Pure.
 
-The overview has that, one sentence for all of it, how much there is of what, and what happened last.
+The overview has these troubles, one sentence about the whole cluster, totals, and the last events.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from manager.overview.timeline import Entry, Named
 from manager.store.view import View
 
 MOST = 50
-# Nodes that are down are told one by one up to so many.
+# Nodes that are down are listed one by one up to so many.
 MOST_DOWN = 3
 # More failures than this in this many seconds are a loop.
 LOOP_FAILURES = 3
 LOOP_SECONDS = 600.0
-# How long an update that was taken back is told of.
+# For how many seconds a rolled back update is shown.
 ROLLED_BACK_SECONDS = 3600.0
-# An agent that is restarted, or its host, is back by then.
+# An agent or a host that restarts is back after so many seconds.
 DISCONNECTED_SECONDS = 60.0
 
 
@@ -66,7 +66,7 @@ class Trouble(Model):
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """A trouble that has not been told yet: of many only the worst are, and words take longer than to find one."""
+    """A trouble without its sentence: only the worst of many are shown, and wording takes longer than finding."""
 
     kind: TroubleKind
     of: Node | Service
@@ -77,10 +77,10 @@ class _Finding:
 
     @property
     def place(self) -> tuple[int, float]:
-        """By what they are ordered: the worst first, of the same kind the oldest."""
+        """The sort key: the worst first, of the same kind the oldest."""
         return _RANKS[self.kind], self.since
 
-    def told(self) -> Trouble:
+    def trouble(self) -> Trouble:
         return Trouble(
             kind=self.kind,
             text=self.text(),
@@ -95,7 +95,7 @@ class _Finding:
 
 
 def _of_nodes(counters: Counters, now: float) -> Iterator[_Finding]:
-    """Yield what is wrong with nodes; many that are down are one trouble, which leaves room for the services'."""
+    """Yield what is wrong with nodes; many that are down are one trouble, to leave room for those of services."""
     tallies = [counters.nodes[node_id] for node_id in counters.unready]
     found = [(tally, finding) for tally in tallies if (finding := _of_node(tally, now)) is not None]
     down = [tally for tally, finding in found if finding.kind is TroubleKind.NODE_DOWN]
@@ -120,7 +120,7 @@ def _many_down(tallies: Sequence[NodeTally]) -> _Finding:
 def _of_node(tally: NodeTally, now: float) -> _Finding | None:
     node = tally.node
     if node is None or (node.left and node.manager_status is None):
-        return None  # it has left the cluster, and only its record is there
+        return None  # it has left the cluster; only its record is left
     state = node.status.state
     if state == "down":
         why = f" ({node.status.message})" if node.status.message else ""
@@ -220,7 +220,7 @@ def _last_failure(tally: ServiceTally) -> str:
 
 
 def _is_news(status: UpdateStatus, now: float) -> bool:
-    """Whether an update has failed, and was taken back, lately."""
+    """Whether an update failed and was rolled back recently."""
     taken_back = status.state is UpdateState.ROLLBACK_COMPLETED and not isinstance(status.reason, Requested)
     return taken_back and now - status.completed_at <= ROLLED_BACK_SECONDS
 
@@ -243,7 +243,7 @@ def plural(count: int, noun: str) -> str:
 
 
 class Level(StrEnum):
-    """How the cluster is. EMPTY: it has no service yet."""
+    """The state of the cluster. EMPTY: it has no service yet."""
 
     TROUBLE = "trouble"
     CHANGING = "changing"
@@ -252,7 +252,7 @@ class Level(StrEnum):
 
 
 class Totals(Model):
-    """How much of what there is; `nodes` by their states, `tasks` by the mark of each slot."""
+    """Totals; `nodes` by state, `tasks` by the mark of each slot."""
 
     nodes: dict[str, int] = {}
     services: int = 0
@@ -266,7 +266,7 @@ class Totals(Model):
 
 
 class Overview(Model):
-    """All of it, `at` an instant (Unix seconds) and an `index` of the store.
+    """The whole overview, `at` an instant (Unix seconds) and an `index` of the store.
 
     `trouble` has at most `MOST`, `trouble_total` says how many there are; `changes` are the last entries of the
     timeline, the newest first.
@@ -283,18 +283,18 @@ class Overview(Model):
 
 
 def summarize(counters: Counters, view: View, changes: Sequence[Entry], now: float) -> Overview:
-    """Return the overview. It looks at what may be wrong alone, and has words for the worst of that."""
-    counters.settle(now)
-    standing = list(_standing(counters, now))
-    found = _findings(counters, standing, now)
-    totals = _totals(counters, standing, view)
+    """Return the overview. Only suspects are checked, and only the worst troubles are worded."""
+    counters.drop_suspects(now)
+    statuses = list(_service_statuses(counters, now))
+    found = _findings(counters, statuses, now)
+    totals = _totals(counters, statuses, view)
     level = _level(totals, found)
     return Overview(
         at=round(now, 3),
         index=view.index,
         level=level,
         sentence=_sentence(level, totals, len(found)),
-        trouble=tuple(each.told() for each in found[:MOST]),
+        trouble=tuple(each.trouble() for each in found[:MOST]),
         trouble_total=len(found),
         totals=totals,
         changes=tuple(changes),
@@ -302,38 +302,38 @@ def summarize(counters: Counters, view: View, changes: Sequence[Entry], now: flo
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """How a service stands of which there may be something to say."""
+class _ServiceStatus:
+    """The state of a service that may be in trouble."""
 
     tally: ServiceTally
     service: Service
     state: ServiceState
 
 
-def _standing(counters: Counters, now: float) -> Iterator[_Standing]:
+def _service_statuses(counters: Counters, now: float) -> Iterator[_ServiceStatus]:
     for service_id in {**counters.suspects, **counters.sums.jobs}:
         tally = counters.services.get(service_id)
         if tally is not None and tally.service is not None and not tally.leaves:
-            yield _Standing(tally, tally.service, service_state(tally, now))
+            yield _ServiceStatus(tally, tally.service, service_state(tally, now))
 
 
-def _findings(counters: Counters, standing: Sequence[_Standing], now: float) -> list[_Finding]:
+def _findings(counters: Counters, statuses: Sequence[_ServiceStatus], now: float) -> list[_Finding]:
     """Return all that is wrong, the worst first, of the same kind the oldest."""
-    of_services = (islice(_of_service(each.tally, each.service, each.state, now), 1) for each in standing)
+    of_services = (islice(_of_service(each.tally, each.service, each.state, now), 1) for each in statuses)
     found = [*_of_nodes(counters, now), *chain.from_iterable(of_services)]
     return sorted(found, key=lambda each: each.place)
 
 
-def _totals(counters: Counters, standing: Sequence[_Standing], view: View) -> Totals:
+def _totals(counters: Counters, statuses: Sequence[_ServiceStatus], view: View) -> Totals:
     sums = counters.sums
     tasks = dict(sums.marks)
     tasks.pop(Mark.STOPPED, None)
     return Totals(
         nodes=dict(sums.nodes),
         services=sums.services,
-        services_as_wanted=sums.services - sum(not each.state.as_wanted for each in standing),
+        services_as_wanted=sums.services - sum(not each.state.as_wanted for each in statuses),
         stacks=len(sums.stacks),
-        updates=sum(state_of(each.service) in ACTIVE for each in standing),
+        updates=sum(state_of(each.service) in ACTIVE for each in statuses),
         tasks=tasks,
         networks=len(view.networks),
         secrets=len(view.secrets),

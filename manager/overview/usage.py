@@ -1,7 +1,7 @@
-"""What hosts and tasks use, over the last hour: numbers in rings of a fixed size, in memory only. Pure.
+"""What hosts and tasks used in the last hour: numbers in ring buffers, in memory only. Pure.
 
-They are for people and for Prometheus; nothing decides on them. A task is measured while its service is asked for, or
-always where the cluster says so.
+They are for people and for Prometheus; nothing decides on them. A task is measured while a client looks at its service,
+or always if the cluster's label says so.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from manager.store.view import View
 
 STEP_SECONDS = 10.0
 STEPS = 360
-# A service that is asked for is measured until so long after.
+# Seconds for which a service is measured after a client has looked at it.
 ASKED_SECONDS = 30.0
-# What was measured longer ago says nothing of now.
+# An older sample is out of date.
 FRESH_SECONDS = 3 * STEP_SECONDS
 
 # Where the cluster says whether all services are measured.
@@ -33,7 +33,7 @@ NOT_MEASURED = (None,) * len(SERVICE_COLUMNS)
 
 
 class Ring:
-    """Numbers of the last hour: a value a column each ten seconds; `None` where there is none."""
+    """A ring buffer of the last hour: one value per column every ten seconds, `None` if there is none."""
 
     __slots__ = ("_columns", "_last")
 
@@ -107,9 +107,9 @@ class _Tasks:
 
 
 class Usages:
-    """All of it. `news` are nodes of which something was heard since it was last emptied.
+    """Usage of all hosts and services. `news` are nodes with new samples since it was last emptied.
 
-    `told` is called when a service is asked for that was not before.
+    `on_asked` is called when the set of services that clients look at grows.
     """
 
     def __init__(self, view: View) -> None:
@@ -118,12 +118,12 @@ class Usages:
         self._services: dict[str, _Tasks] = {}
         self._asked: dict[str, float] = {}
         self.news: dict[str, None] = {}
-        self.told: Callable[[], None] = _nobody
+        self.on_asked: Callable[[], None] = _nobody
 
     # --- hosts ---
 
-    def take_host(self, node_id: str, usage: HostUsage, now: float) -> None:
-        """Take what a node says of its host."""
+    def record_host(self, node_id: str, usage: HostUsage, now: float) -> None:
+        """Record a node's usage of its host."""
         before, ring = self._hosts.get(node_id, (None, None))
         received = sent = None
         if before is not None and now > before.at:
@@ -150,11 +150,11 @@ class Usages:
     # --- services ---
 
     def ask(self, service_id: str, now: float) -> None:
-        """Have a service's tasks measured for a while."""
+        """Have a service's tasks measured for the next 30 s."""
         new = not self.is_asked(service_id, now)
         self._asked[service_id] = now
         if new:
-            self.told()
+            self.on_asked()
 
     def is_asked(self, service_id: str, now: float) -> bool:
         return now - self._asked.get(service_id, -math.inf) <= ASKED_SECONDS
@@ -167,8 +167,8 @@ class Usages:
             return frozenset(service.id for service in self._view.services)
         return frozenset(self._asked)
 
-    def take_tasks(self, node_id: str, usages: Iterable[TaskUsage], now: float) -> None:
-        """Take what a node says of its own tasks."""
+    def record_tasks(self, node_id: str, usages: Iterable[TaskUsage], now: float) -> None:
+        """Record a node's usage of its own tasks."""
         for usage in usages:
             task = self._view.tasks.get(usage.task_id)
             if task is None or task.node_id != node_id or task.service_id not in self._view.services:
@@ -237,7 +237,7 @@ def host_row(sample: HostSample) -> tuple[float | None, ...]:
 
 
 def _rate(before: int, now: int, seconds: float) -> float | None:
-    return (now - before) / seconds if now >= before else None  # a host that was started anew counts from 0
+    return (now - before) / seconds if now >= before else None  # a restarted host counts from 0 again
 
 
 def _totals(samples: Mapping[str, TaskSample]) -> tuple[float | None, ...]:

@@ -1,7 +1,7 @@
-"""Where the store is durable: `manager.store.backends` has the ways.
+"""Protocols of the store's durable storage; the implementations are in `manager.store.backends`.
 
-A `Backend` belongs to one manager. A `SharedBackend` is what several managers have in common: one of them leads and
-commits, the others follow.
+A `Backend` belongs to one manager. Several managers share a `SharedBackend`: one of them leads and commits, the others
+follow.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from manager.store.changes import ChangeSet
 
 
 class Epoch(msgspec.Struct, frozen=True, order=True, array_like=True):
-    """Which leadership something is of; a later one is greater.
+    """The number of a leadership; a later one is greater.
 
-    `number` counts the leaders. `generation` counts how often the cluster was made anew from a backup or by force: then
-    leaders of before must not be believed, however many there were.
+    `number` counts the leaders. `generation` counts how often the cluster was recreated from a backup or by force: then
+    earlier leaders must not be trusted, however many there were.
     """
 
     generation: int = 0
@@ -38,7 +38,7 @@ class Epoch(msgspec.Struct, frozen=True, order=True, array_like=True):
 class LeaderRecord(msgspec.Struct, frozen=True, array_like=True):
     """Who leads: a node, where its API and workers' port are reached (`addr`, HOST:PORT), and what release it runs.
 
-    `vacant`: this leader has given up on purpose, and whoever follows may claim at once.
+    `vacant`: this leader has resigned, and the next one may claim at once.
     """
 
     node_id: str
@@ -58,7 +58,7 @@ class Loaded:
 
 
 class LeadershipLost(Unavailable):
-    """This manager cannot know any more that it leads."""
+    """This manager can no longer be sure that it leads."""
 
 
 class Deposed(LeadershipLost):
@@ -66,11 +66,11 @@ class Deposed(LeadershipLost):
 
 
 class Unknown(LeadershipLost):
-    """There was no answer: this may or may not be stored. What is followed from now on tells."""
+    """There was no answer: this may or may not be stored. What is followed from now on shows it."""
 
 
 class NotLeader(Unavailable):
-    """Changes go to the leader, which is another manager. `leader` is the last one known, None when there is none."""
+    """Only the leader, another manager, takes changes. `leader` is the last one known, None if there is none."""
 
     def __init__(self, leader: LeaderRecord | None) -> None:
         self.leader = leader if leader is not None and not leader.vacant else None
@@ -79,12 +79,12 @@ class NotLeader(Unavailable):
 
 
 class Gap(Exception):
-    """What comes next cannot be had one commit after the other any more: load again."""
+    """The next commits are no longer available one by one: load again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """An object that is gone."""
+    """The removal of an object."""
 
     kind: type[StoredObject]
     id: str
@@ -95,9 +95,9 @@ Followed: TypeAlias = "FollowedCommit | FollowedLeader"
 
 @dataclass(frozen=True, slots=True)
 class FollowedCommit:
-    """One whole commit of the leader, in its order, each object at most once; an empty one says that it is there.
+    """One whole commit of the leader, in its order, each object at most once; an empty one is a sign of life.
 
-    `by` is who asked for it, as `ChangeSet` has it, where that is one.
+    `by` is the client that asked for it, as in `ChangeSet`, if it is one change set.
     """
 
     index: int
@@ -122,7 +122,7 @@ class Backend(Protocol):
         """
 
     def share_of_commit(self, change_set: ChangeSet) -> float:
-        """Return which part of the largest useful commit a change set is; change sets up to 1 share one."""
+        """Return a change set's share of the largest useful commit; change sets share a commit up to a sum of 1."""
 
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         """Make the change sets durable, all or none; returns only when they are.
@@ -161,7 +161,7 @@ class SharedBackend(Backend, Protocol):
         """
 
     async def beat(self) -> None:
-        """Show that this leader lives: a commit without a change.
+        """Send a heartbeat: a commit without a change.
 
         Raises:
             Unavailable: as of `commit`.
@@ -169,17 +169,17 @@ class SharedBackend(Backend, Protocol):
         """
 
     async def show_life(self) -> None:
-        """Show that this leader lives while it commits; what follows yields that as an empty commit.
+        """Send a sign of life during a commit; followers yield it as an empty commit.
 
-        Unlike a beat it does not keep others from claiming who did not hear of it.
+        Unlike a heartbeat it does not keep managers that did not see it from claiming.
 
         Raises:
-            Unavailable: the others may not have heard it; what becomes of the commit says who leads.
+            Unavailable: the others may not have seen it; the outcome of the commit shows who leads.
 
         """
 
     async def resign(self) -> None:
-        """Give up the leadership, so that another manager claims at once.
+        """Resign, so that another manager claims the leadership at once.
 
         Raises:
             Unavailable: as of `commit`; the others find out by themselves that this one is silent.

@@ -1,8 +1,8 @@
-"""Levels of a store that managers share: what is written has the newest format that all of them can read.
+"""Levels: the format of a store that managers share, the newest that all of them can read. Pure.
 
 The leader raises the level when every manager has said that it knows a newer one. Before that nothing of it is written:
-an older manager that takes over could not read it, or would rewrite objects without what it does not know. The level
-never goes back, and a manager that does not know it is refused. Pure.
+an older manager that takes over could not read it, or would drop fields that it does not know. The level never goes
+back, and a manager that does not know it is refused.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from common.errors import FailedPrecondition
 from common.version import version
 
 OLDEST_LEVEL = 1
-# What a task's row has of its specification is its name: it is stored once.
+# A task's row names its specification, which is stored once.
 SPECS_ONCE = 2
 # The authority's root is replaced with a step of its own for several managers.
 ROOT_OF_MANAGERS = 2
 # There are records of dashboard tokens.
 DASHBOARD_TOKENS = 2
 NEWEST_LEVEL = 2
-# What this release knows, as links and joins say it.
+# The levels that this release knows, as links and joins state them.
 LEVELS = (OLDEST_LEVEL, NEWEST_LEVEL)
 
 

@@ -1,7 +1,7 @@
-"""The one way in which what a worker reports enters a task, and the rules that no change of a task may break.
+"""How a worker's report enters a task, and the rules that no change of a task may break.
 
-An observed state only increases; a task's node, once it has one, never changes; a task that is not wanted any more
-is never wanted again (swarmkit `design/task_model.md`). Whoever breaks one of these has a bug, and gets the story.
+An observed state only increases; a task's node, once it has one, never changes; a desired state never decreases
+(swarmkit `design/task_model.md`). Breaking a rule is a bug; the error describes both states of the task.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from common.model.task import RestartRecord
 
 
 class InvalidTransition(Exception):
-    """A bug: some code wanted a change of a task that must never be. The message tells both states whole."""
+    """A bug: a forbidden change of a task. The message describes both states."""
 
 
 def observe(task: Task, status: TaskStatus, now: float) -> Task | None:
-    """Return `task` with what its worker reports, or None when the report is older than what is known already.
+    """Return `task` with its worker's report, or None when the report is older than the known state.
 
-    A report of the same state may bring news (addresses, ports, a message). `now` is the manager's clock: how long
-    tasks run is never measured with a worker's. Why a task was told to stop, where the manager has said it, stays.
+    A report of the same state may be new in other fields (addresses, ports, a message). `now` is the manager's clock:
+    how long tasks run is never measured with a worker's. The manager's reason for stopping a task stays.
     """
     if status.state < task.status.state or status == task.status:
         return None
@@ -36,10 +36,10 @@ def observe(task: Task, status: TaskStatus, now: float) -> Task | None:
 
 
 def check(old: Task, new: Task) -> None:
-    """Refuse a change that must never be.
+    """Refuse a forbidden change.
 
     Raises:
-        InvalidTransition: names the rule and tells what was and what was to be.
+        InvalidTransition: names the rule, and describes the old and the new task.
 
     """
     if new.status.state < old.status.state:
@@ -52,8 +52,8 @@ def check(old: Task, new: Task) -> None:
         raise _broken("it would change its slot", old, new)
 
 
-def story(task: Task) -> str:
-    """Tell a task in one line: who it is, where, what is wanted and what was seen of it."""
+def describe(task: Task) -> str:
+    """Describe a task in one line: its name, node, desired and observed state."""
     status = task.status
     parts = [
         f"task {task.id} ({task.service_name or task.service_id}.{task.slot or task.node_id})",
@@ -70,4 +70,4 @@ def story(task: Task) -> str:
 
 
 def _broken(rule: str, old: Task, new: Task) -> InvalidTransition:
-    return InvalidTransition(f"task {old.id}: {rule}\n  was: {story(old)}\n  now: {story(new)}")
+    return InvalidTransition(f"task {old.id}: {rule}\n  was: {describe(old)}\n  now: {describe(new)}")

@@ -1,7 +1,7 @@
-"""The store of one of several managers: it follows what the leader commits, or leads itself.
+"""The store of one of several managers: it follows the leader's commits, or leads itself.
 
-Whichever it does, it has the same state at the same index, and watchers hear the same changes. What a leader could not
-find out about its last commit, it hears when it follows again.
+Either way it has the same state at the same index, and watchers get the same changes. If a leader could not find out
+whether its last commit was stored, it sees that when it follows again.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from manager.store.backend import (
     SharedBackend,
 )
 from manager.store.changes import Change, ChangeSet
-from manager.store.sharing import Sharing
+from manager.store.interning import Interner
 from manager.store.store import Store
 from manager.store.writer import Writer
 
-# So that a silence of a second and more is none by chance.
+# Short enough that a silence of a second or more is not a coincidence.
 BEAT_SECONDS = 0.25
 _LOAD_AGAIN_SECONDS = 1.0
-# A commit of so many changes takes several times as long as one of a few: signs of life go with it at once.
+# A commit of so many changes takes several times as long as a small one: signs of life are sent from its start.
 _LARGE_COMMIT = 100
 
 _log = logging.getLogger(__name__)
 
 
 class SharedStore(Store):
-    """A store that follows from `load` on, leads from `lead` until that is lost or given up, and follows again.
+    """A store that follows since `load`, leads from `lead` until it loses the leadership or resigns, and follows again.
 
-    `elapsed` counts seconds that no change of a clock touches, those of a suspended machine included.
+    `elapsed` counts seconds, those of a suspended machine included, whatever happens to the clock.
     """
 
     def __init__(self, backend: SharedBackend, clock: Clock, elapsed: Callable[[], float] = boot_time) -> None:
         self._steady = SteadyClock(clock)
         super().__init__(backend, self._steady)
-        self._shared = _Confirming(backend, elapsed, self._tell_heard)
+        self._shared = _ConfirmingBackend(backend, elapsed, self._wake_heard)
         self._elapsed = elapsed
         self._using = asyncio.Lock()
-        self._sharing = Sharing()
+        self._interner = Interner()
         self._record: LeaderRecord | None = None
         self._moved = asyncio.Event()
         self._heard = asyncio.Event()
@@ -76,7 +76,7 @@ class SharedStore(Store):
 
     @property
     def has_led(self) -> bool:
-        """Whether this manager has led by `record` and does not any more."""
+        """Whether this manager has led by `record` and no longer does."""
         claimed = self._shared.claimed
         return not self.leads and claimed is not None and self.epoch == claimed.epoch
 
@@ -87,12 +87,12 @@ class SharedStore(Store):
 
     @property
     def moved_at(self) -> float:
-        """When something was last heard of the leader, by `elapsed`."""
+        """When the leader last showed a sign of life, by `elapsed`."""
         return self._moved_at
 
     @property
     def confirmed_at(self) -> float | None:
-        """When that was sent which the storage confirmed last, by `elapsed`; None where another manager leads."""
+        """When the last confirmed commit was sent, by `elapsed`; None while another manager leads."""
         return self._shared.confirmed_at if self.leads else None
 
     @property
@@ -137,16 +137,16 @@ class SharedStore(Store):
     def moved(self) -> Coroutine[Any, Any, object]:
         """Wait until the leadership changes or ends here, after this call; where nobody leads, until anything is heard.
 
-        A leader that shows only that it lives wakes nobody: who waits for its silence looks at `moved_at`.
+        Signs of life of the leader wake nobody: who waits for its silence checks `moved_at`.
         """
         return self._moved.wait()
 
     def heard(self) -> Coroutine[Any, Any, object]:
-        """Wait until the leader is heard of, if only that it lives, or this manager is sure again that it leads."""
+        """Wait until the leader shows a sign of life, or this manager is sure again that it leads."""
         return self._heard.wait()
 
     async def lead(self, record: LeaderRecord) -> bool:
-        """Claim the leadership; return whether it is had, and updates are taken from now on.
+        """Claim the leadership; return whether that worked, and updates are taken from now on.
 
         Raises:
             Unavailable: the storage did not answer; follow on, and claim again.
@@ -154,7 +154,7 @@ class SharedStore(Store):
         """
         judged = self._record, self._moved_at
         async with self._using:
-            # While it waited for what was being loaded, another manager may have had the epoch that it claims.
+            # While this waited for a load, another manager may have claimed the same epoch.
             if (self._record, self._moved_at) != judged or not await self._shared.claim(record):
                 return False
             if self._following is not None:
@@ -168,17 +168,17 @@ class SharedStore(Store):
         return True
 
     async def step_down(self) -> None:
-        """End leading at once. Whoever waits for an update does not know what became of it."""
+        """Stop leading at once. Callers that wait for an update do not learn its outcome."""
         await self._end_writing()
 
     async def resign(self) -> None:
-        """Store what waits, and give the leadership up so that another manager has it at once."""
+        """Store what waits, and resign so that another manager leads at once."""
         if self._writer is not None and self._writing is not None:
             self._writer.finish(lambda: NotLeader(None))
             await asyncio.wait([self._writing])
 
-    async def _breathe(self) -> None:
-        """Let the others hear that this manager leads, where the writer has not come to that for a while."""
+    async def _yield_turn(self) -> None:
+        """Yield to other tasks, and send a sign of life if the writer has not done so for a while."""
         await asyncio.sleep(0)
         if self.shown_at is not None and self._elapsed() - self.shown_at > BEAT_SECONDS:
             await self._shared.send_sign()
@@ -199,10 +199,10 @@ class SharedStore(Store):
         if not self._closed:
             self._follow()
         self._note(self._record)
-        self._leadership_moved()
+        self._wake_leadership()
 
     async def _hand_over(self) -> None:
-        """Say that there is no leader."""
+        """Record that the leadership is vacant."""
         assert self._record is not None
         self._record = msgspec.structs.replace(self._record, vacant=True)
         try:
@@ -216,7 +216,7 @@ class SharedStore(Store):
         self._following = asyncio.create_task(self._follow_all(), name="store-following")
 
     async def _follow_all(self) -> None:
-        """Follow for ever. What cannot be followed is loaded; a bug is logged, and all is loaded after a pause."""
+        """Follow for ever. After a gap everything is loaded; after a bug, which is logged, likewise after a pause."""
         while True:
             try:
                 async with contextlib.aclosing(self._shared.followed()) as followed:
@@ -224,7 +224,7 @@ class SharedStore(Store):
                         self._apply(each)
             except Gap as gap:
                 _log.warning("loading the store again: %s", gap)
-            except SwarmError as error:  # what is there cannot be read, by this release perhaps
+            except SwarmError as error:  # the store cannot be read, perhaps by this release only
                 _log.error("cannot follow the leader: %s", error.message)
             except Exception:  # noqa: BLE001 - a manager that follows no more would mislead whoever asks it
                 _log.exception("a bug: cannot follow the leader: loading all in %g s", PAUSE_SECONDS)
@@ -232,7 +232,7 @@ class SharedStore(Store):
             await self._load_again()
 
     async def _load_again(self) -> None:
-        """Load, however long that takes; why it cannot be is logged when it changes."""
+        """Load, however long that takes; the reason why it fails is logged when it changes."""
         said = ""
         while True:
             try:
@@ -255,7 +255,7 @@ class SharedStore(Store):
         self._note(self._record)
 
     def _replace(self, loaded: Loaded) -> None:
-        """Bring memory to what was loaded; for watchers that is one set of changes."""
+        """Replace the state by what was loaded; watchers get that as one set of changes."""
         found = {(type(value), value.id) for value in loaded.objects}
         gone = [
             Removal(kind, value.id)
@@ -268,13 +268,13 @@ class SharedStore(Store):
         self._note(loaded.leader)
 
     def _change(self, each: StoredObject | Removal) -> Change | None:
-        """Change memory; return how, None when it is so already."""
+        """Apply a followed change to the state; return it, None if nothing changes."""
         if isinstance(each, Removal):
             table = self._tables.of(each.kind)
             old = table.get(each.id)
             table.discard(each.id)
             if each.kind is Service:
-                self._sharing.forget(each.id)
+                self._interner.forget(each.id)
             return None if old is None else Change(old, None)
         table = self._tables.of(type(each))
         old = table.get(each.id)
@@ -284,8 +284,8 @@ class SharedStore(Store):
         return Change(old, each)
 
     def _put(self, value: StoredObject, old: StoredObject | None) -> None:
-        """Have in memory what was read."""
-        self._tables.of(type(value)).put(self._sharing.share(value, old))
+        """Put an object that was read into the state."""
+        self._tables.of(type(value)).put(self._interner.intern(value, old))
         self._newest = max(self._newest, value.updated_at)
 
     def _take(self, index: int, changes: Sequence[Change], by: str = "") -> None:
@@ -293,33 +293,35 @@ class SharedStore(Store):
         self._publish([ChangeSet(index, tuple(changes), by)] if changes else [])
 
     def _note(self, record: LeaderRecord | None) -> None:
-        """Note that the leader lives, and wake who waits for what is new in that."""
+        """Note a sign of life of the leader, and wake those who wait for it or for another leader."""
         lives_on = record == self._record and record is not None and not record.vacant
         self._record = record
         self._moved_at = self._elapsed()
-        self._tell_heard()
+        self._wake_heard()
         if not lives_on:
-            self._leadership_moved()
+            self._wake_leadership()
 
-    def _tell_heard(self) -> None:
+    def _wake_heard(self) -> None:
         self._heard.set()
         self._heard = asyncio.Event()
 
-    def _leadership_moved(self) -> None:
+    def _wake_leadership(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
 
 
-class _Confirming:
-    """A shared backend that notes when that was sent which was confirmed last, and shows life beside long commits.
+class _ConfirmingBackend:
+    """A shared backend that notes when the last confirmed commit was sent, and sends signs of life during long commits.
 
-    `sure_again` is called when something is confirmed after a while without.
+    `confirmed_again` is called when something is confirmed after a longer silence.
     """
 
-    def __init__(self, backend: SharedBackend, elapsed: Callable[[], float], sure_again: Callable[[], None]) -> None:
+    def __init__(
+        self, backend: SharedBackend, elapsed: Callable[[], float], confirmed_again: Callable[[], None]
+    ) -> None:
         self._backend = backend
         self._elapsed = elapsed
-        self._sure_again = sure_again
+        self._confirmed_again = confirmed_again
         self.confirmed_at = self.shown_at = elapsed()
         self.claimed: LeaderRecord | None = None
         self.load = backend.load
@@ -346,9 +348,9 @@ class _Confirming:
         self._confirm(sent_at)
 
     async def _show_life(self, delay: float) -> None:
-        """Show the others that this manager leads, until cancelled: beside a long commit they hear nothing else.
+        """Send signs of life until cancelled: during a long commit the others see nothing else.
 
-        None waits for the one before, as an answer may take longer than the time between them.
+        They do not wait for each other, as an answer may take longer than the interval.
         """
         async with asyncio.TaskGroup() as group:
             while True:
@@ -358,7 +360,7 @@ class _Confirming:
 
     async def send_sign(self) -> None:
         sent_at = self._elapsed()
-        with contextlib.suppress(Unavailable):  # what becomes of the commit says who leads
+        with contextlib.suppress(Unavailable):  # the outcome of the commit shows who leads
             await self._backend.show_life()
             self.shown_at = max(self.shown_at, sent_at)
 
@@ -371,4 +373,4 @@ class _Confirming:
         late = sent_at - self.confirmed_at > 2 * BEAT_SECONDS
         self.confirmed_at = sent_at
         if late:
-            self._sure_again()
+            self._confirmed_again()

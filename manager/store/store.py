@@ -1,7 +1,7 @@
 """The store: the cluster's state in memory, durable in a backend, changed by transactions, watched by everyone.
 
 Transactions run one after the other on the event loop; those that wait while the backend writes share its next commit
-(`writer`). Memory changes, and watchers hear of it, only when the backend has said that it is durable. This store is
+(`writer`). Memory changes, and watchers are notified, only when the backend has said that it is durable. This store is
 of one manager, which leads for as long as it is open; `shared` has that of several.
 """
 
@@ -19,7 +19,7 @@ from common.model import StoredObject
 from common.process.memory import without_collecting
 from manager.store.backend import Backend, LeaderRecord
 from manager.store.changes import ChangeSet
-from manager.store.sharing import Sharing
+from manager.store.interning import Interner
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class Records(Protocol):
-    """What is done with a store that is open."""
+    """What may be done with an open store."""
 
     @property
     def view(self) -> View: ...
@@ -51,7 +51,7 @@ class Records(Protocol):
 class Store:
     """Open it with `async with`, or `load()` and `close()`.
 
-    `written` is told of each update how long it took, in seconds, until it was durable.
+    `written` is called with the seconds that each update took until it was durable.
     """
 
     def __init__(self, backend: Backend, clock: Clock, written: Callable[[float], None] = lambda _: None) -> None:
@@ -59,7 +59,7 @@ class Store:
         self._clock = clock
         self._tell_latency = written
         self._tables = Tables()
-        self._watchers: dict[Subscription, None] = {}  # told in the order in which they came
+        self._watchers: dict[Subscription, None] = {}  # notified in the order in which they subscribed
         self._awaited: list[tuple[int, asyncio.Future[None]]] = []
         self._writer: Writer | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -68,7 +68,7 @@ class Store:
 
     @property
     def clock(self) -> Clock:
-        """The time that changes are made at, which is that of all who decide on them."""
+        """The clock of changes, which all deciders use."""
         return self._clock
 
     @property
@@ -87,12 +87,12 @@ class Store:
 
     @property
     def failure(self) -> str:
-        """Why what was to be stored last was not, for a person; empty if it was, or nothing was to be stored here."""
+        """Why the last change was not stored, for a person; empty if it was, or there was none."""
         return self._writer.failure if self._writer is not None else ""
 
     @property
     def leader(self) -> LeaderRecord | None:
-        """Who leads, or led last, by all that is known here; None where there is one manager, or no leader yet."""
+        """Who leads, or led last, as far as known here; None with one manager, or without a leader yet."""
         return None
 
     async def load(self) -> None:
@@ -103,15 +103,15 @@ class Store:
 
         """
         loaded = await self._backend.load()
-        sharing = Sharing()
+        interner = Interner()
         with without_collecting():
             for value in loaded.objects:
-                self._tables.of(type(value)).put(sharing.share(value))
+                self._tables.of(type(value)).put(interner.intern(value))
         self._tables.index = loaded.index
         self._begin_writing(Writer(self._backend, self._tables, self._clock, self._publish))
 
     async def close(self) -> None:
-        """End; updates that still wait are refused, and the backend is closed."""
+        """Close the backend; updates that still wait are refused."""
         self._closed = True
         await self._end_writing()
         for _, future in self._awaited:
@@ -130,8 +130,8 @@ class Store:
     async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
         """Run `fn` in a transaction and return its result once the changes are durable.
 
-        `fn` must not await. What it raises reaches the caller, and nothing that it did is kept. Watchers hear who asked
-        for it, `by`.
+        `fn` must not await. What it raises reaches the caller, and none of its changes is kept. `by` is the client that
+        asked for it, for watchers.
 
         Raises:
             Unavailable: the backend did not take the changes, or the store is closed.
@@ -148,11 +148,11 @@ class Store:
         return result
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
-        """Run `fn` in a transaction of which nothing is kept. It must not await; what it raises reaches the caller."""
+        """Run `fn` in a transaction that is not kept. It must not await; what it raises reaches the caller."""
         return fn(Transaction(self._tables, self._clock.now()))
 
     async def writing(self) -> None:
-        """Wait for as long as updates are taken. A bug that ends that is raised here."""
+        """Wait until updates are no longer taken. A bug that ends that is raised here."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
             if not self._writing.cancelled():
@@ -167,12 +167,12 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Do a long piece of work, without an await: one at a time, and what else is due is done between two."""
+        """Run the block, long work without an await, as the only one; other tasks run between two such blocks."""
         async with self._turns:
-            await self._breathe()
+            await self._yield_turn()
             yield
 
-    async def _breathe(self) -> None:
+    async def _yield_turn(self) -> None:
         await asyncio.sleep(0)
 
     def watch(
@@ -185,7 +185,7 @@ class Store:
         return Subscription(self._watchers, capacity, kinds)
 
     def _refusal(self) -> Unavailable:
-        """Return why there is no writer, for those who want to update."""
+        """Return the error for updates while there is no writer."""
         if self._closed:
             return Unavailable("the manager is stopping: try again when it is up")
         return Unavailable("the manager's store is not open: it is starting or stopping, try again")
@@ -202,14 +202,14 @@ class Store:
             self._written(writer)
 
     def _written(self, writer: Writer) -> None:
-        """Refuse updates from now on: the writer has ended, or was cancelled before it had begun."""
+        """Refuse updates from now on: the writer has ended, or was cancelled before its start."""
         if self._writer is writer:
             self._writer = None
             writer.close(self._refusal)
             self._writer_ended()
 
     def _writer_ended(self) -> None:
-        """Do what else is to be done when no more updates are taken."""
+        """React to the end of the writer; for subclasses."""
 
     async def _end_writing(self) -> None:
         """Cancel the writer, if there is one, and wait for its end."""
@@ -227,7 +227,7 @@ class Store:
             self._wake()
 
     def _wake(self) -> None:
-        """Wake those who wait for an index that is reached."""
+        """Wake those who wait for an index that has been reached."""
         index = self._tables.index
         for wanted, future in self._awaited:
             if wanted <= index:

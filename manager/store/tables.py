@@ -47,7 +47,7 @@ KeysOf: TypeAlias = Callable[[T], Collection[Hashable]]
 
 
 class _Queries(Generic[T]):
-    """The indexes by their names, for tables and overlays alike; which kind has which, the protocols in `view` say."""
+    """Queries by index, for tables and overlays alike; the protocols in `view` say which kind has which."""
 
     def select(self, index: str, key: Hashable) -> Collection[T]:
         """Return the objects whose key in `index` is `key`; valid until the table next changes."""
@@ -90,7 +90,7 @@ class _Queries(Generic[T]):
 class Table(_Queries[T]):
     """Objects by id, and by each index's key. Replacing an object keeps its place in the order.
 
-    In the indexes `several` an object has any number of keys.
+    In the indexes of `several` an object may have any number of keys.
     """
 
     def __init__(self, indexes: Mapping[str, KeyOf[T]], several: Mapping[str, KeysOf[T]]) -> None:
@@ -147,7 +147,7 @@ class Table(_Queries[T]):
 
 
 class Overlay(_Queries[T]):
-    """A table seen through changes that are not in it yet. Overlays stack: `base` is a table or another overlay."""
+    """A table with uncommitted changes on top. Overlays stack: `base` is a table or another overlay."""
 
     def __init__(
         self, base: Table[T] | Overlay[T], indexes: Mapping[str, KeyOf[T]], several: Mapping[str, KeysOf[T]]
@@ -244,7 +244,7 @@ _SEVERAL: Mapping[type[StoredObject], Mapping[str, KeysOf[Any]]] = {
 
 
 def indexes_of(kind: type[StoredObject]) -> Mapping[str, KeyOf[Any]]:
-    """Return how objects of a kind are found besides by their ids: what makes the key of each index."""
+    """Return the indexes of a kind of object: by name, the function that returns an object's key."""
     return _INDEXES.get(kind, _BY_NAME)
 
 
@@ -252,7 +252,7 @@ V = TypeVar("V")
 
 
 class _TableOf(Generic[V]):
-    """The table of one kind, which is made when it is first looked at: most transactions look at few of them."""
+    """The table of one kind, created on first access, as most transactions use few of them."""
 
     def __init__(self, kind: type[StoredObject]) -> None:
         self._kind = kind
@@ -262,7 +262,7 @@ class _TableOf(Generic[V]):
 
     def __get__(self, tables: Tables, _: type) -> V:
         table: V = tables.of(self._kind)
-        tables.__dict__[self._name] = table  # found there from now on
+        tables.__dict__[self._name] = table  # later accesses find it there
         return table
 
 
@@ -308,6 +308,6 @@ class Tables:
         return table
 
     def merge(self) -> None:
-        """Move this layer's changes into the one below; its index is the caller's to set."""
+        """Move this layer's changes into the one below; the caller sets its index."""
         for overlay in self._by_type.values():
             overlay.merge()

@@ -1,4 +1,4 @@
-"""The private layer in which a transaction makes its changes, and the rules that hold for each of them."""
+"""Transactions: the private layer for changes, and the rules that each change must obey."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Transaction(Tables):
 
         Raises:
             AlreadyExists: another object of its kind has its name, where names are unique.
-            InvalidTransition: a bug: the change of a task must never be.
+            InvalidTransition: a bug: the change of a task is forbidden.
 
         """
         kind = type(value)
@@ -78,7 +78,7 @@ class Transaction(Tables):
         return int(old.spec_index or old.version.index)
 
     def remove(self, value: StoredObject) -> None:
-        """Delete an object; one that is not there is no error."""
+        """Delete an object; a missing one is not an error."""
         table = self.of(type(value))
         old = table.get(value.id)
         if old is not None:
@@ -92,7 +92,7 @@ class Transaction(Tables):
             self.remove(value)
 
     def change_set(self, by: str = "") -> ChangeSet:
-        """Return what changed, in the order of first touch; objects made and removed here are not in it."""
+        """Return what changed, in the order of first touch; objects created and removed here are not in it."""
         changes = []
         for (kind, object_id), old in self._touched.items():
             new = self.of(kind).get(object_id)
@@ -111,5 +111,5 @@ class Transaction(Tables):
 
 
 def _leaves(value: StoredObject) -> bool:
-    """Whether it is a service whose tasks are being stopped: its name is free already."""
+    """Whether it is a service that is being removed: its name is free already."""
     return isinstance(value, Service) and value.pending_delete

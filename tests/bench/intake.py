@@ -23,21 +23,25 @@ from manager.dispatch.reports import NodeReports, apply_reports
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
 from tests.bench.table import print_table
-from tests.fakes import hearings
+from tests.fakes import validation
 
 REPEATED = 5
 
 
 def statuses() -> dict[str, TaskStatus]:
     """Return what a worker says of a task: on its way, and when it runs."""
-    preparing = TaskStatus(timestamp=hearings.NOW - 1, state=TaskState.PREPARING, message="preparing")
+    preparing = TaskStatus(timestamp=validation.NOW - 1, state=TaskState.PREPARING, message="preparing")
     ports = (PortConfig(target_port=80, published_port=8080, publish_mode="host"),)
     running = TaskStatus(
-        timestamp=hearings.NOW - 1,
+        timestamp=validation.NOW - 1,
         state=TaskState.RUNNING,
         message="started",
         container_status=ContainerStatus(container_id="c" * 64, pid=4711),
-        addresses={hearings.NET: hearings.IN_OWN, MESH: hearings.MESH_OWN, MESH6: hearings.mesh6(hearings.MESH_OWN)},
+        addresses={
+            validation.NET: validation.IN_OWN,
+            MESH: validation.MESH_OWN,
+            MESH6: validation.mesh6(validation.MESH_OWN),
+        },
         hostname="c" * 12,
         ports=ports,
     )
@@ -62,15 +66,15 @@ def measure(tables: Tables, tasks: Sequence[Task], status: TaskStatus) -> tuple[
     """Return the microseconds a status that reading, looking at and writing it take."""
     report = StatusReport(tasks=tuple(TaskReport(task_id=task.id, status=status) for task in tasks))
     frame = encode(report)
-    node = tables.nodes.get(hearings.OWN)
+    node = tables.nodes.get(validation.OWN)
 
     def look() -> None:
-        context = MessageContext(tables, hearings.NOW, node)
+        context = MessageContext(tables, validation.NOW, node)
         assert validate(report, context) is report
         assert not context.refusals
 
     def write() -> None:
-        apply_reports(Transaction(tables, hearings.NOW), [NodeReports(hearings.OWN, report.tasks)])
+        apply_reports(Transaction(tables, validation.NOW), [NodeReports(validation.OWN, report.tasks)])
 
     times = (seconds(lambda: decode(frame)), seconds(look), seconds(write))
     each = 1e6 / len(tasks)
@@ -81,8 +85,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="intake", description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000)
     options = parser.parse_args(argv)
-    tasks = [replace(hearings.task("t"), id=f"task{number:021}") for number in range(options.tasks)]
-    tables = hearings.world(*tasks)
+    tasks = [replace(validation.task("t"), id=f"task{number:021}") for number in range(options.tasks)]
+    tables = validation.world(*tasks)
     rows = [(name, *measure(tables, tasks, status)) for name, status in statuses().items()]
     print_table(
         f"{options.tasks:,} tasks a report",

@@ -242,7 +242,7 @@ async def changes(
         while not changing.done():
             if api is not None:
                 for node_id in rng.sample(nodes, len(nodes) // 100):
-                    api.context.soft.usages.take_host(node_id, used(rng), time.time())
+                    api.context.soft.usages.record_host(node_id, used(rng), time.time())
             await asyncio.sleep(0.1)
         took, computed = time.perf_counter() - began, time.process_time() - cpu
     for job in jobs:

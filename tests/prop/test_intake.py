@@ -22,7 +22,7 @@ from manager.dispatch.assignments import backend_of, peer_of
 from manager.dispatch.intake.form import MessageContext
 from manager.dispatch.intake.messages import FORMS, validate
 from manager.store.observation import observe
-from tests.fakes import hearings
+from tests.fakes import validation
 from tests.fakes.structs import Scalars, structs
 from tests.fakes.validation import CONTAINER, FOREIGN, IN_OTHER, IN_OWN, MESH_OTHER, MESH_OWN, NET, NOW, OTHER, OWN
 
@@ -54,8 +54,8 @@ TEXTS = st.one_of(
             IN_OTHER,
             MESH_OWN,
             MESH_OTHER,
-            hearings.mesh6(MESH_OWN),
-            hearings.mesh6(MESH_OTHER),
+            validation.mesh6(MESH_OWN),
+            validation.mesh6(MESH_OTHER),
             NET,
             FOREIGN,
             MESH,
@@ -120,7 +120,7 @@ def check_leaves(message: object) -> None:
 
 @pytest.mark.parametrize("kind", FORMS, ids=lambda kind: kind.__name__)
 def test_accepted_reports_are_bounded_printable_and_finite(kind: type[Message]) -> None:
-    tables = hearings.world()
+    tables = validation.world()
 
     @settings(max_examples=80, deadline=None)
     @given(structs(kind, HOSTILE), st.sampled_from(["", "192.0.2.99", "127.0.0.1", "nonsense"]), st.booleans())
@@ -143,7 +143,7 @@ def test_accepted_reports_are_bounded_printable_and_finite(kind: type[Message]) 
 @settings(max_examples=200, deadline=None)
 @given(structs(TaskStatus, HOSTILE))
 def test_a_backend_has_addresses_of_its_own_nodes_part_alone(status: TaskStatus) -> None:
-    tables = hearings.world()
+    tables = validation.world()
     task, context = tables.tasks.get("t1"), MessageContext(tables, NOW, tables.nodes.get(OWN))
     assert task is not None
     believed = validate(StatusReport(tasks=(TaskReport(task_id="t1", status=status),)), context)
@@ -157,7 +157,7 @@ def test_a_backend_has_addresses_of_its_own_nodes_part_alone(status: TaskStatus)
             parsed = ip_address(address)
             assert str(parsed) == address
             if network_id == MESH6:
-                assert address == hearings.mesh6(each.status.addresses[MESH])
+                assert address == validation.mesh6(each.status.addresses[MESH])
                 continue
             assert isinstance(parsed, IPv4Address)
             part = {NET: "10.1.16.0/24", MESH: "10.240.1.0/24"}[network_id]
@@ -167,7 +167,7 @@ def test_a_backend_has_addresses_of_its_own_nodes_part_alone(status: TaskStatus)
 @settings(max_examples=200, deadline=None)
 @given(structs(NodeDescription, HOSTILE), TEXTS)
 def test_a_peer_has_addresses_that_nobody_else_has(description: NodeDescription, address: str) -> None:
-    tables = hearings.world()
+    tables = validation.world()
     node, other = tables.nodes.get(OWN), tables.nodes.get(OTHER)
     assert node is not None
     assert other is not None

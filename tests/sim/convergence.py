@@ -11,7 +11,7 @@ from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import unmet
 from manager.domain.reservations import Available, reservations_of
 from manager.domain.update_status import waits_for
-from manager.store.observation import story
+from manager.store.observation import describe
 from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, scaling
@@ -27,9 +27,11 @@ def problems(cluster: Cluster) -> list[str]:
     view = cluster.view
     found = [problem for service in view.services for problem in _service(cluster, service)]
     found += left_over(view)
-    found += [f"left over: {story(t)}" for t in view.tasks if t.service_id not in view.services and _heard_of(view, t)]
+    found += [
+        f"left over: {describe(t)}" for t in view.tasks if t.service_id not in view.services and _heard_of(view, t)
+    ]
     found += [problem for node in view.nodes for problem in _node(cluster, node)]
-    found += [f"not given up: {story(t)}" for t in view.tasks if t.node_id and not _there(view, t) and not _ended(t)]
+    found += [f"not given up: {describe(t)}" for t in view.tasks if t.node_id and not _there(view, t) and not _ended(t)]
     return found
 
 
@@ -51,7 +53,7 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
     stuck = [task for task in live if task.status.state is not TaskState.RUNNING]
     for task in stuck:
         if task.status.state is not TaskState.PENDING or not task.status.err or _has_room(view, service, task):
-            yield f"{service.name}: does not run: {story(task)}"
+            yield f"{service.name}: does not run: {describe(task)}"
     yield from _places(view, service, live)
     yield from _history(view, service)
     given_up = _given_up(view, service)
@@ -63,7 +65,7 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
     halted = status is not None and status.state in HALTED  # by a failure that was on its way when the faults ended
     for task in (*live, *given_up):
         if not (stuck or short or halted) and _out_of_date(view, service, task):
-            yield f"{service.name}: is out of date: {story(task)}"
+            yield f"{service.name}: is out of date: {describe(task)}"
         if task.live:
             yield from _node_of(view, service, task, is_stuck=bool(stuck), may_stay=bool(stuck or short or halted))
 
@@ -71,7 +73,7 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
 def _unfinished(cluster: Cluster, service: Service, *, is_short: bool) -> Iterator[str]:
     """Check that nothing is left to do for a service: moves, balancing, scaling, unless tasks are missing anyway."""
     live = [task for task in cluster.view.tasks.of_service(service.id) if task.live]
-    yield from (f"{service.name}: is still to move: {story(task)}" for task in live if task.moving_to)
+    yield from (f"{service.name}: is still to move: {describe(task)}" for task in live if task.moving_to)
     if service.rebalancing:
         yield f"{service.name}: is still to be made even"
     if (
@@ -102,12 +104,12 @@ def _node_of(view: View, service: Service, task: Task, *, is_stuck: bool, may_st
     if node is None:
         return
     if node.status.state == "down" and not _may_return(view, service, task):
-        yield f"{service.name}: is wanted on a node that is down: {story(task)}"
+        yield f"{service.name}: is wanted on a node that is down: {describe(task)}"
     bounded = is_stuck and LABEL in service.spec.labels  # too many are missing as it is
     if node.spec.availability == "drain" and not bounded:
-        yield f"{service.name}: is still on a drained node: {story(task)}"
+        yield f"{service.name}: is still on a drained node: {describe(task)}"
     if not may_stay and not _is_paused(service, node) and not _fits(service, node):
-        yield f"{service.name}: breaks a constraint: {story(task)}"
+        yield f"{service.name}: breaks a constraint: {describe(task)}"
 
 
 def _is_paused(service: Service, node: Node | None) -> bool:
@@ -119,7 +121,7 @@ def _job(view: View, service: Service, live: list[Task]) -> Iterator[str]:
     """Check that a job has completed, but for what finds no place."""
     for task in live:
         if task.status.state is not TaskState.PENDING or _has_room(view, service, task):
-            yield f"{service.name}: has not completed: {story(task)}"
+            yield f"{service.name}: has not completed: {describe(task)}"
     assert service.job_status is not None
     if not service.job_status.last_execution:
         return  # it was not due yet
@@ -237,7 +239,7 @@ def _history(view: View, service: Service) -> Iterator[str]:
     yield from (f"{service.name}: {count} records in slot {slot}" for slot, count in records.items() if count > limit)
     for task in view.tasks.of_service(service.id):
         if task.desired_state >= TaskState.REMOVE and _heard_of(view, task):
-            yield f"{service.name}: should be removed: {story(task)}"
+            yield f"{service.name}: should be removed: {describe(task)}"
 
 
 def _update_waits(view: View, task: Task) -> bool:
@@ -260,7 +262,7 @@ def _node(cluster: Cluster, node: Node) -> Iterator[str]:
     for task_id, made in host.containers.items():
         task = cluster.view.tasks.get(task_id)
         if task is not None and task.spec != made.spec and not (task.refused and _update_waits(cluster.view, task)):
-            yield f"{node.id} runs {task_id} with other files than {story(task)} is to have"
+            yield f"{node.id} runs {task_id} with other files than {describe(task)} is to have"
 
 
 def _has_room(view: View, service: Service, task: Task) -> bool:

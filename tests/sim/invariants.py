@@ -22,7 +22,7 @@ from manager.orchestrate.node_availability import NodeAvailability, availability
 from manager.store.backend import Loaded
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, ChangeSet
-from manager.store.observation import InvalidTransition, check, story
+from manager.store.observation import InvalidTransition, check, describe
 from manager.store.tables import Tables
 from tests.sim.availability import gaps, paced
 from tests.sim.backoff import Backoff
@@ -59,7 +59,7 @@ class Told(msgspec.Struct):
 
     def __str__(self) -> str:
         value = self.value
-        told = story(value) if isinstance(value, Task) else f"{type(value).__name__} {value.name}"
+        told = describe(value) if isinstance(value, Task) else f"{type(value).__name__} {value.name}"
         return f"{self.at:.3f} {told}{' is removed' if self.is_gone else ''}"
 
 

@@ -241,10 +241,10 @@ class Scene:
                     sent=(360 - step) * 700_000,
                     pressure_cpu=wave / 10,
                 )
-                usages.take_host(node.id, usage, self.now - 10 * step)
+                usages.record_host(node.id, usage, self.now - 10 * step)
             for task in self.store.view.tasks.of_service(self.service(service).id) if step < 60 else ():
                 used = TaskUsage(task_id=task.id, cpu=0.2 + rng.random() / 5, memory=200e6 + rng.random() * 5e7)
-                usages.take_tasks(task.node_id, [used], self.now - 10 * step)
+                usages.record_tasks(task.node_id, [used], self.now - 10 * step)
 
     # --- what happens ---
 

@@ -28,7 +28,7 @@ from manager.api.errors import describe, invalid
 from manager.api.leader.quorum import MADE_HEADER
 from manager.api.lookup import find
 from manager.api.router import Match, Place, Route
-from manager.overview.past import Asked
+from manager.overview.past import GrantedRequest
 from manager.store.view import NamedTableView, View
 
 # Takes an answer's status, and the id of what was created, if that is known.
@@ -148,10 +148,10 @@ class Audit:
         return reply
 
 
-def granted_changes(entries: Sequence[Entry]) -> list[Asked]:
+def granted_changes(entries: Sequence[Entry]) -> list[GrantedRequest]:
     """Return the entries of requests that changed something, for the timeline."""
     return [
-        Asked(
+        GrantedRequest(
             parse_rfc3339(each.time),
             each.name,
             each.method,

@@ -14,8 +14,8 @@ from common.clock import Clock
 from common.model import StoredObject, Task
 from manager.metrics.instruments import Instruments
 from manager.overview.counters import Counters
-from manager.overview.entries import entries_of, is_told
-from manager.overview.past import Asked, entries_of_past, entries_of_requests, gone_of, in_order, short_since
+from manager.overview.entries import entries_of, is_silent
+from manager.overview.past import GrantedRequest, entries_of_past, entries_of_requests, gone_of, in_order, short_since
 from manager.overview.timeline import Entry, Timeline
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Records
@@ -39,7 +39,7 @@ class Observer:
         store: Records,
         clock: Clock,
         instruments: Instruments,
-        asked: Callable[[], Sequence[Asked]] = lambda: (),
+        asked: Callable[[], Sequence[GrantedRequest]] = lambda: (),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -150,7 +150,7 @@ class Observer:
             before, after = old.restart, new.restart
             if after is not before and after.running_since > before.running_since:  # by the manager's clock
                 self._instruments.task_ran(max(0.0, after.running_since - new.created_at))
-            if is_told(old, new):
+            if is_silent(old, new):
                 return
         for entry in entries_of(change, self._store.view, now, by):
             self.timeline.add(entry)

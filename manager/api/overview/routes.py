@@ -35,7 +35,7 @@ from manager.overview.rows import (
     service_row,
     waiting_boxes,
 )
-from manager.overview.timeline import PEOPLE, TOPICS, Entry, Wanted, without_names
+from manager.overview.timeline import PEOPLE, TOPICS, Entry, TimelineQuery, without_names
 from manager.overview.trouble import summarize
 from manager.overview.why import is_to_place, why
 from manager.schedule.load import ClusterLoad
@@ -53,7 +53,7 @@ _BOXES_AT_ONCE = 200
 async def overview(context: Context, call: Call) -> Reply:
     await context.overview.ready()
     observer = context.overview
-    changes = shown_entries(call, islice(observer.timeline.newest_first(Wanted()), LAST_CHANGES))
+    changes = shown_entries(call, islice(observer.timeline.newest_first(TimelineQuery()), LAST_CHANGES))
     return shaped(summarize(observer.counters, context.store.view, changes, context.clock.now()))
 
 
@@ -211,7 +211,7 @@ async def timeline(context: Context, call: Call) -> Reply:
     if topic not in ("", PEOPLE, *TOPICS):
         raise invalid(f"topic={topic[:40]!r}: expected {', '.join((*TOPICS, PEOPLE))}")
     limit = number(call, "limit", MOST_ROWS)
-    wanted = Wanted(number(call, "before", 10**15, 0), call.query.get("object", ""), topic)
+    wanted = TimelineQuery(number(call, "before", 10**15, 0), call.query.get("object", ""), topic)
     found = list(islice(context.overview.timeline.newest_first(wanted), limit + 1))
     following = found[limit - 1].id if len(found) > limit else 0
     entries = shown_entries(call, found[:limit])

@@ -15,7 +15,7 @@ from manager.api.errors import invalid
 from manager.api.lookup import find_node, find_service
 from manager.overview.counters import Counters
 from manager.overview.rows import NodeTile, ServiceRow, TaskBox, boxes_of_node, boxes_of_service, node_tile, service_row
-from manager.overview.timeline import Entry, Timeline, Wanted, without_names
+from manager.overview.timeline import Entry, Timeline, TimelineQuery, without_names
 from manager.overview.trouble import Overview, summarize
 from manager.overview.usage import Usages
 from manager.store.view import View
@@ -200,7 +200,7 @@ class Summary:
         last, self._last = self._last, moment.timeline.last
         if self._told is not None and not moment.nodes and not moment.services and last == self._last:
             return None
-        changes = tuple(islice(moment.timeline.newest_first(Wanted()), LAST_CHANGES))
+        changes = tuple(islice(moment.timeline.newest_first(TimelineQuery()), LAST_CHANGES))
         found = summarize(moment.counters, moment.view, changes, moment.now)
         timeless = msgspec.structs.replace(found, at=0.0, index=0)
         before, self._told = self._told, timeless

@@ -1,11 +1,11 @@
-"""How far the store has come, noted in a file beside it: what was confirmed to callers and is not there was lost.
+"""The last confirmed position of the store, in a file beside it, which shows whether confirmed changes were lost.
 
-SQLite takes a write-ahead log that is cut, damaged or gone for one that ends there, and says nothing. So the position
-that a commit reached is written here before anybody hears of that commit. There are two slots, written in turn, each
-with a checksum, so that a write that is interrupted leaves the one before.
+SQLite silently treats a write-ahead log that is cut, damaged or missing as one that ends there. So the position of a
+commit is written here before the commit is confirmed to its caller. Two slots with checksums are written in turn, so
+that an interrupted write leaves the previous one intact.
 
-A process that dies loses nothing of it. The disk is waited for at most once a second: after a power failure the file
-may be that far behind the log, and never ahead of it.
+Nothing is lost if the process dies. The file is synced at most once a second: after a power failure it may be that far
+behind the log, and is never ahead of it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from zlib import crc32
 import msgspec
 from msgspec import Meta
 
-# Of its own per slot, so that no write touches the other slot's block.
+# A block for each slot, so that no write touches the other slot's block.
 _SLOT_BYTES = 4096
 _SLOT = struct.Struct(">8sQQqd")
 _CHECK = struct.Struct(">I")
 _MAGIC = b"swarmpos"
 _SYNC_SECONDS = 1.0
-# The year 5138: a time that a damaged file has must not be one that cannot be formatted.
+# The year 5138: a time from a damaged file must be one that can be formatted.
 _NO_TIME = 1e11
 
 _log = logging.getLogger(__name__)
@@ -58,20 +58,20 @@ class ConfirmedFile:
         self._failed = False
 
     def open(self, position: Position) -> None:
-        """Have the file, made with mode 0600 when it is not there, and begin with a position, on disk.
+        """Open the file, created with mode 0600 if missing, and write a position, synced to disk.
 
         Raises:
             OSError: it cannot be written.
 
         """
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.posix_fallocate(self._descriptor, 0, 2 * _SLOT_BYTES)  # so that a full disk does not stop what follows
+        os.posix_fallocate(self._descriptor, 0, 2 * _SLOT_BYTES)  # so that later writes do not need space
         self._slot = _newest_slot(_slots(os.pread(self._descriptor, 2 * _SLOT_BYTES, 0)))
         self._write(self._descriptor, position)
         self._sync(self._descriptor)
 
     def note(self, position: Position) -> None:
-        """Write down what was committed. That it cannot be is logged: the commit itself is durable."""
+        """Write the position of a commit. A failure is only logged: the commit itself is durable."""
         assert self._descriptor is not None, "open() comes first"
         try:
             self._write(self._descriptor, position)
@@ -103,15 +103,15 @@ class ConfirmedFile:
 
 
 def confirmed_path(store: Path) -> Path:
-    """Return where a store's file is: beside it, by a name that begins as the store's own files do."""
+    """Return the path of a store's file: beside it, with the same prefix as the store's own files."""
     return store.with_name(f"{store.name}-confirmed")
 
 
 def read_confirmed(store: Path) -> Position | None:
-    """Return the last position that was noted; None when there is none, or nothing of it can be understood.
+    """Return the last position; None if the file is missing, or neither slot is valid.
 
     Raises:
-        OSError: the file is there and cannot be read.
+        OSError: the file exists and cannot be read.
 
     """
     try:

@@ -1,7 +1,6 @@
-"""Reading a store's file without changing anything of it, and judging whether it is all that it should be.
+"""Reads a store's file without changing it, and checks whether it is complete.
 
-A connection that may only read can neither checkpoint a write-ahead log nor remove it, so what a damaged one still
-holds is there after it was looked at.
+A read-only connection can neither checkpoint a write-ahead log nor remove it, so what a damaged log still holds stays.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ from manager.store.backends.sealed import NotOpened, Seal
 
 T = TypeVar("T")
 
-# These are about the file's surroundings, not about what is in it.
-_SURROUNDINGS = (
+# Errors of the file's environment, not of its content.
+_ENVIRONMENT_ERRORS = (
     sqlite3.SQLITE_AUTH,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -84,7 +83,7 @@ class Contents:
 
     @property
     def found(self) -> int:
-        """How many rows are there and not damaged."""
+        """How many rows exist and are not damaged."""
         return len(self.objects) + len(self.specs) + self.unopened
 
     @property
@@ -97,27 +96,27 @@ class Contents:
 
     @property
     def missing_changes(self) -> int:
-        """How many changes were confirmed after the last that is there."""
+        """How many changes were confirmed after the last one in the store."""
         return max(0, self.confirmed.index - self.position.index) if self.confirmed is not None else 0
 
     @property
     def consistent(self) -> bool:
-        """Whether the objects are all those of one instant, which need not be the last."""
+        """Whether the objects are exactly those of one instant, which need not be the last."""
         same = (self.found, self.checksum) == (self.position.count, self.position.checksum)
         return not self.faults and not self.unreadable and (same or not self.schema.has_digests)
 
     def check(self, path: Path) -> None:
-        """Refuse what is not whole; `path` is for the error.
+        """Refuse a damaged store; `path` is for the error.
 
         Raises:
-            Damaged: it says each thing that is not as it should be.
+            Damaged: the message names everything that is wrong.
 
         """
         if damage := self.damage():
             raise Damaged(f"the store {path} is damaged: {'; '.join(damage)}: {WHAT_IS_LEFT}; nothing was changed")
 
     def damage(self) -> tuple[str, ...]:
-        """Say each thing that is not as it should be; nothing of a store that is whole."""
+        """Return a sentence for everything that is wrong; empty for a complete store."""
         return (*self.faults, *self._unreadable_objects(), *self._differences())
 
     def _unreadable_objects(self) -> Iterator[str]:
@@ -186,7 +185,7 @@ def read(path: Path, seal: Seal | None, *, log: bool = True) -> Contents:
     )
 
 
-def best(path: Path, seal: Seal) -> Contents:
+def read_best(path: Path, seal: Seal) -> Contents:
     """Read a store as `read` does; if it is damaged, without its log too, and return what is worth more.
 
     A log that is damaged early in its course hides what later parts of it had already brought into the file.
@@ -194,15 +193,15 @@ def best(path: Path, seal: Seal) -> Contents:
     found = read(path, seal)
     if not found.damage():
         return found
-    return max(found, read(path, seal, log=False), key=_worth)
+    return max(found, read(path, seal, log=False), key=_value)
 
 
-def _worth(contents: Contents) -> tuple[bool, int, int]:
+def _value(contents: Contents) -> tuple[bool, int, int]:
     return contents.consistent, contents.position.index if contents.consistent else 0, len(contents.objects)
 
 
 class _Reader:
-    """Reads as much as there is; what is not as it should be is noted."""
+    """Reads as much as possible, and notes what is wrong."""
 
     def __init__(self, database: sqlite3.Connection, path: Path, seal: Seal | None) -> None:
         self._database = database
@@ -218,7 +217,7 @@ class _Reader:
         self.unopened = 0
         self.specs: dict[str, TaskSpec] = {}
         self.named_specs: set[str] = set()
-        self._taken: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str]] = set()
 
     def read(self) -> None:
         with self._noting_faults():
@@ -235,7 +234,7 @@ class _Reader:
             self._read_table(table)
 
     def _check_file(self) -> None:
-        """Look at the file as one of SQLite's, its tables among that."""
+        """Check the file as a SQLite database, and its tables."""
         if not self.schema.tables:
             self._note("there is nothing in it")
             return
@@ -260,34 +259,34 @@ class _Reader:
             for row in self._database.execute(query):
                 self._take(*row)
         if len(self.faults) > faults:
-            # Beyond the damaged page there may be more, which can be had from the other end.
+            # There may be more beyond the damaged page, which can be read from the other end.
             with self._noting_faults():
                 for row in self._database.execute(f"{query} ORDER BY kind DESC, id DESC"):
                     self._take(*row)
 
     def _take(self, kind: Any, object_id: Any, body: Any, digest: Any) -> None:
         key = (str(kind), str(object_id))
-        if key in self._taken:
+        if key in self._seen:
             return
         if not isinstance(body, bytes) or (self.schema.has_digests and digest != row_digest(*key, body)):
             self.unreadable[key] = None
             return
-        self._taken.add(key)
+        self._seen.add(key)
         self.checksum += digest if self.schema.has_digests else 0
         if self.schema.is_sealed and table_of(key[0]) == VAULT:
             if self._seal is None:
                 self.unopened += 1
                 return
-            body = self._opened(self._seal, *key, body)
+            body = self._unseal(self._seal, *key, body)
         if key[0] == SPEC and self.schema.has_specs:
             self.specs[key[1]] = self._read(*key, lambda: read_spec(body))
         elif key[0] == "task" and self.schema.has_specs:
             self._take_task(key, body)
         else:
-            self.objects[key] = self._decoded(*key, body)
+            self.objects[key] = self._decode(*key, body)
 
     def _take_task(self, key: tuple[str, str], body: bytes) -> None:
-        """Take a task's row; without its specification it is as good as damaged."""
+        """Add a task's row; without its specification it counts as damaged."""
         spec_id = named_spec(body)
         self.named_specs.add(spec_id)
         spec = self.specs.get(spec_id)
@@ -296,11 +295,11 @@ class _Reader:
         else:
             self.objects[key] = self._read(*key, lambda: read_task(body, spec))
 
-    def _opened(self, seal: Seal, kind: str, object_id: str, body: bytes) -> bytes:
+    def _unseal(self, seal: Seal, kind: str, object_id: str, body: bytes) -> bytes:
         """Open one sealed object, of which the digest is right.
 
         Raises:
-            Unavailable: it was sealed with another key, or for another object. None is left out, as with `_decoded`.
+            Unavailable: it was sealed with another key, or for another object. None is left out, as with `_decode`.
 
         """
         try:
@@ -311,7 +310,7 @@ class _Reader:
                 "belongs to this store, or restore a backup"
             ) from error
 
-    def _decoded(self, kind: str, object_id: str, body: bytes) -> StoredObject:
+    def _decode(self, kind: str, object_id: str, body: bytes) -> StoredObject:
         """Decode one object, of which the digest is right.
 
         Raises:
@@ -343,7 +342,7 @@ class _Reader:
         except UnicodeDecodeError:  # SQLite quotes what it found
             self._note("its description of the tables cannot be read")
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _SURROUNDINGS:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _ENVIRONMENT_ERRORS:
                 raise
             self._note(str(error))
 

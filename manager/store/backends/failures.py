@@ -1,4 +1,4 @@
-"""What goes wrong with the store's file, in words that say what to do."""
+"""Errors of the store's file, with messages that say what to do."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _HINTS = {
 
 
 class Damaged(Unavailable):
-    """A store that is not all that it was. It is left as it is until a person says what to do."""
+    """A damaged store. It is not changed until a person says what to do."""
 
 
 @contextlib.contextmanager
 def explaining(path: Path) -> Iterator[None]:
-    """Say what went wrong with the store at `path`.
+    """Translate errors of the store at `path`.
 
     Raises:
         Unavailable: in place of what SQLite and the system raise.

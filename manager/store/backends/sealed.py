@@ -1,8 +1,8 @@
-"""Values sealed at rest, with AES-256-GCM: who has the disk, or a member of etcd, reads nothing and changes nothing.
+"""Values encrypted at rest with AES-256-GCM: access to the disk or to etcd neither reveals nor forges them.
 
 A sealed value is the number of its key (one byte), a random nonce (12 bytes), and the ciphertext with its tag of 16
-bytes. The path that a value is stored at is authenticated with it: one that was moved to another path does not open.
-Nonces are random, so one key may seal some 2^32 values; more keys have more numbers.
+bytes. The path that a value is stored at is authenticated with it: a value that was moved to another path does not
+open. Nonces are random, so one key may seal some 2^32 values; more keys have more numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from common.errors import Unavailable
 
 KEY_BYTES = 32
-# The number of a key is one byte; 0 is no key's, so that zeroed storage opens with none.
+# A key's number is one byte; no key has 0, so that zeroed storage never opens.
 KEY_NUMBERS = range(1, 256)
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
@@ -30,7 +30,7 @@ class NotOpened(Unavailable):
 
 
 class Seal(Protocol):
-    """How values are made unreadable where they are stored."""
+    """Encrypts and decrypts stored values."""
 
     def seal(self, path: str, value: bytes) -> bytes:
         """Seal a value that is to be stored at `path`."""
@@ -39,7 +39,7 @@ class Seal(Protocol):
         """Return what was sealed for `path`.
 
         Raises:
-            NotOpened: nothing that these keys have sealed for that path.
+            NotOpened: these keys have not sealed it for that path.
 
         """
 

@@ -1,1 +1,1 @@
-"""The store of several managers, in etcd: it orders the commits, and refuses those of who does not lead any more."""
+"""The store of several managers, in etcd, which orders commits and refuses those of a deposed leader."""

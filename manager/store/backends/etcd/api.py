@@ -1,4 +1,4 @@
-"""What is asked of etcd, as values, and who answers it: few of its calls, and of those what is needed.
+"""The part of etcd's API that is used, as values, and the protocol of its client.
 
 Revisions are etcd's: one for each transaction that changed something. The `mod` of a key is the revision that wrote it
 last, 0 where the key is not there.
@@ -19,11 +19,11 @@ class NoAnswer(Unavailable):
 
 
 class Refused(Unavailable):
-    """etcd answered that it does not do this. Nothing was changed."""
+    """etcd refused the call. Nothing was changed."""
 
 
 class Compacted(Unavailable):
-    """What is asked for is too old: etcd does not have it any more."""
+    """The revision is too old: etcd has compacted it."""
 
 
 class Compare(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ Operation: TypeAlias = Put | Delete | Get
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """If all of `compare` is so, `success` is done, else `failure`: at one instant, whole."""
+    """If all of `compare` hold, `success` is executed, else `failure`, atomically."""
 
     compare: tuple[Compare, ...]
     success: tuple[Operation, ...]
@@ -72,7 +72,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Keys in their order; `more` says that there are others behind the last. `revision` is the present one."""
+    """Keys in order; `more`: others follow after the last. `revision` is the present one."""
 
     revision: int
     found: tuple[KeyValue, ...]
@@ -87,7 +87,7 @@ class Revision(msgspec.Struct, frozen=True):
 
 
 class Etcd(Protocol):
-    """A way to an etcd cluster. Each call may raise `NoAnswer`."""
+    """A client of an etcd cluster. Each call may raise `NoAnswer`."""
 
     async def transact(self, transaction: Transaction) -> Outcome:
         """Perform a transaction.

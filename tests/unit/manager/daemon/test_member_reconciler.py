@@ -178,7 +178,7 @@ async def test_who_is_demoted_while_it_joins_gets_no_keys() -> None:
 
     joined = Node(id="w", spec=NodeSpec(role="manager"), manager_status=ManagerStatus(), etcd_addr="192.0.2.7:2380")
     membership: Any = SimpleNamespace(join=join)
-    known: Any = SimpleNamespace(look=lambda: None)
+    known: Any = SimpleNamespace(refresh=lambda: None)
     async with Store(MemoryBackend(), LoopClock()) as store:
         await store.update(lambda tx: tx.put(joined))
         reconciler = reconciler_of(store, "m", membership, etcd=Members(unused), known=known)

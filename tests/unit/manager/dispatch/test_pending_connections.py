@@ -28,33 +28,33 @@ def worker(node_id: str = "n1") -> PeerInfo:
     return PeerInfo(Identity(node_id, "worker", "c"), remote_address="192.0.2.9")
 
 
-def come(visitors: PendingConnections, stack: ExitStack, peers: Sequence[PeerInfo]) -> list[PendingConnection]:
-    return [stack.enter_context(visitors.track(peer)) for peer in peers]
+def come(pending: PendingConnections, stack: ExitStack, peers: Sequence[PeerInfo]) -> list[PendingConnection]:
+    return [stack.enter_context(pending.track(peer)) for peer in peers]
 
 
 @pytest.mark.parametrize(("peer", "most"), [(stranger(), STRANGERS_OF_ADDRESS), (worker(), PENDING_OF_NODE)])
 async def test_there_are_so_many_of_one_peer_until_one_is_settled(peer, most):
-    visitors = PendingConnections(Admission())
+    pending = PendingConnections(Admission())
     with ExitStack() as stack:
-        first, *_ = come(visitors, stack, [peer] * most)
-        with pytest.raises(ResourceExhausted), visitors.track(peer):
+        first, *_ = come(pending, stack, [peer] * most)
+        with pytest.raises(ResourceExhausted), pending.track(peer):
             raise AssertionError
-        come(visitors, stack, [stranger("198.51.100.1"), worker("n2")])  # others are not concerned
+        come(pending, stack, [stranger("198.51.100.1"), worker("n2")])  # others are not concerned
         first.settle()
         first.settle()  # once is enough
-        come(visitors, stack, [peer])
-        with pytest.raises(ResourceExhausted), visitors.track(peer):
+        come(pending, stack, [peer])
+        with pytest.raises(ResourceExhausted), pending.track(peer):
             raise AssertionError
 
 
 async def test_there_are_so_many_strangers_in_all():
-    visitors = PendingConnections(Admission())
+    pending = PendingConnections(Admission())
     with ExitStack() as stack:
-        come(visitors, stack, [stranger(f"192.0.2.{number % 250}") for number in range(MAX_STRANGERS)])
-        with pytest.raises(ResourceExhausted, match="too many hosts are joining"), visitors.track(stranger("::1")):
+        come(pending, stack, [stranger(f"192.0.2.{number % 250}") for number in range(MAX_STRANGERS)])
+        with pytest.raises(ResourceExhausted, match="too many hosts are joining"), pending.track(stranger("::1")):
             raise AssertionError
-        come(visitors, stack, [worker()])
-    come(visitors, ExitStack(), [stranger("::1")])
+        come(pending, stack, [worker()])
+    come(pending, ExitStack(), [stranger("::1")])
 
 
 def lets_in(admission: Admission, peer: PeerInfo) -> bool:
@@ -63,13 +63,13 @@ def lets_in(admission: Admission, peer: PeerInfo) -> bool:
 
 async def test_who_comes_in_vain_too_often_is_not_let_in():
     admission = Admission()
-    visitors = PendingConnections(admission)
+    pending = PendingConnections(admission)
     for _ in range(FAILED_OF_ADDRESS.burst + 1):
-        with visitors.track(stranger()) as visit:
-            visit.settle()
+        with pending.track(stranger()) as connection:
+            connection.settle()
     assert lets_in(admission, stranger())
     for _ in range(FAILED_OF_ADDRESS.burst + 1):
-        with visitors.track(stranger()):
+        with pending.track(stranger()):
             pass
     assert not lets_in(admission, stranger())
     assert lets_in(admission, stranger("192.0.2.2"))
@@ -78,15 +78,15 @@ async def test_who_comes_in_vain_too_often_is_not_let_in():
 async def test_a_node_pays_before_its_address_does():
     """Others may have the same address."""
     admission = Admission()
-    visitors = PendingConnections(admission)
+    pending = PendingConnections(admission)
     for _ in range(FAILED_OF_NODE.burst - 1):
-        with visitors.track(worker()):
+        with pending.track(worker()):
             pass
     for _ in range(FAILED_OF_ADDRESS.burst - 1):
-        with visitors.track(stranger(worker().remote_address)):
+        with pending.track(stranger(worker().remote_address)):
             pass
     assert lets_in(admission, worker())
     for _ in range(5):
-        with visitors.track(worker()):
+        with pending.track(worker()):
             pass
     assert not lets_in(admission, worker())

@@ -467,7 +467,7 @@ def test_what_is_overdue_holds_up_its_own_nodes_alone() -> None:
     """Else two nodes that send as slowly as they may, for as long as they may, have all the places among them."""
 
     async def lives() -> list[tuple[str, float]]:
-        turns, begun = transfers.Turns(), []
+        turns, begun = transfers.MoveLimit(), []
 
         async def move(source: str, target: str) -> None:
             async with turns.take({source, target}, 100.0):

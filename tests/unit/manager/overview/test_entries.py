@@ -19,7 +19,7 @@ from common.model.service import (
     TaskSpec,
 )
 from common.model.volume import VolumeClaim
-from manager.overview.entries import entries_of, is_told, node_name, spec_changes, task_name
+from manager.overview.entries import entries_of, is_silent, node_name, spec_changes, task_name
 from manager.overview.timeline import Entry, Kind, Level
 from manager.store.changes import Change
 from tests.fakes.world import World, replace, template
@@ -43,11 +43,11 @@ def test_a_change_of_a_task_that_is_told_makes_no_entry():
     told = 0
     for before, after in product(product(TaskState, ("", "a", "b")), repeat=2):
         old, new = task(*before), task(*after)
-        if is_told(old, new):
+        if is_silent(old, new):
             told += 1
             assert list(entries_of(Change(old, new), world.tables, 9.0)) == [], (before, after)
     assert told > 0
-    assert is_told(task(TaskState.STARTING), task(TaskState.RUNNING))
+    assert is_silent(task(TaskState.STARTING), task(TaskState.RUNNING))
 
 
 def task(state: TaskState, err: str = "", node: str = "n1") -> Task:

@@ -7,7 +7,7 @@ from common.model.service import PastSpec, Replicated, ServiceMode, ServiceSpec
 from common.model.task import RestartRecord
 from common.model.update import TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
-from manager.overview.past import Asked, entries_of_past, entries_of_requests, gone_of, in_order, short_since
+from manager.overview.past import GrantedRequest, entries_of_past, entries_of_requests, gone_of, in_order, short_since
 from manager.overview.timeline import KEPT, Entry, Kind, Named
 from tests.fakes.world import World, replace, template
 
@@ -26,11 +26,13 @@ NODE = Node(
 )
 
 
-def of_requests(asked: tuple[Asked, ...], world: World) -> list[Entry]:
+def of_requests(asked: tuple[GrantedRequest, ...], world: World) -> list[Entry]:
     return list(entries_of_requests(asked, gone_of(asked, world.tables), world.tables))
 
 
-def told(*values: Service | Node | Secret | Task, asked: tuple[Asked, ...] = ()) -> list[tuple[float, str, str]]:
+def told(
+    *values: Service | Node | Secret | Task, asked: tuple[GrantedRequest, ...] = ()
+) -> list[tuple[float, str, str]]:
     world = World()
     world.put(NODE, SERVICE)
     entries = [*entries_of_past(values, world.tables), *of_requests(asked, world)]
@@ -91,12 +93,12 @@ def test_a_node_tells_that_it_joined_and_that_it_is_down() -> None:
 def test_requests_say_who_asked_and_what_was_removed() -> None:
     secret = Secret(id="x1", spec=SecretSpec(name="key", data=b"hunter2"), created_at=500.0, updated_at=500.0)
     asked = (
-        Asked(600.5, "ann", "DELETE", "/v1.43/services/shop_old", "s9"),
-        Asked(300.2, "bob", "POST", "/services/web/update", "s1"),
-        Asked(290.0, "eve", "POST", "/services/web/update", "s1"),
-        Asked(500.1, "ann", "POST", "/secrets/create", "x1"),
-        Asked(610.0, "ann", "DELETE", "/containers/abc", "abc"),
-        Asked(620.0, "ann", "DELETE", "/services/web", "s1"),
+        GrantedRequest(600.5, "ann", "DELETE", "/v1.43/services/shop_old", "s9"),
+        GrantedRequest(300.2, "bob", "POST", "/services/web/update", "s1"),
+        GrantedRequest(290.0, "eve", "POST", "/services/web/update", "s1"),
+        GrantedRequest(500.1, "ann", "POST", "/secrets/create", "x1"),
+        GrantedRequest(610.0, "ann", "DELETE", "/containers/abc", "abc"),
+        GrantedRequest(620.0, "ann", "DELETE", "/services/web", "s1"),
     )
     assert told(SERVICE, secret, asked=asked)[2:] == [
         (300.0, "web was changed: image web:2 → web:3", "bob"),
@@ -109,10 +111,10 @@ def test_what_was_removed_by_its_id_has_the_name_that_it_had() -> None:
     """As `stack rm` removes what it has looked up."""
     key, old = "k" * 25, "o" * 25
     asked = (
-        Asked(600.0, "ann", "DELETE", f"/secrets/{key}", key, "shop_key"),
-        Asked(601.0, "ann", "DELETE", f"/v1.43/services/{key}", key, "shop_web"),
-        Asked(602.0, "ann", "DELETE", f"/services/{old}", old),
-        Asked(603.0, "ann", "DELETE", f"/networks/{old}", old),
+        GrantedRequest(600.0, "ann", "DELETE", f"/secrets/{key}", key, "shop_key"),
+        GrantedRequest(601.0, "ann", "DELETE", f"/v1.43/services/{key}", key, "shop_web"),
+        GrantedRequest(602.0, "ann", "DELETE", f"/services/{old}", old),
+        GrantedRequest(603.0, "ann", "DELETE", f"/networks/{old}", old),
     )
     assert [text for _, text, _ in told(asked=asked)] == [
         "secret shop_key was removed",
@@ -128,12 +130,12 @@ def test_what_a_removed_stack_was_is_found_under_its_name() -> None:
     """As after `stack deploy`, an update, `stack rm` and a start of the manager."""
     web, key, other = "w" * 25, "k" * 25, "o" * 25
     asked = (
-        Asked(599.0, "ann", "POST", "/v1.47/stacks/shop/deploy", "shop"),
-        Asked(600.0, "ann", "POST", "/v1.47/services/create", web),
-        Asked(601.0, "bob", "POST", f"/services/{web}/update", web, "shop_web", "shop"),
-        Asked(602.0, "bob", "DELETE", f"/services/{web}", web, "shop_web", "shop"),
-        Asked(603.0, "bob", "DELETE", f"/secrets/{key}", key, "shop_key", "shop"),
-        Asked(604.0, "bob", "DELETE", f"/configs/{other}", other, "other"),
+        GrantedRequest(599.0, "ann", "POST", "/v1.47/stacks/shop/deploy", "shop"),
+        GrantedRequest(600.0, "ann", "POST", "/v1.47/services/create", web),
+        GrantedRequest(601.0, "bob", "POST", f"/services/{web}/update", web, "shop_web", "shop"),
+        GrantedRequest(602.0, "bob", "DELETE", f"/services/{web}", web, "shop_web", "shop"),
+        GrantedRequest(603.0, "bob", "DELETE", f"/secrets/{key}", key, "shop_key", "shop"),
+        GrantedRequest(604.0, "bob", "DELETE", f"/configs/{other}", other, "other"),
     )
     found = [entry for entry in of_requests(asked, World()) if entry.concerns("shop")]
     assert [(entry.text, entry.by) for entry in found] == [
@@ -151,11 +153,11 @@ def test_of_what_is_there_requests_tell_only_that_it_goes() -> None:
     labels = {"com.docker.stack.namespace": "shop"}
     world.put(replace(SERVICE, spec=replace(SPEC, labels=labels)))
     asked = (
-        Asked(599.0, "ann", "POST", "/stacks/shop/deploy", "shop"),
-        Asked(600.0, "ann", "POST", "/services/create", "s1"),
-        Asked(601.0, "ann", "POST", "/services/s1/update", "s1", "web", "shop"),
-        Asked(602.0, "ann", "DELETE", "/services/s1", "s1", "web", "shop"),
-        Asked(603.0, "ann", "DELETE", "/images/acme/services/s1", "acme/services/s1"),
+        GrantedRequest(599.0, "ann", "POST", "/stacks/shop/deploy", "shop"),
+        GrantedRequest(600.0, "ann", "POST", "/services/create", "s1"),
+        GrantedRequest(601.0, "ann", "POST", "/services/s1/update", "s1", "web", "shop"),
+        GrantedRequest(602.0, "ann", "DELETE", "/services/s1", "s1", "web", "shop"),
+        GrantedRequest(603.0, "ann", "DELETE", "/images/acme/services/s1", "acme/services/s1"),
     )
     assert of_requests(asked, world) == []
     world.put(replace(SERVICE, pending_delete=True))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from manager.overview.timeline import KEPT, KEPT_OF_NODE, Entry, Kind, Named, Timeline, Wanted, without_names
+from manager.overview.timeline import KEPT, KEPT_OF_NODE, Entry, Kind, Named, Timeline, TimelineQuery, without_names
 
 SERVICE = Named(kind="service", id="abcdef123", name="web")
 NODE = Named(kind="node", id="node123456", name="w1")
@@ -13,7 +13,7 @@ def entry(kind: Kind = Kind.SERVICE_CHANGED, about: Named = SERVICE, by: str = "
 
 
 def ids(timeline: Timeline, **wanted: object) -> list[int]:
-    return [each.id for each in timeline.newest_first(Wanted(**wanted))]  # type: ignore[arg-type]
+    return [each.id for each in timeline.newest_first(TimelineQuery(**wanted))]  # type: ignore[arg-type]
 
 
 def test_entries_are_numbered_from_one_the_newest_first() -> None:

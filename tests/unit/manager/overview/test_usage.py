@@ -37,8 +37,8 @@ def test_a_ring_has_the_last_hour_and_its_gaps():
 
 def test_a_hosts_network_is_a_rate():
     usages = Usages(a_view())
-    usages.take_host("n", HostUsage(received=1000, sent=10, memory_total=8, memory_available=2), 100.0)
-    usages.take_host("n", HostUsage(received=3000, sent=5, memory_total=8, memory_available=2), 110.0)
+    usages.record_host("n", HostUsage(received=1000, sent=10, memory_total=8, memory_available=2), 100.0)
+    usages.record_host("n", HostUsage(received=3000, sent=5, memory_total=8, memory_available=2), 110.0)
     sample = usages.host("n", 111.0)
     assert sample is not None
     assert (sample.received, sample.sent) == (200.0, None)
@@ -51,9 +51,9 @@ def test_a_hosts_network_is_a_rate():
 
 def test_what_a_node_says_of_others_tasks_does_not_count():
     usages = Usages(a_view())
-    usages.take_tasks("other", [TaskUsage(task_id="a", cpu=9.0)], 100.0)
+    usages.record_tasks("other", [TaskUsage(task_id="a", cpu=9.0)], 100.0)
     assert usages.tasks("s", 100.0) == {}
-    usages.take_tasks("n", [TaskUsage(task_id="a", cpu=0.5, memory=100.0), TaskUsage(task_id="b", cpu=0.25)], 100.0)
+    usages.record_tasks("n", [TaskUsage(task_id="a", cpu=0.5, memory=100.0), TaskUsage(task_id="b", cpu=0.25)], 100.0)
     assert usages.tasks("s", 100.0)["a"].cpu == 0.5
     columns = usages.service_columns("s", 100.0)
     assert tuple(columns) == SERVICE_COLUMNS
@@ -64,12 +64,12 @@ def test_what_a_node_says_of_others_tasks_does_not_count():
 def test_all_tasks_of_a_service_are_summed_up():
     usages = Usages(a_view())
     assert usages.service("s", 100.0) == NOT_MEASURED
-    usages.take_tasks("n", [TaskUsage(task_id="a", cpu=0.5, memory=100.0)], 100.0)
+    usages.record_tasks("n", [TaskUsage(task_id="a", cpu=0.5, memory=100.0)], 100.0)
     assert usages.service("s", 100.0) == (0.5, 100.0, 1.0)
-    usages.take_tasks("n", [TaskUsage(task_id="b", cpu=0.25, memory=10.0)], 100.0)
+    usages.record_tasks("n", [TaskUsage(task_id="b", cpu=0.25, memory=10.0)], 100.0)
     assert [column[-1] for column in usages.service_columns("s", 100.0).values()] == [0.75, 110.0, 2.0]
-    usages.take_tasks("n", [TaskUsage(task_id="a", cpu=0.75)], 105.0)
-    usages.take_tasks("n", [TaskUsage(task_id="b", cpu=0.5)], 111.0)  # the step before has ended
+    usages.record_tasks("n", [TaskUsage(task_id="a", cpu=0.75)], 105.0)
+    usages.record_tasks("n", [TaskUsage(task_id="b", cpu=0.5)], 111.0)  # the step before has ended
     assert usages.service("s", 112.0) == (1.0, 10.0, 2.0)
     assert [column[-2:] for column in usages.service_columns("s", 112.0).values()] == [
         [1.0, 1.25],
@@ -92,7 +92,7 @@ def test_all_services_are_measured_where_the_cluster_says_so():
 def test_a_service_is_asked_for_until_nobody_asks():
     usages = Usages(a_view())
     told: list[bool] = []
-    usages.told = lambda: told.append(True)
+    usages.on_asked = lambda: told.append(True)
     usages.ask("s", 100.0)
     usages.ask("s", 120.0)
     assert told == [True]

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.store.backend import Epoch, LeaderRecord
-from manager.store.leadership import Claim, Patience, Seen, Serve, StepDown, Wait, judge
+from manager.store.leadership import Claim, LeadershipTimeouts, Seen, Serve, StepDown, Wait, judge
 
-PATIENCE = Patience()
+PATIENCE = LeadershipTimeouts()
 instants = st.floats(0, 100)
 jitters = st.floats(0, 0.15)
 records = st.none() | st.builds(
@@ -90,4 +90,4 @@ def test_who_has_led_leaves_it_to_the_others_first(vacant: bool) -> None:
 @pytest.mark.parametrize("sure", [1.0, 1.2])
 def test_patience_that_would_let_two_be_sure_cannot_be_made(sure: float) -> None:
     with pytest.raises(AssertionError, match="must be unsure before another one can lead"):
-        Patience(silence=1.0, sure=sure)
+        LeadershipTimeouts(silence=1.0, sure=sure)

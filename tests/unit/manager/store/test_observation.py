@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.model import Task, TaskState, TaskStatus
-from manager.store.observation import InvalidTransition, check, observe, story
+from manager.store.observation import InvalidTransition, check, describe, observe
 from tests.fakes.world import replace
 
 TASK = Task(
@@ -76,7 +76,7 @@ def test_allowed_changes() -> None:
 
 def test_a_story_tells_everything_in_a_line() -> None:
     task = replace(TASK, status=TaskStatus(state=TaskState.REJECTED, message="preparing", err="No such image"))
-    text = story(task)
+    text = describe(task)
     assert "web.3" in text
     assert "on node n1" in text
     assert "seen REJECTED" in text

@@ -14,7 +14,7 @@ from manager.api.overview import observer as module
 from manager.api.overview.observer import IDLE_SECONDS, Observer
 from manager.metrics.instruments import Instruments
 from manager.overview.counters import Counters
-from manager.overview.timeline import Wanted
+from manager.overview.timeline import TimelineQuery
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from manager.store.transaction import Transaction
@@ -70,7 +70,7 @@ async def told(observer: Observer, number: int) -> str:
     """Wait until the timeline has so many entries; return the newest."""
     while observer.timeline.last < number:
         await asyncio.sleep(0)
-    return next(observer.timeline.newest_first(Wanted())).text
+    return next(observer.timeline.newest_first(TimelineQuery())).text
 
 
 async def test_nothing_is_counted_while_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

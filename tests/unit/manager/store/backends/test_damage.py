@@ -20,7 +20,7 @@ from common.errors import Unavailable
 from common.model import Secret, Task
 from common.model.secret import SecretSpec
 from manager.store.backends.confirmed import confirmed_path
-from manager.store.backends.contents import best, read
+from manager.store.backends.contents import read, read_best
 from manager.store.backends.sealed import Unsealed
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
@@ -124,7 +124,7 @@ async def test_whatever_bytes_are_changed_is_noticed_or_harmless(
     if checkpointed:  # all in the file but the last changes
         await load(path)
         await write(path, 2, fresh=False)
-    intact, content = sorted(best(path, SEAL).objects, key=repr), files(path)
+    intact, content = sorted(read_best(path, SEAL).objects, key=repr), files(path)
     refusals = 0
     for seed in range(80):
         rng = random.Random(seed)
@@ -226,7 +226,7 @@ async def test_a_log_that_hides_what_the_file_has_is_noticed(path: Path) -> None
         told.append(bool(read(path, SEAL).damage()))
         if told[-1]:
             await refused(path)
-        found = best(path, SEAL)
+        found = read_best(path, SEAL)
         assert found.consistent
         assert found.position.index == len(found.objects) == 2 * COMMITS
     assert told == sorted(told)

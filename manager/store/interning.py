@@ -1,7 +1,7 @@
-"""Objects that were read share what is equal in them, as those do that the leader has made from one another.
+"""Interning: objects that were read share their equal parts, as the leader's own objects do.
 
-A task that was read has its own copy of its service's name and ports, of what is said of many, of the instant of its
-commit; the leader's tasks have one of each. Without this a follower takes 1.4 times the leader's memory.
+A task that was read has its own copy of its service's name and ports, of common messages, of the time of its commit;
+the leader's tasks share one of each. Without this a follower takes 1.4 times the leader's memory.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ _OF_SERVICE: Final = ("spec", "service_id", "service_name", "ports", "labels")
 _KEPT: Final = ("id", "created_at", "generic_resources", "job_iteration", "restart", "renewal", "volumes")
 _KEPT_OF_STATUS: Final = ("container_status", "ports", "addresses", "hostname")
 _NO_ADDRESSES: Final[dict[str, str]] = {}
-# So many instants and versions are remembered; those of one commit come together, or by the thousand in a load.
+# Instants and versions that are kept; those of one commit come together, or by the thousand in a load.
 _REMEMBERED = 10_000
 
 
-class Sharing:
-    """Remembers the tasks that services were seen to have, one of each version of their specification."""
+class Interner:
+    """Keeps one task of each service and version of its specification, whose parts later ones share."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[int, Task]] = {}
         self._instants: dict[float, float] = {}
         self._versions: dict[int, Version] = {}
 
-    def share(self, value: T, old: T | None = None) -> T:
-        """Return an object that was just read, and that nobody else has yet; `old` is what it was before, if anything.
+    def intern(self, value: T, old: T | None = None) -> T:
+        """Replace parts of an object by equal ones of others, and return it; `old` is its previous state, if any.
 
-        Its parts are replaced by equal ones of others.
+        It must have just been read, as this changes it in place.
         """
         if isinstance(value, Service):
             self._forget_all_but(value.id, value.spec_version)
         if isinstance(value, Task):
-            self._share_task(value, old if isinstance(old, Task) else None)
+            self._intern_task(value, old if isinstance(old, Task) else None)
         return value
 
     def forget(self, service_id: str) -> None:
-        """Forget a service that is gone."""
+        """Forget a removed service."""
         self._known.pop(service_id, None)
 
-    def _share_task(self, task: Task, old: Task | None) -> None:
+    def _intern_task(self, task: Task, old: Task | None) -> None:
         like = self._known.setdefault(task.service_id, {}).setdefault(task.spec_version, task)
         if like is not task:
             _take_equal(task, like, _OF_SERVICE)
@@ -57,10 +57,10 @@ class Sharing:
             _take_equal(task, old, _KEPT)
             _take_equal(task.status, old.status, _KEPT_OF_STATUS)
         force_setattr(task, "node_id", sys.intern(task.node_id))
-        self._share_times(task)
+        self._intern_times(task)
 
-    def _share_times(self, task: Task) -> None:
-        """Share the words, instants and version that many tasks of one commit have."""
+    def _intern_times(self, task: Task) -> None:
+        """Share the messages, instants and version that many tasks of one commit have in common."""
         if len(self._instants) > _REMEMBERED:
             self._instants.clear()
         if len(self._versions) > _REMEMBERED:
@@ -76,7 +76,7 @@ class Sharing:
             force_setattr(status, "addresses", _NO_ADDRESSES)
 
     def _forget_all_but(self, service_id: str, version: int) -> None:
-        """Forget what no new task of a service will have."""
+        """Forget the versions that no new task of a service will have."""
         kept = self._known.pop(service_id, {})
         if version in kept:
             self._known[service_id] = {version: kept[version]}

@@ -8,7 +8,7 @@ from common.model import Service, Task, TaskState, TaskStatus
 from common.model.naming import Version
 from common.model.service import PortConfig
 from common.model.task import ContainerStatus
-from manager.store.sharing import Sharing
+from manager.store.interning import Interner
 from tests.fakes.world import template
 
 
@@ -48,30 +48,30 @@ def full(task_id: str, state: TaskState = TaskState.RUNNING) -> Task:
 
 
 def test_equal_specifications_of_a_version_become_one() -> None:
-    sharing = Sharing()
-    first, second = sharing.share(task()), sharing.share(task())
+    interner = Interner()
+    first, second = interner.intern(task()), interner.intern(task())
     assert second.spec is first.spec
 
 
 def test_what_differs_stays_as_it_is() -> None:
-    sharing = Sharing()
-    sharing.share(task())
-    assert sharing.share(task(image="web:2")).spec == template("web:2")
-    assert sharing.share(task(2, "web:2")).spec == template("web:2")
+    interner = Interner()
+    interner.intern(task())
+    assert interner.intern(task(image="web:2")).spec == template("web:2")
+    assert interner.intern(task(2, "web:2")).spec == template("web:2")
 
 
 def test_sharing_changes_no_value() -> None:
-    sharing = Sharing()
+    interner = Interner()
     values = [full("a"), full("b"), full("a", TaskState.FAILED), task(2), Task(id="bare", service_id="service-s")]
     read: dict[str, Task] = {}
     for value in values:
-        read[value.id] = sharing.share(as_read(value), read.get(value.id))
+        read[value.id] = interner.intern(as_read(value), read.get(value.id))
         assert read[value.id] == value
 
 
 def test_tasks_of_a_service_share_what_it_gave_them() -> None:
-    sharing = Sharing()
-    one, two = sharing.share(as_read(full("a"))), sharing.share(as_read(full("b")))
+    interner = Interner()
+    one, two = interner.intern(as_read(full("a"))), interner.intern(as_read(full("b")))
     assert one.id != two.id
     for name in ("spec", "service_id", "service_name", "node_id", "ports", "labels", "version", "created_at"):
         assert getattr(one, name) is getattr(two, name), name
@@ -81,9 +81,9 @@ def test_tasks_of_a_service_share_what_it_gave_them() -> None:
 
 
 def test_a_change_shares_what_it_left_alone() -> None:
-    sharing = Sharing()
-    old = sharing.share(as_read(full("a")))
-    new = sharing.share(as_read(full("a", TaskState.FAILED)), old)
+    interner = Interner()
+    old = interner.intern(as_read(full("a")))
+    new = interner.intern(as_read(full("a", TaskState.FAILED)), old)
     assert new.status.state is TaskState.FAILED
     assert new.id is old.id
     for name in ("container_status", "addresses", "hostname"):
@@ -91,17 +91,17 @@ def test_a_change_shares_what_it_left_alone() -> None:
 
 
 def test_versions_that_no_new_task_has_are_forgotten() -> None:
-    sharing = Sharing()
-    first = sharing.share(task())
-    sharing.share(Service(id="s", spec_version=2))
-    assert sharing.share(task()).spec is not first.spec
-    kept = sharing.share(task(2))
-    sharing.share(Service(id="s", spec_version=2))
-    assert sharing.share(task(2)).spec is kept.spec
+    interner = Interner()
+    first = interner.intern(task())
+    interner.intern(Service(id="s", spec_version=2))
+    assert interner.intern(task()).spec is not first.spec
+    kept = interner.intern(task(2))
+    interner.intern(Service(id="s", spec_version=2))
+    assert interner.intern(task(2)).spec is kept.spec
 
 
 def test_a_service_that_is_gone_is_forgotten() -> None:
-    sharing = Sharing()
-    first = sharing.share(task())
-    sharing.forget("s")
-    assert sharing.share(task()).spec is not first.spec
+    interner = Interner()
+    first = interner.intern(task())
+    interner.forget("s")
+    assert interner.intern(task()).spec is not first.spec

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from common.errors import FailedPrecondition
-from manager.loops.copy_patience import LEAST_RATE, Patience, Stage, least_rate
+from manager.loops.progress_timeout import LEAST_RATE, ProgressTimeout, Stage, least_rate
 from tests.fakes.virtual_loop import run_virtual
 
 SECONDS = 600.0
@@ -25,7 +25,7 @@ def taker(pending: int = 0) -> asyncio.StreamWriter:
 
 
 def lived(
-    sends: Callable[[Patience], Awaitable[None]],
+    sends: Callable[[ProgressTimeout], Awaitable[None]],
     *,
     limit: float = 0.0,
     stage: Stage = "pass",
@@ -35,7 +35,7 @@ def lived(
     """Let a copy from h2 go on as `sends` has it; return the words that it ends with, and when that was."""
 
     async def live() -> tuple[str, float]:
-        patience = Patience(SECONDS, least_rate(limit), "h2", target)
+        patience = ProgressTimeout(SECONDS, least_rate(limit), "h2", target)
         patience.watch(taker(pending))
         patience.enter(stage)
         error = ""
@@ -49,11 +49,11 @@ def lived(
     return run_virtual(live())
 
 
-def every(seconds: float, size: int, until: float = 10 * DAY) -> Callable[[Patience], Awaitable[None]]:
-    async def sends(patience: Patience) -> None:
+def every(seconds: float, size: int, until: float = 10 * DAY) -> Callable[[ProgressTimeout], Awaitable[None]]:
+    async def sends(patience: ProgressTimeout) -> None:
         while asyncio.get_running_loop().time() < until:
             await asyncio.sleep(seconds)
-            await patience.hear(bytes(size))
+            await patience.count_bytes(bytes(size))
 
     return sends
 
@@ -75,8 +75,8 @@ def test_less_than_the_least_pace_ends_sometime(share: float) -> None:
 
 
 def test_bytes_at_once_do_not_buy_more_than_the_time_at_first() -> None:
-    async def sends(patience: Patience) -> None:
-        await patience.hear(bytes(100 * MIB))
+    async def sends(patience: ProgressTimeout) -> None:
+        await patience.count_bytes(bytes(100 * MIB))
         await every(1.0, 1)(patience)
 
     error, at = lived(sends)
@@ -84,14 +84,14 @@ def test_bytes_at_once_do_not_buy_more_than_the_time_at_first() -> None:
     assert at < SECONDS + 2
 
 
-async def pauses(patience: Patience) -> None:
+async def pauses(patience: ProgressTimeout) -> None:
     """Send as a host does that is suspended for nine minutes, again and again."""
     for _ in range(10):
         await every(1.0, MIB, asyncio.get_running_loop().time() + 60)(patience)
         await asyncio.sleep(0.9 * SECONDS)
 
 
-async def passes(patience: Patience) -> None:
+async def passes(patience: ProgressTimeout) -> None:
     """Send nothing, but come to the end of passes: nothing has changed."""
     for _ in range(20):
         await asyncio.sleep(0.9 * SECONDS)
@@ -110,7 +110,7 @@ async def passes(patience: Patience) -> None:
     ],
     ids=["50kB/s", "1kB/s", "least", "busy", "paused", "unchanged"],
 )
-def test_what_is_only_slow_goes_on(sends: Callable[[Patience], Awaitable[None]], limit: float) -> None:
+def test_what_is_only_slow_goes_on(sends: Callable[[ProgressTimeout], Awaitable[None]], limit: float) -> None:
     assert lived(sends, limit=limit)[0] == ""
 
 
@@ -119,7 +119,7 @@ def test_a_limit_asks_for_a_part_of_itself() -> None:
     assert lived(every(1.0, 200), limit=1.0 * KB)[0]
 
 
-async def nothing(_: Patience) -> None:
+async def nothing(_: ProgressTimeout) -> None:
     await asyncio.Event().wait()
 
 
@@ -145,7 +145,7 @@ def test_a_copy_within_a_node_names_that() -> None:
 
 
 def test_another_timeout_is_not_taken_for_it() -> None:
-    async def hurries(_: Patience) -> None:
+    async def hurries(_: ProgressTimeout) -> None:
         async with asyncio.timeout(1.0):
             await asyncio.Event().wait()
 

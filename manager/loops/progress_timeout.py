@@ -1,7 +1,7 @@
-"""How slow a copy of a volume may be, as the manager sees it: a least pace of the bytes between its two halves.
+"""The timeout of a volume's copy that makes too little progress, by the bytes that pass through the manager.
 
-What a worker says of its progress is a stranger's word; the bytes pass through the manager. A worker that sends one
-byte now and then would keep its place among the copies under way for ever.
+A worker's word about its progress cannot be trusted: one that sends a byte now and then would keep its place among the
+copies under way for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from common.errors import FailedPrecondition
 from common.text.quantities import human_duration, human_size
 
-# What a copy brings in a second, however busy disks and hosts are; with a limit of its own, a part of that.
+# Bytes a second that every copy brings, however busy disks and hosts are; with a limit of its own, a share of that.
 LEAST_RATE = 16 * 1024.0
 _PART_OF_LIMIT = 0.25
 
@@ -34,11 +34,12 @@ def least_rate(limit: float) -> float:
     return min(LEAST_RATE, _PART_OF_LIMIT * limit) if limit > 0 else LEAST_RATE
 
 
-class Patience:
-    """Ends what a block waits for when it has brought too little for too long, and says which node was slow.
+class ProgressTimeout:
+    """Ends a block that makes too little progress, and says which node was slow.
 
-    `seconds` are there at first, and at most; they pass, and each `rate` bytes between the halves bring one back. So a
-    copy may stand still for that long, but not come more slowly for ever. `source`, `target`: the nodes' names.
+    It starts with a budget of `seconds`, which is also the maximum; each `rate` bytes between the halves add one
+    second. So a copy may stall for that long, but not be slower than `rate` for ever. `source`, `target`: the nodes'
+    names.
     """
 
     def __init__(self, seconds: float, rate: float, source: str, target: str) -> None:
@@ -54,10 +55,10 @@ class Patience:
 
     @contextlib.asynccontextmanager
     async def bound(self) -> AsyncIterator[None]:
-        """Bound what the block does.
+        """Bound the block.
 
         Raises:
-            FailedPrecondition: it is over.
+            FailedPrecondition: the budget is used up; the message says which node was slow.
 
         """
         try:
@@ -68,27 +69,27 @@ class Patience:
         except TimeoutError:
             if not timeout.expired():
                 raise
-            raise FailedPrecondition(self._words()) from None
+            raise FailedPrecondition(self._describe()) from None
         finally:
             self._timeout = None
 
     def renew(self) -> None:
-        """Take note that something has come to its end."""
+        """Refill the budget: a step was completed."""
         if self._timeout is not None and not self._timeout.expired():
             self._since = asyncio.get_running_loop().time()
             self._bytes = self._uncounted = 0
             self._timeout.reschedule(self._since + self._seconds)
 
     def enter(self, stage: Stage) -> None:
-        """Take note of what is waited for from now on."""
+        """Set what is waited for from now on."""
         self._stage = stage
 
     def watch(self, taker: asyncio.StreamWriter) -> None:
-        """Let this be where the bytes for a target go: what piles up there, the target does not take."""
+        """Add a writer to the target: if its buffer is not empty, the target is the slow one."""
         self._takers.append(taker)
 
-    async def hear(self, data: bytes) -> None:
-        """Take note of bytes that one half has sent to the other."""
+    async def count_bytes(self, data: bytes) -> None:
+        """Count bytes that one half has sent to the other."""
         self._bytes += len(data)
         self._uncounted += len(data)
         timeout = self._timeout
@@ -101,7 +102,7 @@ class Patience:
             self._uncounted = 0
             timeout.reschedule(due)
 
-    def _words(self) -> str:
+    def _describe(self) -> str:
         source, target = self._names["source"], self._names["target"]
         lasted = human_duration(asyncio.get_running_loop().time() - self._since).lower()
         so_much = f"only {human_size(self._bytes)}" if self._bytes else "nothing"

@@ -140,7 +140,7 @@ def _private_folder(scratch: Path) -> Iterator[Path]:
 
 
 def _copy_store(data: DataDir, copy: Path, clock: Clock) -> Manifest:
-    """Copy the store into a file, whatever it is in, and read the copy to the end; what cannot be read is no backup."""
+    """Copy the store, of any backend, into a file, and read the copy back: an unreadable copy is not a backup."""
     made_at = clock.now()
     config = data.load()
     if config.etcd is None:

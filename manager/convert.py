@@ -34,7 +34,7 @@ def convert(data: DataDir, to: Kind, clock: Clock, ask_unlock_key: Callable[[], 
     """Move the store of a manager that does not run; return what is in it now.
 
     Raises:
-        FailedPrecondition: there is no manager, it is so already, it runs, or it is one of several.
+        FailedPrecondition: there is no manager, it is converted already, it runs, or it is one of several.
         Unavailable: a store cannot be read or written; the one that was there is as it was then.
 
     """

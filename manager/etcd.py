@@ -151,7 +151,7 @@ class OwnEtcd:
         """Have a certificate that is valid, before etcd starts.
 
         Raises:
-            Unavailable: there is none, and no root to sign one.
+            Unavailable: there is no certificate, and no root to sign one.
 
         """
         if self._files.valid_until() - self._clock.now() < seconds(_LIFETIME) / 4:
@@ -164,7 +164,7 @@ class OwnEtcd:
         return EtcdBackend(self.client(), self._etcd.cluster_id, self._seal)
 
     async def keep_valid(self, authority: Authority) -> None:
-        """Renew the certificate in time, until cancelled; etcd reads it anew at every handshake."""
+        """Renew the certificate in time, until cancelled; etcd reads it again at every handshake."""
         while True:
             await sleep_until(renewal_time(self._files.identity(), self._rng), self._clock)
             try:
@@ -209,7 +209,7 @@ class OwnEtcd:
         return kept if isinstance(kept, RootKey) else RootKey(certificate=kept[0], key=kept[1])
 
     def _issue(self, authority: Authority) -> None:
-        """Make the certificate anew. Which roots etcd believes is not changed by that."""
+        """Make a new certificate. The roots that etcd trusts do not change."""
         key = new_key()
         identity = Identity(self._node_id, ROLE_ETCD, authority.cluster_id, new_serial())
         names = dict.fromkeys((split_address(self._etcd.peer_addr)[0], socket.gethostname()))
@@ -344,7 +344,7 @@ class _PeerFiles:
         return identity_in(self.certificate)
 
     def valid_until(self) -> float:
-        """Return when the certificate ends, in Unix seconds; 0 when there is none."""
+        """Return when the certificate expires, in Unix seconds; 0 if there is none."""
         try:
             return self.identity().not_after
         except Unavailable:

@@ -25,9 +25,9 @@ from manager.whole_store import STARTED_SECONDS, runs
 
 
 async def force_new_cluster(data: DataDir, ask_unlock_key: Callable[[], str], clock: Clock) -> list[Node]:
-    """Make this host's manager, which must not run, the only one; return those that are managers no more.
+    """Make this host's manager, which must not run, the only one; return the former managers.
 
-    Their certificates, and all join tokens, are worth nothing from then on. Workers believe none of them any more.
+    Their certificates, and all join tokens, are invalid from then on, and workers no longer trust them.
 
     Raises:
         FailedPrecondition: the store of this manager is a file, or the manager runs.
@@ -60,7 +60,7 @@ async def force_new_cluster(data: DataDir, ask_unlock_key: Callable[[], str], cl
 
 
 async def _remove_others(own: OwnEtcd, config: ManagerConfig) -> None:
-    """Take out of etcd who is still among its members: learners of before are."""
+    """Remove other members from etcd: earlier learners are still there."""
     client = own.process.client()
     try:
         members = Members(client)

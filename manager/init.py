@@ -46,7 +46,7 @@ from manager.config import (
 )
 from manager.etcd import peer_url
 from manager.forced import force_new_cluster
-from manager.init_join import NewManager, join_cluster, take_back, untold_words
+from manager.init_join import NewManager, join_cluster, not_told_warning, take_back
 from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
@@ -141,11 +141,11 @@ def join(
 
     def undo() -> None:
         try:
-            untold = asyncio.run(take_back(data, config, address, clock))
+            why_not_told = asyncio.run(take_back(data, config, address, clock))
         except (SwarmError, OSError) as error:
-            untold = str(error)
-        if untold:
-            echo(f"Warning: {untold_words(config.node_id, untold)}", err=True)
+            why_not_told = str(error)
+        if why_not_told:
+            echo(f"Warning: {not_told_warning(config.node_id, why_not_told)}", err=True)
 
     _start(data, lambda: echo("This node joined a swarm as a manager."), foreground=foreground, before_undoing=undo)
 
@@ -298,7 +298,7 @@ def start(
 
     With `hosts` or `tls_names` these replace, from now on, where the API listens and the names that its certificate is
     for beside its own, and so does `dashboard`, of which one without hosts means none; a daemon that runs is restarted.
-    One that does not start with them goes on with those of before.
+    If it does not start with them, it goes on with the earlier ones.
 
     Raises:
         FailedPrecondition: there is no cluster in it.

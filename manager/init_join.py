@@ -35,7 +35,7 @@ from manager.store.levels import LEVELS
 
 # A leader adds a member to etcd before it answers.
 _REPLY_SECONDS = 60.0
-# So long the cluster is told that a join has failed: another manager may be about to lead.
+# Seconds for which the leader is tried to be told of a failed join: another manager may be about to lead.
 _TAKE_BACK_SECONDS = 20.0
 _ASK_AGAIN_SECONDS = 0.5
 
@@ -97,9 +97,9 @@ async def join_cluster(new: NewManager, token: str, address: str, ticket: str = 
     try:
         return _keep(new, joined, key)
     except BaseException as error:
-        untold = await _take_back_with(credentials, address)
-        if isinstance(error, SwarmError) and untold:
-            raise Unavailable(f"{error.message}; {untold_words(joined.node_id, untold)}") from error
+        why_not_told = await _take_back_unstored(credentials, address)
+        if isinstance(error, SwarmError) and why_not_told:
+            raise Unavailable(f"{error.message}; {not_told_warning(joined.node_id, why_not_told)}") from error
         raise
 
 
@@ -168,8 +168,8 @@ def _check_listening(address: str) -> None:
         ) from error
 
 
-def untold_words(node_id: str, why: str) -> str:
-    """Say what becomes of a join that no manager could be told has failed."""
+def not_told_warning(node_id: str, why: str) -> str:
+    """Return the warning that no manager could be told of a failed join, and what happens to its node."""
     return (
         f"no manager could be told that this join has failed ({why}): node {node_id} goes from the cluster by itself "
         f"in two minutes; if it does not, run 'swarm-manager node demote {node_id}' and 'node rm {node_id}' there"
@@ -177,39 +177,39 @@ def untold_words(node_id: str, why: str) -> str:
 
 
 async def take_back(data: DataDir, config: ManagerConfig, address: str, clock: Clock) -> str:
-    """Have the cluster forget this manager, whose daemon did not start; return why it could not be told, if so.
+    """Have the cluster forget this manager, whose daemon did not start; return why it could not be told, else nothing.
 
-    Its etcd runs meanwhile where it has been: without that vote the others may not decide that it is to go.
+    If its etcd has run, it runs again meanwhile: without its vote the others may have no quorum to remove it.
     """
     files = ManagerFiles(data.path).node
     own = etcd_of(data, config, KeyFile(data.key).load().seal(), clock, random.SystemRandom())
     if not isinstance(own, OwnEtcd) or not own.has_run:
-        return await _tell(files, address)
-    untold = ""
+        return await _tell_leader(files, address)
+    why_not_told = ""
     with contextlib.suppress(RemovedMember):
         try:
             async with own.running():
-                with contextlib.suppress(Unavailable):  # that may be the very reason; the others may do without it
+                with contextlib.suppress(Unavailable):  # this may be why the join failed
                     await own.answers(ETCD_SECONDS)
-                untold = await _tell(files, address)
+                why_not_told = await _tell_leader(files, address)
         except BaseExceptionGroup as errors:
             raise next(leaves(errors)) from errors
-    return untold
+    return why_not_told
 
 
-async def _take_back_with(credentials: tuple[bytes, bytes, bytes], address: str) -> str:
-    """Do so for a join of which nothing is stored."""
+async def _take_back_unstored(credentials: tuple[bytes, bytes, bytes], address: str) -> str:
+    """Do as `take_back` for a join of which nothing is stored."""
     with tempfile.TemporaryDirectory(prefix="swarm-manager-") as folder:
         files = CredentialFiles(Path(folder))
         try:
             files.write(*credentials)
         except OSError as error:
             return f"{folder}: {error.strerror}"
-        return await _tell(files, address)
+        return await _tell_leader(files, address)
 
 
-async def _tell(files: CredentialFiles, address: str) -> str:
-    """Tell the leader, whom other managers name, that this join has failed; return why that could not be, if so."""
+async def _tell_leader(files: CredentialFiles, address: str) -> str:
+    """Tell the leader, which other managers name, that this join has failed; return why that failed, else nothing."""
     context = client_context(files)
     why: dict[str, SwarmError] = {}
 

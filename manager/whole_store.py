@@ -18,9 +18,9 @@ from manager.store.backends.sealed import Seal
 from manager.store.backends.sqlite import StoreFile
 from manager.store.changes import Change, ChangeSet
 
-# So long an etcd that was just started may take to find a leader.
+# Seconds that a freshly started etcd may take to find a leader.
 STARTED_SECONDS = 20.0
-# So long one that runs may take.
+# Seconds that a running one may take.
 _ANSWERS_SECONDS = 1.0
 # As many as the leader of several managers commits at once.
 _OBJECTS_OF_COMMIT = 500

@@ -47,7 +47,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# A browser keeps code and styles, and asks each time whether they are still the same; a page it asks for anew.
+# A browser caches code and styles and revalidates them each time; a page is fetched each time.
 _KEPT = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
 _MISSING = b"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Dashboard</title>
@@ -73,7 +73,7 @@ def _file(name: str, call: Call) -> Answer:
     """Read a file below the folder; 304 where the browser has it as it is.
 
     Raises:
-        EngineError: 404, there is none of this name.
+        EngineError: 404, there is no file of this name.
 
     """
     path = FOLDER / name
@@ -121,12 +121,12 @@ def _policy(page: bytes, *, terminal: bool = False) -> str:
 
 
 async def to_pages(_: Context, __: Call) -> Reply:
-    """Lead who has typed only the host to the dashboard."""
+    """Redirect from the root to the dashboard."""
     return Answer(307, headers={**_HEADERS, "Location": "/dashboard/"})
 
 
 async def caller(context: Context, call: Call) -> Reply:
-    """Tell who asks, as what: a page shows by it which buttons do something."""
+    """Answer who the caller is, so that a page knows which buttons it may offer."""
     role = call.caller.role
     return Answer(
         value={

@@ -93,7 +93,7 @@ def head(value: Object) -> dict[str, Any]:
 class JsonCache:
     """JSON of structs by identity. Tasks share their service's spec, so a list of tasks renders each spec once.
 
-    It holds at most `capacity` entries and starts anew when full; holding the struct itself keeps its identity unique.
+    It holds at most `capacity` entries and is emptied when full; holding the struct itself keeps its identity unique.
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:

@@ -123,7 +123,7 @@ def _check_version(version: str) -> None:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Return a version's numbers, to compare; what is none counts as 0."""
+    """Return a version's numbers, to compare; what is not a number counts as 0."""
     return tuple(int(part) if part.isdecimal() else 0 for part in version.split("."))
 
 

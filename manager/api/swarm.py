@@ -192,7 +192,7 @@ def _tls_fields(root_certificate: str) -> tuple[str, str]:
 
 
 def tls_info(cluster: Cluster, root: RootKey | None, step: int | None = None) -> dict[str, str]:
-    """Return which root is believed, and which has signed; nothing when there is none.
+    """Return which root is trusted, and which signs; empty if there is none.
 
     Of a member whose certificate is of `step`; else those that all members have, or are to have.
     """

@@ -58,7 +58,7 @@ def serial_of(decimal: str) -> str:
 
 
 def expired_records(view: View, now: float) -> list[ClientCertificate]:
-    """Return the records that nobody needs any more."""
+    """Return the records that are no longer needed."""
     return [each for each in view.client_certificates if each.not_after + _KEPT_SECONDS < now]
 
 

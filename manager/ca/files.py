@@ -23,7 +23,7 @@ from manager.ca.authority import Authority, new_serial
 
 @dataclass(frozen=True, slots=True)
 class ManagerFiles:
-    """The files of a manager's certificate under its data directory. `password` encrypts the key; none is none."""
+    """The files of a manager's certificate under its data directory. `password` encrypts the key, empty: not at all."""
 
     data_dir: Path
     password: str = field(default="", repr=False)

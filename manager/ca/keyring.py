@@ -48,7 +48,7 @@ class Keyring:
         return Keyring(self.keys, self.current, unlock_key)
 
     def renewed(self) -> Keyring:
-        """Return one new key in the place of all, under a number that none of them has; it is locked as they are."""
+        """Return a keyring with one new key, under a new number, in place of all others; it is locked as they are."""
         later = (*range(self.current + 1, KEY_NUMBERS.stop), *KEY_NUMBERS)
         number = next(each for each in later if each not in self.keys)
         return Keyring({number: os.urandom(KEY_BYTES)}, number, self.unlock_key)

@@ -25,7 +25,7 @@ from manager.store.changes import Decision
 from manager.store.levels import ROOT_OF_MANAGERS
 from manager.store.view import View
 
-# Who revokes clients' certificates of a root that is no more, as their records have it.
+# The revoker in the records of clients' certificates whose root was replaced.
 REVOKER = "the root's rotation"
 _ALONE = "every certificate is of the new root: the old one is not believed any more"
 

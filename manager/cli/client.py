@@ -72,7 +72,7 @@ class Client:
 
         Raises:
             ApiError: the manager refused.
-            CannotConnect: there is no manager.
+            CannotConnect: no manager answers at this address.
 
         """
         return (await self._ask("GET", path, params, headers=headers)).text
@@ -243,7 +243,7 @@ class Watch:
         self._watching = watching
 
     def end(self) -> None:
-        """Watch no more: what comes now may be silent for as long as it likes."""
+        """Stop watching: what follows may be silent for any time."""
         self._watching.cancel()
 
 

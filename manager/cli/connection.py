@@ -87,7 +87,7 @@ class Connection:
         return answer.get()
 
     def close(self) -> None:
-        self._writer.transport.abort()  # nothing that is on its way matters any more
+        self._writer.transport.abort()  # what is in flight no longer matters
 
 
 def _head(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:

@@ -41,7 +41,7 @@ def config_path() -> Path:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read the file; nothing where there is none.
+    """Read the file; empty if it is missing.
 
     Raises:
         InvalidArgument: it cannot be read.
@@ -112,7 +112,7 @@ def _credentials(server: str, config: dict[str, Any]) -> dict[str, str]:
 
 
 def _from_helper(helper: str, server: str) -> dict[str, str]:
-    """Ask `docker-credential-HELPER`; that it knows no credentials is none of our errors."""
+    """Ask `docker-credential-HELPER`; that it knows no credentials is not an error."""
     command = ["docker-credential-" + helper, "get"]
     try:
         answer = subprocess.run(  # the argument vector is a list; the helper is the user's own choice

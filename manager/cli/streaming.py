@@ -43,7 +43,7 @@ class Streams:
 
         Raises:
             ApiError: the manager refused.
-            CannotConnect: there is no manager, or the connection to it broke.
+            CannotConnect: no manager answers, or the connection broke.
 
         """
         url = self._endpoint.url

@@ -1,8 +1,8 @@
-"""This manager's own certificate: valid for the names that clients use by now, renewed in time, shown at both ports.
+"""This manager's own certificate: valid for the names that clients use, renewed in time, shown at both ports.
 
 When the root is replaced, each of several managers takes its steps when it is its turn: its etcd first, which restarts
-where other roots are to be believed, then its own certificate; then the leader writes it down. A leader lets another
-manager lead before its etcd restarts.
+if the trusted roots change, then its own certificate; then the leader records the step. A leader lets another manager
+lead before its etcd restarts.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
 
-# When a renewed certificate could not be stored: a fifth of its life is left, at least.
+# Seconds until a renewal is tried again when its certificate could not be stored: a fifth of its life is left.
 RENEW_AGAIN_SECONDS = 600.0
-# When the leader could not be asked.
+# Seconds until the leader is asked again.
 ASK_AGAIN_SECONDS = 5.0
-# When the whole cluster waits for it.
+# Seconds until a step is tried again, for which the whole cluster waits.
 FOLLOW_AGAIN_SECONDS = 5.0
 
 Renew: TypeAlias = Callable[[ManagerRenew], Awaitable[RenewReply]]
@@ -91,14 +91,13 @@ class OwnCertificate:
         return self._present_files()
 
     def signed_by(self, renew: Renew) -> None:
-        """Have the leader sign it from now on: it is one of several managers'."""
+        """Have the leader sign it from now on, as there are several managers."""
         self._renew = renew
 
     def open(self, store: Store) -> None:
-        """Make the contexts; before that the certificate anew, when it is not for all names that clients may use.
+        """Make the TLS contexts; before that a new certificate if the present one lacks names or has an old authority.
 
-        So it is when the authority has changed since it was made. Where the leader signs it, that is done as soon as
-        there is one.
+        If the leader signs certificates, the new one follows as soon as there is a leader.
         """
         changed = self._renew is None and self._noted_step(store) != self._authority.step
         self._stale = changed or not self._files.covers(self._names())
@@ -115,7 +114,7 @@ class OwnCertificate:
         follow_context(self.dashboard, lambda: self._shown[2])
 
     async def keep_valid(self, store: Store) -> None:
-        """Renew the certificate before it expires, until cancelled; whoever connects from then on is shown the new."""
+        """Renew the certificate before it expires, until cancelled; new connections are shown the new one."""
         while True:
             if not self._stale:
                 await sleep_until(renewal_time(self.identity(), self._rng), self._clock)
@@ -140,16 +139,16 @@ class OwnCertificate:
             _log.info("renewed the certificate of manager %s", self._config.node_id)
 
     def identity(self) -> Identity:
-        """Return whose certificate it is, and for how long it is valid."""
+        """Return the identity in the certificate, with its validity."""
         return self._files.node.identity()
 
     async def follow_authority(self, store: Store) -> None:
-        """Have a certificate of each step of the authority, and let the store say so, until cancelled."""
+        """Get a certificate of each step of the authority, and record that in the store, until cancelled."""
         with store.watch() as subscription:
             while True:
                 step = self._authority.step
                 if self._step != step:
-                    if not await self._made_anew(store, FOLLOW_AGAIN_SECONDS):
+                    if not await self._replace(store, FOLLOW_AGAIN_SECONDS):
                         continue
                     self._step = step
                     _log.info("manager %s has a certificate of step %d of the authority", self._config.node_id, step)
@@ -160,7 +159,7 @@ class OwnCertificate:
                     await subscription.next()
 
     async def renew_now(self) -> None:
-        """Have the leader sign a certificate, with the roots that are to be believed now, and show it.
+        """Have the leader sign a certificate, store it with the trusted roots, and show it.
 
         Raises:
             SwarmError: it was not signed.
@@ -172,8 +171,8 @@ class OwnCertificate:
         self._stale = False
         self._show()
 
-    async def _made_anew(self, store: Store, pause: float) -> bool:
-        """Make the certificate anew, and show it; when it cannot be stored, wait for a while and return False."""
+    async def _replace(self, store: Store, pause: float) -> bool:
+        """Make and show a new certificate; if it cannot be stored, wait for `pause` seconds and return False."""
         try:
             self._issue(store)
         except OSError as error:
@@ -187,7 +186,7 @@ class OwnCertificate:
         return True
 
     def _show(self) -> None:
-        """Show the certificate as it is stored, and believe the roots that are, whoever connects from now on."""
+        """Use the stored certificate and roots for new connections."""
         files = self._files.node
         self._shown = server_context(files), api_context(files), public_context(files)
         self.dialling = client_context(files)
@@ -217,7 +216,7 @@ class OwnCertificate:
 
 
 class RootSteps:
-    """Takes steps for the manager of a node."""
+    """Takes a manager's steps of a root rotation."""
 
     def __init__(
         self, store: SharedStore, own: Etcd, certificate: OwnCertificate, peers: ManagerPeers, node_id: str

@@ -1,4 +1,4 @@
-"""This manager's keys as its files have them: locked or not at the start, and locked anew when the cluster says so."""
+"""This manager's keys in its files: locked or open at the start, and locked again when the cluster's lock changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class ManagerKeys:
-    """The keys of a data directory. Locked ones have to be unlocked before anything else can begin."""
+    """The keys of a data directory. Locked ones must be unlocked before anything else can start."""
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
@@ -83,7 +83,7 @@ class ManagerKeys:
         await self._serving.wait()
 
     def relock(self, cluster: Cluster) -> None:
-        """Lock this manager's files with the cluster's unlock key of now, or with none: the one before opens nothing.
+        """Lock this manager's files with the cluster's present unlock key, or none; an earlier one becomes useless.
 
         Raises:
             Unavailable: they cannot be written. What was written stays, and the next start takes either.

@@ -113,7 +113,7 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 class LeaderEngines:
     """The `Engines` (manager.api.engine.connections) of a manager. `present` returns the present dispatcher.
 
-    All methods raise `Unavailable` while there is none.
+    All methods raise `Unavailable` while this manager does not lead.
     """
 
     def __init__(self, present: Callable[[], Dispatcher | None]) -> None:

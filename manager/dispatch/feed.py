@@ -272,7 +272,8 @@ class Feed:
             else:
                 self._held.discard(network_id)
                 self._directory.release(self, network_id)
-                # The directory may have yet to hear of what is on this network, and would not tell this node any more.
+                # The directory may not have seen the latest changes on this network, and would no longer mark them
+                # here.
                 self._marked_services.update(self._endpoints)
             self._marked_services |= self._directory.services_on(network_id)
         stale = dict.fromkeys([*turned, *_drain_marks(self._marked_networks)])

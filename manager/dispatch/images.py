@@ -51,7 +51,7 @@ MAX_SOURCES = 3
 TICKET_SECONDS = 600.0
 MAX_RELAYS = 32
 RELAYS_OF_NODE = 8
-# Beyond so many images, those of which nothing is known any more are cleared away.
+# Beyond so many images, those without current knowledge are dropped.
 _MAX_KNOWN = 4096
 
 _log = logging.getLogger(__name__)

@@ -56,7 +56,7 @@ def apply_reports(tx: Transaction, batch: Sequence[NodeReports]) -> None:
 
 T = TypeVar("T")
 
-# Entries of a node in one transaction, and how long there is none for it then.
+# Entries of a node in one transaction, and the seconds until its next one.
 SLICE = 100
 PAUSE_SECONDS = 0.020
 MAX_WAITING = 8
@@ -71,7 +71,7 @@ class _Report(Generic[T]):
 
 
 class NewestWrites(Generic[T]):
-    """Writes the newest of what one node says of itself, no more often than every `seconds`.
+    """Writes the newest report of a node, at most every `seconds`.
 
     `write` returns when it is durable.
     """

@@ -16,23 +16,23 @@ def managers(view: View) -> list[Node]:
 
 
 def address(node: Node) -> str:
-    """Return where a manager's cluster port is, `host:port`; empty for a node that is no manager."""
+    """Return where a manager's cluster port is, `host:port`; empty if the node is not a manager."""
     return node.manager_status.addr if node.manager_status is not None else ""
 
 
 def is_awaited(node: Node) -> bool:
-    """Whether a node has joined as a manager, and was not heard of as one since."""
+    """Whether a node has joined as a manager, and its manager has not come up since."""
     return node.manager_status is not None and node.manager_status.awaited
 
 
 def addresses(view: View, first: str = "") -> tuple[str, ...]:
-    """Return where managers are, one that is to be tried before the others first."""
+    """Return the managers' addresses (`host:port`), `first` before the others."""
     found = dict.fromkeys([first, *map(address, managers(view))])
     return tuple(filter(None, found))
 
 
 def without_manager(node: Node) -> Node:
-    """Return a node's record when it is a manager no more: none of its certificates as one is valid."""
+    """Return the record of a demoted manager, without valid manager certificates."""
     gone = NodeStatus(state="down", message="it was a manager, and has no worker", addr=node.status.addr)
     return replace(
         node,

@@ -66,7 +66,7 @@ def range_of(network: IPv4Network | IPv6Network) -> Range:
 
 @lru_cache(maxsize=1 << 16)
 def range_of_cidr(cidr: str) -> Range:
-    """Read an IPv4 network; kept, as a network's leases are read anew for each node that comes."""
+    """Read an IPv4 network; cached, as a network's leases are read again for each new node."""
     return range_of(IPv4Network(cidr))
 
 

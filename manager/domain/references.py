@@ -115,7 +115,7 @@ def with_newest_files(spec: ServiceSpec, view: View) -> ServiceSpec:
     """Return a past specification with the newest content in place of versions that are gone.
 
     Raises:
-        FailedPrecondition: nothing has the name of what it needs any more.
+        FailedPrecondition: an object that it needs no longer exists.
 
     """
     container = spec.task_template.container_spec

@@ -1,4 +1,4 @@
-"""What workers said that was not believed: observations, in memory only; a new manager has none, and hears it again."""
+"""What was refused of workers' messages: in memory only; a new leader has none, and gets them again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A field of a message that does not hold for the node that said it.
+    """A refused field of a node's message.
 
     `field` is `STRUCT.FIELD`, as in the table of docs/protocol.md; `reason` is a sentence for a person.
     """
@@ -28,7 +28,7 @@ class Refused:
 
 
 class Refusals:
-    """The fields in which each node was not believed: there are only so many, whatever a node says."""
+    """The refused fields of each node; their number is bounded, whatever a node sends."""
 
     def __init__(self) -> None:
         self._told: dict[str, set[str]] = {}
@@ -39,7 +39,7 @@ class Refusals:
         return sorted(self._by_node.get(node_id, {}).values(), key=lambda each: each.field)
 
     def add(self, node_id: str, refusals: Iterable[Refusal], now: float) -> list[Refusal]:
-        """Count refusals; return those in fields in which this node was always believed so far: to be said once."""
+        """Count refusals; return those in fields that are refused for the first time of this node, for the log."""
         new = []
         for refusal in refusals:
             fields = self._by_node.setdefault(node_id, {})
@@ -52,13 +52,13 @@ class Refusals:
         return new
 
     def keep(self, node_id: str, fields: Collection[str], refusals: Iterable[Refusal]) -> None:
-        """Forget what was refused in these fields before and is not now, as the node says something else there."""
+        """Forget earlier refusals in these fields that are not among the new ones."""
         refused = {refusal.field for refusal in refusals}
         known = self._by_node.get(node_id, {})
         for field in [field for field in known if field in fields and field not in refused]:
             del known[field]
 
     def forget(self, node_id: str) -> None:
-        """Forget a node that is one no more."""
+        """Forget a removed node."""
         self._by_node.pop(node_id, None)
         self._told.pop(node_id, None)

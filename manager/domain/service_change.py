@@ -63,7 +63,7 @@ def roll_back(view: View, service: Service, revision: int, now: float, by: str =
     `by` is the name of the client that asks.
 
     Raises:
-        InvalidArgument, FailedPrecondition: there is no such revision, or it is not possible any more.
+        InvalidArgument, FailedPrecondition: there is no such revision, or it is no longer possible.
 
     """
     reason = Requested(action=Action.ROLLBACK, by=by, revision=revision)
@@ -80,7 +80,7 @@ def abort_update(view: View, service: Service, now: float, by: str = "") -> Serv
     """Return a service on its way back to the specification before its update; `by` is the client that asks for it.
 
     Raises:
-        InvalidArgument, FailedPrecondition: no update is under way, or the specification is not possible any more.
+        InvalidArgument, FailedPrecondition: no update is under way, or the specification is no longer possible.
 
     """
     if state_of(service) not in (UpdateState.UPDATING, UpdateState.PAUSED):
@@ -92,7 +92,7 @@ def undo_update(view: View, service: Service, now: float, failure: Failure) -> S
     """Return a service on its way back from an update that has failed; none is its previous specification then.
 
     Raises:
-        InvalidArgument, FailedPrecondition: there is no specification to return to, or it is not possible any more.
+        InvalidArgument, FailedPrecondition: there is no specification to return to, or it is no longer possible.
 
     """
     back = _return(view, service, service.previous_spec, now, failure)
@@ -120,7 +120,7 @@ def _return(view: View, service: Service, spec: ServiceSpec | None, now: float, 
     number = revisions.number_of(service, spec)
     spec = revisions.spec_to_return_to(service, with_newest_files(spec, view))
     back = revisions.with_spec(service, spec, now)
-    if not spec.mode.is_job:  # a job has no updates to be rolled back: it runs anew
+    if not spec.mode.is_job:  # a job has no update to roll back: it runs again
         started = UpdateState.ROLLBACK_STARTED
         status = UpdateStatus(state=started, started_at=now, reason=reason, returns_to=number)
         back = msgspec.structs.replace(back, update_status=status)
@@ -128,7 +128,7 @@ def _return(view: View, service: Service, spec: ServiceSpec | None, now: float, 
 
 
 def _adopt(view: View, old: Service, changed: Service, now: float) -> Service:
-    """Check a changed service; begin the version of its tasks, its execution and its schedule anew where due."""
+    """Check a changed service; start a new version of its tasks, execution and schedule where due."""
     _check(view, changed, old)
     if revisions.tasks_differ(old.spec, changed.spec):
         changed = msgspec.structs.replace(next_execution(old, changed, now), spec_version=view.index + 1)
@@ -150,7 +150,7 @@ def _check(view: View, service: Service, old: Service | None = None) -> None:
 def check_dependencies(spec: ServiceSpec, view: View, before: Collection[str] = ()) -> None:
     """Refuse dependencies that can never be met; `before` are the names of those that the service has already.
 
-    A new cycle goes through this service: there is none where nothing new is waited for, or nobody waits for it.
+    A new cycle goes through this service: without a new dependency, or a dependent service, there is none.
 
     Raises:
         InvalidArgument: names the service that is missing or never completes, or the cycle.

@@ -27,7 +27,7 @@ ENDED = "it was ended meanwhile"
 
 
 def transfer_limit(view: View) -> int:
-    """Return how many bytes a second a move or a copy sends at most that says nothing itself; 0 is no limit."""
+    """Return the default limit of moves and copies in bytes a second; 0: unlimited."""
     cluster = next(iter(view.clusters), None)
     return extensions.read_cluster(cluster.spec.labels).transfer_limit if cluster is not None else 0
 
@@ -190,7 +190,7 @@ def lineage_of_copy(there: Volume | None, rng: Random) -> str:
 
 
 def transfer_under_way(node_id: str, name: str, view: View) -> Transfer | None:
-    """Return the move or the copy under way that reads a volume of a node, or makes it; None if there is none."""
+    """Return the active move or copy that reads or makes a volume of a node; None if there is none."""
     for transfer in view.transfers:
         reads = transfer.source == node_id and name in transfer.volumes
         makes = transfer.target == node_id and name in transfer.arriving
@@ -245,7 +245,7 @@ def commit_copy(transfer: Transfer, view: View, held: float, now: float) -> tupl
     """Return what makes a copy known; held: for how many seconds tasks were paused for it.
 
     Raises:
-        FailedPrecondition: it was ended meanwhile, or the source is not known any more.
+        FailedPrecondition: it was ended meanwhile, or the source is no longer known.
 
     """
     latest = view.transfers.get(transfer.id)

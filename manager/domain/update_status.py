@@ -1,6 +1,6 @@
 """States of a service's update, how far it may go, and the sentences about it. Pure.
 
-Sentences are made where one is shown or logged: nothing decides on them.
+Sentences are made only to be shown or logged: nothing decides on them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def message(status: UpdateStatus) -> str:
 
 
 def halted(status: UpdateStatus) -> str:
-    """Say why an update was halted, to people: of tasks that failed how many and with what, not the id of one."""
+    """Say why an update was halted, for people: how many tasks failed and with what, not the id of one."""
     reason = status.reason
     if status.message or not isinstance(reason, TasksFailed):
         return message(status)
@@ -77,7 +77,7 @@ def halted(status: UpdateStatus) -> str:
 
 
 def remark(said: Remark) -> str:
-    """Say what is special about the way in which an update goes on."""
+    """Say how an update deviates from its configuration."""
     match said:
         case AwaitsServices():
             return waits_for(said.services)
@@ -93,7 +93,7 @@ def remark(said: Remark) -> str:
 
 
 def waits_for(services: Iterable[Awaited]) -> str:
-    """Say which services are waited for; empty when none is."""
+    """Say which services are waited for; empty if none."""
     named = " and ".join(map(_awaited, services))
     return f"waits for {named}" if named else ""
 
@@ -165,10 +165,10 @@ def canary_size(service: Service) -> int:
 
 
 def after_change(service: Service, spec: ServiceSpec) -> UpdateStatus | None:
-    """Return a service's update status when it is given another specification: none, so that its update begins anew.
+    """Return a service's update status for a new specification: None, so that a new update starts.
 
-    But what went beyond its canary, or needs none, as rollbacks do, is not to hold at it again for a change that leaves
-    the tasks as they are, such as scaling: that alone is kept.
+    An update that has passed its canary, or a rollback, must not hold again after a change that leaves the tasks as
+    they are, such as scaling: then only that is kept.
     """
     has_canary = extensions.of(service).canary and extensions.read(spec.labels).canary
     if not has_canary or canary_size(service) or revisions.tasks_differ(service.spec, spec):

@@ -28,9 +28,9 @@ class Inventory:
 def decide(inventory: Inventory, view: View, now: float) -> Decision:
     """Return what is to be written.
 
-    A copy that is not there any more goes with its record, unless a slot's data was in it, be its service removed: then
-    the record says since when it is missing, and a task that comes for the data waits. So does that of a copy in whose
-    place there is other data by the same name.
+    The record of a copy that no longer exists is removed, unless a slot's data was in it, even of a removed service:
+    then the record says since when it is missing, and a task that comes for the data waits. So does that of a copy in
+    whose place there is other data by the same name.
     """
     put: list[Volume | VolumeClaim] = []
     remove: list[Volume] = []

@@ -211,7 +211,7 @@ def _moving(node_id: str, volume: str, claims: Claims) -> str:
 
 
 def _still_held(task: Task, claim: VolumeClaim, view: View) -> str:
-    """Say that a task of a removed service, which this one has the name of, has not ended yet; empty if there is none.
+    """Return why a service waits for a task of a removed one of the same name that has not ended; empty if none.
 
     Those of the task's own service are waited for before it is started.
     """

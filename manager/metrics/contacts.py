@@ -1,7 +1,7 @@
 """How workers' connections do: when each node was heard last, how often it connected, how late it applies. Pure.
 
 It is there before and after a leadership; what another leader has heard it does not know. Instants are the event
-loop's. Nodes that are no more are forgotten by whoever reads, with the store at hand.
+loop's. Readers, which have the store at hand, drop removed nodes.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ class ServiceTally:
 class NodeTally:
     """What is known of a node's tasks: `marks` of those that are placed there, and of what last ended in a slot.
 
-    `placed` are the former, by their ids: when the node comes to be down, or is no longer, they are counted anew. So
-    are those `ahead`: their slots show them, placed here as the view has them, before that was heard of them.
+    `placed` are the former, by their ids: when the node goes down or comes back, they are counted again. So are
+    those `ahead`: slots show them, placed here as in the view, before their change has arrived.
 
     `cpu` (billionths of a core) and `memory` (bytes) are what the placed ones reserve. `since` is when the node came to
     its present state.

@@ -97,7 +97,7 @@ def host_ports(task: Task) -> Iterator[tuple[PortKey, str]]:
 
 @dataclass(slots=True)
 class NetworkRoom:
-    """One network's parts. `users` counts, by node, the tasks and plain containers that are in it.
+    """One network's parts. `users` counts, by node, the tasks and unmanaged containers that are in it.
 
     `claims` are the nodes with users that have no part yet, `full` those whose part has no address left. `network` is
     None if there is no such network, and for the engines' own: these have no parts. No node has more users than

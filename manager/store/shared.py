@@ -226,7 +226,7 @@ class SharedStore(Store):
                 _log.warning("loading the store again: %s", gap)
             except SwarmError as error:  # the store cannot be read, perhaps by this release only
                 _log.error("cannot follow the leader: %s", error.message)
-            except Exception:  # noqa: BLE001 - a manager that follows no more would mislead whoever asks it
+            except Exception:  # noqa: BLE001 - a manager that no longer follows would mislead its clients
                 _log.exception("a bug: cannot follow the leader: loading all in %g s", PAUSE_SECONDS)
                 await asyncio.sleep(PAUSE_SECONDS)
             await self._load_again()

@@ -147,6 +147,6 @@ class View(Protocol):
         """The one cluster record.
 
         Raises:
-            Unavailable: there is none yet.
+            Unavailable: there is no cluster yet.
 
         """

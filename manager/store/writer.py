@@ -88,13 +88,13 @@ class Writer:
             return await future
 
     def finish(self, refusal: Callable[[], Unavailable]) -> None:
-        """Take no more updates; `run` ends when it has stored what waits already."""
+        """Refuse new updates; `run` ends when it has stored those that wait."""
         self._refusal = refusal
         self._jobs.append(None)
         self._arrived.set()
 
     def close(self, refusal: Callable[[], Unavailable]) -> None:
-        """Take no more updates, and refuse those that wait."""
+        """Refuse new updates, and those that wait."""
         self._refusal = refusal
         while self._jobs:
             if (job := self._jobs.popleft()) is not None:

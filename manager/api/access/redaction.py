@@ -1,10 +1,9 @@
-"""Whoever is not shown environments sees no likely secret, whatever the answer is (`hide` says what is one).
+"""Redaction: callers that may not see environments see no likely secret in any answer (`hide` says what is one).
 
 Every answer to such a caller passes here, so that a handler cannot forget it.
 
-Environment variables are what people know to carry passwords; they are also in what an image was made by, beside
-the arguments of its build. Options of drivers carry them as well: a volume's `o=username=…,password=…`, a log
-driver's token. Names are shown, values never.
+Passwords are in environment variables, and in an image's history beside its build arguments. They are also in options
+of drivers: a volume's `o=username=…,password=…`, a log driver's token. Names are shown, values never.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from manager.api.logs.stream import MULTIPLEXED, RAW
 
 # The overview's events are made of shapes that have no place for an environment (`manager/overview`).
 _PASSED = frozenset({"text/plain", EVENT_STREAM, MULTIPLEXED, RAW})
-# Takes so many bytes more; False if there is no room.
+# Reserves more bytes; False if there is no room.
 Room: TypeAlias = Callable[[int], bool]
-# A line that is shorter is kept in any case.
+# A shorter line is always kept.
 _FREE = 256 * 1024
 _MAX_LINE = 16 * 1024 * 1024
 
@@ -47,7 +46,7 @@ _COUNT = re.compile(r"\|([1-9]\d{0,3})")
 
 
 def redact_reply(caller: Caller, reply: Reply, lease: Lease) -> Reply:
-    """Return the reply as its caller may see it. What it has to keep for that is taken from the request's lease."""
+    """Return the reply as its caller may see it; the memory for that comes from the request's lease."""
     if caller.environment:
         return reply
     if isinstance(reply, Answer):
@@ -70,7 +69,7 @@ def _answer(answer: Answer) -> Answer:
 
 
 def _is_json(content_type: str) -> bool:
-    """Whether there may be something to hide: all that is neither a log nor plain text is taken for JSON."""
+    """Whether there may be something to hide: everything except logs and plain text counts as JSON."""
     return content_type.partition(";")[0].strip().lower() not in _PASSED
 
 
@@ -92,7 +91,7 @@ def _item(text: bytes) -> bytes:
 
 
 class _Lines:
-    """Sends JSON that comes as lines, hidden, line by line."""
+    """Redacts a stream of JSON lines, line by line."""
 
     def __init__(self, send: Send, room: Room) -> None:
         self._send = send
@@ -101,7 +100,7 @@ class _Lines:
         self._rest = bytearray()
 
     async def feed(self, data: bytes) -> None:
-        # What is kept is not looked at again with each piece: an engine may send a long line in many.
+        # The kept part is not searched again for each piece: an engine may send a long line in many.
         *ends, rest = data.split(b"\n")
         lines = []
         for end in ends:
@@ -115,7 +114,7 @@ class _Lines:
                 await self._send(_line(line) + b"\n")
 
     def _grow(self, size: int) -> None:
-        """Have room for a line as long as this, and for some more of it."""
+        """Reserve room for a line of `size` bytes and more."""
         wanted = min(2 * size, _MAX_LINE)
         if size > _MAX_LINE or not self._room(wanted - self._held):
             raise Unavailable("this answer cannot be shown to a viewer: a line of it is too long")
@@ -139,7 +138,7 @@ async def _relay(relay: Relay, exchange: Exchange, room: Room) -> None:
 
 
 class _HidingExchange:
-    """Passes an answer on; its JSON is hidden, all else goes as it is."""
+    """Passes an answer on, with its JSON redacted."""
 
     def __init__(self, exchange: Exchange, room: Room) -> None:
         self._exchange = exchange
@@ -194,7 +193,7 @@ def _field(key: str, inner: Any, beside: Mapping[str, Any]) -> Any:
     elif isinstance(inner, dict):
         if key == "LogConfig":
             return {name: _options(each) if name == "Config" else hide(each) for name, each in inner.items()}
-        if key == "DriverOpts" or (key == "Options" and "IPAM" not in beside):  # a network's are no secret
+        if key == "DriverOpts" or (key == "Options" and "IPAM" not in beside):  # a network's are not secret
             return _options(inner)
     elif key in _INSTRUCTIONS and isinstance(inner, str):
         return instruction(inner)

@@ -65,7 +65,7 @@ async def inspect(context: Context, call: Call) -> Relay:
 
 
 async def find(context: Context, exec_id: str) -> str:
-    """Return the node of an exec instance; all are asked when this manager has not seen it made.
+    """Return the node of an exec instance; all nodes are asked if this manager has not seen its creation.
 
     Raises:
         EngineError: 404, no node has it; 409, several say that they have.
@@ -98,7 +98,7 @@ async def find(context: Context, exec_id: str) -> str:
 
 
 PROTOCOL = "swarm.dashboard"
-# A terminal that nobody has typed in for so long ends: it may have been left open on somebody's desk.
+# A terminal ends after so many seconds without input: it may have been left open.
 IDLE_SECONDS = 15 * 60.0
 _CHUNK = 64 * 1024
 _LARGEST = 1000
@@ -143,7 +143,7 @@ async def terminal(context: Context, call: Call) -> Relay:
 
 
 class _Conversation:
-    """Carries bytes between a browser and a program until one of them is done, or nobody types any more."""
+    """Carries bytes between a browser and a program until one of them ends, or nothing was typed for a while."""
 
     def __init__(self, context: Context, node_id: str, exec_id: str, socket: WebSocket, engine: Duplex) -> None:
         self._context = context

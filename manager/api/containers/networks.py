@@ -61,7 +61,7 @@ def read_networks(mode: str, endpoints: Mapping[str, Any], view: View) -> tuple[
 
     Raises:
         EngineError: 400, there is no such network, or it cannot be had together with the others; 403, it is not for
-            plain containers.
+            unmanaged containers.
 
     """
     names = [mode or "default", *endpoints]
@@ -80,7 +80,7 @@ def read_networks(mode: str, endpoints: Mapping[str, Any], view: View) -> tuple[
 
 
 def attachable(view: View, name: str) -> Network:
-    """Find a network that plain containers may join.
+    """Find a network that unmanaged containers may join.
 
     Raises:
         EngineError: 400, there is no such network (after a 404 clients would pull the image); 403, it is for

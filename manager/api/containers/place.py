@@ -1,4 +1,4 @@
-"""Which node gets a new container: the scheduler's own filters and ranking, over tasks and plain containers. Pure."""
+"""Which node gets a new container: the scheduler's filters and ranking over tasks and unmanaged containers. Pure."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def place(
 
 
 def _data_nodes(view: View, wanted: RequestedContainer) -> frozenset[str] | None:
-    """Return the nodes with all the data that a container asks for; None where none of it is anywhere yet."""
+    """Return the nodes that have all data that a container asks for; None if no node has any of it yet."""
     found = None
     for name in wanted.volumes:
         if copies := [copy for copy in view.volumes.named(name) if not copy.shared]:
@@ -88,7 +88,7 @@ def _why_not_there(view: View, wanted: RequestedContainer, data: Collection[str]
 
 
 def _load(view: View, seen: Mapping[str, NodeFacts], claims: Iterable[Claim]) -> ClusterLoad:
-    """Return the load of all tasks, of plain containers and of those that are being made."""
+    """Return the load of all tasks, unmanaged containers and containers that are being created."""
     load = ClusterLoad.of(view)
     for node_id, each in seen.items():
         load.leave_out_plain(node_id)  # these are newer than what its worker has reported
@@ -102,7 +102,7 @@ def _load(view: View, seen: Mapping[str, NodeFacts], claims: Iterable[Claim]) ->
 
 
 def _as_task(node_id: str, container: Container) -> Task:
-    """Return the task that weighs what a plain container does. An ended one keeps its ports: it may start again."""
+    """Return a task with an unmanaged container's load. An ended one keeps its ports, as it may start again."""
     labels = container.get("Labels") or {}
     runs = container.get("State") in _RUNNING or (container.get("State") == "created" and MARK_LABEL in labels)
     spec = _spec(amount_of_label(labels, CPUS_LABEL), amount_of_label(labels, MEMORY_LABEL)) if runs else TaskSpec()

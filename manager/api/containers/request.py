@@ -154,7 +154,7 @@ def read(call: Call, view: View) -> RequestedContainer:
 
     Raises:
         EngineError: 400, a field is of the wrong type, a constraint is malformed, a label is not a user's to give, or
-            there is no such network; 403, a network that plain containers cannot join.
+            there is no such network; 403, a network that unmanaged containers cannot join.
 
     """
     call.require_json()

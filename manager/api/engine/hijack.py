@@ -71,7 +71,7 @@ class Head:
         return int(text) if _LENGTH.fullmatch(text) and "transfer-encoding" not in self.headers else -1
 
     def to_client(self) -> bytes:
-        """Write the head of a stream anew, with what a client has to know and nothing else."""
+        """Return the head of a stream for the client, with the necessary headers only."""
         lines = [f"HTTP/1.1 {self.status} {'UPGRADED' if self.status == 101 else 'OK'}"]
         lines += [f"{name}: {value}" for name, value in forwarded_headers(self.headers).items()]
         if self.status == 101:

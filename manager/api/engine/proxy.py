@@ -163,7 +163,7 @@ class EngineReply:
         return EngineError(self.status, self.message)
 
     def answer(self) -> Answer:
-        """Return the reply as the answer to our own client; an error is worded anew, of the engine's own words.
+        """Return the reply as the answer to our own client; an error has the engine's own message.
 
         Raises:
             BadAnswer: it says that it is JSON, and is not; names the node.

@@ -157,7 +157,7 @@ def _event(line: bytes) -> Event:
     """Read one event of an engine's own.
 
     Raises:
-        BadAnswer: it is none.
+        BadAnswer: it is not an event.
 
     """
     try:

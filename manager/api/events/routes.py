@@ -58,7 +58,7 @@ async def _present(
             engines.cancel()
     except TimeoutError:
         return  # `until` has come
-    # Not an end that is like any other: who listens would take it that nothing happens any more.
+    # Not an ordinary end of the stream, which a client would take for the absence of events.
     raise Unavailable("no more events come: this manager stops, or they were read too slowly; ask again, with 'since'")
 
 

@@ -86,7 +86,7 @@ def _check(context: Context, node: Node) -> None:
 
 
 async def _all_names(context: Context, node: Node) -> dict[str, str]:
-    """Return all names that a node's engine has, each standing for itself."""
+    """Return all names that a node's engine has, each mapped to itself."""
     images = await images_on(context, node.id, seconds=LIST_SECONDS)
     tags = sorted({tag for image in images for tag in image.get("RepoTags") or ()} - NO_NAMES)
     return {tag: tag for tag in tags if is_image(tag)}

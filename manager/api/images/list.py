@@ -28,7 +28,7 @@ LIST_SECONDS = 10.0
 PRUNE_SECONDS = 120.0
 _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
-# Judged here: the engines do not know the names.
+# Applied here: the engines do not know the names.
 _BY_NAME = frozenset({"dangling", "reference"})
 # At once on one engine.
 _REMOVED_AT_ONCE = 4
@@ -98,7 +98,7 @@ async def prune(context: Context, call: Call) -> Reply:
 
 
 def _needed_images(view: View, *, every: bool) -> Needed:
-    """Return what stays: what services need and, unless all that is not used goes, what has a name in the cluster."""
+    """Return the images to keep: those that services need and, unless `every`, those with a name in the cluster."""
     kept = needed_images(view)
     named = frozenset() if every else frozenset(name.image_id for name in view.image_names)
     return Needed(kept.digests | named, kept.names)
@@ -107,9 +107,9 @@ def _needed_images(view: View, *, every: bool) -> Needed:
 async def _unname(
     context: Context, gone: set[tuple[str, str]], by_node: Mapping[str, list[Image]], *, all_told: bool
 ) -> None:
-    """Take the names from images that were pruned and that no node holds any more.
+    """Remove the names of images that were pruned and that no node holds any longer.
 
-    With `all_told` every node has listed all its images: then also from those that none has.
+    With `all_told` every node has listed all its images: then also the names of images that no node holds.
     """
     listed = {(node_id, image["Id"]) for node_id, images in by_node.items() for image in images}
     held = {image_id for _, image_id in listed - gone}
@@ -123,7 +123,7 @@ async def _unname(
 
 
 async def _remove_all(context: Context, node_id: str, images: list[Image]) -> list[tuple[Image, list[Removed]]]:
-    """Remove images from a node; those that are in use are left. Returns what went, each with what the engine says."""
+    """Remove images from a node, except those in use. Return the removed ones, each with the engine's answer."""
     slots = asyncio.Semaphore(_REMOVED_AT_ONCE)
 
     async def remove(image: Image) -> tuple[Image, list[Removed]] | None:
@@ -141,7 +141,7 @@ async def _remove_all(context: Context, node_id: str, images: list[Image]) -> li
 
 
 def _own_size(image: Image) -> int:
-    """Return what an image alone takes; an engine that does not know what it shares says -1."""
+    """Return the bytes that only this image takes; an engine that does not know the shared size says -1."""
     return max(0, int(image.get("Size", 0)) - max(0, int(image.get("SharedSize", -1))))
 
 

@@ -1,4 +1,4 @@
-"""By which names images are shown: those that clients of the cluster gave them, and single nodes' own. Pure."""
+"""The names that images are shown by: those given by clients of the cluster, and single nodes' own. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Entry: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What all names mean, at one moment. `domains` are the nodes', `pinned` what services are pinned to."""
+    """The meaning of all names at one moment. `domains` are the nodes', `pinned` the references of services."""
 
     view: View
     domains: Mapping[str, str]
@@ -35,7 +35,7 @@ class Naming:
         return {name.id for name in self.view.image_names.of_image(image_id) if "@" not in name.id}
 
     def own(self, node_id: str, image: Mapping[str, Any]) -> set[str]:
-        """Return what stands for the names that a node's engine alone has for an image."""
+        """Return the shown form of the names that only a node's engine has for an image."""
         tags = (tag for tag in image.get("RepoTags") or () if tag not in NO_NAMES)
         strange = (tag for tag in tags if self._means(tag) != image["Id"])
         return {own for tag in strange if (own := own_name(self.domains.get(node_id, node_id), tag))}
@@ -58,7 +58,7 @@ class Naming:
         return {**image, "RepoTags": tags, "RepoDigests": sorted(self.digests(node_id, image))}
 
     def inspected(self, node_id: str, image: Mapping[str, Any]) -> Entry:
-        """Return an inspected image likewise, and who gave it its names."""
+        """Like `shown`, for an inspected image, with who gave it its names."""
         given = [_name_entry(name) for name in self.view.image_names.of_image(image["Id"])]
         return {**self.shown(node_id, image), "ClusterNames": sorted(given, key=lambda each: each["Name"])}
 
@@ -100,7 +100,7 @@ def merge(by_node: Mapping[str, Iterable[Image]], naming: Naming) -> list[Entry]
 
 
 def _words_for_none(names: Sequence[str] | None) -> list[str] | None:
-    """Keep of an engine's names the words that there is none: what else it says is not shown as the cluster's."""
+    """Return those of an engine's names that mean `none`; its other names are not shown as the cluster's."""
     return None if names is None else [name for name in names if name in NO_NAMES]
 
 

@@ -65,7 +65,7 @@ def node_of(view: View, own: OwnName) -> Node:
     """Return the node whose own name this is.
 
     Raises:
-        EngineError: 404, there is none.
+        EngineError: 404, no node has this domain.
 
     """
     by_domain = {domain.lower(): node_id for node_id, domain in domains(view.nodes).items()}
@@ -77,7 +77,7 @@ def node_of(view: View, own: OwnName) -> Node:
 
 
 def own_name(domain: str, name: str) -> str:
-    """Return the name that stands for an engine's own one; empty when there is none that is a reference. Pure."""
+    """Return the shown form of an engine's own name; empty if that is not a valid reference. Pure."""
     own = f"{domain}/{_as_path(name)}"
     return own if is_image(own) else ""
 

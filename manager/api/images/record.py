@@ -83,7 +83,7 @@ def _says_the_same(old: ImageName | None, new: ImageName) -> bool:
 
 
 async def unname(context: Context, given: Callable[[ImageName], bool], names: Iterable[str]) -> None:
-    """Remove those of these names for which `given` still holds: clients may have given them anew meanwhile."""
+    """Remove those of these names for which `given` still holds: clients may have given them again meanwhile."""
 
     def remove(tx: Transaction) -> None:
         for each in names:

@@ -120,7 +120,7 @@ def builder(context: Context) -> str:
     else an active node.
 
     Raises:
-        EngineError: 503, there is none.
+        EngineError: 503, no node can ask.
 
     """
     node = _builder(context)

@@ -80,7 +80,7 @@ def best(replies: Mapping[str, EngineReply], reasons: Mapping[str, str]) -> tupl
     """Return the best of several nodes' answers, and whose it is.
 
     Raises:
-        EngineError: 503, there is none.
+        EngineError: 503, no node answered.
 
     """
     if not replies:

@@ -24,8 +24,7 @@ _CHUNK = 64 * 1024
 _LONGEST_LINE = 1024
 # How long a leader that has stepped down may still answer earlier requests.
 _GRACE_SECONDS = 2.0
-# Of the request's head; the connection's own are made anew. Of which site a page is has been looked at here, where its
-# host was this manager's.
+# Headers of the request that are not passed on: the connection has its own, and the site was checked here.
 _NOT_FORWARDED = HOP_BY_HOP | {"host", "expect", "content-length", "origin", "sec-fetch-site"}
 _OF_ANSWER = HOP_BY_HOP | {INDEX_HEADER, "content-length", "server", "date"}
 

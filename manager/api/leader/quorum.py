@@ -40,7 +40,7 @@ class Quorum(Protocol):
         """Open a connection to the leader's API, on which requests are `caller`'s; waits up to 3 s for the next leader.
 
         Raises:
-            Unavailable: there is none: nothing was sent, and the message says what to do.
+            Unavailable: no manager leads; nothing was sent, and the message says what to do.
 
         """
 
@@ -64,7 +64,7 @@ class Quorum(Protocol):
         """
 
     def status_of(self, node: Node) -> ManagerStatus | None:
-        """Return a manager's status as of now; None if the node is not a manager."""
+        """Return a manager's present status; None if the node is not a manager."""
 
 
 class SingleManager:

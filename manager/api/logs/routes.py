@@ -164,7 +164,7 @@ class _Collector:
             await self._note(task, f"warning: the log of this task is not complete: {_why(error)}\n", send)
 
     async def _follow_one(self, tasks: _Tasks, task: Task, request: LogRequest, send: Send) -> None:
-        """Send one task's log as long as there may be more of it; what interrupts it is told once."""
+        """Send one task's log for as long as there may be more; an interruption is reported once."""
         mark, told = Bookmark(), ""
         backoff = Backoff(_RETRY_FIRST, _RETRY_LIMIT, self._context.rng)
         while True:
@@ -188,7 +188,7 @@ class _Collector:
                 return
 
     async def _back(self, tasks: _Tasks, task: Task) -> bool:
-        """Wait until a task's node is there; return False when nobody waits for the rest of its log any more."""
+        """Wait until a task's node is there; return False if the rest of its log is no longer wanted."""
         view = self._context.store.view
         with self._context.store.watch() as subscription:
             while not is_ready(view.nodes.get(task.node_id)):

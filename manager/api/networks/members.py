@@ -1,6 +1,6 @@
 """What `network inspect` shows beside the network itself: the nodes that have it, and with `--verbose` who is in it.
 
-Pure. The shape is that of the engine's `NetworkInspect`: `Peers`, and `Services` by name, plain containers under
+Pure. The shape is that of the engine's `NetworkInspect`: `Peers`, and `Services` by name, unmanaged containers under
 the empty one, as an engine has them.
 """
 
@@ -25,7 +25,7 @@ def peers_view(view: View, network: Network) -> list[dict[str, str]]:
 
 
 def services_view(view: View, network: Network) -> dict[str, dict[str, Any]]:
-    """Show the services of a network with their virtual address and the tasks that run, and its plain containers."""
+    """Return a network's services, with virtual address and running tasks, and its unmanaged containers."""
     found: dict[str, dict[str, Any]] = {}
     for service in view.services:
         tasks = [each for task in view.tasks.of_service(service.id) if (each := _task(view, task, network)) is not None]
@@ -38,7 +38,7 @@ def services_view(view: View, network: Network) -> dict[str, dict[str, Any]]:
 
 
 def _entry(address: str, ports: list[str], tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    # The index is of the load balancer in one host's kernel, of which there is none here.
+    # The index is that of a load balancer in one host's kernel, which does not exist here.
     return {"VIP": address, "Ports": ports, "LocalLBIndex": 0, "Tasks": tasks}
 
 

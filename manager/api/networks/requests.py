@@ -95,7 +95,7 @@ def _check_mtu(body: NetworkCreate) -> None:
 def _driver(body: NetworkCreate) -> tuple[str, str]:
     """Choose the driver. A bridge of one engine makes no sense here: it becomes a cluster-wide overlay.
 
-    So does a network without a driver, which an engine makes a bridge: clients put plain containers into it.
+    So does a network without a driver, which an engine makes a bridge: clients put unmanaged containers into it.
     """
     if body.driver == OVERLAY or (body.ingress and not body.driver):
         return OVERLAY, ""

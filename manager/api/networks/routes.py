@@ -100,7 +100,7 @@ def put_network(tx: Transaction, network: Network) -> str:
     """Store a new network, with addresses; return a warning, which may be empty.
 
     Raises:
-        EngineError, SwarmError: there is one of its name, there are no addresses for it, or no node can carry it.
+        EngineError, SwarmError: the name is taken, there are no addresses for it, or no node supports it.
 
     """
     spec = network.spec

@@ -177,7 +177,7 @@ def _view_spec(network: Network) -> dict[str, Any]:
 
 
 def containers_view(view: View, network: Network) -> dict[str, dict[str, str]]:
-    """Render who is in a network, by container id: on every node, tasks and plain containers that run."""
+    """Render the running tasks and unmanaged containers in a network on all nodes, by container id."""
     subnets = [config.subnet for config in network.subnets]
     prefix6 = prefix_of(subnets)
     return {

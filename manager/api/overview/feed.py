@@ -1,6 +1,7 @@
-"""The feed: what changes, as server-sent events; each is made once for all who follow it.
+"""The feed: changes of the overview as server-sent events; each is made once for all followers.
 
-Nothing is computed while nobody follows. Who reads too slowly gets `reset` in place of what was lost, and asks anew.
+Nothing is computed without followers. A follower that reads too slowly gets `reset` in place of what was lost, and must
+ask again.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from manager.store.store import Records
 _LOG = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.25
-# What changes by time alone, such as how many failures the last hour had, is looked at so often.
+# How often is checked what changes with time only, such as the number of failures in the last hour.
 REFRESH_SECONDS = 5.0
 BEAT_SECONDS = 5.0
 MOST_UNREAD = 1 << 20
 KEPT_BYTES = 1 << 20
-# For so long nobody need follow, and what is missed can still be resumed.
+# For so many seconds without followers missed events can still be resumed.
 LINGER_SECONDS = 15.0
 
 
@@ -43,7 +44,7 @@ class Message:
 
 
 class Follower:
-    """One reader's unread events. `names`: whether it is told who asked for changes."""
+    """One reader's unread events. `names`: whether it sees who asked for changes."""
 
     def __init__(self, topics: Collection[str], *, names: bool) -> None:
         self.topics = frozenset(topics)
@@ -58,7 +59,7 @@ class Follower:
         self.put(event(message.topic, data, f"{epoch}-{message.number}"))
 
     def put(self, data: bytes) -> None:
-        """Take an event; past `MOST_UNREAD` bytes that were not read all are dropped, and the reader is told."""
+        """Add an event; beyond `MOST_UNREAD` unread bytes all are dropped and replaced by a `reset`."""
         if self._size + len(data) > MOST_UNREAD:
             self._unread.clear()
             self._size = 0
@@ -72,7 +73,7 @@ class Follower:
         self._filled.set()
 
     async def next(self) -> bytes:
-        """Wait for events and return all that are there; nothing at the end."""
+        """Wait for events and return all waiting ones; empty at the end of the stream."""
         await self._filled.wait()
         self._filled.clear()
         data = b"".join(self._unread)
@@ -85,7 +86,7 @@ class Follower:
 
 @dataclass(slots=True)
 class _Followed:
-    """A topic that is looked at: `since` which event on it is complete, `wanted_at` when it last had a follower."""
+    """A followed topic: `since` which event number it is complete, `wanted_at` when it last had a follower."""
 
     topic: Topic
     since: int
@@ -93,7 +94,7 @@ class _Followed:
 
 
 class Feed:
-    """Makes the events and hands them out. `run` it for as long as there may be followers."""
+    """Makes the events and distributes them. `run` must be running while there are followers."""
 
     def __init__(self, observer: Observer, usages: Usages, store: Records, clock: Clock) -> None:
         self._observer = observer
@@ -114,7 +115,7 @@ class Feed:
 
     @contextmanager
     def follow(self, topics: Collection[str], after: str, *, names: bool) -> Iterator[Follower]:
-        """Hear of all that changes from now on in `topics`, and of what has changed since the event `after`."""
+        """Follow all changes in `topics` from now on, and those since the event `after`."""
         now = self._clock.now()
         for name in topics:
             if name not in self._topics:
@@ -132,12 +133,12 @@ class Feed:
             self._followers.discard(follower)
 
     def end(self) -> None:
-        """Let every follower's stream end."""
+        """End every follower's stream."""
         for follower in self._followers:
             follower.end()
 
     def _resume(self, follower: Follower, after: str) -> None:
-        """Tell what has come since an event, or that this is not known any more."""
+        """Send what has happened since an event, or `reset` if that is no longer known."""
         if not after:
             return
         epoch, _, text = after.partition("-")
@@ -177,7 +178,7 @@ class Feed:
         return Moment(counters, self._usages, observer.timeline, self._store.view, now, tuple(nodes), services)
 
     def _tell(self, now: float) -> None:
-        """Tell what has changed since this was done last; nothing until all is counted again."""
+        """Send what has changed since the last call; nothing while the counters are being rebuilt."""
         if not self._observer.counts:
             return
         moment = self._moment(now)
@@ -205,13 +206,13 @@ class Feed:
                 follower.tell(self._epoch, message)
 
     def _beat(self, now: float) -> None:
-        """Let followers know that the manager is there, though nothing changes."""
+        """Send a heartbeat, so that followers see that the manager is alive."""
         data = event("beat", msgspec.json.encode({"At": round(now, 3)}), f"{self._epoch}-{self._number}")
         for follower in self._followers:
             follower.put(data)
 
     def _forget(self, now: float) -> None:
-        """Leave topics that nobody has followed for a while."""
+        """Drop topics that nobody has followed for a while."""
         for follower in self._followers:
             for name in follower.topics:
                 self._topics[name].wanted_at = now
@@ -229,5 +230,5 @@ def event(name: str, data: bytes, event_id: str = "") -> bytes:
 
 
 def reset(topics: Collection[str]) -> bytes:
-    """Return the event that says to ask for these topics anew."""
+    """Return the event that tells to ask for these topics again."""
     return event("reset", msgspec.json.encode({"Topics": sorted(topics)}))

@@ -1,7 +1,7 @@
-"""Keeps the overview up with the store: one task, which takes in every change.
+"""Keeps the overview up to date with the store: one asyncio task, which follows every change.
 
-The timeline hears of all. Tasks are counted while somebody looks, and for a while after: whoever looks first after
-that waits until all are counted anew, in pieces between which others have their turn.
+The timeline gets all changes. Tasks are counted while a client looks at the overview, and for a while after: the next
+one waits until all are counted again, in pieces between which other tasks have their turn.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from manager.store.store import Records
 from manager.store.watch import Lagged, Subscription
 
 _LOG = logging.getLogger(__name__)
-# Objects that are counted, and changes that are taken in, before others have their turn: a millisecond's work or two.
+# Objects that are counted, or changes that are applied, before other tasks have their turn: 1 or 2 ms of work.
 CHUNK = 100
-# For so long tasks are counted though nobody looks. Whoever looks now and then, as Prometheus does, finds them counted.
+# Seconds for which tasks are counted after the last look, so that Prometheus, which looks now and then, need not wait.
 IDLE_SECONDS = 600.0
 
 
 class Observer:
-    """The counters and the timeline. `counters` are whole when `ready` has been awaited, `timeline` always.
+    """The counters and the timeline. `counters` are complete once `ready` was awaited, `timeline` always.
 
-    `asked` reads who asked for what before this; it is called in a thread, once.
+    `asked` reads earlier requests from the audit log; it is called once, in a thread.
     """
 
     def __init__(
@@ -47,28 +47,28 @@ class Observer:
         self._asked = asked
         self._changes: Subscription | None = None
         self._whole = asyncio.Event()
-        self._looked_at = clock.now()  # after a start somebody will
+        self._looked_at = clock.now()  # after a start a client will look soon
         self.counters = Counters(store.view)
         self.timeline = Timeline(clock.now())
 
     @property
     def counts(self) -> bool:
-        """Whether `counters` are kept up with the store."""
+        """Whether `counters` are up to date with the store."""
         return self._whole.is_set()
 
     def look(self) -> None:
-        """Have tasks counted from now on, and until nobody has looked for `IDLE_SECONDS`."""
+        """Count tasks from now on, until nobody has looked for `IDLE_SECONDS`."""
         self._looked_at = self._clock.now()
         if not self.counts and self._changes is not None:
             self._changes.wake()
 
     async def ready(self) -> None:
-        """Look, and wait until all that was there has been counted."""
+        """Look, and wait until everything is counted."""
         self.look()
         await self._whole.wait()
 
     async def run(self) -> None:
-        """Take in changes until cancelled."""
+        """Follow changes until cancelled."""
         with self._store.watch() as self._changes:
             self._whole.clear()
             if not self.timeline.last:
@@ -95,7 +95,7 @@ class Observer:
         return self._clock.now() - self._looked_at <= IDLE_SECONDS
 
     async def _remember(self) -> None:
-        """Begin the timeline with what is known of the time before."""
+        """Start the timeline with what is known of the past."""
         view = self._store.view
         values = self._found()
         values += (*view.networks, *view.secrets, *view.configs)
@@ -114,7 +114,7 @@ class Observer:
                 await asyncio.sleep(0)
 
     def _found(self) -> list[StoredObject]:
-        """Return what is counted, as it is in this breath: what changes afterwards is heard of."""
+        """Return what is counted as it is now; later changes follow through the subscription."""
         view = self._store.view
         return [*view.nodes, *view.services, *view.tasks]
 
@@ -132,7 +132,7 @@ class Observer:
         self._whole.set()
 
     async def take_in(self, change_set: ChangeSet) -> None:
-        """Tell the timeline of changes, and count them while somebody looks."""
+        """Add changes to the timeline, and count them while a client looks."""
         now, counters = self._clock.now(), self.counters if self.counts else None
         for number, change in enumerate(change_set.changes, 1):
             try:

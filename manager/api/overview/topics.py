@@ -1,4 +1,4 @@
-"""What the feed can be asked for: each topic tells what of it has changed since it last did. No I/O."""
+"""The feed's topics: each returns what has changed since it was last asked. No I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row: TypeAlias = NodeTile | ServiceRow
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a topic may look at. `nodes` and `services` are those that may have changed since it last did."""
+    """What a topic may use. `nodes` and `services` are those that may have changed since the last call."""
 
     counters: Counters
     usages: Usages
@@ -54,14 +54,14 @@ class News:
 
 
 class Topic(Protocol):
-    """Something that is followed."""
+    """Something that can be followed."""
 
     def news(self, moment: Moment) -> News | None:
-        """Return what is other than before; None where nothing is. The first call finds out what there is."""
+        """Return what has changed since the last call; None if nothing has. The first call sets the baseline."""
 
 
 class ChangedRows(Model):
-    """Rows that are other than before, whole, and the ids of those that are gone. `index` is the store's."""
+    """Changed rows, complete, and the ids of removed ones. `index` is the store's."""
 
     topic: str
     at: float
@@ -71,7 +71,7 @@ class ChangedRows(Model):
 
 
 class Rows:
-    """All nodes, or all services: only those are looked at that may have changed."""
+    """All nodes, or all services; only those that may have changed are checked."""
 
     def __init__(
         self, name: str, keys: Callable[[Moment], Collection[str]], row: Callable[[Moment, str], Row | None]
@@ -110,7 +110,7 @@ def _service(moment: Moment, service_id: str) -> Row | None:
 
 
 class ChangedBoxes(Model):
-    """Boxes of a node or a service that are other than before, and the ids of the tasks whose boxes are gone.
+    """Changed boxes of a node or a service, and the ids of the tasks whose boxes are gone.
 
     `row` is the node's tile or the service's row, as it is now; it is missing when that is gone.
     """
@@ -161,7 +161,7 @@ class Boxes:
 
 
 class NewEntries(Model):
-    """What has come to the timeline, the oldest first."""
+    """New entries of the timeline, the oldest first."""
 
     topic: str
     entries: tuple[Entry, ...]
@@ -183,14 +183,14 @@ class Entries:
 
 
 class WholeOverview(Model):
-    """The overview, whole."""
+    """The complete overview."""
 
     topic: str
     overview: Overview
 
 
 class Summary:
-    """The overview; nothing is news in which only time has passed."""
+    """The overview; it has not changed if only time has passed."""
 
     def __init__(self) -> None:
         self._told: Overview | None = None

@@ -105,7 +105,7 @@ class TaskNow(Model):
 class ServiceUsage(Model):
     """A service's last hour, as a node's, what each of its tasks used last, and how many `failures` each minute had.
 
-    `cpu_limit` (cores) and `memory_limit` (bytes) are of one task, 0 where there is none.
+    `cpu_limit` (cores) and `memory_limit` (bytes) are of one task, 0 without one.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""How a service's update goes on, and the specifications that it had. Both are ours: the engine has no such paths.
+"""Control of a service's update, and its earlier specifications. The engine has no such paths.
 
 `POST /services/{id}/rollout?version=N&action=pause|continue|abort` and `GET /services/{id}/history`.
 """
@@ -61,7 +61,7 @@ def _pause(_view: View, service: Service, _now: float, by: str) -> Service:
 
 
 def _continue(_view: View, service: Service, now: float, _by: str) -> Service:
-    """Take up a paused update: what failed before does not count, and a canary that held or failed is passed."""
+    """Resume a paused update: earlier failures do not count, and a canary that held or failed is passed."""
     status = service.update_status
     if status is None or status.state not in _RESUMED:
         raise FailedPrecondition(f"service {service.name} has no paused update: there is nothing to continue")

@@ -194,7 +194,7 @@ def _check_auth_source(call: Call) -> None:
 
 
 def keep_login(tx: Transaction, service_id: str, auth: str) -> None:
-    """Keep the credentials for a service's pulls; where the client gave none, those of before stay."""
+    """Store the credentials for a service's pulls; without new ones the earlier ones stay."""
     if auth:
         tx.put(RegistryLogin(id=service_id, auth=auth))
 
@@ -270,7 +270,7 @@ async def _unmounted(context: Context, spec: ServiceSpec, node_id: str, referenc
     """Warn of the volumes that an image declares and the service does not mount, if a node has the image."""
     try:
         found = await image_on(context, node_id, reference, seconds=LOOK_SECONDS)
-    except SwarmError:  # a warning that cannot be had is no reason to refuse
+    except SwarmError:  # a missing warning is not a reason to refuse
         return ()
     config = found.get("Config") if found is not None else None
     return unmounted(spec, (config or {}).get("Volumes") or {})

@@ -1,6 +1,6 @@
-"""POST /stacks/{name}/deploy: all that a stack is, in one transaction: it is there as a whole, or nothing has changed.
+"""POST /stacks/{name}/deploy: a whole stack in one transaction: all of it is deployed, or nothing changes.
 
-This is a path that the engine has not; its command line makes a stack object by object.
+The engine has no such path; docker's command line deploys a stack object by object.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MEANWHILE, _AGAIN = "somebody else has meanwhile", "deploy the stack again"
 
 
 class StackService(Model):
-    """A service as it is to be; `version` is that of the one that the client saw, 0 where it saw none.
+    """A service as it should be; `version` is that of the one that the client saw, 0 if it saw none.
 
     `registry_auth` is what `X-Registry-Auth` holds in other requests.
     """
@@ -84,7 +84,7 @@ def _done(action: str, kind: str, name: str, object_id: str) -> Done:
 
 
 async def deploy_stack(context: Context, call: Call) -> Reply:
-    """Bring a stack to what the body says; with `dryRun`, find out whether that would be done."""
+    """Bring a stack to what the body says; with `dryRun`, only check whether that is possible."""
     name, order = call.params["name"], call.decode(StackOrder)
     _check_labels(name, order)
     deployment = _Deployment(context, name, order)
@@ -97,7 +97,7 @@ async def deploy_stack(context: Context, call: Call) -> Reply:
 
 
 def _check_labels(stack: str, order: StackOrder) -> None:
-    """Refuse what is not labelled as the stack's: who removes or prunes the stack would not find it."""
+    """Refuse objects without the stack's label: a removal or prune of the stack would not find them."""
     labels = {
         **{f"network {each.name}": each.labels for each in order.networks},
         **{f"secret {each.name}": each.labels for each in order.secrets},
@@ -110,7 +110,7 @@ def _check_labels(stack: str, order: StackOrder) -> None:
 
 
 class _Deployment:
-    """A checked order, and its transaction. `warnings` are known when that is over."""
+    """A checked order, and its transaction. `warnings` are complete after that."""
 
     def __init__(self, context: Context, stack: str, order: StackOrder) -> None:
         self.warnings: list[str] = []
@@ -134,7 +134,7 @@ class _Deployment:
             return msgspec.structs.replace(order, spec=pin_image(self._context.store.view, order.spec))
 
     def apply(self, tx: Transaction) -> list[Done]:
-        """Do all of it; may be called again when the transaction before was not kept."""
+        """Apply the whole order; may be called again if the earlier transaction was not kept."""
         done = list(self._put_networks(tx))
         services = {service.name: service for service in tx.services if self._is_ours(service)}
         if self._prune:
@@ -152,7 +152,7 @@ class _Deployment:
             yield _done("remove", "service", name, services[name].id)
 
     def _put_networks(self, tx: Transaction) -> Iterator[Done]:
-        """Make the networks that are not there. One that is stays as it is."""
+        """Create the missing networks; existing ones are not changed."""
         for network in self._networks:
             present = tx.networks.named(network.name)
             if any(each.spec.labels.get(STACK_LABEL) == self._stack for each in present):
@@ -168,7 +168,7 @@ class _Deployment:
         seen = {each.spec.name: self._seen(each, present.get(each.spec.name)) for each in self.services}
         for name, left in self._without_passed_on(seen).items():
             tx.put(left)
-            # What it had stays its specification of before; the ports that it gives up are in nobody's way any more.
+            # Its earlier specification stays for the change below; the ports that it gives up are free for others now.
             seen[name] = msgspec.structs.replace(left, spec=present[name].spec)
         for each in self.services:
             service = seen[each.spec.name]
@@ -225,9 +225,9 @@ class _Files(Generic[FileT, SpecT]):
                 self._asked.append((resource.fresh(spec, new_id(rng)), spec))
 
     def put(self, tx: Transaction, stack: str) -> Iterator[Done]:
-        """Make those that are not there, and give the others their labels and content.
+        """Create the missing ones, and update labels and content of the others.
 
-        The stack's own services are left for its deploy to change, together with all else.
+        The stack's own services are not changed here: the deploy changes them together with everything else.
         """
         resource = self._resource
         for fresh, spec in self._asked:
@@ -242,7 +242,7 @@ class _Files(Generic[FileT, SpecT]):
 
 @contextmanager
 def _told(action: str, kind: str, name: str) -> Iterator[None]:
-    """Say in what goes wrong which object it was about."""
+    """Name the object in errors of the block."""
     try:
         yield
     except SwarmError as error:

@@ -35,7 +35,7 @@ _FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "no
 _STATES = {state.name.lower() for state in TaskState}
 _DESIRED_STATES = {"running", "shutdown", "accepted"}
 
-# From so many failures in a row on, without a run of a minute between them, a slot is said to be in a crash loop.
+# So many failures in a row, without a run of a minute between them, are called a crash loop.
 CRASH_LOOP = 3
 
 
@@ -65,7 +65,7 @@ async def list_tasks(context: Context, call: Call) -> Reply:
 
 
 def _candidates(view: View, services: Collection[str], nodes: Collection[str], filters: Filters) -> list[Task]:
-    """Return the tasks that can pass, by the best index there is."""
+    """Return the tasks that can pass the filters, by the best index."""
     if filters.get("service"):
         return [task for service_id in services for task in view.tasks.of_service(service_id)]
     if filters.get("node"):
@@ -90,7 +90,7 @@ def _check_desired(values: Collection[str]) -> None:
 
 
 def _up_to_date(task: Task, view: View) -> bool:
-    """Whether a task is as its service says now: made from that version, or such that no update need replace it."""
+    """Whether a task is up to date: made from its service's version, or such that no update would replace it."""
     service = view.services.get(task.service_id)
     if service is None or task.renewing:
         return False
@@ -147,7 +147,7 @@ def _volume(task: Task, volume: SlotVolume) -> dict[str, str]:
 
 
 def _waits_for_data(task: Task, view: View) -> str:
-    """Say that a task is not replaced, though its node is down, as its data is there; empty where that is not so."""
+    """Return why a task on a node that is down is not replaced: its data is there; else an empty text."""
     node = view.nodes.get(task.node_id)
     if node is None or node.status.state != "down" or not task.live or data_node(task, view) != node.id:
         return ""
@@ -164,7 +164,7 @@ def _out_of_sight(task: Task, view: View) -> str:
 
 
 def _back_off(task: Task) -> str:
-    """Say when a task that waits for its restart's time starts; empty when it waits for nothing, or something else."""
+    """Return when a task that backs off will start; empty if it does not."""
     record = task.restart
     if task.desired_state is not TaskState.READY or not record.not_before or task.status.state.terminal:
         return ""
@@ -176,7 +176,7 @@ def _back_off(task: Task) -> str:
 
 
 def desired_state(task: Task) -> str:
-    """Name what is wanted of a task; of a job's task it is to complete, and when it has it stays so."""
+    """Return a task's desired state as the API names it; that of a job's task is `complete`."""
     done = task.status.state is TaskState.COMPLETE and task.desired_state < TaskState.REMOVE
     if task.job_iteration is not None and (task.desired_state is TaskState.RUNNING or done):
         return TaskState.COMPLETE.name.lower()

@@ -118,7 +118,7 @@ def _check_snapshots(spec: ServiceSpec) -> None:
 
 
 def _check_no_updates(spec: ServiceSpec) -> None:
-    """Refuse an update configuration of a job: its tasks are never updated, they run anew. And half a canary."""
+    """Refuse an update configuration of a job, whose tasks run again instead, and half a canary."""
     for name, config in (("UpdateConfig", spec.update_config), ("RollbackConfig", spec.rollback_config)):
         if config is not None and spec.mode.is_job:
             raise invalid(f"{name}: not possible for a job: its tasks are not updated but run again")

@@ -34,7 +34,7 @@ class ClaimRequest(Model):
 
 
 async def release_volume(context: Context, call: Call) -> Reply:
-    """Give up a volume: no slot waits for it any more, and the next task may start empty elsewhere. The data stays."""
+    """Release a volume: no slot waits for it, and the next task may start empty elsewhere. The data stays."""
 
     def step(tx: Transaction) -> list[str]:
         node_id, name = split_reference(tx, call.params["name"])
@@ -137,7 +137,7 @@ def only_copy(view: View, reference: str, copies: Sequence[Volume]) -> Volume:
     """Return the one copy of a volume that a reference means.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such claim.
         EngineError: 409, there are several; it says what to write for each.
 
     """

@@ -1,4 +1,4 @@
-"""Which volume a client means: by its name, or by its node and its name."""
+"""Finds the volume that a client means, by its name or by NODE/NAME."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services that have volumes by accident: shared by several tasks, or made anew for each, and nobody has said so."""
+"""Warnings about volumes that may be a mistake: shared by several tasks, or a new one for each task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.text.terminal import printable
 
 
 def unscoped(spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str, ...]:
-    """Warn of volumes of which each node with tasks has one of its own, unless that was so before the change."""
+    """Return warnings of volumes that are another one on each node, unless that was so before the change."""
     names = _unscoped(spec) - (_unscoped(before) if before is not None else set())
     return tuple(
         f"each node has a volume {name} of its own, which its tasks share: say what is meant with the volume's label "
@@ -21,7 +21,7 @@ def unscoped(spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str,
 
 
 def unmounted(spec: ServiceSpec, declared: Iterable[str]) -> tuple[str, ...]:
-    """Warn of paths that an image declares as volumes (`declared`), and the service mounts nothing on."""
+    """Return warnings of paths that an image declares as volumes (`declared`) and the service does not mount."""
     container = spec.task_template.container_spec
     mounts = container.mounts if container is not None else ()
     mounted = {PurePosixPath(mount.target) for mount in mounts}

@@ -1,7 +1,4 @@
-"""Which volumes stay when what uses them goes.
-
-With them stay tasks that a drained node stops and nobody replaces, as their data is there.
-"""
+"""Which volumes stay when their users are removed, and which tasks a drain would stop as their data is on the node."""
 
 from __future__ import annotations
 
@@ -41,13 +38,13 @@ def only_copies(node: Node, view: View) -> str:
 
 
 def _is_missing(name: str, node_id: str, view: View) -> bool:
-    """Whether a host is known not to have a volume any more."""
+    """Whether a host is known to have lost a volume."""
     copy = view.volumes.get(volume_id(node_id, name))
     return copy is not None and bool(copy.missing_since)
 
 
 def some(found: list[str]) -> str:
-    """List what is found, and of many how many more there are."""
+    """Join names; of many, only the first ten and how many more there are."""
     more = f" and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
     return ", ".join(found[:_NAMED_AT_MOST]) + more
 
@@ -75,7 +72,7 @@ def _stateful(view: View, node_id: str) -> Iterator[str]:
     for task in view.tasks.on_node(node_id):
         service = view.services.get(task.service_id)
         if service is not None and moves_with_drain(service):
-            continue  # its data goes first
+            continue  # its data is moved first
         if task.live and data_node(task, view) == node_id:
             names = ", ".join(each.name for each in slot_volumes(task))
             yield f"{task.service_name}.{task.slot} ({names})"

@@ -58,7 +58,7 @@ def moment(text: str, now: float) -> str:
     """Read a time (RFC 3339, Unix seconds, or a duration before now) as the API takes it: `SECONDS.NANOSECONDS`.
 
     Raises:
-        InvalidArgument: it is none of these.
+        InvalidArgument: it has another form.
 
     """
     if text.replace(".", "", 1).isdecimal():

@@ -85,7 +85,7 @@ def read_unlock_key(environment: MutableMapping[str, str] = os.environ) -> str:
     """Return the unlock key that the environment has, which is taken out of it, or that a person types.
 
     Raises:
-        InvalidArgument: there is none, and nobody to ask.
+        InvalidArgument: no key was given, and there is no terminal to ask at.
 
     """
     key = environment.pop(VARIABLE, "") or (

@@ -71,7 +71,7 @@ def _number(text: str) -> int | float | None:
 
 
 def boolean(text: str) -> bool | None:
-    """Read a word as a boolean, None when it is none (the words of YAML 1.1, in any case)."""
+    """Read a boolean (the words of YAML 1.1, in any case); None if it is not one."""
     word = text.lower()
     return True if word in _TRUE else False if word in _FALSE else None
 

@@ -94,7 +94,7 @@ async def unpack(source: Source, folder: Path, rename: Callable[[str], str], *, 
 
     Raises:
         CommandFailed: a file cannot be written, would replace a folder (or the other way round), or its name leads out
-            of the folder; the archive is none or ends too early.
+            of the folder; it is not an archive, or it is truncated.
 
     """
     pipe = _Pipe(source, asyncio.get_running_loop())
@@ -146,7 +146,7 @@ def _without_an_end(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _inside(root: Path, name: str) -> Path:
-    """Return a member's path. What came may be anything: no name, and no link of before, leads out of the folder."""
+    """Return a member's path. The archive is not trusted: no name or earlier link may lead out of the folder."""
     path = root.joinpath(*(part for part in name.split("/") if part not in ("", ".")))
     if ".." in name.split("/") or not path.parent.resolve().is_relative_to(root if path != root else root.parent):
         raise CommandFailed(f"the archive's member {name!r} leads out of {root}: nothing more was unpacked")
@@ -181,7 +181,7 @@ def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, path: Path, root: Path, 
 
 def _dress(path: Path, info: tarfile.TarInfo, *, owner: bool) -> None:
     if info.islnk():
-        return  # it is the file of before
+        return  # it is the earlier file
     if owner:
         os.chown(path, info.uid, info.gid, follow_symlinks=False)
     if not info.issym():

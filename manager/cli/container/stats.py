@@ -60,7 +60,7 @@ def row(stats: Any, reference: str, *, no_trunc: bool = False) -> Row:
 
 
 def unknown(reference: str, *, no_trunc: bool = False) -> Row:
-    """Make the row of a container that there is no sample of: none yet, or it does not run any more."""
+    """Return the row of a container without a sample: there is none yet, or it no longer runs."""
     named = {"Container": reference, "ID": reference if no_trunc else short_id(reference), "MemUsage": "-- / --"}
     return {name: named.get(name, "--") for name in STATS.headings}
 

@@ -24,7 +24,7 @@ async def open_stream(client: Client, path: str, body: Any) -> tuple[asyncio.Str
 
     Raises:
         ApiError: the manager refused.
-        CannotConnect: there is no manager, or it does not answer.
+        CannotConnect: no manager answers.
 
     """
     endpoint = client.endpoint

@@ -82,7 +82,7 @@ async def _send(writer: asyncio.StreamWriter) -> None:
 def _read_stdin(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[bytes]) -> None:
     """Hand over what is read, an empty piece at the end; runs in a thread of its own."""
     data = b"more"
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants it any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed: it is no longer wanted
         while data:
             try:
                 data = os.read(sys.stdin.fileno(), _CHUNK)

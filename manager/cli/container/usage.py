@@ -21,7 +21,7 @@ from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
 from manager.cli.several import finish
 
-# How often a table that changes is shown anew, and the list of containers looked at when no event says so.
+# Seconds between refreshes of a live table, and between looks at the list of containers without an event.
 _SHOW_SECONDS = 0.5
 _LOOK_SECONDS = 10.0
 
@@ -95,7 +95,7 @@ class _Usage:
         self._no_trunc = no_trunc
 
     async def follow_named(self, names: list[str]) -> None:
-        """Follow these until none of them runs any more.
+        """Follow these until all of them have stopped.
 
         Raises:
             CommandFailed: one of them is not there.

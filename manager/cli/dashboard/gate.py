@@ -276,7 +276,7 @@ class Keys:
         self._keys: set[str] = set()
 
     def new_token(self, now: float) -> str:
-        """Make a token; the one before it is worth nothing any more."""
+        """Make a token; the previous one is no longer valid."""
         self._token, self._until = secrets.token_urlsafe(_BYTES), now + TOKEN_SECONDS
         return self._token
 

@@ -73,7 +73,7 @@ def parse_security(text: str) -> str:
     """Read an option for security; a seccomp profile is named by its file, as in `docker run`.
 
     Raises:
-        ValueError: the file cannot be read, or is no JSON.
+        ValueError: the file cannot be read, or is not JSON.
 
     """
     name, equals, value = text.partition("=")

@@ -108,7 +108,7 @@ def parse_host(text: str) -> str:
     """Turn `name:address` into a line of /etc/hosts, `address name`. The engine knows what `host-gateway` is.
 
     Raises:
-        ValueError: it has another form, or the address is none.
+        ValueError: it has another form, or the address is invalid.
 
     """
     name, separator, address = text.partition("=" if "=" in text else ":")
@@ -166,7 +166,7 @@ def boolean(key: str, value: str) -> bool:
     """Read a boolean as Go does.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not valid.
 
     """
     if value.lower() in _TRUE:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from common.model.container import Ulimit
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec
 
-# Of capabilities: every one; and, in an update, to forget those of before.
+# Words for capabilities: all of them; and, in an update, reset the earlier ones.
 _ALL, _RESET = "ALL", "RESET"
 ULIMITS = frozenset(
     [
@@ -105,7 +105,7 @@ def merge_capabilities(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Apply `--cap-add` and `--cap-drop` to what is added and dropped, as docker does.
 
-    What undoes its opposite of before does no more than that; what is both added and dropped is added. RESET empties
+    Undoing an earlier opposite does nothing else; what is both added and dropped is added. RESET empties
     what there was of its kind.
     """
     plus, minus = set(more), set(fewer)

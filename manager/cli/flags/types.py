@@ -210,7 +210,7 @@ def parse_credential_spec(text: str) -> CredentialSpec:
     """Read `config://name`, `file://path` or `registry://key`.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it has another form.
 
     """
     scheme, _, value = text.partition("://")
@@ -292,7 +292,7 @@ def _address(text: str) -> str:
 
 
 def parse_domain(text: str) -> str:
-    """Read a search domain; `.` is none at all.
+    """Read a search domain; `.` stands for none.
 
     Raises:
         ValueError: it is not a domain's name.

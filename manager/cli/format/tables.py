@@ -36,7 +36,7 @@ _HEADING_FUNCTIONS = {
 
 MIN_WIDTH = 10
 PADDING = 3
-# How often what services and nodes use is asked for anew, and what stands for a number that is not known.
+# Seconds between refreshes of usage, and what is shown for an unknown number.
 SHOW_SECONDS = 2.0
 UNKNOWN = "--"
 _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"

@@ -36,7 +36,7 @@ def parse_name(name: str) -> Image:
     """Read an image's name.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is not one.
 
     """
     try:
@@ -49,7 +49,7 @@ def _repository(name: str) -> Image:
     """Read a name all of whose tags are meant.
 
     Raises:
-        InvalidArgument: it is none, or names one of them.
+        InvalidArgument: it is not one, or names one of them.
 
     """
     image = parse_name(name)
@@ -115,7 +115,7 @@ async def save(client: Client, /, names: tuple[str, ...], output: str) -> None:
 
 
 async def write_to(output: str, client: Client, path: str, query: list[tuple[str, str]]) -> None:
-    """Write an answer to a file, or to standard output that is no terminal; a file is there only when it is complete.
+    """Write an answer to a file, or to standard output if that is not a terminal; only complete files are kept.
 
     Raises:
         InvalidArgument: standard output is a terminal, or the file cannot be written.
@@ -159,7 +159,7 @@ async def load(client: Client, /, source: str, *, quiet: bool) -> None:
 
 
 async def open_archive(source: str) -> IO[bytes]:
-    """Open a file to be sent, or standard input that is no terminal.
+    """Open a file to be sent, or standard input if that is not a terminal.
 
     Raises:
         InvalidArgument: standard input is a terminal, or the file cannot be read.

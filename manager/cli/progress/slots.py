@@ -117,7 +117,7 @@ def _iteration(service: Service, group: Iterable[Task]) -> list[Task]:
 
 
 def _within(service: Service, slots: dict[tuple[int, str], Slot]) -> dict[tuple[int, str], Slot]:
-    """Leave out slots that hold nothing any more and are not asked for (after a scale-down)."""
+    """Drop slots that are empty and no longer wanted (after a scale-down)."""
     replicated = service.spec.mode.replicated
     if replicated is None:
         return slots

@@ -85,7 +85,7 @@ class Field:
 
     @property
     def restarts(self) -> bool:
-        """Whether tasks are replaced for it. A change of placement alone moves those that do not fit any more."""
+        """Whether a change replaces tasks. One of placement alone moves only those that no longer fit."""
         if self.path.startswith("EndpointSpec.Ports."):
             return self.path.split(".")[2].endswith("/host")
         return self.path.startswith(_TEMPLATE) and not self.path.startswith(_PLACEMENT)

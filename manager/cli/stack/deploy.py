@@ -207,7 +207,7 @@ def file_body(spec: Any, present: Any) -> Any:
 
 
 async def present_file(client: Client, kind: str, name: str) -> Any:
-    """Return a secret or config as the API has it; None when there is none."""
+    """Return a secret or config as the API shows it; None if it does not exist."""
     try:
         return await client.get(f"/{kind}s/{name}")
     except ApiError as error:

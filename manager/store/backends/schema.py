@@ -191,7 +191,7 @@ def path_of(kind: str, object_id: str) -> str:
 
 
 def forgets_secrets(change: Change) -> bool:
-    """Whether something secret was in an object and, with this change, is not any more."""
+    """Whether this change removes something secret from an object."""
     return bool(_secrets(change.old) - _secrets(change.new))
 
 

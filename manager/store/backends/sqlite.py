@@ -193,7 +193,7 @@ class StoreFile:
         return contents
 
     def commit(self, change_sets: Sequence[ChangeSet]) -> None:
-        """Make the change sets durable, all or none, and overwrite what was secret and is not in them any more.
+        """Make the change sets durable, all or none, and overwrite secrets that they remove.
 
         Raises:
             Unavailable: it is not open.

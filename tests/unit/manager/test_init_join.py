@@ -133,7 +133,7 @@ async def test_the_leader_that_another_names_is_told(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(init_join, "withdraw", withdraw)
     monkeypatch.setattr(init_join, "client_context", lambda _: None)
-    assert await init_join._tell(CredentialFiles(tmp_path), "192.0.2.1:1") == ""
+    assert await init_join._tell_leader(CredentialFiles(tmp_path), "192.0.2.1:1") == ""
     assert heard == ["192.0.2.1:3"]
 
 
@@ -143,5 +143,5 @@ async def test_a_cluster_that_cannot_be_told_is_named(joining: Joining, monkeypa
     monkeypatch.setattr(init_join, "_TAKE_BACK_SECONDS", 1.0)
     await joining.join()
     await joining.first.stop()
-    untold = await take_back(joining.host.data, joining.host.config, joining.first.address, CLOCK)
-    assert joining.first.address in untold
+    why_not_told = await take_back(joining.host.data, joining.host.config, joining.first.address, CLOCK)
+    assert joining.first.address in why_not_told

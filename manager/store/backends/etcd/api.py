@@ -111,7 +111,7 @@ class Etcd(Protocol):
 
         Raises:
             NoAnswer: the connection ended, or the member has lost the others.
-            Compacted: that revision is gone, or is not of what etcd holds: it was made anew from a copy.
+            Compacted: that revision is gone, or etcd does not have it, as it was restored from a copy.
 
         """
 

@@ -75,9 +75,9 @@ class EtcdClient:
         """Ask something of etcd, and return its answer.
 
         Raises:
-            NoAnswer: there is none.
+            NoAnswer: etcd did not answer.
             Refused: etcd does not do it.
-            Compacted: it does not have it any more.
+            Compacted: etcd no longer has the revision.
 
         """
         response, content = await self._post(path, body)

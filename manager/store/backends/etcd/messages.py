@@ -126,7 +126,7 @@ def decode_watched(line: bytes, revision: int) -> Iterator[Revision]:
     """Yield the revisions of one line of a watch that began at `revision`.
 
     Raises:
-        Compacted: that one is gone, or etcd has not come so far: it was made anew.
+        Compacted: the revision is gone, or etcd has not reached it, as it was restored.
         NoAnswer: the watch has ended.
 
     """

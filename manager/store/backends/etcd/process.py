@@ -148,7 +148,7 @@ class EtcdProcess:
         """Run it until cancelled, and restart it when it ends by itself.
 
         Raises:
-            RemovedMember: it is a member no more.
+            RemovedMember: it is no longer a member.
             Unavailable: etcd is not installed, or its directory cannot be made.
 
         """

@@ -20,7 +20,7 @@ from manager.store.levels import SPECS_ONCE
 
 # A value that begins with it names its specification: msgpack never uses this byte.
 _NAMES_SPEC = b"\xc1"
-# So many whole ones are written anew with a commit.
+# How many complete rows are rewritten with a commit.
 _REWRITTEN_OF_COMMIT = 100
 _TASKS = msgspec.msgpack.Decoder(Task)
 _ENCODE = msgspec.msgpack.Encoder().encode

@@ -310,12 +310,28 @@ def start(
     before = data.load()
     config = before.with_api(hosts, tls_names).with_dashboard(dashboard)
     daemon = daemon_of(data)
-    running = daemon.by_systemd or daemon.pid() is not None
     if config == before:
         if daemon.pid() is None:
             daemon.start(READY_SECONDS)
             _tell_if_it_waits(data, config)
         return
+
+    _restart_with(data, daemon, before, config)
+    _tell_if_it_waits(data, config)
+    for address in config.api_addresses():
+        echo(f"The API is at {address}, for clients with a certificate: 'swarm-manager client-cert' makes one.")
+    for address in config.dashboard_addresses():
+        echo(f"The dashboard is at {address}: 'swarm-manager dashboard token create NAME' lets somebody in.")
+
+
+def _restart_with(data: DataDir, daemon: Daemon, before: ManagerConfig, config: ManagerConfig) -> None:
+    """Restart the daemon with another configuration; if it does not start, return to the one before.
+
+    Raises:
+        Unavailable: it does not start; its last words, and whether it runs again as before.
+
+    """
+    running = daemon.by_systemd or daemon.pid() is not None
 
     def undo() -> None:
         daemon.stop()
@@ -333,11 +349,6 @@ def start(
         if running and daemon.pid() is not None:
             raise Unavailable(f"{error.message}; it runs again as it did before") from error
         raise
-    _tell_if_it_waits(data, config)
-    for address in config.api_addresses():
-        echo(f"The API is at {address}, for clients with a certificate: 'swarm-manager client-cert' makes one.")
-    for address in config.dashboard_addresses():
-        echo(f"The dashboard is at {address}: 'swarm-manager dashboard token create NAME' lets somebody in.")
 
 
 def _tell_if_it_waits(data: DataDir, config: ManagerConfig) -> None:

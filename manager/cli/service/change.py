@@ -115,22 +115,15 @@ async def update(client: Client, /, reference: str, **given: Any) -> None:
     if asked := next((name for name in ("rollback", *_ROLLOUT) if given[name]), ""):
         _refuse_others(given, asked)
     if given["rollback"]:
-        await _roll_back(client, service)
+        await send_rollback(client, service)
     elif asked:
         query = {"version": str(service.version.index), "action": _ROLLOUT[asked]}
         await client.post(f"/services/{service.id}/rollout", params=query)
     else:
         spec = await _change_spec(client, service, given)
         resolve = given.get("image") is not None and not given["no_resolve_image"]
-        await send_change(
-            client,
-            service.id,
-            service.version.index,
-            spec,
-            resolve=resolve,
-            auth=given["with_registry_auth"],
-            scale=given.get("replicas") is not None,
-        )
+        scale = given.get("replicas") is not None
+        await send_change(client, service, spec, resolve=resolve, auth=given["with_registry_auth"], scale=scale)
     echo(reference)
     if not given["pause"]:
         await _wait(client, {service.id: service.name}, given, rollback=rolls_back)
@@ -157,10 +150,6 @@ def _refuse_others(given: dict[str, Any], asked: str) -> None:
         raise InvalidArgument(f"other flags may not be combined with --{_ROLLOUT.get(asked, asked)}")
 
 
-async def _roll_back(client: Client, service: Service, revision: int = 0) -> None:
-    await send_change(client, service.id, service.version.index, service.spec, rollback=True, revision=revision)
-
-
 @click.command(
     cls=SwarmCommand,
     examples="""
@@ -177,7 +166,7 @@ async def _roll_back(client: Client, service: Service, revision: int = 0) -> Non
 async def rollback(client: Client, /, reference: str, **given: Any) -> None:
     """Return a service to its previous specification, or to an earlier one."""
     service = await _fetch(client, reference)
-    await _roll_back(client, service, given["to"] or 0)
+    await send_rollback(client, service, given["to"] or 0)
     echo(reference)
     await _wait(client, {service.id: service.name}, given, rollback=True)
 
@@ -238,7 +227,7 @@ async def _scale_one(client: Client, reference: str, replicas: int) -> Service:
         job = msgspec.structs.replace(mode.replicated_job, total_completions=replicas)
         changed = msgspec.structs.replace(mode, replicated_job=job)
     spec = msgspec.structs.replace(service.spec, mode=changed)
-    await send_change(client, service.id, service.version.index, spec, scale=True)
+    await send_change(client, service, spec, scale=True)
     return service
 
 
@@ -273,7 +262,7 @@ def _with_container(spec: ServiceSpec, container: ContainerSpec) -> ServiceSpec:
 
 
 async def ids(client: Client, kind: str, names: list[str]) -> dict[str, str]:
-    """Map the names of secrets or configs to ids; a name that is not there is left out."""
+    """Return the ids of secrets or configs by name, without names that do not exist."""
     if not names:
         return {}
     found = await client.get(f"/{kind}", filter_query({"name": names}))
@@ -283,7 +272,7 @@ async def ids(client: Client, kind: str, names: list[str]) -> dict[str, str]:
 async def network_ids(
     client: Client, attachments: tuple[NetworkAttachmentConfig, ...]
 ) -> tuple[NetworkAttachmentConfig, ...]:
-    """Name networks by their ids, in whose order they are kept.
+    """Return network attachments with ids in place of names, sorted by id.
 
     Raises:
         ApiError: one of them does not exist.
@@ -306,29 +295,32 @@ async def send_new(client: Client, spec: ServiceSpec, *, resolve: bool, auth: bo
 
 async def send_change(
     client: Client,
-    service_id: str,
-    version: int,
+    service: Service,
     spec: ServiceSpec,
     *,
     resolve: bool = False,
     auth: bool = False,
-    rollback: bool = False,
-    revision: int = 0,
     scale: bool = False,
 ) -> None:
-    """Update a service that is at `version`, or roll it back: to a revision, else to what it was before.
+    """Give a service, as it was fetched, another specification.
 
     `scale`: the number of tasks is what is asked for, even if it is the one that an autoscaled service began with.
     """
     spec, header, unpinned = await _prepare(client, spec, resolve=resolve, auth=auth)
-    query = {"version": str(version)}
-    if rollback:
-        query |= {"rollback": "previous"} | ({"revision": str(revision)} if revision else {})
-    elif not auth:
+    query = {"version": str(service.version.index)}
+    if not auth:
         query["registryAuthFrom"] = "spec"
     if scale:
         query["scale"] = "1"
-    _warn(await client.post(f"/services/{service_id}/update", to_json(spec), query, headers=header), unpinned)
+    _warn(await client.post(f"/services/{service.id}/update", to_json(spec), query, headers=header), unpinned)
+
+
+async def send_rollback(client: Client, service: Service, revision: int = 0) -> None:
+    """Roll a service, as it was fetched, back to a revision, or to its previous specification if that is 0."""
+    query = {"version": str(service.version.index), "rollback": "previous"}
+    if revision:
+        query["revision"] = str(revision)
+    _warn(await client.post(f"/services/{service.id}/update", to_json(service.spec), query), [])
 
 
 async def _prepare(

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from common.clock import SystemClock
 from common.errors import ProtocolError, Unavailable
 from common.model import Node, StoredObject, Task, TaskState, Transfer
-from common.wire.volume_copy import CONTROL, CopyCommand, CopyControl, CopyEvent, Order
+from common.wire.volume_copy import CONTROL, CopyCommand, CopyControl, CopyEvent, Ends, Order
 from manager.domain.transfers import TransferProgress
 from manager.loops import transfers
 from manager.loops.transfers import Transfers
@@ -66,7 +66,7 @@ class Workers:
         self.say: Callable[[CopyEvent], None] = lambda _: None
         self._jobs: set[asyncio.Task[None]] = set()
 
-    async def open(self, node_id: str, target: str) -> transfers.Ends:
+    async def open(self, node_id: str, target: str) -> Ends:
         if node_id in self.away:
             self.missed.release()
             raise Unavailable(f"node {node_id} is not connected")
@@ -441,7 +441,7 @@ async def test_a_node_that_hangs_holds_up_its_own_moves_alone() -> None:
     workers = Workers()
     hangs = asyncio.Semaphore(0)
 
-    async def open_stream(node_id: str, target: str) -> transfers.Ends:
+    async def open_stream(node_id: str, target: str) -> Ends:
         if node_id == "evil":
             hangs.release()
             await asyncio.Event().wait()

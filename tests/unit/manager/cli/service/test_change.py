@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 
+from common.model import Service
 from common.model.container import ContainerSpec
+from common.model.naming import Version
 from common.model.service import ServiceSpec, TaskSpec
 from manager.cli.failures import ApiError
 from manager.cli.service.change import send_change, send_new
 
 SPEC = ServiceSpec(name="web", task_template=TaskSpec(container_spec=ContainerSpec(image="web:1")))
+SERVICE = Service(id="s1", spec=SPEC, version=Version(index=1))
 
 
 class NoRegistry:
@@ -36,7 +39,7 @@ async def test_an_unknown_digest_is_told_after_the_manager_accepts(capsys: pytes
     client: Any = NoRegistry(accepts=True)
     assert await send_new(client, SPEC, resolve=True, auth=False) == "s1"
     created = capsys.readouterr().err
-    await send_change(client, "s1", 1, SPEC, resolve=True)
+    await send_change(client, SERVICE, SPEC, resolve=True)
     for told in (created, capsys.readouterr().err):
         assert told.startswith("one of the manager's\nimage web:1 could not be accessed on a registry")
 
@@ -46,5 +49,5 @@ async def test_a_refused_service_is_not_warned_of_its_image(capsys: pytest.Captu
     with pytest.raises(ApiError, match="invalid constraint"):
         await send_new(client, SPEC, resolve=True, auth=False)
     with pytest.raises(ApiError, match="invalid constraint"):
-        await send_change(client, "s1", 1, SPEC, resolve=True)
+        await send_change(client, SERVICE, SPEC, resolve=True)
     assert capsys.readouterr().err == ""

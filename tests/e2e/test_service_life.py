@@ -19,7 +19,7 @@ from common.clock import parse_rfc3339
 from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -145,8 +145,8 @@ async def test_due_schedules_run_and_executions_may_overlap(swarm: Cluster) -> N
 async def test_each_due_time_runs_once_though_the_manager_is_killed(swarm: Cluster) -> None:
     """Killed just before a due time, it makes up for that; killed just after, it does not execute it again."""
     runs = swarm.lab.workdir / "runs"
-    period = 4
-    labels = {"schedule": f"*/{period} * * * * *", "schedule-deadline": "3s", "schedule-history": "9"}
+    period, deadline = 6, 5
+    labels = {"schedule": f"*/{period} * * * * *", "schedule-deadline": f"{deadline}s", "schedule-history": "9"}
     options = [word for name, value in labels.items() for word in ("--label", f"swarm.x.{name}={value}")]
     mount = ("--mount", f"type=bind,source={swarm.lab.workdir},target=/out")
     note = ("busybox:lab", "busybox", "sh", "-c", f"busybox date +%s >>/out/{runs.name}")
@@ -164,6 +164,7 @@ async def test_each_due_time_runs_once_though_the_manager_is_killed(swarm: Clust
     await swarm.manager.stop(signal.SIGKILL)
     await asyncio.sleep(due + 0.2 - time.time())
     await swarm.start_manager()
+    late = time.time() - due
     await executed(2)
     await swarm.manager.stop(signal.SIGKILL)
     await swarm.start_manager()
@@ -172,10 +173,13 @@ async def test_each_due_time_runs_once_though_the_manager_is_killed(swarm: Clust
     tasks = await swarm.tasks("tick", "")
     begun = sorted(parse_rfc3339(task["CreatedAt"]) for task in tasks)
     times = [instant // period * period for instant in begun]
-    assert times[:2] == [due - period, due]
-    assert times[2] > due  # the next one, unless this machine took longer than the deadline to start a manager
+    assert times[0] == due - period
+    assert times[2] > times[1] >= due  # the next one, unless this machine took longer than the deadline for a manager
     assert sorted(execution(task) for task in tasks) == [0, 1, 2]
-    assert 0.2 < begun[1] - due < 3, "made up for, when there was a manager again, within the deadline"
+    if times[1] == due:
+        assert 0.2 < begun[1] - due < deadline, "made up for, when there was a manager again, within the deadline"
+    else:
+        assert late > deadline - 1, f"skipped, though a manager was there again {late:.1f} s after the due time"
     assert len(runs.read_text().split()) == 3
 
 

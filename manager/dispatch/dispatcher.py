@@ -303,7 +303,7 @@ class Dispatcher:
         """Count that a node's worker begins a session, or says why it has none.
 
         Raises:
-            KeptOut: for what it did before; the node's record says so.
+            Banned: for what it did before; the node's record says so.
             ResourceExhausted: it does this too often.
 
         """

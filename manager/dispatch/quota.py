@@ -75,7 +75,7 @@ class Quota:
         """Count a session, or that the worker says why it has none.
 
         Raises:
-            KeptOut: for what it did before.
+            Banned: for what it did before.
             ResourceExhausted: it does this too often.
 
         """

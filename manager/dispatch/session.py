@@ -180,7 +180,7 @@ class Session:
 
         Raises:
             ChannelClosed: the connection ended.
-            Offence: the node broke the protocol, or said too much.
+            Violation: the node broke the protocol, or said too much.
             SwarmError: why this side ended it, as given to `end`, or what the store refused.
 
         """

@@ -148,7 +148,7 @@ class SimulatedHost:
     def tasks(self) -> tuple[Coroutine[Any, Any, None], ...]:
         reconciler = self.reconciler
         reconciler._check_firewall = lambda: None  # type: ignore[method-assign]
-        reconciler.connections.check = lambda: None  # type: ignore[method-assign]
+        reconciler.conntrack.check = lambda: None  # type: ignore[method-assign]
         return reconciler._keep(self.host, self.kernel), reconciler._check(self.host)  # type: ignore[arg-type]
 
     def take(self, sent: dict[str, Any]) -> None:

@@ -123,10 +123,13 @@ class HostPairs(Rule):
     def read(self, value: Any, at: Cursor) -> Any:
         if isinstance(value, dict):
             pairs = Pairs().read({k: v for k, v in value.items() if v is not None}, at)
-            return sorted(f"{host}:{_without_brackets(address)}" for host, address in pairs.items())
+            # One that is wrong has been told, and is None.
+            return sorted(
+                f"{host}:{_without_brackets(address)}" for host, address in pairs.items() if address is not None
+            )
         if not isinstance(value, list):
             return at.expect(self.expected, value)
-        return [_host_pair(entry) for entry in Items().read(value, at)]
+        return [_host_pair(entry) for entry in Items().read(value, at) if entry is not None]
 
     def merge(self, base: Any, override: Any) -> Any:
         return Items().merge(base, override)

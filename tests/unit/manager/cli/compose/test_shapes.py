@@ -39,6 +39,8 @@ def test_each_form_has_one_normal_form(rule: Rule, value: Any, found: Any) -> No
 @pytest.mark.parametrize(
     ("rule", "value", "words"),
     [
+        (HostPairs(), [None, "a:10.0.0.1"], "expected a string"),
+        (HostPairs(), {"a": False}, "put it in quotes"),
         (Items(), "a", "expected a list"),
         (Items(), ["a", "a"], "given twice in the list; first as item 0"),
         (Command(), "echo 'a", "is not a command line"),

@@ -2,9 +2,9 @@
 
 All go between two folders of one disk: ours and rsync as two processes over a local stream, tar through a pipe, and
 through ssh to a server of our own on loopback where this machine has one (openssh-server). Before each the disk is up
-to date. Sources are read once before, so all read from memory. Each round begins with another one: a virtual machine's
-memory is slow when it is first used, which may be some seconds for a GiB. The median counts, and each case's row comes
-when it is measured. With `--scale 0.1` everything is a tenth.
+to date. Sources are read once before, so all read from memory. Each round begins with another one: on a virtual machine
+the same copy may take seconds more at one time than at another. The median counts, and each case's row comes when it is
+measured. With `--scale 0.1` everything is a tenth.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from manager.store.changes import Change
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
+from tests.fakes.loop_turns import turns
 
 VIEWER = Caller("vera", "10.1.1.1:1", Role.VIEWER, environment=False)
 SPEC: dict[str, Any] = {
@@ -136,19 +137,11 @@ async def test_many_boxes_leave_others_their_turn(cluster: ApiCluster, client: C
     await heard(cluster)
     while len(cluster.api.context.overview.counters.services[WEB].newest) < 1003:
         await asyncio.sleep(0)
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    watching = asyncio.create_task(others())
-    found = await client.get("/swarm/overview/tasks?service=web")
-    watching.cancel()
+    async with turns() as made:
+        found = await client.get("/swarm/overview/tasks?service=web")
+        let_others_have = made()
     assert len(found["Boxes"]) == 1003
-    assert turns >= 5
+    assert let_others_have >= 5
 
 
 @pytest.mark.usefixtures("tasks")

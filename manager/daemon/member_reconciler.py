@@ -40,7 +40,8 @@ from manager.store.watch import Lagged
 
 # etcd refuses a change of members right after another one, and a vote for a member that has not caught up.
 _AGAIN_SECONDS = 0.3
-_JOIN_SECONDS = 30.0
+# How long a host that joins waits for its place in etcd, which takes one new member at a time.
+JOIN_SECONDS = 30.0
 _UNTOLD_SECONDS = 20.0
 # A host that joined runs its manager by then or never: its own command gives up after half of that.
 COME_SECONDS = 120.0
@@ -109,12 +110,12 @@ class MemberReconciler:
         if self._members is None:
             place.set_result(())
         try:
-            async with asyncio.timeout(_JOIN_SECONDS):
+            async with asyncio.timeout(JOIN_SECONDS):
                 members = await place
         except TimeoutError:
             await self._membership.take_back(joined.node_id)
             raise Unavailable(
-                f"etcd has not taken the new member within {_JOIN_SECONDS:g} s: see 'swarm-manager status' and the "
+                f"etcd has not taken the new member within {JOIN_SECONDS:g} s: see 'swarm-manager status' and the "
                 "leader's log, then join again"
             ) from None
         finally:

@@ -37,9 +37,9 @@ from common.wire.manager_messages import (
 from common.wire.messages import AnyMessage, JoinReply, JoinRequest, LeaveAck, RenewReply
 from manager.api.access.roles import Caller, caller_from_record, caller_record
 from manager.api.engine.connections import Duplex
-from manager.daemon.member_reconciler import MemberReconciler
+from manager.daemon.member_reconciler import JOIN_SECONDS, MemberReconciler
 from manager.dispatch.dispatcher import Dispatcher
-from manager.dispatch.links import Answer, Links, Question, member_manager
+from manager.dispatch.links import ASK_SECONDS, Answer, Links, Question, member_manager
 from manager.dispatch.managers import KnownManagers
 from manager.domain.managers import address
 from manager.loops.leadership import Leadership
@@ -48,8 +48,10 @@ from manager.store.shared import SharedStore
 
 T = TypeVar("T")
 
-# How long what could not be sent waits for the next leader.
+# How long what is for the leader waits for the next one, and a connection for a leader that hangs.
 PATIENCE_SECONDS = 3.0
+# The leader answers a host that joins when etcd has made room for it.
+_JOIN_ANSWER_SECONDS = JOIN_SECONDS + ASK_SECONDS
 # How long a client waits for a state that the leader has answered for.
 _REACH_SECONDS = 1.0
 _READ_SECONDS = 1.0
@@ -187,7 +189,8 @@ class ManagerPeers:
         at = self._node_id if same_host else ""
         if self.leads:
             return await self._join_here(request, source, at)
-        return await self._ask_leader(ForwardJoin(frame=encode(request), address=source, at=at))
+        passed_on = ForwardJoin(frame=encode(request), address=source, at=at)
+        return await self._ask_leader(passed_on, _JOIN_ANSWER_SECONDS)
 
     async def _join_here(self, request: JoinRequest | ManagerJoin, source: str, at: str) -> JoinReply | ManagerJoined:
         dispatcher = self._dispatcher()
@@ -264,7 +267,11 @@ class ManagerPeers:
         async def dial(leader_id: str) -> Duplex:
             if leader_id == self._node_id:
                 return await self._open_here(caller)
-            return await self._while_it_leads(self.links.open_forward(leader_id, record))
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await self._while_it_leads(self.links.open_forward(leader_id, record))
+            except TimeoutError:
+                raise Unavailable(f"the leader did not answer within {PATIENCE_SECONDS:g} s") from None
 
         return await self._of_leader(dial)
 
@@ -300,34 +307,43 @@ class ManagerPeers:
                 async with asyncio.timeout(_SILENT_SECONDS):
                     await store.heard()
 
-    async def _ask_leader(self, question: Question) -> Answer:
+    async def _ask_leader(self, question: Question, seconds: float = ASK_SECONDS) -> Answer:
+        """Ask the leader, which may take so many seconds to answer; errors as `Links.ask`."""
+
         async def ask(leader_id: str) -> Answer:
             if leader_id == self._node_id:
                 return await self.answer(question, leader_id)
-            return await self.links.ask(leader_id, question)
+            return await self.links.ask(leader_id, question, seconds)
 
         return await self._of_leader(ask)
 
-    async def _of_leader(self, ask: Callable[[str], Awaitable[T]]) -> T:
-        """Ask the leader, or the next one, if there is one soon. What raises `Unavailable` must have sent nothing."""
-        error: Unavailable | None = None
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while True:
-                    news = [asyncio.ensure_future(each) for each in (self._store.heard(), self._began_leading.wait())]
-                    try:
-                        if self.leader_id:
-                            return await ask(self.leader_id)
-                        await asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED)
-                    except Unavailable as failed:
-                        error = failed  # it may have gone; who leads next is seen in the store
-                        await asyncio.wait(news, return_when=asyncio.FIRST_COMPLETED)
-                    finally:
-                        for each in news:
-                            each.cancel()
-        except TimeoutError:
-            why = error.message if error is not None else "no manager leads just now"
-            raise Unavailable(self.trouble or f"{why}: try again") from error
+    async def _of_leader(self, attempt: Callable[[str], Awaitable[T]]) -> T:
+        """Attempt something with the leader, and with the next one if it fails with `Unavailable`.
+
+        A leader is waited for during `PATIENCE_SECONDS`, in which the last attempt begins; it may last longer.
+
+        Raises:
+            Unavailable: there was no leader, or the last attempt's error; the message says what to do.
+            SwarmError: what an attempt raised.
+
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_SECONDS
+        failed: Unavailable | None = None
+        while (left := until - loop.time()) > 0:
+            news = [asyncio.ensure_future(each) for each in (self._store.heard(), self._began_leading.wait())]
+            try:
+                if self.leader_id:
+                    return await attempt(self.leader_id)
+                await asyncio.wait(news, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            except Unavailable as error:
+                failed = error  # it may have gone; who leads next is seen in the store
+                await asyncio.wait(news, timeout=max(0.0, until - loop.time()), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in news:
+                    each.cancel()
+        why = failed.message if failed is not None else "no manager leads just now"
+        raise Unavailable(self.trouble or f"{why}: try again") from failed
 
     async def check_role(self, node: Node, role: str) -> None:
         if role == "manager":

@@ -165,18 +165,18 @@ class Links:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    async def ask(self, node_id: str, question: Question) -> Answer:
-        """Ask another manager.
+    async def ask(self, node_id: str, question: Question, seconds: float = ASK_SECONDS) -> Answer:
+        """Ask another manager, and wait so many seconds for the answer.
 
         Raises:
-            Unavailable: it does not answer, or does not lead.
+            Unavailable: it does not answer, or does not lead; a question that was sent may still be acted on.
             SwarmError: it refused; the message is its.
 
         """
         link = self._links.get(node_id)
         if link is None:
             raise Unavailable(f"manager {node_id} is not known here yet")
-        return await link.ask(question)
+        return await link.ask(question, seconds)
 
     async def open_forward(self, node_id: str, caller: CallerRecord) -> Duplex:
         """Open a connection to the API of the leader, on which requests are `caller`'s. The caller closes the writer.
@@ -301,7 +301,7 @@ class _Outbound:
         if self._channel is not None:
             await self._channel.close("dialling again with a new certificate")
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Question, seconds: float) -> Answer:
         channel = self._channel
         if channel is None:
             raise Unavailable(f"the manager at {self.address} does not answer")
@@ -309,11 +309,11 @@ class _Outbound:
         future: asyncio.Future[AnyMessage] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
         try:
-            async with asyncio.timeout(ASK_SECONDS):
+            async with asyncio.timeout(seconds):
                 await channel.send(question, number)
                 answer = await future
         except TimeoutError:
-            raise Unavailable(f"the manager at {self.address} did not answer within {ASK_SECONDS:g} s") from None
+            raise Unavailable(f"the manager at {self.address} did not answer within {seconds:g} s") from None
         finally:
             del self._asked[number]
         match answer:

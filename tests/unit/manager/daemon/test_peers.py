@@ -1,6 +1,8 @@
 """A manager among others: what it must know before it answers a read."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -13,11 +15,14 @@ from common.model.node import ManagerStatus, NodeSpec
 from common.model.service import ServiceSpec
 from common.tls import ROLE_MANAGER, Identity
 from common.wire.channel import PeerInfo
-from common.wire.manager_messages import CallerRecord, Forwarded, ReadAt
+from common.wire.manager_messages import CallerRecord, Forwarded, ForwardJoin, ManagerJoin, ManagerJoined, ReadAt
 from common.wire.memory import memory_channel_pair
+from common.wire.messages import PROTOCOL_VERSION
 from manager.api.access.roles import Caller
 from manager.daemon.leader import running
-from manager.daemon.peers import ManagerPeers
+from manager.daemon.member_reconciler import JOIN_SECONDS
+from manager.daemon.peers import PATIENCE_SECONDS, ManagerPeers
+from manager.dispatch.links import ASK_SECONDS
 from manager.dispatch.managers import KnownManagers
 from manager.store.backend import Epoch, LeaderRecord, NotLeader
 from manager.store.shared import SharedStore
@@ -176,6 +181,96 @@ async def test_a_request_does_not_wait_for_a_leader_that_hangs() -> None:
         assert await two.lead(LeaderRecord("two", Epoch(0, 2), "two:2377", "1.0"))
         assert await connecting == "a connection to two"  # type: ignore[comparison-overlap]
         assert dialled == ["one", "two"]
+
+
+@contextlib.asynccontextmanager
+async def follower(links: Any) -> AsyncIterator[ManagerPeers]:
+    """Run a manager that asks the leader, `one`, over these links."""
+    async with shared_stores(2) as (own, one):
+        known = KnownManagers(own, "own:2377")
+        peers = ManagerPeers(own, LoopClock(), known, "own", dispatcher=lambda: None, reconciler=lambda: None)
+        peers.links = links
+        assert await one.lead(LeaderRecord("one", Epoch(0, 1), "one:2377", "1.0"))
+        leader = Node(id="one", spec=NodeSpec(role="manager"), manager_status=ManagerStatus(addr="one:2377"))
+        await one.update(lambda tx: tx.put(leader))
+        await own.reached(1)
+        known.refresh()
+        yield peers
+
+
+def test_a_join_through_a_follower_waits_for_etcd() -> None:
+    """etcd takes one new member at a time: a host that joins beside another waits until that one has its vote."""
+    request = ManagerJoin(
+        protocol=PROTOCOL_VERSION,
+        release="1.0",
+        levels=(1, 1),
+        token="a token",
+        csr=b"",
+        clock=0.0,
+        hostname="three",
+        addr="192.0.2.7:2377",
+        peer_addr="192.0.2.7:2380",
+        names=(),
+    )
+    joined = ManagerJoined(
+        node_id="three",
+        cluster_id="",
+        certificate=b"",
+        root_certificate=b"",
+        keys={},
+        current_key=0,
+        root_key=b"",
+        peers=(),
+    )
+
+    class BusyLeader:
+        async def ask(self, leader_id: str, question: object, seconds: float = ASK_SECONDS) -> ManagerJoined:
+            assert (leader_id, type(question)) == ("one", ForwardJoin)
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(JOIN_SECONDS - 1)
+            return joined
+
+    async def story() -> None:
+        async with follower(BusyLeader()) as peers:
+            assert await peers.join(request, "192.0.2.7", same_host=False) is joined
+
+    run_virtual(story())
+
+
+def test_a_leader_that_answers_no_question_is_named() -> None:
+    class DeafLeader:
+        async def ask(self, *_: object, **__: object) -> ReadAt:
+            await asyncio.sleep(ASK_SECONDS)
+            raise Unavailable("the manager at one:2377 did not answer within 10 s")
+
+        def reachable(self, _: str) -> bool:
+            return True
+
+    async def story() -> None:
+        async with follower(DeafLeader()) as peers:
+            with pytest.raises(Unavailable, match="one:2377 did not answer"):
+                await peers.note_step(1)
+            assert asyncio.get_running_loop().time() < ASK_SECONDS + 1, "it is not asked again"
+
+    run_virtual(story())
+
+
+def test_a_connection_to_a_hung_leader_is_given_up() -> None:
+    class HangingLinks:
+        async def open_forward(self, *_: object) -> str:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        def reachable(self, _: str) -> bool:
+            return True
+
+    async def story() -> None:
+        async with follower(HangingLinks()) as peers:
+            with pytest.raises(Unavailable, match="the leader did not answer within 3 s"):
+                await peers.connect(Caller("tester", "unix"))
+            assert asyncio.get_running_loop().time() < PATIENCE_SECONDS + 1
+
+    run_virtual(story())
 
 
 class Greeting(asyncio.Protocol):

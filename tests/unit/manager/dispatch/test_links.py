@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from common.clock import SystemClock
-from common.errors import FailedPrecondition, PermissionDenied, SwarmError
+from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unavailable
 from common.model import Cluster, Node
 from common.model.node import ManagerStatus, NodeDescription, NodeSpec
 from common.tls import ROLE_MANAGER, ROLE_WORKER, client_context
@@ -172,6 +172,22 @@ async def test_a_link_says_that_the_other_lives_and_asks_it(world: World) -> Non
         world.peers.led = Elsewhere(leader="c:2377")
         with pytest.raises(SwarmError, match="no longer leads"):
             await links.ask("m1", ReadIndex())
+
+
+async def test_a_question_waits_as_long_as_it_may_take(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = asyncio.Event()
+
+    async def answer(*_: object) -> ReadAt:
+        await answered.wait()
+        return ReadAt(epoch=(0, 3), index=8)
+
+    monkeypatch.setattr(world.peers, "answer", answer)
+    async with world.linked() as links:
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s"):
+            await links.ask("m1", ReadIndex(), 0.05)
+        asked = asyncio.create_task(links.ask("m1", ReadIndex(), 60.0))
+        answered.set()
+        assert (await asked) == ReadAt(epoch=(0, 3), index=8)
 
 
 async def test_who_is_back_is_dialled_at_once(

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from common.http.cross_site import is_origin
 from common.net.addressing import ANY_ADDRESS, is_address
-from common.net.cross_site import is_origin
 from common.process.launch import MANAGER_HOST
 from common.process.private_files import write_private
 

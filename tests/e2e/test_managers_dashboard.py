@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common.net.dashboard_token import new_token
+from common.http.dashboard_token import new_token
 from tests.e2e.ci import long
 from tests.e2e.managers import SOCKET, Managers
 from tests.lab import Host

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from common.net.dashboard_token import Token, new_token
+from common.http.dashboard_token import Token, new_token
 from common.tls import ROLE_MANAGER, public_context
 from manager.api.access.token_auth import TokenAuthenticator
 from manager.api.http.server import serve

@@ -11,9 +11,9 @@ import msgspec
 
 from common.clock import HOUR, rfc3339, seconds
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from common.http.dashboard_token import ID_PREFIX, is_digest, parse_token
 from common.model.client import ROLES_BY_LABEL, ClientCertificate, Credential, DashboardToken, Forbidden, Role
 from common.model.naming import Model
-from common.net.dashboard_token import ID_PREFIX, is_digest, parse_token
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.leader.quorum import SingleManager

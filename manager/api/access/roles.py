@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass, replace
 
 from common.errors import PermissionDenied
+from common.http.dashboard_token import is_token_id
 from common.model.client import ROLES_BY_LABEL, Credential, Role
-from common.net.dashboard_token import is_token_id
 from common.tls import identity_of_der
 from common.wire.manager_messages import CallerRecord
 from manager.api.errors import EngineError, invalid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.net.cross_site import cross_site_header, opens_page
+from common.http.cross_site import cross_site_header, opens_page
 from manager.api.access.roles import access_denied
 from manager.api.call import Call
 

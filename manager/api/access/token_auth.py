@@ -10,8 +10,8 @@ import msgspec
 
 from common.aio.rate_limit import Rate, RateLimit
 from common.clock import Clock
+from common.http.dashboard_token import parse_token
 from common.model.client import ROLES_BY_LABEL, Role
-from common.net.dashboard_token import parse_token
 from manager.api.access.roles import TOKENLESS, Caller
 from manager.api.access.sites import is_page
 from manager.api.call import Call

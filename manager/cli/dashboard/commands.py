@@ -16,8 +16,8 @@ from typing import Any
 import click
 
 from common.clock import HOUR, parse_rfc3339, seconds, to_the_second
+from common.http.dashboard_token import ID_PREFIX, new_token
 from common.model.client import Role
-from common.net.dashboard_token import ID_PREFIX, new_token
 from common.process.usage import as_epilog
 from common.text.terminal import echo
 from manager.cli.client import Client

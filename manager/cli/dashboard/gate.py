@@ -24,7 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from common.errors import InvalidArgument, SwarmError, Unavailable
-from common.net.cross_site import cross_site_header, opens_page
+from common.http.cross_site import cross_site_header, opens_page
 from manager.cli.client import Client
 from manager.cli.compose import ComposeError
 from manager.cli.dashboard.stacks import MAX_SENT_BYTES, decode_sent, deploy_sent, plan_sent, problem_views

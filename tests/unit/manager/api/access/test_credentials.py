@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from common.net.dashboard_token import new_token
+from common.http.dashboard_token import new_token
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 

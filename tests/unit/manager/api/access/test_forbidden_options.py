@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.http.dashboard_token import new_token
 from common.model import Task
 from common.model.client import Forbidden, Role
 from common.model.service import TaskSpec
 from common.model.task import ContainerStatus, TaskState, TaskStatus
 from common.model.update import UpdateState, UpdateStatus
-from common.net.dashboard_token import new_token
 from common.tls import certificate_request, new_key
 from manager.api.access.roles import Caller
 from manager.api.call import Call, Relay

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from common.clock import LoopClock
+from common.http.dashboard_token import Token, new_token
 from common.model.client import DashboardToken, Role
-from common.net.dashboard_token import Token, new_token
 from common.tls import ROLE_MANAGER, public_context
 from manager.api.access.roles import Caller, look_up_caller
 from manager.api.access.token_auth import WRONG, TokenAuthenticator

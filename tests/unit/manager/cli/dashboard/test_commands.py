@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from common.http.dashboard_token import parse_token
 from common.model.client import Forbidden
-from common.net.dashboard_token import parse_token
 from manager.cli import cli
 from manager.cli.client import Client
 from manager.cli.dashboard.commands import row

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.net.cross_site import cross_site_header
+from common.http.cross_site import cross_site_header
 
 HTTPS = ("https",)
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from common.net.dashboard_token import Token, is_token_id, new_token, parse_token
+from common.http.dashboard_token import Token, is_token_id, new_token, parse_token
 
 
 def test_a_token_is_read_as_it_was_written() -> None:

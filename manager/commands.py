@@ -151,17 +151,15 @@ def init(
     foreground: bool,
 ) -> None:
     """Make this host the manager of a new cluster."""
-    from manager.init import initialise, start_alone  # noqa: PLC0415 - a client's command starts without the daemon's
+    from manager.address_flags import AddressFlags  # noqa: PLC0415 - a client's command starts without the daemon's
+    from manager.init import initialise, start_alone  # noqa: PLC0415 - as above
 
     if force_new_cluster:
         start_alone(data_dir, foreground=foreground)
         return
     initialise(
         data_dir,
-        advertise=advertise_addr,
-        listen=listen_addr,
-        hosts=hosts,
-        tls_names=tls_names,
+        addresses=AddressFlags(advertise_addr, listen_addr, hosts, tls_names),
         pools=pools,
         data_path_port=data_path_port,
         store=store,
@@ -215,15 +213,13 @@ def join(
     Where others run that etcd, its files are looked for where the leader has them, unless they are given here.
     """
     from manager import init as founding  # noqa: PLC0415 - as above
+    from manager.address_flags import AddressFlags  # noqa: PLC0415 - as above
 
     founding.join(
         data_dir,
         address,
         token=join_token.read_token(token, token_file, role="manager"),
-        advertise=advertise_addr,
-        listen=listen_addr,
-        hosts=hosts,
-        tls_names=tls_names,
+        addresses=AddressFlags(advertise_addr, listen_addr, hosts, tls_names),
         etcd=ExternalEtcdConfig((), etcd_ca_file, etcd_cert_file, etcd_key_file),
         foreground=foreground,
     )
@@ -362,14 +358,12 @@ def restore(
     What is not given is as it was before.
     """
     from manager import init as founding  # noqa: PLC0415 - as above
+    from manager.address_flags import AddressFlags  # noqa: PLC0415 - as above
 
     founding.restore(
         data_dir,
         file,
-        advertise=advertise_addr,
-        listen=listen_addr,
-        hosts=hosts,
-        tls_names=tls_names,
+        addresses=AddressFlags(advertise_addr, listen_addr, hosts, tls_names),
         foreground=foreground,
     )
 

@@ -14,19 +14,16 @@ import msgspec
 import uvloop
 
 from common.clock import SystemClock, rfc3339
-from common.errors import InvalidArgument, SwarmError, Unavailable
+from common.errors import SwarmError, Unavailable
 from common.ids import new_id
 from common.model import Node
-from common.net import host_addresses
-from common.net.addressing import ANY_ADDRESS, is_one_host
 from common.process import logs
 from common.process.daemon import Daemon
 from common.process.interrupt import attempt, interruptible
-from common.process.launch import MANAGER_HOST
 from common.process.memory import keep_memory_off_disk
 from common.text.terminal import echo
-from common.wire.messages import DEFAULT_PORT
 from manager import app
+from manager.address_flags import AddressFlags, foreign_address
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
 from manager.ca.keyring import KeyFile, Locked
 from manager.cli.cluster.commands import join_help
@@ -40,8 +37,6 @@ from manager.config import (
     ExternalEtcdConfig,
     ManagerConfig,
     bracket_host,
-    check_hosts,
-    check_tls_names,
     split_address,
 )
 from manager.etcd import peer_url
@@ -59,10 +54,7 @@ _INTERRUPTED = "Interrupted: undoing what was done."
 def initialise(
     data_dir: Path,
     *,
-    advertise: str | None,
-    listen: str | None,
-    hosts: Sequence[str],
-    tls_names: Sequence[str],
+    addresses: AddressFlags,
     pools: Sequence[str],
     data_path_port: int,
     store: str,
@@ -71,6 +63,9 @@ def initialise(
 ) -> None:
     """Make a cluster, start its daemon and say how others join; on failure nothing is left.
 
+    `pools` are the ranges of networks' addresses (CIDR) and `data_path_port` the tunnels' UDP port, empty or 0: chosen
+    here. `store` is `sqlite` or `etcd`; with `etcd.endpoints` the store is in an etcd that others run.
+
     Raises:
         SwarmError: what was wrong; with a daemon that does not start, its last words.
 
@@ -78,7 +73,7 @@ def initialise(
     data = DataDir(data_dir)
     refuse_second(data)
     rng = random.SystemRandom()
-    config = configuration(new_id(rng), advertise, listen, hosts, tls_names)
+    config = addresses.configure(new_id(rng))
     if etcd.endpoints:
         config = msgspec.structs.replace(config, etcd=etcd.config(etcd_address(config), new_id(rng)))
     elif store == "etcd":
@@ -118,15 +113,15 @@ def join(
     address: str,
     *,
     token: str,
-    advertise: str | None,
-    listen: str | None,
-    hosts: Sequence[str],
-    tls_names: Sequence[str],
-    ticket: str = "",
+    addresses: AddressFlags,
     etcd: ExternalEtcdConfig = NO_FLAGS,
     foreground: bool = False,
 ) -> None:
     """Make this host one of a cluster's managers, and start its daemon.
+
+    `address` is another manager's (`HOST[:PORT]`). `token` is the one for managers, or the ticket that a promoted
+    worker was given. `etcd` has the PEM files that an etcd is asked with which others run; none: where the leader has
+    them.
 
     Raises:
         SwarmError: what was wrong; nothing is left then.
@@ -135,9 +130,9 @@ def join(
     data = DataDir(data_dir)
     refuse_second(data)
     clock = SystemClock()
-    config = configuration("", advertise, listen, hosts, tls_names)
+    config = addresses.configure(node_id="")
     new = NewManager(data=data, config=config, peer_addr=etcd_address(config), clock=clock, etcd_files=etcd.files)
-    config = asyncio.run(join_cluster(new, token, address, ticket))
+    config = asyncio.run(join_cluster(new, token, address))
 
     def undo() -> None:
         try:
@@ -167,10 +162,7 @@ def restore(
     data_dir: Path,
     file: Path,
     *,
-    advertise: str | None,
-    listen: str | None,
-    hosts: Sequence[str],
-    tls_names: Sequence[str],
+    addresses: AddressFlags,
     foreground: bool,
 ) -> None:
     """Make this host the manager of a cluster from a backup (`-`: standard input), and start its daemon.
@@ -180,54 +172,15 @@ def restore(
 
     """
     data = DataDir(data_dir)
-
-    def configure(before: ManagerConfig) -> ManagerConfig:
-        return configuration_after_restore(before, advertise, listen, hosts, tls_names)
-
     try:
         with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
-            restored = restore_cluster(data, source, str(file), configure, SystemClock(), read_unlock_key)
+            restored = restore_cluster(
+                data, source, str(file), addresses.configure_again, SystemClock(), read_unlock_key
+            )
     except OSError as error:
         where = f" ({error.filename})" if error.filename not in (None, str(file)) else ""
         raise Unavailable(f"cannot restore {file}: {error.strerror}{where}") from error
     _start(data, lambda: _tell_restored(restored), foreground=foreground)
-
-
-def configuration_after_restore(
-    before: ManagerConfig, advertise: str | None, listen: str | None, hosts: Sequence[str], tls_names: Sequence[str]
-) -> ManagerConfig:
-    """Fill in what the flags left out from what the manager was told before, as far as it is the same host.
-
-    Raises:
-        InvalidArgument: an address is malformed, or there are several to choose from.
-
-    """
-    address, port = split_address(before.advertise_addr)
-    if advertise is None:
-        advertise = (
-            address
-            if address in (own := host_addresses.addresses()) or not own
-            else host_addresses.choose_advertised_address()
-        )
-    host, port = split_address(advertise, _listening_port(listen, port))
-    config = configuration(
-        before.node_id, f"{bracket_host(host)}:{port}", listen, hosts or before.hosts, tls_names or before.tls_names
-    )
-    if config.advertise_addr == before.advertise_addr and not listen:
-        config = msgspec.structs.replace(config, listen_addr=before.listen_addr)
-    # Who says where the API listens may try a backup beside the manager that serves the dashboard.
-    return config if hosts else config.with_dashboard(dashboard_on_this_host(before.dashboard))
-
-
-def dashboard_on_this_host(before: DashboardConfig | None) -> DashboardConfig | None:
-    """Return what this host can have of a shared dashboard: its addresses here, and a certificate whose files are."""
-    if before is None:
-        return None
-    own = {*host_addresses.addresses(), *ANY_ADDRESS}
-    hosts = tuple(each for each in before.hosts if split_address(each.removeprefix("tcp://"))[0] in own)
-    files = (before.certificate, before.key)
-    certificate, key = files if all(Path(file).is_file() for file in files) else ("", "")
-    return msgspec.structs.replace(before, hosts=hosts, certificate=certificate, key=key)
 
 
 def _start(
@@ -379,44 +332,3 @@ def _answers(config: ManagerConfig) -> bool:
 def daemon_of(data: DataDir) -> Daemon:
     """Return the background program of a data directory."""
     return Daemon(module="manager.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
-
-
-def foreign_address(advertised: str) -> str:
-    """Return a warning when an address to advertise, `IP:PORT`, is not one of this host's; else nothing."""
-    host, port = split_address(advertised)
-    if host_addresses.is_own(host):
-        return ""
-    return (
-        f"--advertise-addr {host} is not an address of this host: other hosts find the manager only where something "
-        f"(NAT, a load balancer) takes TCP {port} there to this one"
-    )
-
-
-def _listening_port(listen: str | None, otherwise: int) -> int:
-    """Return the port that is listened on, which is advertised where `--advertise-addr` names none."""
-    return split_address(listen, otherwise)[1] if listen else otherwise
-
-
-def configuration(
-    node_id: str, advertise: str | None, listen: str | None, hosts: Sequence[str], tls_names: Sequence[str] = ()
-) -> ManagerConfig:
-    """Fill in what the flags left out.
-
-    Raises:
-        InvalidArgument: an address is malformed, or there are several to choose from.
-
-    """
-    advertised = advertise or host_addresses.choose_advertised_address()
-    host, port = split_address(advertised, _listening_port(listen, DEFAULT_PORT))
-    if host in ANY_ADDRESS:
-        raise InvalidArgument(f"--advertise-addr {advertise}: give one address at which the other hosts reach this one")
-    if not is_one_host(host):
-        raise InvalidArgument(f"--advertise-addr {advertise}: expected an IP address of this host, such as 192.0.2.10")
-    listen_host, listen_port = split_address(listen, port) if listen else ("", port)
-    return ManagerConfig(
-        node_id=node_id,
-        advertise_addr=f"{bracket_host(host)}:{port}",
-        listen_addr=f"{bracket_host(listen_host)}:{listen_port}",
-        hosts=check_hosts(hosts) or (MANAGER_HOST,),
-        tls_names=check_tls_names(tls_names),
-    )

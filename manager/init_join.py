@@ -72,13 +72,13 @@ class NewManager:
         )
 
 
-async def join_cluster(new: NewManager, token: str, address: str, ticket: str = "") -> ManagerConfig:
+async def join_cluster(new: NewManager, token: str, address: str) -> ManagerConfig:
     """Have a host join as a manager, or leave nothing. Return its configuration with what the leader said.
 
     What fails after the leader has recorded the manager is taken back there, too.
 
-    `address` is another manager's (`HOST:PORT`). A worker that was promoted joins with a `ticket`; `token` says then
-    only which root to believe.
+    `address` is another manager's (`HOST:PORT`). `token` is the one for managers, or a promoted worker's ticket: both
+    name the root to believe.
 
     Raises:
         AlreadyExists: the data directory has a manager already.
@@ -92,7 +92,7 @@ async def join_cluster(new: NewManager, token: str, address: str, ticket: str = 
     pin = parse_token(token)
     root = await fetch_root(host, port, pin, new.clock)
     key = new_key()
-    joined = await _ask(host, port, root, new.request(ticket or str(pin), key))
+    joined = await _ask(host, port, root, new.request(str(pin), key))
     credentials = (joined.certificate, key, joined.root_certificate)
     try:
         return _keep(new, joined, key)

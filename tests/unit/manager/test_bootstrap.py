@@ -15,7 +15,6 @@ from manager import bootstrap
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster
 from manager.ca.migration import load_keyring
 from manager.config import DataDir, ManagerConfig
-from manager.init import configuration
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
 
@@ -107,17 +106,3 @@ def test_the_chosen_pool_overlaps_none_of_the_hosts_routes(monkeypatch: pytest.M
         choose_pools(("192.168.0.0/16",))
     with pytest.raises(InvalidArgument, match="not a range"):
         choose_pools(("nonsense",))
-
-
-def test_the_flags_of_init_are_completed() -> None:
-    made = configuration("n1", "[2001:db8::1]:99", None, ())
-    assert (made.advertise_addr, made.listen_addr) == ("[2001:db8::1]:99", ":99")
-    for advertise, port in (("192.0.2.1", 2399), ("192.0.2.1:2377", 2377)):
-        made = configuration("n1", advertise, "192.0.2.1:2399", ())
-        assert (made.advertise_addr, made.listen_addr) == (f"192.0.2.1:{port}", "192.0.2.1:2399")
-    with pytest.raises(InvalidArgument, match="one address"):
-        configuration("n1", "0.0.0.0", None, ())
-    with pytest.raises(InvalidArgument, match="--advertise-addr eth0: expected an IP address of this host"):
-        configuration("n1", "eth0", None, ())
-    with pytest.raises(InvalidArgument, match=r"224\.0\.0\.1: expected an IP address"):
-        configuration("n1", "224.0.0.1", None, ())

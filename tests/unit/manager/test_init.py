@@ -1,4 +1,4 @@
-"""What `init` says of the address that is advertised; `start` of a manager that runs, with other addresses or none."""
+"""`start` of a manager that runs, with other addresses or none."""
 
 import shutil
 import socket
@@ -17,18 +17,8 @@ from common.process.daemon import Daemon
 from common.tls import CredentialFiles
 from manager.ca.keyring import KeyFile, new_unlock_key
 from manager.config import DataDir, EtcdConfig
-from manager.init import daemon_of, foreign_address
+from manager.init import daemon_of
 from manager.main import cli
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:2377", "[::1]:2377"])
-def test_an_address_of_this_host_is_fine(address: str) -> None:
-    assert foreign_address(address) == ""
-
-
-@pytest.mark.parametrize("address", ["192.0.2.1:2377", "[2001:db8::1]:2377"])
-def test_an_address_of_another_host_is_warned_of(address: str) -> None:
-    assert "is not an address of this host: other hosts find the manager only where" in foreign_address(address)
 
 
 def unused_port() -> int:

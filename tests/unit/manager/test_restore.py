@@ -1,16 +1,11 @@
 """Which node the manager is after a restore, and what becomes of the workers."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from common.model import Node
 from common.model.node import ANY_CERTIFICATE, ManagerStatus, NodeSpec, NodeStatus
-from manager import init
-from manager.config import DashboardConfig, ManagerConfig
-from manager.init import configuration_after_restore
+from manager.config import ManagerConfig
 from manager.restore import decide_restored_node
 from tests.unit.manager.test_backup import CONFIG
 
@@ -76,68 +71,3 @@ def test_on_a_workers_host_the_manager_is_that_workers_node():
     assert (put["w1"].spec.role, put["w1"].status.state) == ("manager", "unknown")
     assert put["w1"].manager_status == ManagerStatus(leader=True, addr="192.0.2.2:2377")
     assert put["before"].spec.role == "worker"
-
-
-@pytest.mark.parametrize(
-    ("own", "advertise", "listen", "expected"),
-    [
-        (["192.0.2.1", "10.1.1.1"], None, None, ("192.0.2.1:2377", ":2377")),
-        (["192.0.2.2"], None, None, ("192.0.2.2:2377", ":2377")),
-        (["192.0.2.2"], "192.0.2.3", None, ("192.0.2.3:2377", ":2377")),
-        (["192.0.2.1"], "192.0.2.1:2399", None, ("192.0.2.1:2399", ":2399")),
-        (["192.0.2.2"], "192.0.2.2", "0.0.0.0:2400", ("192.0.2.2:2400", "0.0.0.0:2400")),
-        (["192.0.2.2"], "192.0.2.2:2377", "0.0.0.0:2400", ("192.0.2.2:2377", "0.0.0.0:2400")),
-        (["192.0.2.1"], None, "192.0.2.1", ("192.0.2.1:2377", "192.0.2.1:2377")),
-    ],
-)
-def test_what_is_not_given_is_as_before(
-    monkeypatch: pytest.MonkeyPatch,
-    own: list[str],
-    advertise: str | None,
-    listen: str | None,
-    expected: tuple[str, str],
-):
-    monkeypatch.setattr(init.host_addresses, "addresses", lambda: dict.fromkeys(own, "eth0"))
-    config = configuration_after_restore(CONFIG, advertise, listen, (), ())
-    assert (config.advertise_addr, config.listen_addr) == expected
-    assert (config.hosts, config.tls_names) == (CONFIG.hosts, CONFIG.tls_names)
-
-
-@pytest.mark.parametrize(
-    ("own", "hosts", "there", "expected"),
-    [
-        (["192.0.2.1"], (), True, (("tcp://192.0.2.1:8443", "tcp://0.0.0.0:8444"), True)),
-        (["192.0.2.1"], (), False, (("tcp://192.0.2.1:8443", "tcp://0.0.0.0:8444"), False)),
-        (["192.0.2.2"], (), True, (("tcp://0.0.0.0:8444",), True)),
-        (["192.0.2.1"], ("unix:///tmp/try.sock",), True, None),
-    ],
-)
-def test_the_shared_dashboard_stays_where_it_can(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    own: list[str],
-    hosts: tuple[str, ...],
-    there: bool,
-    expected: tuple[tuple[str, ...], bool] | None,
-):
-    monkeypatch.setattr(init.host_addresses, "addresses", lambda: dict.fromkeys(own, "eth0"))
-    files = [tmp_path / name for name in ("cert.pem", "key.pem")]
-    for file in files if there else ():
-        file.write_text("PEM")
-    dashboard = DashboardConfig(
-        hosts=("tcp://192.0.2.1:8443", "tcp://0.0.0.0:8444"),
-        origins=("https://dash.example.org",),
-        certificate=str(files[0]),
-        key=str(files[1]),
-    )
-    before = replace(CONFIG, dashboard=dashboard)
-    found = configuration_after_restore(before, own[0], None, hosts, ()).dashboard
-    kept = None if found is None else (found.hosts, bool(found.certificate and found.key))
-    assert kept == expected
-    assert found is None or found.origins == dashboard.origins
-
-
-def test_a_dashboard_without_an_address_here_is_none(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(init.host_addresses, "addresses", lambda: {"192.0.2.2": "eth0"})
-    before = replace(CONFIG, dashboard=DashboardConfig(hosts=("tcp://192.0.2.1:8443",)))
-    assert configuration_after_restore(before, None, None, (), ()).dashboard is None

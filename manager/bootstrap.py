@@ -18,7 +18,6 @@ from common.model.container import DriverConfig
 from common.model.network import IpamOptions, NetworkSpec
 from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStatus
 from common.net import addressing, host_addresses
-from common.net import addressing as addressing6
 from common.process.private_files import private_folder
 from common.version import version
 from manager.ca.authority import Authority, create_root
@@ -171,7 +170,7 @@ def choose_pools(asked: Sequence[str]) -> tuple[str, ...]:
                 return (pool,)
         raise InvalidArgument("every default address pool overlaps a route of this host: give --default-addr-pool CIDR")
     addressing.layout(asked)
-    addressing6.ipv6_pools(asked)
+    addressing.ipv6_pools(asked)
     for pool in asked:
         if taken := _overlapping_route(pool, routes):
             raise InvalidArgument(f"address pool {pool} overlaps this host's route {taken}: choose another")

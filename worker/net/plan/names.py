@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 from common.net import addressing
-from common.net import addressing as addressing6
 from worker.intake.addresses import address4, address6
 from worker.intake.identifiers import AddressText, Id, InterfaceName
 
@@ -32,7 +31,7 @@ WIREGUARD_OVERHEAD = 80
 # Every dual-stack network's bridge has this one, on every host: no two of them are ever on one link.
 BRIDGE_MAC = AddressText("02:6f:63:01:00:01")
 LOOPBACK6 = address6("::1")
-LOOPBACK6_AS_IPV4 = address4(addressing6.LOOPBACK6_AS_IPV4)
+LOOPBACK6_AS_IPV4 = address4(addressing.LOOPBACK6_AS_IPV4)
 # A peer's number within a packet's mark: bits 16 to 27.
 MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000

@@ -14,6 +14,7 @@ import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -22,6 +23,7 @@ from common.aio.first import first_of
 from common.clock import Clock, sleep_until
 from common.errors import SwarmError, Unavailable
 from common.tls import (
+    CredentialFiles,
     Identity,
     api_context,
     certificate_request,
@@ -80,7 +82,7 @@ class OwnCertificate:
         self._clock = clock
         self._rng = rng
         self._step = 0
-        self._shown: tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLContext]
+        self._shown: _ServerContexts
         self.cluster: ssl.SSLContext
         self.api: ssl.SSLContext
         self.dashboard: ssl.SSLContext
@@ -107,11 +109,11 @@ class OwnCertificate:
             _log.info("the certificate of manager %s now has its present names", self._config.node_id)
         self._step = self._authority.step if self._renew is None else self._noted_step(store)
         self._show()
-        files = self._files.node
-        self.cluster, self.api, self.dashboard = server_context(files), api_context(files), public_context(files)
-        follow_context(self.cluster, lambda: self._shown[0])
-        follow_context(self.api, lambda: self._shown[1])
-        follow_context(self.dashboard, lambda: self._shown[2])
+        ports = _ServerContexts.of(self._files.node)
+        self.cluster, self.api, self.dashboard = ports.cluster, ports.api, ports.dashboard
+        follow_context(self.cluster, lambda: self._shown.cluster)
+        follow_context(self.api, lambda: self._shown.api)
+        follow_context(self.dashboard, lambda: self._shown.dashboard)
 
     async def keep_valid(self, store: Store) -> None:
         """Renew the certificate before it expires, until cancelled; new connections are shown the new one."""
@@ -120,22 +122,16 @@ class OwnCertificate:
                 await sleep_until(renewal_time(self.identity(), self._rng), self._clock)
             try:
                 if self._renew is None:
-                    self._issue(store)
+                    self._replace(store)
                 else:
                     await self.renew_now()
             except OSError as error:
-                _log.error(
-                    "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
-                    *(self._files.directory, error.strerror, RENEW_AGAIN_SECONDS),
-                )
-                await asyncio.sleep(RENEW_AGAIN_SECONDS)
+                await self._wait_for_disk(error, RENEW_AGAIN_SECONDS)
                 continue
             except SwarmError as error:
                 _log.warning("this manager's certificate is not renewed yet: %s", error.message)
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
                 continue
-            self._stale = False
-            self._show()
             _log.info("renewed the certificate of manager %s", self._config.node_id)
 
     def identity(self) -> Identity:
@@ -148,7 +144,10 @@ class OwnCertificate:
             while True:
                 step = self._authority.step
                 if self._step != step:
-                    if not await self._replace(store, FOLLOW_AGAIN_SECONDS):
+                    try:
+                        self._replace(store)
+                    except OSError as error:
+                        await self._wait_for_disk(error, FOLLOW_AGAIN_SECONDS)
                         continue
                     self._step = step
                     _log.info("manager %s has a certificate of step %d of the authority", self._config.node_id, step)
@@ -171,24 +170,31 @@ class OwnCertificate:
         self._stale = False
         self._show()
 
-    async def _replace(self, store: Store, pause: float) -> bool:
-        """Make and show a new certificate; if it cannot be stored, wait for `pause` seconds and return False."""
-        try:
-            self._issue(store)
-        except OSError as error:
-            _log.error(
-                "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
-                *(self._files.directory, error.strerror, pause),
-            )
-            await asyncio.sleep(pause)
-            return False
+    def _replace(self, store: Store) -> None:
+        """Make, store and show a new certificate, where this manager is the only one.
+
+        Raises:
+            OSError: it cannot be stored.
+
+        """
+        self._issue(store)
+        self._stale = False
         self._show()
-        return True
+
+    async def _wait_for_disk(self, error: OSError, pause: float) -> None:
+        """Report that a certificate could not be stored, and wait `pause` seconds for somebody to make room."""
+        _log.error(
+            "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
+            self._files.directory,
+            error.strerror,
+            pause,
+        )
+        await asyncio.sleep(pause)
 
     def _show(self) -> None:
         """Use the stored certificate and roots for new connections."""
         files = self._files.node
-        self._shown = server_context(files), api_context(files), public_context(files)
+        self._shown = _ServerContexts.of(files)
         self.dialling = client_context(files)
 
     def _noted_step(self, store: Store) -> int:
@@ -213,6 +219,19 @@ class OwnCertificate:
         key = new_key()
         reply = await renew(ManagerRenew(csr=certificate_request(key), names=self._names()))
         self._files.node.write(reply.certificate, key, reply.root_certificate)
+
+
+@dataclass(frozen=True, slots=True)
+class _ServerContexts:
+    """The TLS contexts of one certificate, one for each port."""
+
+    cluster: ssl.SSLContext
+    api: ssl.SSLContext
+    dashboard: ssl.SSLContext
+
+    @classmethod
+    def of(cls, files: CredentialFiles) -> _ServerContexts:
+        return cls(cluster=server_context(files), api=api_context(files), dashboard=public_context(files))
 
 
 class RootSteps:

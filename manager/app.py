@@ -100,10 +100,12 @@ class Manager:
         """Wait until this manager is unlocked, or is to stop before."""
         sockets = [host for host in self._config.hosts if host.startswith("unix://")]
         locked = answer_locked(
-            *(ThisManager(identity=self._identity(), leave=self._leave, keys=self._keys), self._audit),
-            *(self._clock, self._rng),
+            ThisManager(identity=self._identity(), leave=self._leave, keys=self._keys),
+            self._audit,
+            self._clock,
+            self._rng,
             sockets=sockets,
-            group=_existing(API_GROUP),
+            group=_name_if_exists(API_GROUP),
         )
         async with locked as self._front:
             async with running(self._audit.run(), self._notifier.keep_alive()):
@@ -175,7 +177,10 @@ class Manager:
         members = own.members(client)
         certificate = self._certificate(core)
         replicated = ReplicatedManager(
-            *(core, store, self._keys, members),
+            core,
+            store,
+            self._keys,
+            members,
             dialling=lambda: certificate.dialling,
             own=certificate.identity,
         )
@@ -220,8 +225,12 @@ class Manager:
     def _background(self, core: Core, certificate: OwnCertificate) -> tuple[Coroutine[Any, Any, None], ...]:
         """Return the background work that goes on whoever leads."""
         return (
-            *(self._audit.run(), certificate.keep_valid(core.store), self._notifier.keep_alive()),
-            *(self._keys.follow(core.store), core.managers.run(), measure_lag(self._instruments.lagged)),
+            self._audit.run(),
+            certificate.keep_valid(core.store),
+            self._notifier.keep_alive(),
+            self._keys.follow(core.store),
+            core.managers.run(),
+            measure_lag(self._instruments.lagged),
         )
 
     async def _serve(
@@ -238,7 +247,7 @@ class Manager:
                 peers.protocol = protocol
             async with (
                 await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
-                serve_api(api, hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
+                serve_api(api, hosts, group=_name_if_exists(API_GROUP), ssl_context=certificate.api),
                 serve_dashboard(self._config.dashboard, api, certificate.dashboard, self._clock),
                 running(*(self._replication(replicated) if replicated is not None else ())),
             ):
@@ -286,7 +295,7 @@ class Manager:
         await self._leave()
 
 
-def _existing(group: str) -> str:
+def _name_if_exists(group: str) -> str:
     """Return the group's name, or nothing where the host does not have it: then the API is its owner's alone."""
     try:
         return grp.getgrnam(group).gr_name

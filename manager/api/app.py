@@ -151,7 +151,7 @@ class Api:
         self._memory = AnswerMemory()
         self._instruments = telemetry.instruments
         observer = Observer(
-            *(store, clock, self._instruments), lambda: granted_changes(audit.read("", KEPT, changes=True))
+            store, clock, self._instruments, lambda: granted_changes(audit.read("", KEPT, changes=True))
         )
         self.context = Context(
             store=store,
@@ -180,14 +180,14 @@ class Api:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        events = self.context.events.run(self.context.store, self.context.clock)
-        presence = self.context.presence.run(self.context.store)
-        observing = keep_going("the overview", self.context.overview.run)
-        feeding = keep_going("the overview's feed", self.context.feed.run)
-        self._followers.append(self._tasks.create_task(events, name="api-events"))
-        self._followers.append(self._tasks.create_task(presence, name="api-presence"))
-        self._followers.append(self._tasks.create_task(observing, name="api-overview"))
-        self._followers.append(self._tasks.create_task(feeding, name="api-feed"))
+        context = self.context
+        followers = {
+            "api-events": context.events.run(context.store, context.clock),
+            "api-presence": context.presence.run(context.store),
+            "api-overview": keep_going("the overview", context.overview.run),
+            "api-feed": keep_going("the overview's feed", context.feed.run),
+        }
+        self._followers = [self._tasks.create_task(each, name=name) for name, each in followers.items()]
         return self
 
     async def __aexit__(

@@ -83,8 +83,8 @@ def _in_etcd(view: View) -> bool:
 
 def managed_step(view: View) -> int:
     """Return the step that all managers have taken: workers are to take no other before them."""
-    managers = [node.manager_status for node in view.nodes if node.manager_status is not None]
-    return min((step_of(view), *(status.certificate_step for status in managers)))
+    statuses = (node.manager_status for node in view.nodes)
+    return min((step_of(view), *(each.certificate_step for each in statuses if each is not None)))
 
 
 def awaited(view: View) -> Iterator[Node]:

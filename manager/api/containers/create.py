@@ -145,7 +145,10 @@ async def create_on_node(
 
     """
     reply = await ask(
-        *(context, node_id, "POST", "/containers/create"),
+        context,
+        node_id,
+        "POST",
+        "/containers/create",
         version=call.version,
         query=call.query,
         body=msgspec.json.encode(body),

@@ -77,7 +77,10 @@ async def every_list(
     view = context.store.view
     nodes = [node.id for node in ready_nodes(view) if not only or {node.id, node.name} & only]
     results, reasons = await read_every(
-        *(context, "GET", "/containers/json", read_list),
+        context,
+        "GET",
+        "/containers/json",
+        read_list,
         version=version,
         query=query,
         seconds=LIST_SECONDS,

@@ -92,7 +92,10 @@ def starting(suffix: str) -> Handler:
         if attachment_of(context.store.view, found.id) is None:
             return forward(context, found.node_id, call, path)
         reply = await ask(
-            *(context, found.node_id, "POST", path),
+            context,
+            found.node_id,
+            "POST",
+            path,
             version=call.version,
             query=raw_query(call),
             body=call.body,

@@ -76,7 +76,10 @@ async def _relay(context: Context, call: Call, path: str, *, seconds: float) -> 
     try:
         async with asyncio.timeout(seconds) as limit:
             reply = await ask(
-                *(context, node_id, call.method, path),
+                context,
+                node_id,
+                call.method,
+                path,
                 version=call.version,
                 body=call.body or None,
                 headers=headers,

@@ -82,7 +82,8 @@ class ConfirmedFile:
                 _log.error(
                     "%s cannot be written (%s): changes are stored, but if the store's log were damaged now, it "
                     "would go unnoticed: check its disk",
-                    *(self._path, error.strerror),
+                    self._path,
+                    error.strerror,
                 )
             self._failed = True
         else:

@@ -124,7 +124,7 @@ class Agent:
         self._rejected: Mapping[str, str] = {}
         self._set_changed = asyncio.Event()
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
-        self._host_meter = HostMeter(lambda: self._host.data_root, parts.read_host)
+        self._host_meter = HostMeter(lambda: self._host.data_root, parts.read_host, clock)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
         self._alone: asyncio.TimerHandle | None = None

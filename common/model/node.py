@@ -54,6 +54,7 @@ class NodeDescription(Model):
     `plain`: what runs there beside tasks. `measures`: whether it measures its host when it is told to.
     `volumes`: whether it says which named volumes it has, and starts tasks on no other data than theirs.
     `snapshots`: whether it copies volumes on its own host, and pauses containers for a copy.
+    `clock`: whether it says what its clock shows when it measures its host.
     """
 
     hostname: str = ""
@@ -69,6 +70,7 @@ class NodeDescription(Model):
     measures: bool = False
     volumes: bool = False
     snapshots: bool = False
+    clock: bool = False
 
 
 # What a lost node and one that left are `down` for.
@@ -96,6 +98,13 @@ class ManagerStatus(Model):
     addr: str = ""
     certificate_step: int = 0
     awaited: bool = False
+
+
+class ClockOffset(Model):
+    """By how many seconds a worker's clock is ahead of the manager's (negative: behind), `since` an instant."""
+
+    seconds: int = 0
+    since: float = 0.0
 
 
 class TunnelKey(Model):
@@ -137,7 +146,8 @@ class Node(Specified):
     private halves are for nobody but that node. `joining` is there from a join to the first session after it: if that
     does not come, the join is taken back. `hostname_taken`: another node had its name first, and constraints on
     `node.hostname` mean that one. `manager_serials` are those of a manager's certificates that are valid;
-    its etcd, if it has one, is reached at `etcd_addr` (`HOST:PORT`).
+    its etcd, if it has one, is reached at `etcd_addr` (`HOST:PORT`). `clock_offset`: how far the worker's clock is off,
+    None while it agrees with the manager's, or says nothing.
     """
 
     spec: NodeSpec = NodeSpec()
@@ -155,6 +165,7 @@ class Node(Specified):
     etcd_addr: str = ""
     certificate_step: int = 0
     next_certificate_step: int = 0
+    clock_offset: ClockOffset | None = None
 
     @property
     def name(self) -> str:

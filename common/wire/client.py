@@ -10,11 +10,19 @@ from typing import TypeVar
 
 import msgspec
 
-from common.clock import Clock
-from common.errors import FailedPrecondition, ProtocolError, Unavailable
+from common.clock import Clock, is_instant
+from common.errors import FailedPrecondition, ProtocolError, SwarmError, Unavailable
 from common.tls import certificate_request, new_key, pinned_context, unverified_context
 from common.wire.channel import Channel
-from common.wire.handshake import check_join_reply, check_unfit_reply, check_welcome, check_withdrawal, root_of
+from common.wire.handshake import (
+    WRONG_CLOCK_SECONDS,
+    check_join_reply,
+    check_unfit_reply,
+    check_welcome,
+    check_withdrawal,
+    clock_difference,
+    root_of,
+)
 from common.wire.membership_messages import Unfit, Withdraw
 from common.wire.messages import (
     OLDEST_PROTOCOL,
@@ -23,6 +31,7 @@ from common.wire.messages import (
     Hello,
     JoinReply,
     JoinRequest,
+    RootReply,
     RootRequest,
     StreamHello,
     Welcome,
@@ -200,6 +209,29 @@ async def _in_either_protocol(opening: _O, ask: Callable[[_O], Awaitable[T]]) ->
         if opening.protocol == OLDEST_PROTOCOL:
             raise
         return await ask(msgspec.structs.replace(opening, protocol=OLDEST_PROTOCOL))
+
+
+async def explain_by_clocks(error: SwarmError, host: str, port: int, clock: Clock) -> SwarmError:
+    """Return why a manager and this host found no session, with their clocks in it where these differ.
+
+    Then a certificate is not valid to one of them. TLS seldom says which, and says nothing of the clocks. A stranger
+    that answers in a manager's place can put a wrong time into this sentence, and do nothing else.
+    """
+    try:
+        channel = await dial(host, port, unverified_context(), limit=FIRST_FRAME_BYTES)
+        try:
+            reply = await ask_first(channel, RootRequest())
+        finally:
+            await channel.close()
+    except SwarmError:
+        return error
+    here = clock.now()
+    if not isinstance(reply, RootReply) or not is_instant(reply.clock) or not is_instant(here):
+        return error
+    if abs(here - reply.clock) < WRONG_CLOCK_SECONDS:
+        return error
+    difference = clock_difference(here, reply.clock)
+    return type(error)(f"{error.message}; {difference}; set the wrong one first, for example with NTP")
 
 
 async def fetch_root(host: str, port: int, pin: JoinToken, clock: Clock) -> bytes:

@@ -18,6 +18,7 @@ from common.errors import (
     Unavailable,
     kind_of,
 )
+from common.text.quantities import human_duration
 from common.text.terminal import printable
 from common.tls import BACKDATE_SECONDS, ROLE_MANAGER, ROLE_WORKER, Identity
 from common.version import version
@@ -51,6 +52,8 @@ from common.wire.token import JoinToken
 
 # Certificates are backdated by this much: within it, both ends take the same certificates for valid.
 MAX_CLOCK_SKEW = BACKDATE_SECONDS
+# From so many seconds on a worker's clock is called wrong.
+WRONG_CLOCK_SECONDS = 30.0
 # Between two signs of life of a worker: no manager waits for longer.
 LONGEST_HEARTBEAT = 3600.0
 
@@ -153,12 +156,20 @@ def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
     for owner, clock in (("worker's", there), ("manager's", here)):
         if not is_instant(clock):
             return FailedPrecondition(f"the {owner} clock says {clock:g}, which is not a time: set it and join again")
-    days, hours = divmod(round(abs(skew) / 3600, 1), 24)
-    length = f"{days:.0f} days and {hours:.1f} hours" if days else f"{hours:.1f} hours"
     return FailedPrecondition(
-        f"the clocks differ by {length}: the worker's says {rfc3339(there)}, the manager's {rfc3339(here)}; "
-        "set the wrong one (for example with NTP) and join again"
+        f"{clock_difference(there, here)}; set the wrong one (for example with NTP) and join again"
     )
+
+
+def clock_difference(there: float, here: float) -> str:
+    """Say by how much a worker's clock, `there`, differs from the manager's (Unix seconds), and what both say."""
+    seconds = abs(there - here)
+    days, hours = divmod(round(seconds / 3600, 1), 24)
+    if days:
+        length = f"{days:.0f} days and {hours:.1f} hours"
+    else:
+        length = f"{hours:.1f} hours" if hours >= 1 else human_duration(seconds).lower()
+    return f"the clocks differ by {length}: the worker's says {rfc3339(there)}, the manager's {rfc3339(here)}"
 
 
 class LedElsewhere(Unavailable):

@@ -55,10 +55,14 @@ class Usage(Message):
 
 
 class MeasureHost(Message):
-    """Measure the host every `interval` seconds; 0: do not. Sent to workers whose description says that they can."""
+    """Measure the host every `interval` seconds; 0: do not. Sent to workers whose description says that they can.
+
+    `clock`: say what the host's clock shows, too; asked of those whose description says that they can (`clock`).
+    """
 
     KIND: ClassVar[int] = 85
     interval: float = 0.0
+    clock: bool = False
 
 
 class HostUsage(Message):
@@ -67,7 +71,7 @@ class HostUsage(Message):
     `cpu` is the share of all cores that was busy since the measurement before; None for the first. `received` and
     `sent` are bytes of the host's own interfaces since its start. `disk_…` are of where the engine keeps its data. Of
     pressure (Linux' PSI) it is the share of the last ten seconds in which something waited; None where the kernel does
-    not tell.
+    not tell. `clock` is what the host's clock shows (Unix seconds), 0 where that was not asked for.
     """
 
     KIND: ClassVar[int] = 86
@@ -81,3 +85,4 @@ class HostUsage(Message):
     pressure_cpu: float | None = None
     pressure_memory: float | None = None
     pressure_io: float | None = None
+    clock: float = 0.0

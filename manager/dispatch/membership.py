@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator
 
 import msgspec
 
@@ -13,7 +14,7 @@ from common.errors import PermissionDenied, ResourceExhausted
 from common.ids import new_id
 from common.model.node import ANY_CERTIFICATE, Joining, Node, NodeDescription, NodeSpec, NodeStatus
 from common.tls import ROLE_WORKER, Identity
-from common.wire.handshake import clock_skew_error
+from common.wire.handshake import WRONG_CLOCK_SECONDS, clock_difference, clock_skew_error
 from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
 from manager.ca.authority import Authority, key_of_request, new_serial
 from manager.ca.rotation import step_of
@@ -74,7 +75,7 @@ class Membership:
         self._count_join(source, now)
         serial = new_serial()
         node = await self._store.update(lambda tx: self._put_node(tx, said, at, serial))
-        warnings = tuple(hostnames.warnings(self._store.view, node, said.hostname))
+        warnings = (*hostnames.warnings(self._store.view, node, said.hostname), *_clock_warnings(said.clock, now))
         for sentence in warnings:
             _log.warning("%s", sentence)
         return JoinReply(
@@ -172,6 +173,12 @@ def member(view: View, identity: Identity) -> Node:
             "node has left; run 'swarm-worker leave', then 'swarm-worker join' to come back"
         )
     return node
+
+
+def _clock_warnings(there: float, here: float) -> Iterator[str]:
+    """Warn of clocks that differ, though not so much that certificates would not be valid."""
+    if abs(there - here) >= WRONG_CLOCK_SECONDS:
+        yield f"{clock_difference(there, here)}; set the wrong one, for example with NTP"
 
 
 def _too_many_joins(what: str, rate: Rate) -> ResourceExhausted:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from common.model.node import ANY_CERTIFICATE, LEFT, Node, NodeDescription, NodeSpec, NodeStatus
+from common.model.node import ANY_CERTIFICATE, LEFT, ClockOffset, Node, NodeDescription, NodeSpec, NodeStatus
 from common.net.addressing import same_name
 from manager.domain import hostnames
 from manager.store.transaction import Transaction
@@ -65,6 +65,14 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockChecked:
+    """The worker's clock is so many seconds ahead of the manager's (negative: behind); 0: it agrees again."""
+
+    node_id: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """The worker cancels its join."""
 
@@ -78,7 +86,8 @@ class JoinExpired:
     node_id: str
 
 
-NodeWrite: TypeAlias = Ready | Described | Renewed | Away | Down | Left | Withdrawn | JoinExpired
+_Report: TypeAlias = Ready | Described | Renewed | ClockChecked | Away | Down
+NodeWrite: TypeAlias = _Report | Left | Withdrawn | JoinExpired
 
 
 def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
@@ -105,12 +114,14 @@ def _change_node(tx: Transaction, node: Node, write: NodeWrite) -> Node | None:
             # A manager stays a ready node when its worker leaves; another worker may join in its row.
             manages = node.manager_status is not None
             status = _ready(node) if manages else _down(node, LEFT)
-            return msgspec.structs.replace(node, status=status, agent=not manages, certificate_serials=(), joining=None)
+            return msgspec.structs.replace(
+                node, status=status, agent=not manages, certificate_serials=(), joining=None, clock_offset=None
+            )
         case _:
             return _apply_report(tx, node, write)
 
 
-def _apply_report(tx: Transaction, node: Node, write: Ready | Described | Renewed | Away | Down) -> Node:
+def _apply_report(tx: Transaction, node: Node, write: _Report) -> Node:
     match write:
         case Ready():
             return msgspec.structs.replace(
@@ -122,11 +133,14 @@ def _apply_report(tx: Transaction, node: Node, write: Ready | Described | Renewe
                 certificate_serials=_serials_after(node.certificate_serials, write.serial),
                 certificate_step=_step_after(node, write.serial),
                 joining=None,
+                clock_offset=node.clock_offset if write.description.clock else None,
             )
         case Described():
             return _with_description(tx, node, write.description)
         case Renewed():
             return msgspec.structs.replace(node, certificate_step=_step_after(node, write.serial))
+        case ClockChecked(seconds=seconds):
+            return msgspec.structs.replace(node, clock_offset=_offset_after(node.clock_offset, seconds, tx.now))
         case Away():
             message = f"its agent was stopped and has {write.grace:g} s to come back; its containers keep running"
             status = NodeStatus(state="disconnected", message=message, addr=node.status.addr)
@@ -174,6 +188,12 @@ def _down(node: Node, message: str) -> NodeStatus:
 
 def _ready(node: Node) -> NodeStatus:
     return NodeStatus(state="ready", addr=node.status.addr)
+
+
+def _offset_after(before: ClockOffset | None, seconds: int, now: float) -> ClockOffset | None:
+    if not seconds:
+        return None
+    return ClockOffset(seconds=seconds, since=before.since if before is not None else now)
 
 
 def _step_after(node: Node, used: str) -> int:

@@ -166,7 +166,7 @@ class Outbox:
         node = store.view.nodes.get(self._node_id)
         if node is not None and node.description.measures and not self._measures_host:
             self._measures_host = True
-            await self._channel.send(MeasureHost(interval=STEP_SECONDS))
+            await self._channel.send(MeasureHost(interval=STEP_SECONDS, clock=node.description.clock))
         measured = measure_for(store.view, self._node_id, self._usages.asked(store.clock.now()))
         if measured != self._measured:
             self._measured = measured

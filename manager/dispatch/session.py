@@ -50,13 +50,14 @@ from manager.dispatch.batch import WriteBatch
 from manager.dispatch.directory import Directory
 from manager.dispatch.images import ImageBroker, ImageQuestions
 from manager.dispatch.managers import KnownManagers
-from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite, Renewed
+from manager.dispatch.nodes import Away, ClockChecked, Described, Down, Left, NodeWrite, Renewed
 from manager.dispatch.outbox import Outbox
 from manager.dispatch.quota import Quota, Violation
 from manager.dispatch.reports import NewestWrites, NodeReports, SlicedWrites
 from manager.dispatch.reports import changes_endpoints as reports_change_endpoints
 from manager.dispatch.validator import Validator
 from manager.dispatch.volumes import VolumeReports
+from manager.domain.clock_offset import ClockWatch, clock_words
 from manager.domain.volume_inventory import Inventory
 from manager.metrics.contacts import Deliveries
 from manager.metrics.soft_state import SoftState
@@ -139,6 +140,7 @@ class Session:
         self._attachments = SlicedWrites(self._write_attachments)
         self._descriptions = NewestWrites(self._write_description, DESCRIBE_SECONDS)
         self._inventories = NewestWrites(parts.volumes.submit, VOLUMES_SECONDS)
+        self._clock_watch: ClockWatch | None = None
         self._leaving = False
         self._greeted = asyncio.Event()
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
@@ -362,10 +364,27 @@ class Session:
                 self._parts.soft.usages.record_tasks(self.node_id, usages, self._parts.store.clock.now())
             case HostUsage() as usage:
                 self._parts.soft.usages.record_host(self.node_id, usage, self._parts.store.clock.now())
+                await self._check_clock(usage.clock)
             case VolumeReport() as report:
                 inventory = self._volumes.take(report)
                 if inventory is not None:
                     self._inventories.put(inventory)
+
+    async def _check_clock(self, shown: float) -> None:
+        """Compare what the worker's clock shows (Unix seconds; 0: it was not said) with this manager's."""
+        if not shown:
+            return
+        offset = shown - self._parts.store.clock.now()
+        self._parts.soft.contacts.note_offset(self.node_id, offset)
+        if self._clock_watch is None:
+            node = self._parts.store.view.nodes.get(self.node_id)
+            stored = node.clock_offset if node is not None else None
+            self._clock_watch = ClockWatch(stored.seconds if stored is not None else 0)
+        seconds = self._clock_watch.sample(offset, asyncio.get_running_loop().time())
+        if seconds is not None:
+            says = clock_words(seconds) if seconds else "agrees with the manager's again"
+            _log.log(logging.WARNING if seconds else logging.INFO, "the clock of node %s %s", self.node_id, says)
+            await self._parts.nodes.submit(ClockChecked(self.node_id, seconds))
 
     async def _write_states(self, reports: Sequence[TaskReport]) -> None:
         # The store must have a slot's new volumes before it hears that the task runs or has ended.

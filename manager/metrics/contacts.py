@@ -16,10 +16,14 @@ _MOST_UNAPPLIED = 100
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A node that was heard of: `age` seconds ago, after it had connected so many times."""
+    """A node that was heard of: `age` seconds ago, after it had connected so many times.
+
+    `clock_offset`: by how many seconds its clock is ahead of this manager's; None while that is not known.
+    """
 
     age: float
     connects: int
+    clock_offset: float | None = None
 
 
 class Contacts:
@@ -29,6 +33,7 @@ class Contacts:
         self.delay = delay
         self._heard: dict[str, Callable[[], float]] = {}
         self._connects: dict[str, int] = {}
+        self._offsets: dict[str, float] = {}
 
     def begun(self, node_id: str, heard: Callable[[], float]) -> None:
         """Note that a node connected; `heard` returns when something was last heard of it."""
@@ -38,13 +43,20 @@ class Contacts:
     def ended(self, node_id: str, heard_at: float) -> None:
         """Note that a node's connection is gone, on which something was last heard at an instant."""
         self._heard[node_id] = lambda: heard_at
+        self._offsets.pop(node_id, None)
+
+    def note_offset(self, node_id: str, seconds: float) -> None:
+        """Note by how many seconds the clock of a connected node is ahead of this manager's."""
+        self._offsets[node_id] = seconds
 
     def of(self, nodes: Container[str], now: float) -> Mapping[str, Contact]:
         """Return what is known of these nodes, by their ids; forget the others."""
         for gone in [each for each in self._heard if each not in nodes]:
             del self._heard[gone], self._connects[gone]
+            self._offsets.pop(gone, None)
         return {
-            node_id: Contact(max(0.0, now - heard()), self._connects[node_id]) for node_id, heard in self._heard.items()
+            node_id: Contact(max(0.0, now - heard()), self._connects[node_id], self._offsets.get(node_id))
+            for node_id, heard in self._heard.items()
         }
 
     def age(self, node_id: str, now: float) -> float | None:

@@ -161,6 +161,13 @@ def _of_nodes(nodes: Sequence[NodeFacts]) -> Iterator[Metric]:
     contacts = [(node.name, node.contact) for node in nodes if node.contact is not None]
     ages = [((node,), contact.age) for node, contact in contacts]
     yield gauge("swarm_node_heartbeat_age_seconds", "How long ago a worker was last heard.", ("node",), ages)
+    offsets = [((node,), contact.clock_offset) for node, contact in contacts if contact.clock_offset is not None]
+    yield gauge(
+        "swarm_node_clock_offset_seconds",
+        "By how much a worker's clock is ahead of the leader's; negative: behind.",
+        ("node",),
+        offsets,
+    )
     connects = CounterMetricFamily("swarm_node_connects", "Times that a worker connected.", labels=("node",))
     for node, contact in contacts:
         connects.add_metric((node,), contact.connects)

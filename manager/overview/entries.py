@@ -16,6 +16,7 @@ from common.model.container import ContainerSpec
 from common.model.service import STACK_LABEL, PortConfig, Resources, ServiceSpec
 from common.model.update import ACTIVE, HALTED, UpdateState
 from common.text.quantities import human_size
+from manager.domain.clock_offset import clock_words
 from manager.domain.update_status import halted, message, state_of
 from manager.overview.marks import FAILURES, failed
 from manager.overview.rows import LONGEST_ERROR, short_image
@@ -186,23 +187,39 @@ def _of_node(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
     def entry(kind: Kind, text: str, level: Level = Level.INFO, who: str = "") -> Entry:
         return Entry(at=at, kind=kind, level=level, text=text, object=named(current), by=who)
 
-    name = current.name or current.id
-    joined = entry(Kind.NODE_JOINED, f"{name} joined the cluster", Level.GOOD)
     if old is None:
         if not _awaited(current):
-            yield joined
+            yield _joined(current, entry)
     elif new is None:
         if by or not _awaited(old):
-            yield entry(Kind.NODE_REMOVED, f"{name} was removed from the cluster", who=by)
+            yield entry(Kind.NODE_REMOVED, f"{current.name or current.id} was removed from the cluster", who=by)
     else:
-        if _awaited(old) and new.status.state == "ready":
-            yield joined
-        elif new.left and not old.left and not _awaited(old):
-            yield entry(Kind.NODE_LEFT, f"{name} left the cluster" if not new.member else f"the worker of {name} left")
-        elif old.status.state != new.status.state and not _awaited(new):
-            yield entry(Kind.NODE_STATE, f"{name} is {_state_of_node(new)}", _NODE_LEVELS.get(new.status.state, _WARN))
-        if old.spec != new.spec:
-            yield entry(Kind.NODE_CHANGED, f"{name} was changed: {'; '.join(_node_changes(old, new))}", who=by)
+        yield from _of_changed_node(old, new, entry, by)
+
+
+def _of_changed_node(old: Node, new: Node, entry: Callable[..., Entry], by: str) -> Iterator[Entry]:
+    name = new.name or new.id
+    if _awaited(old) and new.status.state == "ready":
+        yield _joined(new, entry)
+    elif new.left and not old.left and not _awaited(old):
+        yield entry(Kind.NODE_LEFT, f"{name} left the cluster" if not new.member else f"the worker of {name} left")
+    elif old.status.state != new.status.state and not _awaited(new):
+        yield entry(Kind.NODE_STATE, f"{name} is {_state_of_node(new)}", _NODE_LEVELS.get(new.status.state, _WARN))
+    if (old.clock_offset is None) is not (new.clock_offset is None) and not new.left:
+        yield _clock_entry(new, entry)
+    if old.spec != new.spec:
+        yield entry(Kind.NODE_CHANGED, f"{name} was changed: {'; '.join(_node_changes(old, new))}", who=by)
+
+
+def _joined(node: Node, entry: Callable[..., Entry]) -> Entry:
+    return entry(Kind.NODE_JOINED, f"{node.name or node.id} joined the cluster", Level.GOOD)
+
+
+def _clock_entry(node: Node, entry: Callable[..., Entry]) -> Entry:
+    name = node.name or node.id
+    if node.clock_offset is None:
+        return entry(Kind.NODE_CLOCK, f"the clock of {name} agrees with the manager's again", Level.GOOD)
+    return entry(Kind.NODE_CLOCK, f"the clock of {name} {clock_words(node.clock_offset.seconds)}", Level.WARNING)
 
 
 def _awaited(node: Node) -> bool:

@@ -22,6 +22,7 @@ from common.model.naming import Model
 from common.model.update import ACTIVE, HALTED
 from common.text.image_names import familiar, is_id
 from common.wire.usage_messages import HostUsage
+from manager.domain.clock_offset import status_message
 from manager.domain.update_status import halted, state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally, stack_of
 from manager.overview.failures import HOUR
@@ -77,7 +78,7 @@ def node_tile(tally: NodeTally, now: float, sample: HostSample | None = None) ->
         name=node.name,
         state=node.status.state,
         since=round(tally.since, 3),
-        message=node.status.message,
+        message=status_message(node),
         availability=node.spec.availability,
         manager=node.manager_status is not None,
         agent=node.agent,

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     NODE_JOINED = "node-joined"
     NODE_LEFT = "node-left"
     NODE_STATE = "node-state"
+    NODE_CLOCK = "node-clock"
     NODE_CHANGED = "node-changed"
     NODE_REMOVED = "node-removed"
     OBJECT_CREATED = "object-created"
@@ -78,7 +79,7 @@ class Entry(Model, kw_only=True):
     @property
     def said_by(self) -> str:
         """The id of the node whose worker reported this; empty if it is not a worker's report."""
-        if self.kind not in (Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE):
+        if self.kind not in (Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE, Kind.NODE_CLOCK):
             return ""
         return next((each.id for each in (self.object, *self.related) if each.kind == "node"), "")
 

@@ -12,7 +12,9 @@ from itertools import chain, islice
 
 from common.model import Node, Service
 from common.model.naming import Model
+from common.model.node import ClockOffset
 from common.model.update import ACTIVE, HALTED, Requested, TasksFailed, UpdateState, UpdateStatus
+from manager.domain.clock_offset import clock_words
 from manager.domain.update_status import halted, state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.entries import named
@@ -24,6 +26,8 @@ from manager.store.view import View
 MOST = 50
 # Nodes that are down are listed one by one up to so many.
 MOST_DOWN = 3
+# Likewise those with a wrong clock.
+MOST_WRONG_CLOCKS = 3
 # More failures than this in this many seconds are a loop.
 LOOP_FAILURES = 3
 LOOP_SECONDS = 600.0
@@ -45,6 +49,7 @@ class TroubleKind(StrEnum):
     JOB_FAILED = "job-failed"
     ROLLED_BACK = "rolled-back"
     NODE_AWAY = "node-away"
+    NODE_CLOCK = "node-clock"
 
 
 _RANKS = {kind: number for number, kind in enumerate(TroubleKind)}
@@ -114,6 +119,35 @@ def _many_down(tallies: Sequence[NodeTally]) -> _Finding:
         hint="see what they have in common: a switch, a rack, a power supply; and whether they reach the manager",
         command="swarm-manager node ls",
         text=lambda: f"{len(nodes)} nodes are down, {names} and {len(nodes) - MOST_DOWN} more{_tasks_of(*tallies)}",
+    )
+
+
+def _of_clocks(counters: Counters) -> Iterator[_Finding]:
+    """Yield the ready nodes whose clocks are wrong; of many that may be the manager's own."""
+    nodes = [node for each in counters.off if (node := counters.nodes[each].node) is not None]
+    wrong = sorted(
+        ((node.clock_offset, node) for node in nodes if node.clock_offset and node.status.state == "ready"),
+        key=lambda each: each[0].since,
+    )
+    for offset, node in wrong[: 1 if len(wrong) > MOST_WRONG_CLOCKS else None]:
+        yield _wrong_clock(offset, node, len(wrong) if len(wrong) > MOST_WRONG_CLOCKS else 1)
+
+
+def _wrong_clock(offset: ClockOffset, node: Node, count: int) -> _Finding:
+    name, says = node.name, clock_words(offset.seconds)
+    hint = "set it, for example with NTP: certificates, and the times in logs, go by it"
+    several = "set them, or the manager's own if that is the wrong one, for example with NTP"
+    return _Finding(
+        kind=TroubleKind.NODE_CLOCK,
+        of=node,
+        since=offset.since,
+        hint=hint if count == 1 else several,
+        command=f"swarm-manager node inspect --pretty {node.name}" if count == 1 else "swarm-manager node ls",
+        text=lambda: (
+            f"the clock of node {name} {says}"
+            if count == 1
+            else f"the clocks of {count} nodes are not the manager's; that of node {name} {says}"
+        ),
     )
 
 
@@ -320,7 +354,7 @@ def _service_statuses(counters: Counters, now: float) -> Iterator[_ServiceStatus
 def _findings(counters: Counters, statuses: Sequence[_ServiceStatus], now: float) -> list[_Finding]:
     """Return all that is wrong, the worst first, of the same kind the oldest."""
     of_services = (islice(_of_service(each.tally, each.service, each.state, now), 1) for each in statuses)
-    found = [*_of_nodes(counters, now), *chain.from_iterable(of_services)]
+    found = [*_of_nodes(counters, now), *_of_clocks(counters), *chain.from_iterable(of_services)]
     return sorted(found, key=lambda each: each.place)
 
 

@@ -228,6 +228,7 @@ def describe(info: Mapping[str, Any], agent_version: str, lacks: Collection[str]
         lacks=fitting((*lacks, *_engine_lacks(info)), _SHARE),
         agent_version=agent_version,
         measures=True,
+        clock=True,
     )
 
 

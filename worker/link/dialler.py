@@ -19,8 +19,8 @@ from common.tls import (
     peer_context,
     renewal_time,
 )
-from common.wire.channel import CHUNK, Channel, open_raw, splice
-from common.wire.client import dial_stream, open_session, say_unfit
+from common.wire.channel import CHUNK, Channel, ChannelClosed, open_raw, splice
+from common.wire.client import dial_stream, explain_by_clocks, open_session, say_unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from common.wire.server import FIRST_FRAME_BYTES
 from common.wire.stream import StreamChannel
@@ -42,7 +42,7 @@ class Credentials:
 
     def __init__(self, files: CredentialFiles, clock: Clock, rng: random.Random) -> None:
         self._files = files
-        self._clock = clock
+        self.clock = clock
         self._rng = rng
         self._context: ssl.SSLContext | None = None
         self._peer_context: ssl.SSLContext | None = None
@@ -63,7 +63,7 @@ class Credentials:
             Unauthenticated: the certificate has ended.
 
         """
-        if self.valid_until < self._clock.now():
+        if self.valid_until < self.clock.now():
             raise Unauthenticated(
                 f"this node's certificate expired at {to_the_second(self.valid_until)}: leave with "
                 "'swarm-worker leave' and join again"
@@ -83,14 +83,14 @@ class Credentials:
 
     async def due(self) -> RenewRequest:
         await self._until_due()
-        self._due = self._clock.now() + _ASK_AGAIN_SECONDS
+        self._due = self.clock.now() + _ASK_AGAIN_SECONDS
         self._key = new_key()
         return RenewRequest(csr=certificate_request(self._key))
 
     async def _until_due(self) -> None:
         """Wait until it is time, or until a manager asks for it now."""
         waits = [
-            asyncio.ensure_future(sleep_until(self._due, self._clock)),
+            asyncio.ensure_future(sleep_until(self._due, self.clock)),
             asyncio.ensure_future(self._asked_now.wait()),
         ]
         try:
@@ -145,7 +145,10 @@ class TlsDialler:
 
     async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
         host, port = parse_address(address)
-        return await open_session(host, port, self._credentials.context(), hello)
+        try:
+            return await open_session(host, port, self._credentials.context(), hello)
+        except (Unauthenticated, ChannelClosed) as error:
+            raise await explain_by_clocks(error, host, port, self._credentials.clock) from error
 
     async def unfit(self, address: str, reason: str) -> None:
         host, port = parse_address(address)

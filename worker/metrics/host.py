@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from common.clock import Clock, SystemClock
 from common.wire.usage_messages import HostUsage, MeasureHost
 from worker.metrics.kernel_files import parse_net_dev
 
@@ -26,6 +27,7 @@ LEAST_SECONDS = 1.0
 
 Read: TypeAlias = Callable[["Busy | None", str], Awaitable[tuple[HostUsage, "Busy"]]]
 
+_SYSTEM = SystemClock()
 _log = logging.getLogger(__name__)
 
 
@@ -118,11 +120,14 @@ class HostMeter:
 
     disk: returns a path on the disk where the engine keeps its data, empty while that is not known.
     read: reads what the host uses, as `read_host`.
+    clock: the host's, which a manager may want to know.
     """
 
-    def __init__(self, disk: Callable[[], str], read: Read = read_host) -> None:
+    def __init__(self, disk: Callable[[], str], read: Read = read_host, clock: Clock = _SYSTEM) -> None:
         self._disk = disk
         self._read = read
+        self._clock = clock
+        self._says_clock = False
         self._interval = 0.0
         self._due = 0.0
         self._before: Busy | None = None
@@ -132,6 +137,7 @@ class HostMeter:
     def order(self, message: MeasureHost) -> None:
         """Measure so often from now on, or not at all."""
         self._interval = max(message.interval, LEAST_SECONDS) if message.interval > 0 else 0.0
+        self._says_clock = message.clock
         self._due = asyncio.get_running_loop().time()
         if self._interval:
             self._wanted.set()
@@ -158,4 +164,4 @@ class HostMeter:
             self._failed = True
             return None
         self._failed = False
-        return usage
+        return msgspec.structs.replace(usage, clock=self._clock.now()) if self._says_clock else usage

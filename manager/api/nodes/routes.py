@@ -24,6 +24,7 @@ from manager.api.swarm import tls_info
 from manager.api.volumes.stay import only_copies, refuse_stateful, stateful
 from manager.ca.rotation import root_of, taken_step
 from manager.domain import hostnames
+from manager.domain.clock_offset import status_message
 from manager.domain.managers import without_manager
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -154,7 +155,9 @@ def node_view(context: Context, node: Node, tls_info: dict[str, str]) -> dict[st
     spec.setdefault("Labels", {})
     result["Spec"] = spec
     result["Description"] = _description_view(node, tls_info)
-    result["Status"] = render(node.status)
+    result["Status"] = render(msgspec.structs.replace(node.status, message=status_message(node)))
+    if node.clock_offset is not None:
+        result["Status"]["ClockOffset"] = node.clock_offset.seconds
     if (status := context.quorum.status_of(node)) is not None:
         result["ManagerStatus"] = render(status)
         for ours in ("CertificateStep", "Awaited"):

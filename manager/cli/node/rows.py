@@ -59,7 +59,15 @@ def notes(nodes: Sequence[Any]) -> list[str]:
         if reason[0] != "ready" and reason[1] not in _PLAIN:
             reasons.setdefault(reason, []).append(_hostname(node) or node["ID"])
     lines = [f"{capitalize(state)}: {_names(names)}: {why}" for (state, why), names in sorted(reasons.items())]
-    return [*lines, *_name_notes(nodes)]
+    return [*lines, *_clock_notes(nodes), *_name_notes(nodes)]
+
+
+def _clock_notes(nodes: Iterable[Any]) -> Iterator[str]:
+    """Say which nodes' clocks are not the manager's."""
+    for node in sorted(nodes, key=lambda node: natural(_hostname(node))):
+        status = node["Status"]
+        if status.get("ClockOffset") and status.get("State") == "ready":
+            yield f"{_hostname(node)} ({node['ID']}): {status['Message']}"
 
 
 def _name_notes(nodes: Iterable[Any]) -> Iterator[str]:

@@ -97,6 +97,7 @@ DESCRIPTION = Form(
     measures=FLAG,
     volumes=FLAG,
     snapshots=FLAG,
+    clock=FLAG,
 )
 HELLO = Form(
     Hello,

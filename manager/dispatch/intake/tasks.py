@@ -73,6 +73,12 @@ def _timestamp(value: float, context: MessageContext) -> float:
     return max(value, earliest) if 0 < value < now else now
 
 
+def _clock(value: float, _context: MessageContext) -> float:
+    if not is_instant(value):
+        raise Implausible(f"its clock says {value:g}, which is not a time: set it, for example with NTP")
+    return value
+
+
 def _state(value: TaskState, _context: MessageContext) -> TaskState:
     """Let a worker say what is its to say; that a task is to be removed, or is lost, are the manager's words."""
     if not TaskState.ASSIGNED < value <= TaskState.REJECTED:
@@ -227,4 +233,5 @@ HOST_USAGE = Form(
     pressure_cpu=_SHARE,
     pressure_memory=_SHARE,
     pressure_io=_SHARE,
+    clock=Rule("a time", _clock),
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from common.model import Service, Task, TaskState, TaskStatus
-from common.model.node import NodeDescription
+from common.model.node import ClockOffset, NodeDescription
 from common.model.service import Replicated, ServiceMode, ServiceSpec
 from common.spec import autoscale
 from common.wire.messages import Heartbeat, HeartbeatAck
 from common.wire.usage_messages import Gauge, HostUsage, Measure, MeasureHost, Scrape, TaskUsage, Usage
 from manager.overview.usage import USAGE_LABEL
-from tests.fakes.dispatching import Manager
+from tests.fakes.dispatching import Manager, Worker
+from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.world import replace
 
 METRIC = "min=1,max=5,metric=jobs,port=9100,path=/m,target=4,up=4s"
@@ -83,6 +88,72 @@ async def test_a_host_is_measured_by_workers_that_can(manager: Manager) -> None:
     sample = manager.dispatcher.soft.usages.host("n1", manager.clock.now())
     assert sample is not None
     assert (sample.usage.cpu, sample.usage.memory_available, sample.usage.disk_total) == (0.5, 2, 0)
+
+
+async def say_clock(manager: Manager, worker: Worker, offset: float, times: int = 3) -> None:
+    for _ in range(times):
+        await worker.say(HostUsage(clock=manager.clock.now() + offset))
+        await live(worker)
+
+
+async def live(worker: Worker) -> None:
+    """Let ten seconds pass in which the worker gives signs of life."""
+    for number in range(10, 20):
+        await worker.say(Heartbeat(), number)
+        await worker.expect(HeartbeatAck, number)
+        await asyncio.sleep(1.0)
+
+
+def test_a_clock_that_is_off_is_in_the_nodes_record() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            await manager.node("n1")
+            worker = manager.dial("n1")
+            await worker.hello(description=NodeDescription(hostname="host", measures=True, clock=True))
+            assert await worker.expect(MeasureHost) == MeasureHost(interval=10.0, clock=True)
+            began = manager.clock.now()
+            await say_clock(manager, worker, -720.0, 1)
+            assert manager.store.view.nodes.get("n1").clock_offset is None  # type: ignore[union-attr]
+            await say_clock(manager, worker, -720.0)
+            found = manager.store.view.nodes.get("n1").clock_offset  # type: ignore[union-attr]
+            assert found is not None
+            assert found.seconds == -720
+            assert began < found.since < manager.clock.now()
+            contact = manager.dispatcher.soft.contacts.of({"n1"}, 0.0)["n1"]
+            assert contact.clock_offset == pytest.approx(-720.0)
+            worker = manager.dial("n1")
+            await worker.hello(description=NodeDescription(hostname="host", measures=True, clock=True))
+            assert manager.store.view.nodes.get("n1").clock_offset == found, "a new session mends no clock"  # type: ignore[union-attr]
+            await say_clock(manager, worker, 0.5)
+            assert manager.store.view.nodes.get("n1").clock_offset is None  # type: ignore[union-attr]
+
+    run_virtual(story())
+
+
+async def test_a_worker_that_says_no_clock_has_none_that_is_off(manager: Manager) -> None:
+    """One of an earlier release took the place of another: nothing is known of its clock."""
+    off = ClockOffset(seconds=-720, since=1.0)
+    await manager.node("n1")
+    await manager.put(replace(manager.store.view.nodes.get("n1"), clock_offset=off))
+    worker = manager.dial("n1")
+    await worker.hello(description=NodeDescription(hostname="host", measures=True))
+    assert await worker.expect(MeasureHost) == MeasureHost(interval=10.0)
+    assert manager.store.view.nodes.get("n1").clock_offset is None  # type: ignore[union-attr]
+
+
+def test_a_clock_that_shows_no_time_says_nothing() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            for clock in (float("nan"), float("inf"), -5.0, 1e300):
+                for _ in range(4):
+                    await worker.say(HostUsage(clock=clock))
+                    await live(worker)
+            assert manager.store.view.nodes.get("n1").clock_offset is None  # type: ignore[union-attr]
+            (refused,) = manager.dispatcher.soft.refusals.of("n1")
+            assert "not a time" in refused.reason
+
+    run_virtual(story())
 
 
 async def test_a_new_session_is_told_again_and_other_nodes_nothing(manager: Manager) -> None:

@@ -170,6 +170,12 @@ async def test_a_clock_that_is_days_off_is_told_both_times(port: Port, days: int
     assert not len(port.store.view.nodes)
 
 
+async def test_a_clock_that_is_minutes_off_is_a_warning(port: Port) -> None:
+    (warning,) = (await port.join(skew=-720)).warnings
+    assert warning.startswith("the clocks differ by 12 minutes: the worker's says")
+    assert (await port.join(skew=5, hostname="beta")).warnings == ()
+
+
 @pytest.mark.parametrize("skew", [math.nan, math.inf, -math.inf, 1e300])
 async def test_a_clock_that_says_no_time_gets_an_answer(port: Port, skew: float) -> None:
     with pytest.raises(FailedPrecondition, match="which is not a time"):

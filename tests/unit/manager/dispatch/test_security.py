@@ -5,6 +5,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -25,6 +26,7 @@ from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 from tests.fakes.certificates import DAY, Pki
 from tests.fakes.ports import answer_to_plain_text
+from worker.link.dialler import Credentials, TlsDialler
 
 HELLO = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="alpha"))
 
@@ -104,6 +106,42 @@ async def test_a_certificate_of_the_future_does_not(pki: Pki, server: Server) ->
     files = pki.files("n1", now=SystemClock().now() + 2 * 86400, serial="7")
     with pytest.raises(ChannelClosed):
         await attempt(server, client_context(files))
+
+
+class Set:
+    """A clock that is set to so many seconds off the machine's."""
+
+    def __init__(self, offset: float) -> None:
+        self._offset = offset
+
+    def now(self) -> float:
+        return SystemClock().now() + self._offset
+
+
+@pytest.mark.parametrize("days", [-100, 100])
+async def test_a_certificate_refused_for_a_clock_says_so(pki: Pki, server: Server, days: int) -> None:
+    """The manager closes the connection without a word: the certificate is valid by the worker's clock alone."""
+    clock = Set(days * 86400)
+    files = pki.files("n1", now=clock.now(), lifetime=90 * DAY, serial="7")
+    dialler = TlsDialler(Credentials(files, clock, random.Random(1)), "", Mock())
+    with pytest.raises(ChannelClosed, match=r"the clocks differ by 100 days.*the worker's says .*; set the wrong one"):
+        await dialler.session(f"127.0.0.1:{server.port}", HELLO)
+
+
+async def test_a_certificate_that_ended_by_a_wrong_clock_says_so(pki: Pki, server: Server) -> None:
+    """To leave and to join again, which is else the way, would lose the node for nothing."""
+    files = pki.files("n1", serial="7")
+    dialler = TlsDialler(Credentials(files, Set(100 * 86400), random.Random(1)), "", Mock())
+    with pytest.raises(Unauthenticated, match=r"certificate expired .*the clocks differ by 100 days"):
+        await dialler.session(f"127.0.0.1:{server.port}", HELLO)
+
+
+async def test_other_refusals_say_nothing_of_clocks(server: Server, tmp_path: Path) -> None:
+    forged = Pki(tmp_path / "forged", "cluster1")
+    dialler = TlsDialler(Credentials(forged.files("n1"), SystemClock(), random.Random(1)), "", Mock())
+    with pytest.raises(Unauthenticated, match="not a manager of this cluster") as refused:
+        await dialler.session(f"127.0.0.1:{server.port}", HELLO)
+    assert "clocks differ" not in refused.value.message
 
 
 async def test_a_managers_certificate_is_no_workers(pki: Pki, server: Server) -> None:

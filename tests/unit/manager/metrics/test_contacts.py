@@ -16,6 +16,15 @@ def test_a_node_is_as_old_as_what_was_heard_of_it_last():
     assert (contacts.age("a", 20.0), contacts.age("b", 20.0)) == (7.0, None)
 
 
+def test_a_clock_is_known_while_its_node_is_connected():
+    contacts = Contacts()
+    contacts.begun("a", lambda: 10.0)
+    contacts.note_offset("a", -3.5)
+    assert contacts.of({"a"}, 10.0)["a"].clock_offset == -3.5
+    contacts.ended("a", 10.0)
+    assert contacts.of({"a"}, 10.0)["a"].clock_offset is None
+
+
 def test_each_connection_counts_until_its_node_is_gone():
     contacts = Contacts()
     for _ in range(3):

@@ -104,7 +104,7 @@ def page() -> Page:
     instruments.fell_behind("overview")
     instruments.streams("events", 2)
     vitals = Vitals({"root": Validity(20.0, 200.0), "manager": Validity(10.0, 150.0)}, 4096, 50.0)
-    contacts = {"w" * 25: Contact(41.5, 3)}
+    contacts = {"w" * 25: Contact(41.5, 3, -720.5)}
     facts = asyncio.run(gather(counters, tables, HOSTS, used, "1.2", leads=True, contacts=contacts))
     return make_page(facts, instruments, lambda: vitals)
 
@@ -139,6 +139,7 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_node_state", node="w1", state="down", availability="active") == 1
     assert value(made, "swarm_node_memory_total_bytes", node="w1") == 8 << 30
     assert value(made, "swarm_node_heartbeat_age_seconds", node="w1") == 41.5
+    assert value(made, "swarm_node_clock_offset_seconds", node="w1") == -720.5
     assert value(made, "swarm_node_connects_total", node="w1") == 3
     assert value(made, "swarm_service_reserved_cpu_cores", **web) == 0.5
     assert value(made, "swarm_service_reserved_memory_bytes", **web) == 1 << 20

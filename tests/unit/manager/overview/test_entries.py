@@ -5,7 +5,7 @@ from itertools import product
 from common.model import Config, Network, Node, Secret, Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
 from common.model.network import NetworkSpec
-from common.model.node import LEFT, Joining, ManagerStatus, NodeDescription, NodeStatus
+from common.model.node import LEFT, ClockOffset, Joining, ManagerStatus, NodeDescription, NodeStatus
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import (
     STACK_LABEL,
@@ -118,6 +118,21 @@ def test_a_node_whose_worker_leaves_has_left() -> None:
     gone = replace(there, status=NodeStatus(state="down", message=LEFT), certificate_serials=())
     (entry,) = entries(there, gone)
     assert (entry.kind, entry.text, entry.level) == (Kind.NODE_LEFT, "w1 left the cluster", Level.INFO)
+
+
+def test_a_clock_that_is_off_has_two_entries() -> None:
+    """When it begins and when it ends; not when it drifts on, and not when its worker leaves."""
+    there = replace(NODE, status=NodeStatus(state="ready"), agent=True, certificate_serials=("1",))
+    off = replace(there, clock_offset=ClockOffset(seconds=-720, since=1.0))
+    (began,) = entries(there, off)
+    assert (began.kind, began.level) == (Kind.NODE_CLOCK, Level.WARNING)
+    assert began.text == "the clock of w1 is 12 minutes behind the manager's"
+    assert began.said_by == NODE.id
+    assert entries(off, replace(off, clock_offset=ClockOffset(seconds=-900, since=1.0))) == []
+    (ended,) = entries(off, there)
+    assert (ended.text, ended.level) == ("the clock of w1 agrees with the manager's again", Level.GOOD)
+    gone = replace(there, status=NodeStatus(state="down", message=LEFT), certificate_serials=())
+    assert [each.kind for each in entries(off, gone)] == [Kind.NODE_LEFT]
 
 
 def test_a_manager_goes_on_when_its_worker_leaves() -> None:

@@ -33,7 +33,7 @@ def test_the_oldest_go_and_numbers_are_not_given_again() -> None:
     assert ids(timeline)[-1] == 4
 
 
-@pytest.mark.parametrize("kind", [Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE])
+@pytest.mark.parametrize("kind", [Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE, Kind.NODE_CLOCK])
 def test_a_node_does_not_push_out_what_others_did(kind: Kind) -> None:
     timeline = Timeline(0.0)
     timeline.add(entry(by="ann"))

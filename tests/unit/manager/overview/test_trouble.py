@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
-from common.model.node import NodeSpec, NodeStatus
+from common.model.node import ClockOffset, NodeSpec, NodeStatus
 from common.model.service import Global, Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from common.model.update import Action, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.overview.counters import Counters
@@ -240,3 +240,36 @@ def test_the_sentence_says_how_it_is():
     world.put(service("web", 2))
     changing = summarize(world.counters, world.tables, (), NOW)
     assert (changing.level, changing.trouble_total) == (Level.CHANGING, 0)
+
+
+def clocked(name: str, seconds: int, state: str = "ready") -> Node:
+    offset = ClockOffset(seconds=seconds, since=NOW - 60) if seconds else None
+    return Node(
+        id=name,
+        spec=NodeSpec(name=name),
+        status=NodeStatus(state=state),
+        certificate_serials=("1",),
+        clock_offset=offset,
+    )
+
+
+def test_a_clock_that_is_off_is_told_while_it_is():
+    world = World()
+    world.put(clocked("w1", -720), clocked("w2", 0))
+    (found,) = world.wrong()
+    assert (found.kind, found.since) == (TroubleKind.NODE_CLOCK, NOW - 60)
+    assert found.text == "the clock of node w1 is 12 minutes behind the manager's"
+    assert found.command == "swarm-manager node inspect --pretty w1"
+    world.put(clocked("w1", 0))
+    assert world.wrong() == []
+    world.put(clocked("w1", -720, "down"))
+    assert [each.kind for each in world.wrong()] == [TroubleKind.NODE_DOWN]
+
+
+def test_clocks_that_are_all_off_are_one_trouble():
+    """It is the manager's own that is wrong."""
+    world = World()
+    world.put(*(clocked(f"w{number}", 720) for number in range(5)))
+    (found,) = world.wrong()
+    assert found.text.startswith("the clocks of 5 nodes are not the manager's; that of node w0 is 12 minutes ahead")
+    assert "the manager's own" in found.hint

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.clock import LoopClock
 from common.wire.usage_messages import HostUsage, MeasureHost
 from tests.fakes.virtual_loop import run_virtual
 from worker.metrics.host import LEAST_SECONDS, Busy, HostMeter, measure, parse_net, parse_pressure, parse_stat
@@ -92,6 +93,19 @@ def test_it_is_measured_while_that_is_wanted():
         meter.order(MeasureHost())
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(meter.take(), 100)
+
+    run_virtual(story())
+
+
+def test_the_clock_is_said_to_a_manager_that_asks_for_it():
+    async def story() -> None:
+        meter = HostMeter(lambda: "/disk", Clocked().read, LoopClock(1000.0))
+        meter.order(MeasureHost(interval=10.0))
+        assert (await meter.take()).clock == 0.0, "a manager of an earlier release knows no such field"
+        meter.order(MeasureHost(interval=10.0, clock=True))
+        await meter.take()
+        began = asyncio.get_running_loop().time()
+        assert (await meter.take()).clock == pytest.approx(1010.0 + began)
 
     run_virtual(story())
 

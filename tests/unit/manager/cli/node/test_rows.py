@@ -28,6 +28,14 @@ def test_a_cluster_that_is_well_has_none() -> None:
     assert notes([node("a", "ready", "a ready node's message is nobody's trouble"), node("b", "ready")]) == []
 
 
+def test_a_clock_that_is_off_is_said() -> None:
+    off = node("h2", "ready", "its clock is 12 minutes behind the manager's: set the wrong one")
+    off["Status"]["ClockOffset"] = -720
+    lost = node("h3", "down", "no sign of life")
+    lost["Status"]["ClockOffset"] = -720
+    assert notes([lost, off]) == ["h2 (id-h2): its clock is 12 minutes behind the manager's: set the wrong one"]
+
+
 def test_names_that_are_not_clear_are_said() -> None:
     second = node("web", "ready")
     second["Description"]["HostnameTaken"] = True

@@ -27,7 +27,9 @@ _DURATION = re.compile(
 _LABEL_DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
 _SIZE = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+) ?(?P<unit>[kKmMgGtTpP]?)(?:[iI]?[bB])?")
 _MAX_INT64 = 2**63 - 1
-_NANO = 1_000_000_000
+# What one core is in the API, in which CPUs are counted as `NanoCPUs`.
+NANO_CPUS = 1_000_000_000
+_SECOND = 1_000_000_000
 
 _SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -63,13 +65,13 @@ def format_duration(nanoseconds: int) -> str:
     if nanoseconds == 0:
         return "0s"
     sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
-    if rest < _NANO:
+    if rest < _SECOND:
         unit, size = next((u, s) for u, s in (("ms", 10**6), ("\u00b5s", 10**3), ("ns", 1)) if rest >= s)
         return f"{sign}{_decimal(rest, size)}{unit}"
-    minutes, below = divmod(rest, 60 * _NANO)
+    minutes, below = divmod(rest, 60 * _SECOND)
     hours, minutes = divmod(minutes, 60)
     text = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
-    return f"{sign}{text}{_decimal(below, _NANO)}s"
+    return f"{sign}{text}{_decimal(below, _SECOND)}s"
 
 
 def _decimal(value: int, size: int) -> str:
@@ -126,7 +128,7 @@ def parse_rate(text: str) -> int:
 def parse_cpus(text: str) -> int:
     """Read a number of CPUs as billionths of one. Raises ValueError."""
     try:
-        value = Decimal(text) * _NANO
+        value = Decimal(text) * NANO_CPUS
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a valid number of CPUs") from None
     if not value.is_finite() or value != value.to_integral_value() or value < 0:

@@ -13,6 +13,7 @@ from common.clock import rfc3339
 from common.errors import Unavailable
 from common.model import Node
 from common.model.client import Role
+from common.text.quantities import NANO_CPUS
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers.list import warning_header
 from manager.api.context import Context, Host
@@ -212,7 +213,7 @@ def info_view(
         "Name": host.hostname,
         "ServerVersion": version,
         **{name: sum(max(0, each.get(name, 0)) for each in counts) for name in _COUNTED},
-        "NCPU": sum(node.description.resources.nano_cpus for node in ready) // 1_000_000_000,
+        "NCPU": sum(node.description.resources.nano_cpus for node in ready) // NANO_CPUS,
         "MemTotal": sum(node.description.resources.memory_bytes for node in ready),
         "Plugins": _plugins(ready),
         "OperatingSystem": host.operating_system,

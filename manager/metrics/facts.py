@@ -18,6 +18,7 @@ from common.aio.steady import in_pieces
 from common.model import Node, Service, TaskState
 from common.model.service import Reservations
 from common.spec import autoscale
+from common.text.quantities import NANO_CPUS
 from common.tls import Identity
 from manager.ca.authority import Authority
 from manager.config import DataDir
@@ -29,7 +30,6 @@ from manager.overview.usage import HostSample
 from manager.store.view import View
 
 N = TypeVar("N", "NodeFacts", "ServiceFacts")
-_CPU = 1_000_000_000
 # Others have their turn after so many nodes or services.
 _AT_ONCE = 100
 
@@ -157,9 +157,9 @@ def _node(tally: NodeTally, node: Node, host: HostSample | None, contact: Contac
         state=node.status.state,
         availability=node.spec.availability,
         running=0 if node.status.state == "down" else tally.marks.get(Mark.RUNNING, 0),
-        reserved_cores=tally.cpu / _CPU,
+        reserved_cores=tally.cpu / NANO_CPUS,
         reserved_memory=tally.memory,
-        cores=resources.nano_cpus / _CPU,
+        cores=resources.nano_cpus / NANO_CPUS,
         memory=resources.memory_bytes,
         host=host,
         contact=contact,
@@ -182,7 +182,7 @@ def _service(tally: ServiceTally, service: Service, used: tuple[float | None, ..
         waiting=sum(task.finds_no_node for task in tally.complaints.values()),
         failures=tally.failures.total,
         update=state_of(service),
-        reserved_cores=tally.running * reserved.nano_cpus / _CPU,
+        reserved_cores=tally.running * reserved.nano_cpus / NANO_CPUS,
         reserved_memory=tally.running * reserved.memory_bytes,
         cpu=used[0],
         memory=used[1],

@@ -15,7 +15,7 @@ from common.model import Config, Network, Node, Secret, Service, StoredObject, T
 from common.model.container import ContainerSpec
 from common.model.service import STACK_LABEL, PortConfig, Resources, ServiceSpec
 from common.model.update import ACTIVE, HALTED, UpdateState
-from common.text.quantities import human_size
+from common.text.quantities import NANO_CPUS, human_size
 from manager.domain.clock_offset import clock_words
 from manager.domain.update_status import halted, message, state_of
 from manager.overview.marks import FAILURES, failed
@@ -281,7 +281,6 @@ _MAKERS: dict[type[StoredObject], Callable[[Change, View, float, str], Iterator[
 
 
 _MOST_NAMED = 6
-_CPU = 1_000_000_000
 # Fields whose differences have phrases of their own.
 _TOLD = frozenset({"image", "env", "labels", "resources", "container_spec", "task_template", "mode", "endpoint_spec"})
 _COUNTERS = frozenset({"force_update"})
@@ -322,7 +321,7 @@ def _of_resources(old: Resources, new: Resources) -> Iterator[str]:
         cpus = (was.nano_cpus if was else 0, now.nano_cpus if now else 0)
         memory = (was.memory_bytes if was else 0, now.memory_bytes if now else 0)
         if cpus[0] != cpus[1]:
-            yield f"CPU {what} {cpus[0] / _CPU:g} → {cpus[1] / _CPU:g}"
+            yield f"CPU {what} {cpus[0] / NANO_CPUS:g} → {cpus[1] / NANO_CPUS:g}"
         if memory[0] != memory[1]:
             yield f"memory {what} {human_size(memory[0])} → {human_size(memory[1])}"
 

@@ -21,6 +21,7 @@ from common.model import Service, Task
 from common.model.naming import Model
 from common.model.update import ACTIVE, HALTED
 from common.text.image_names import familiar, is_id
+from common.text.quantities import NANO_CPUS
 from common.wire.usage_messages import HostUsage
 from manager.domain.clock_offset import status_message
 from manager.domain.update_status import halted, state_of
@@ -30,7 +31,6 @@ from manager.overview.marks import PLACED, Mark, mark_of, mark_with
 from manager.overview.usage import HostSample
 from manager.store.view import View
 
-_CPU = 1_000_000_000
 
 
 class NodeTile(Model):
@@ -85,9 +85,9 @@ def node_tile(tally: NodeTally, now: float, sample: HostSample | None = None) ->
         labels=node.spec.labels,
         tasks=_where_lost(tally.marks) if node.status.state == "down" else dict(tally.marks),
         failures=tally.failures.since(now - HOUR),
-        cores=resources.nano_cpus / _CPU,
+        cores=resources.nano_cpus / NANO_CPUS,
         memory=resources.memory_bytes,
-        reserved_cores=round(tally.cpu / _CPU, 3),
+        reserved_cores=round(tally.cpu / NANO_CPUS, 3),
         reserved_memory=tally.memory,
         lacks=len(node.description.lacks),
         **({} if sample is None else _used(sample.usage)),

@@ -15,7 +15,7 @@ from common.errors import InvalidArgument
 from common.model import Task
 from common.model.service import Platform, Reservations, TaskSpec
 from common.spec.constraints import Constraint, parse_all
-from common.text.quantities import human_size
+from common.text.quantities import NANO_CPUS, human_size
 from manager.domain.reservations import Available, reservations_of
 from manager.schedule.load import ClusterLoad, group_of
 from manager.schedule.node_load import NetworkRoom, NodeLoad, PortKey, host_ports
@@ -28,7 +28,6 @@ _BUILT_IN_NETWORKS = frozenset({"", "overlay"})
 _BUILT_IN_VOLUMES = frozenset({"", "local"})
 _BUILT_IN_LOGS = frozenset({"", "none"})
 _MOST_NAMED = 3
-_CPU = 1_000_000_000
 
 
 def _nothing(_: NodeLoad) -> Iterable[str]:
@@ -230,7 +229,7 @@ def _resources(wanted: Reservations) -> Filter:
         assert load.node is not None
         resources = load.node.description.resources
         if wanted.nano_cpus and wanted.nano_cpus > resources.nano_cpus - load.cpu:
-            yield f"{wanted.nano_cpus / _CPU:g} CPUs"
+            yield f"{wanted.nano_cpus / NANO_CPUS:g} CPUs"
         if wanted.memory_bytes and wanted.memory_bytes > resources.memory_bytes - load.memory:
             yield f"{human_size(wanted.memory_bytes)} of memory"
         if wanted.generic_resources and (kind := generic_left(load).lacking(wanted)):

@@ -19,6 +19,7 @@ from msgspec import structs
 from common.errors import SwarmError
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
+from common.text.quantities import NANO_CPUS
 from common.wire.allowances import ENTRIES_BYTES, fitting
 from worker.engine.liveness import EnginePresence
 from worker.interfaces.engine import (
@@ -42,7 +43,6 @@ _RETRY_SECONDS = 1.0
 UNMANAGED_SECONDS = 5.0
 # The engine's events that change whether a container runs, or what it reserves. Others are not asked for.
 _RESERVING_ACTIONS = ("start", "die", "update")
-_NANO_CPUS = 1_000_000_000
 # Bytes of a message that each list of a description may take.
 _SHARE = ENTRIES_BYTES // 6
 _PLUGIN_KINDS = {"Volume": "Volume", "Network": "Network", "Log": "Log", "Authorization": "Authorization"}
@@ -214,7 +214,7 @@ def describe(info: Mapping[str, Any], agent_version: str, lacks: Collection[str]
         hostname=info.get("Name", ""),
         platform=Platform(architecture=info.get("Architecture", ""), os=info.get("OSType", "linux")),
         resources=NodeResources(
-            nano_cpus=int(info.get("NCPU", 0)) * _NANO_CPUS,
+            nano_cpus=int(info.get("NCPU", 0)) * NANO_CPUS,
             memory_bytes=int(info.get("MemTotal", 0)),
             generic_resources=fitting(_generic(info.get("GenericResources") or ()), _SHARE),
         ),

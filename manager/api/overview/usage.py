@@ -9,6 +9,7 @@ import msgspec
 
 from common.model.client import Role
 from common.model.naming import Model
+from common.text.quantities import NANO_CPUS
 from common.wire.usage_messages import HostUsage
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
@@ -140,7 +141,7 @@ async def service_usage(context: Context, call: Call) -> Reply:
             name=service.name,
             step=STEP_SECONDS,
             until=_step(now),
-            cpu_limit=limits.nano_cpus / 1e9 if limits is not None else 0.0,
+            cpu_limit=limits.nano_cpus / NANO_CPUS if limits is not None else 0.0,
             memory_limit=limits.memory_bytes if limits is not None else 0,
             tasks=tuple(
                 TaskNow(

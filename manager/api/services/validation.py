@@ -28,6 +28,7 @@ from common.spec.constraints import parse
 from common.spec.slot_volumes import named_mounts, stopped_sources
 from common.spec.task_templates import check_templates
 from common.spec.volumes import snapshot_of
+from common.text.quantities import NANO_CPUS
 from manager.api.errors import Unimplemented, invalid
 from manager.api.lookup import check_dns_name
 from manager.api.services.container_validation import check_container, check_engine_options
@@ -248,7 +249,8 @@ def check_resources(resources: Resources | None) -> None:
 
 def _check_amounts(part: Limits | Reservations) -> None:
     if part.nano_cpus and part.nano_cpus < MIN_NANO_CPUS:
-        raise InvalidArgument(f"invalid cpu value {part.nano_cpus / 1e9:g}: Must be at least {MIN_NANO_CPUS / 1e9:g}")
+        value, least = part.nano_cpus / NANO_CPUS, MIN_NANO_CPUS / NANO_CPUS
+        raise InvalidArgument(f"invalid cpu value {value:g}: Must be at least {least:g}")
     if part.memory_bytes and part.memory_bytes < MIN_MEMORY_BYTES:
         raise InvalidArgument(f"invalid memory value {part.memory_bytes}: Must be at least 4MiB")
 

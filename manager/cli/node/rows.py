@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from common.model.node import LEFT, SILENT
-from common.text.quantities import human_size
+from common.text.quantities import NANO_CPUS, human_size
 from manager.cli.format.tables import Row, Table, capitalize, go_time, natural
 
 # What is seen from the state, or was done on purpose and for good.
@@ -115,9 +115,6 @@ def _tls_status(node: Any, cluster: Any) -> str:
     return "Ready" if node == cluster else "Needs Rotation"
 
 
-_NANO = 1_000_000_000
-
-
 def page(node: Any) -> str:
     """Lay a node out in lines (`Key:` and tabs, as the Docker command line has them)."""
     return "\n".join(_lines(node))
@@ -180,7 +177,7 @@ def _host(description: Any) -> Iterator[str]:
     yield f" Operating System:\t{platform.get('OS', '')}"
     yield f" Architecture:\t\t{platform.get('Architecture', '')}"
     yield "Resources:"
-    yield f" CPUs:\t\t\t{resources.get('NanoCPUs', 0) // _NANO}"
+    yield f" CPUs:\t\t\t{resources.get('NanoCPUs', 0) // NANO_CPUS}"
     yield f" Memory:\t\t{human_size(memory) if memory else ''}"
     yield from _plugins(engine.get("Plugins") or [])
     yield f"Engine Version:\t\t{engine.get('EngineVersion', '')}"

@@ -10,10 +10,8 @@ from common.model.container import ContainerSpec
 from common.model.service import Resources, ServiceSpec, UpdateConfig
 from common.model.update import Requested
 from common.spec import autoscale, extensions
-from common.text.quantities import format_duration, human_size
+from common.text.quantities import NANO_CPUS, format_duration, human_size
 from manager.cli.format.tables import ago
-
-_NANO = 1_000_000_000
 
 
 def page(service: Service, networks: Mapping[str, str], now: float) -> str:
@@ -223,7 +221,7 @@ def _resources(resources: Resources | None) -> Iterator[str]:
 
 def _amounts(nano_cpus: int, memory: int) -> Iterator[str]:
     if nano_cpus:
-        yield f"  CPU:\t\t{nano_cpus / _NANO:g}"
+        yield f"  CPU:\t\t{nano_cpus / NANO_CPUS:g}"
     if memory:
         yield f"  Memory:\t{human_size(memory)}"
 

@@ -15,7 +15,7 @@ from common.model.update import ACTIVE, HALTED, UpdateState
 from manager.domain.reservations import reservations_of
 from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile.slots import age
-from manager.overview.failures import HOUR, Failures
+from manager.overview.failures import HOUR_SECONDS, Failures
 from manager.overview.marks import Mark, completed, failed, mark_of, mark_with
 from manager.store.changes import Change
 from manager.store.view import View
@@ -275,7 +275,7 @@ class Counters:
             UpdateState.ROLLBACK_COMPLETED,
         )
         short = bool(tally.short_since) or Mark.FAILED in tally.marks
-        return in_update or short or bool(tally.failures.since(now - HOUR))
+        return in_update or short or bool(tally.failures.since(now - HOUR_SECONDS))
 
     # --- tasks ---
 

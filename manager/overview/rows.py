@@ -26,11 +26,10 @@ from common.wire.usage_messages import HostUsage
 from manager.domain.clock_offset import status_message
 from manager.domain.update_status import halted, state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally, stack_of
-from manager.overview.failures import HOUR
+from manager.overview.failures import HOUR_SECONDS
 from manager.overview.marks import PLACED, Mark, mark_of, mark_with
 from manager.overview.usage import HostSample
 from manager.store.view import View
-
 
 
 class NodeTile(Model):
@@ -84,7 +83,7 @@ def node_tile(tally: NodeTally, now: float, sample: HostSample | None = None) ->
         agent=node.agent,
         labels=node.spec.labels,
         tasks=_where_lost(tally.marks) if node.status.state == "down" else dict(tally.marks),
-        failures=tally.failures.since(now - HOUR),
+        failures=tally.failures.since(now - HOUR_SECONDS),
         cores=resources.nano_cpus / NANO_CPUS,
         memory=resources.memory_bytes,
         reserved_cores=round(tally.cpu / NANO_CPUS, 3),
@@ -181,7 +180,7 @@ def service_row(tally: ServiceTally, now: float) -> ServiceRow | None:
         desired=job.total if job is not None else tally.desired,
         completed=tally.marks.get(Mark.COMPLETED, 0),
         tasks={mark: count for mark, count in tally.marks.items() if mark is not Mark.STOPPED},
-        failures=tally.failures.since(now - HOUR),
+        failures=tally.failures.since(now - HOUR_SECONDS),
         update=update if update in (*ACTIVE, *HALTED) else "",
         short_since=round(tally.short_since, 3),
         error=_said(tally, service, state),

@@ -1,11 +1,8 @@
-"""What is wrong now, the worst first: each with a sentence, since when, and what to do. Pure.
-
-The overview has these troubles, one sentence about the whole cluster, totals, and the last events.
-"""
+"""What is wrong now, the worst first: each with a sentence, since when, and what to do. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
@@ -13,17 +10,15 @@ from itertools import chain, islice
 from common.model import Node, Service
 from common.model.naming import Model
 from common.model.node import ClockOffset
-from common.model.update import ACTIVE, HALTED, Requested, TasksFailed, UpdateState, UpdateStatus
+from common.model.update import HALTED, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.domain.clock_offset import clock_words
-from manager.domain.update_status import halted, state_of
+from manager.domain.update_status import halted
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.entries import named
 from manager.overview.marks import PLACED, Mark
 from manager.overview.rows import LONGEST_ERROR, ServiceState, error_of, service_state
-from manager.overview.timeline import Entry, Named
-from manager.store.view import View
+from manager.overview.timeline import Named
 
-MOST = 50
 # Nodes that are down are listed one by one up to so many.
 MOST_DOWN = 3
 # Likewise those with a wrong clock.
@@ -70,7 +65,7 @@ class Trouble(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class _Finding:
+class Finding:
     """A trouble without its sentence: only the worst of many are shown, and wording takes longer than finding."""
 
     kind: TroubleKind
@@ -99,7 +94,7 @@ class _Finding:
 # --- nodes ---
 
 
-def _of_nodes(counters: Counters, now: float) -> Iterator[_Finding]:
+def _of_nodes(counters: Counters, now: float) -> Iterator[Finding]:
     """Yield what is wrong with nodes; many that are down are one trouble, to leave room for those of services."""
     tallies = [counters.nodes[node_id] for node_id in counters.unready]
     found = [(tally, finding) for tally in tallies if (finding := _of_node(tally, now)) is not None]
@@ -109,10 +104,10 @@ def _of_nodes(counters: Counters, now: float) -> Iterator[_Finding]:
     yield from (each for _, each in found if each.kind is not TroubleKind.NODE_DOWN or len(down) <= MOST_DOWN)
 
 
-def _many_down(tallies: Sequence[NodeTally]) -> _Finding:
+def _many_down(tallies: Sequence[NodeTally]) -> Finding:
     nodes = [tally.node for tally in tallies if tally.node is not None]
     names = ", ".join(node.name for node in nodes[:MOST_DOWN])
-    return _Finding(
+    return Finding(
         kind=TroubleKind.NODE_DOWN,
         of=nodes[0],
         since=tallies[0].since,
@@ -122,7 +117,7 @@ def _many_down(tallies: Sequence[NodeTally]) -> _Finding:
     )
 
 
-def _of_clocks(counters: Counters) -> Iterator[_Finding]:
+def _of_clocks(counters: Counters) -> Iterator[Finding]:
     """Yield the ready nodes whose clocks are wrong; of many that may be the manager's own."""
     nodes = [node for each in counters.off if (node := counters.nodes[each].node) is not None]
     wrong = sorted(
@@ -133,11 +128,11 @@ def _of_clocks(counters: Counters) -> Iterator[_Finding]:
         yield _wrong_clock(offset, node, len(wrong) if len(wrong) > MOST_WRONG_CLOCKS else 1)
 
 
-def _wrong_clock(offset: ClockOffset, node: Node, count: int) -> _Finding:
+def _wrong_clock(offset: ClockOffset, node: Node, count: int) -> Finding:
     name, says = node.name, clock_words(offset.seconds)
     hint = "set it, for example with NTP: certificates, and the times in logs, go by it"
     several = "set them, or the manager's own if that is the wrong one, for example with NTP"
-    return _Finding(
+    return Finding(
         kind=TroubleKind.NODE_CLOCK,
         of=node,
         since=offset.since,
@@ -151,14 +146,14 @@ def _wrong_clock(offset: ClockOffset, node: Node, count: int) -> _Finding:
     )
 
 
-def _of_node(tally: NodeTally, now: float) -> _Finding | None:
+def _of_node(tally: NodeTally, now: float) -> Finding | None:
     node = tally.node
     if node is None or (node.left and node.manager_status is None):
         return None  # it has left the cluster; only its record is left
     state = node.status.state
     if state == "down":
         why = f" ({node.status.message})" if node.status.message else ""
-        return _Finding(
+        return Finding(
             kind=TroubleKind.NODE_DOWN,
             of=node,
             since=tally.since,
@@ -168,7 +163,7 @@ def _of_node(tally: NodeTally, now: float) -> _Finding | None:
         )
     if now - tally.since < DISCONNECTED_SECONDS:
         return None
-    return _Finding(
+    return Finding(
         kind=TroubleKind.NODE_AWAY,
         of=node,
         since=tally.since,
@@ -186,7 +181,7 @@ def _tasks_of(*tallies: NodeTally) -> str:
 # --- services ---
 
 
-def _of_service(tally: ServiceTally, service: Service, state: ServiceState, now: float) -> Iterator[_Finding]:
+def _of_service(tally: ServiceTally, service: Service, state: ServiceState, now: float) -> Iterator[Finding]:
     """Yield what is wrong with a service, the worst first."""
     status, marks = service.update_status, tally.marks
     short_since = tally.short_since
@@ -222,9 +217,9 @@ def _of_service(tally: ServiceTally, service: Service, state: ServiceState, now:
 
 def _found(
     kind: TroubleKind, service: Service, since: float, advice: tuple[str, str], text: Callable[[], str]
-) -> _Finding:
+) -> Finding:
     hint, command = advice
-    return _Finding(kind=kind, of=service, since=since, hint=hint, command=f"{command} {service.name}", text=text)
+    return Finding(kind=kind, of=service, since=since, hint=hint, command=f"{command} {service.name}", text=text)
 
 
 def _run(tally: ServiceTally, service: Service) -> str:
@@ -276,67 +271,8 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-class Level(StrEnum):
-    """The state of the cluster. EMPTY: it has no service yet."""
-
-    TROUBLE = "trouble"
-    CHANGING = "changing"
-    WELL = "well"
-    EMPTY = "empty"
-
-
-class Totals(Model):
-    """Totals; `nodes` by state, `tasks` by the mark of each slot."""
-
-    nodes: dict[str, int] = {}
-    services: int = 0
-    services_as_wanted: int = 0
-    stacks: int = 0
-    updates: int = 0
-    tasks: dict[Mark, int] = {}
-    networks: int = 0
-    secrets: int = 0
-    configs: int = 0
-
-
-class Overview(Model):
-    """The whole overview, `at` an instant (Unix seconds) and an `index` of the store.
-
-    `trouble` has at most `MOST`, `trouble_total` says how many there are; `changes` are the last entries of the
-    timeline, the newest first.
-    """
-
-    at: float
-    index: int
-    level: Level
-    sentence: str
-    trouble: tuple[Trouble, ...] = ()
-    trouble_total: int = 0
-    totals: Totals = Totals()
-    changes: tuple[Entry, ...] = ()
-
-
-def summarize(counters: Counters, view: View, changes: Sequence[Entry], now: float) -> Overview:
-    """Return the overview. Only suspects are checked, and only the worst troubles are worded."""
-    counters.drop_suspects(now)
-    statuses = list(_service_statuses(counters, now))
-    found = _findings(counters, statuses, now)
-    totals = _totals(counters, statuses, view)
-    level = _level(totals, found)
-    return Overview(
-        at=round(now, 3),
-        index=view.index,
-        level=level,
-        sentence=_sentence(level, totals, len(found)),
-        trouble=tuple(each.trouble() for each in found[:MOST]),
-        trouble_total=len(found),
-        totals=totals,
-        changes=tuple(changes),
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class _ServiceStatus:
+class ServiceStatus:
     """The state of a service that may be in trouble."""
 
     tally: ServiceTally
@@ -344,61 +280,16 @@ class _ServiceStatus:
     state: ServiceState
 
 
-def _service_statuses(counters: Counters, now: float) -> Iterator[_ServiceStatus]:
+def service_statuses(counters: Counters, now: float) -> Iterator[ServiceStatus]:
+    """Yield the state of each service that may be in trouble, and of each job."""
     for service_id in {**counters.suspects, **counters.sums.jobs}:
         tally = counters.services.get(service_id)
         if tally is not None and tally.service is not None and not tally.leaves:
-            yield _ServiceStatus(tally, tally.service, service_state(tally, now))
+            yield ServiceStatus(tally, tally.service, service_state(tally, now))
 
 
-def _findings(counters: Counters, statuses: Sequence[_ServiceStatus], now: float) -> list[_Finding]:
-    """Return all that is wrong, the worst first, of the same kind the oldest."""
+def findings(counters: Counters, statuses: Iterable[ServiceStatus], now: float) -> list[Finding]:
+    """Return all that is wrong with nodes and with these services, the worst first, of the same kind the oldest."""
     of_services = (islice(_of_service(each.tally, each.service, each.state, now), 1) for each in statuses)
     found = [*_of_nodes(counters, now), *_of_clocks(counters), *chain.from_iterable(of_services)]
     return sorted(found, key=lambda each: each.place)
-
-
-def _totals(counters: Counters, statuses: Sequence[_ServiceStatus], view: View) -> Totals:
-    sums = counters.sums
-    tasks = dict(sums.marks)
-    tasks.pop(Mark.STOPPED, None)
-    return Totals(
-        nodes=dict(sums.nodes),
-        services=sums.services,
-        services_as_wanted=sums.services - sum(not each.state.as_wanted for each in statuses),
-        stacks=len(sums.stacks),
-        updates=sum(state_of(each.service) in ACTIVE for each in statuses),
-        tasks=tasks,
-        networks=len(view.networks),
-        secrets=len(view.secrets),
-        configs=len(view.configs),
-    )
-
-
-def _level(totals: Totals, found: Sequence[_Finding]) -> Level:
-    if found:
-        return Level.TROUBLE
-    if not totals.services:
-        return Level.EMPTY
-    return Level.WELL if totals.services_as_wanted == totals.services else Level.CHANGING
-
-
-def _sentence(level: Level, totals: Totals, wrong: int) -> str:
-    return " · ".join(_parts(level, totals, wrong))
-
-
-def _parts(level: Level, totals: Totals, wrong: int) -> Iterator[str]:
-    all_nodes, ready = sum(totals.nodes.values()), totals.nodes.get("ready", 0)
-    nodes = f"{ready} of {plural(all_nodes, 'node')} ready"
-    if level is Level.EMPTY:
-        yield "No services yet"
-        yield nodes
-        return
-    if level is Level.TROUBLE:
-        yield f"{plural(wrong, 'thing')} {'needs' if wrong == 1 else 'need'} attention"
-    elif level is Level.WELL:
-        yield "All is well"
-    yield f"{totals.services_as_wanted} of {plural(totals.services, 'service')} as wanted"
-    yield nodes
-    if totals.updates:
-        yield f"{plural(totals.updates, 'update')} in progress"

@@ -29,7 +29,7 @@ from manager.domain.update_status import state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.marks import Mark
 from manager.overview.rows import node_tile, service_row, service_state
-from manager.overview.trouble import summarize
+from manager.overview.summary import summarize
 from manager.store.changes import ChangeSet
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction

@@ -35,8 +35,8 @@ from manager.overview.rows import (
     service_row,
     waiting_boxes,
 )
+from manager.overview.summary import summarize
 from manager.overview.timeline import PEOPLE, TOPICS, Entry, TimelineQuery, without_names
-from manager.overview.trouble import summarize
 from manager.overview.why import is_to_place, why
 from manager.schedule.load import ClusterLoad
 from manager.store.changes import Change

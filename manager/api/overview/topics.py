@@ -15,8 +15,8 @@ from manager.api.errors import invalid
 from manager.api.lookup import find_node, find_service
 from manager.overview.counters import Counters
 from manager.overview.rows import NodeTile, ServiceRow, TaskBox, boxes_of_node, boxes_of_service, node_tile, service_row
+from manager.overview.summary import Overview, summarize
 from manager.overview.timeline import Entry, Timeline, TimelineQuery, without_names
-from manager.overview.trouble import Overview, summarize
 from manager.overview.usage import Usages
 from manager.store.view import View
 

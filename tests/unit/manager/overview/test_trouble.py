@@ -11,7 +11,8 @@ from common.model.update import Action, Requested, TasksFailed, UpdateState, Upd
 from manager.overview.counters import Counters
 from manager.overview.marks import Mark
 from manager.overview.rows import ServiceState, boxes_of_service, service_row
-from manager.overview.trouble import MOST, Level, Trouble, TroubleKind, summarize
+from manager.overview.summary import summarize
+from manager.overview.trouble import Trouble, TroubleKind
 from manager.store.changes import Change
 from manager.store.tables import Tables
 from manager.store.transaction import Transaction
@@ -215,13 +216,6 @@ def test_a_task_of_a_job_that_finds_no_node_is_told():
     assert (waiting.kind, waiting.text) == (TroubleKind.TASKS_WAIT, "job 0/1: 1 task without a node: no suitable node")
 
 
-def test_all_is_counted_and_the_worst_told():
-    world = World()
-    world.put(*(service(f"s{number}", 1) for number in range(MOST + 5)), service("well", 1), *running("well", 1))
-    found = summarize(world.counters, world.tables, (), NOW + 60)
-    assert (found.trouble_total, len(found.trouble)) == (MOST + 5, MOST)
-
-
 def test_a_node_that_comes_back_soon_is_not_trouble():
     world = World()
     world.put(Node(id="w", status=NodeStatus(state="disconnected"), certificate_serials=("1",)))
@@ -229,17 +223,6 @@ def test_a_node_that_comes_back_soon_is_not_trouble():
     assert [each.kind for each in world.wrong(NOW + 61)] == [TroubleKind.NODE_AWAY]
     world.put(Node(id="w", status=NodeStatus(state="down")))  # it has left
     assert world.wrong(NOW + 61) == []
-
-
-def test_the_sentence_says_how_it_is():
-    world = World()
-    world.put(Node(id="w", status=NodeStatus(state="ready")))
-    world.put(service("web", 1), *running("web", 1))
-    well = summarize(world.counters, world.tables, (), NOW)
-    assert (well.level, well.sentence) == (Level.WELL, "All is well · 1 of 1 service as wanted · 1 of 1 node ready")
-    world.put(service("web", 2))
-    changing = summarize(world.counters, world.tables, (), NOW)
-    assert (changing.level, changing.trouble_total) == (Level.CHANGING, 0)
 
 
 def clocked(name: str, seconds: int, state: str = "ready") -> Node:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from common.process.deferred import Deferred
 from manager.cli import cli
 
+__all__ = ["cli", "main"]
+
 cli.commands.defer(
     {
         "backup": Deferred(

@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import Protocol
@@ -46,8 +46,10 @@ class Fault:
 class Peers(Protocol):
     """Three managers, by whichever program."""
 
-    hosts: Sequence[Host]
-    faults: dict[str, Fault]
+    @property
+    def hosts(self) -> Sequence[Host]: ...
+    @property
+    def faults(self) -> Mapping[str, Fault]: ...
 
     def socket(self, host: Host) -> str:
         """Return the path of a manager's API."""

@@ -26,6 +26,7 @@ from common.model.client import Role
 from common.model.container import ContainerSpec
 from common.model.node import NodeDescription, NodeResources, NodeSpec, NodeStatus
 from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from common.process.memory import settle_memory
 from common.wire.usage_messages import HostUsage
 from manager.api.access.roles import Caller
 from manager.api.app import Api
@@ -33,7 +34,6 @@ from manager.api.call import Answer, Call, Stream
 from manager.api.context import Identity, ThisManager
 from manager.api.http.compression import compress_stream
 from manager.api.overview.observer import Observer
-from manager.app import settle_memory
 from manager.ca.authority import Authority, create_root
 from manager.metrics.instruments import Instruments
 from manager.schedule.load import ClusterLoad

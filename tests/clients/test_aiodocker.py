@@ -141,7 +141,7 @@ async def everything(stream: Any) -> dict[int, bytes]:
 
 
 async def test_attached(docker: aiodocker.Docker) -> None:
-    config = {"Image": IMAGE, "Cmd": ["cat"], "OpenStdin": True, "AttachStdin": True, "Tty": False}
+    config: dict[str, Any] = {"Image": IMAGE, "Cmd": ["cat"], "OpenStdin": True, "AttachStdin": True, "Tty": False}
     box = await docker.containers.create(config)
     try:
         async with box.attach(stdin=True, stdout=True, stderr=True) as stream:
@@ -237,7 +237,7 @@ async def test_services_tasks_and_nodes(docker: aiodocker.Docker) -> None:
     assert (await docker.services.list(filters={"name": "aio"}))[0]["ID"] == made["ID"]
     assert await docker.services.update(service_id="aio", version=shown["Version"]["Index"], image=IMAGE)
     assert "two" in "".join(await docker.services.logs("aio", stdout=True))
-    followed = docker.services.logs("aio", stdout=True, follow=True)
+    followed: Any = docker.services.logs("aio", stdout=True, follow=True)
     assert "one" in await anext(followed)
     await followed.aclose()
     shown = await docker.services.inspect("aio")

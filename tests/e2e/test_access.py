@@ -31,7 +31,7 @@ class Site:
 
     async def restart(self, *options: str) -> None:
         await self.manager.stop()
-        command = ("swarm-manager", "run", "--data-dir", self.data, *options)
+        command: tuple[str | Path, ...] = ("swarm-manager", "run", "--data-dir", self.data, *options)
         self.manager = await self.boss.spawn(*command, name="manager", ready=READY)
 
     async def swarm(self, *arguments: str) -> str:

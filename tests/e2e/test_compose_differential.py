@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import RestartPolicy, ServiceSpec, UpdateConfig
 from manager.cli.compose import Config, Stack, convert
 from manager.domain.references import with_ids
@@ -201,7 +202,7 @@ async def engine_files(host: Host) -> dict[str, Any]:
 
 
 def expected_files(stack: Stack) -> dict[str, Any]:
-    specs = [*stack.secrets.values(), *stack.configs.values()]
+    specs: list[SecretSpec | ConfigSpec] = [*stack.secrets.values(), *stack.configs.values()]
     return {spec.name: pruned({**json.loads(msgspec.json.encode(spec)), "Data": ""}) for spec in specs}
 
 

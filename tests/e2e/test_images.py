@@ -73,7 +73,7 @@ def docker(cluster: Cluster) -> Docker:
 def docker_of(cluster: Cluster) -> Docker:
     """Run the docker command line against the manager."""
 
-    async def run(*arguments: object, buildkit: bool = False, check: bool = True) -> Result:
+    async def run(*arguments: str | Path, buildkit: bool = False, check: bool = True) -> Result:
         environment = {"DOCKER_BUILDKIT": "1" if buildkit else "0"}
         return await cluster.boss.run(
             "docker", "-H", cluster.api, *arguments, env=environment, check=check, timeout=120

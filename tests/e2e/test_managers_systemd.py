@@ -83,6 +83,7 @@ async def test_managers_under_systemd() -> None:
         await machines.until(first, "Leader", "Reachable", "Reachable")
         assert await machines.containers() == containers
 
+        assert isinstance(third, SystemdHost)
         await third.shut_down()
         await third.boot()
         await machines.until(third, "Leader", "Reachable", "Reachable")

@@ -105,7 +105,7 @@ def file(swarm: Cluster) -> Path:
 
 
 async def stack(swarm: Cluster, command: str, file: Path, *options: str, check: bool = True, **env: str) -> Result:
-    words = ("stack", command, "-c", file, "--resolve-image", "never", *options, "shop")
+    words: tuple[str | Path, ...] = ("stack", command, "-c", file, "--resolve-image", "never", *options, "shop")
     host = swarm.boss
     return await host.run("swarm-manager", "-H", swarm.api, *words, check=check, env=env or None, timeout=90)
 

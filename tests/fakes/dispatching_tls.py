@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator
 
 from common.clock import SystemClock
-from common.model import Cluster, Node
+from common.model import Cluster, Node, StoredObject
 from common.model.node import NodeStatus
 from common.wire.server import Server, serve
 from manager.dispatch.dispatcher import Dispatcher
@@ -26,8 +26,9 @@ async def served_dispatcher(pki: Pki, state: str = "unknown") -> AsyncIterator[t
     clock = SystemClock()
     async with Store(MemoryBackend(), clock) as store:
         status = NodeStatus(state=state)
-        nodes = [Node(id=name, agent=True, status=status, certificate_serials=("7",)) for name in ("n1", "n2")]
-        await store.update(lambda tx: [tx.put(value) for value in (Cluster(id="cluster1"), *nodes)])
+        stored: list[StoredObject] = [Cluster(id="cluster1")]
+        stored += [Node(id=name, agent=True, status=status, certificate_serials=("7",)) for name in ("n1", "n2")]
+        await store.update(lambda tx: [tx.put(value) for value in stored])
         dispatcher = Dispatcher(
             store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=KnownManagers(store, "")
         )

@@ -161,6 +161,9 @@ class FakeEngines:
             raise Unavailable(f"node {node_id} is not connected")
         return await written(self.pages.get(node_id, f"# the page of {node_id}\n".encode()))
 
+    async def volumes(self, node_id: str, _target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        raise Unavailable(f"the worker of node {node_id} copies no volumes")
+
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)
         if engine is None:

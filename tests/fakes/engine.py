@@ -20,6 +20,7 @@ from worker.interfaces.engine import (
     EngineError,
     EngineEvent,
     EngineLost,
+    EngineVolume,
     Image,
     Phase,
 )
@@ -75,6 +76,7 @@ class FakeEngine:
         self.calls: Counter[str] = Counter()
         self.pull_auths: list[str] = []
         self.docker_networks: dict[str, dict[str, Any]] = {}
+        self.docker_volumes: dict[str, EngineVolume] = {}
         self.busiest = 0
         # Archives that `save` gives, by image id; what was loaded, and what a test does then; images, by name.
         self.archives: dict[str, bytes] = {}
@@ -310,6 +312,27 @@ class FakeEngine:
     async def layers(self) -> Collection[tuple[str, ...]]:
         await self._call("layers")
         return [image.layers for image in self.details.values()]
+
+    async def volumes(self) -> tuple[EngineVolume, ...]:
+        await self._call("volumes")
+        return tuple(self.docker_volumes.values())
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        await self._call("volume")
+        return self.docker_volumes.get(name)
+
+    async def mounting(self, volume: str) -> tuple[Container, ...]:
+        """Return none: the programs of this engine mount no volumes."""
+        await self._call("mounting")
+        return ()
+
+    async def create_volume(self, name: str) -> EngineVolume:
+        await self._call("create_volume")
+        return self.docker_volumes.setdefault(name, EngineVolume(name=name))
+
+    async def remove_volume(self, name: str) -> None:
+        await self._call("remove_volume")
+        self.docker_volumes.pop(name, None)
 
     async def networks(self, labels: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
         await self._call("networks")

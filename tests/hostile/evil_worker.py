@@ -60,6 +60,7 @@ from tests.hostile.lines import Dial, Line
 from worker.assignments import AssignmentSet
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 # Of what it has heard.
@@ -217,7 +218,7 @@ class EvilWorker:
 
         return await self._when(find, patience)
 
-    async def _when(self, find: Callable[[], M | None], patience: float) -> M:
+    async def _when(self, find: Callable[[], T | None], patience: float) -> T:
         async with asyncio.timeout(patience), self._news:
             while (found := find()) is None:
                 if self.ended is not None:

@@ -27,6 +27,7 @@ from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.real_worker import MemoryDialler, RealWorker
 from tests.hostile.lines import MemoryLine, SocketedChannel
 from worker.agent import Agent
+from worker.intake.addresses import IPAddress
 from worker.intake.world import NetworkWorld
 from worker.interfaces.engine import Container, ContainerUsage, Engine, Image
 from worker.net.apply.netlink import Seen
@@ -58,7 +59,7 @@ class SimulatedNames:
         self,
         world: NetworkWorld,
         topology: NodeTopology,
-        attached: Mapping[str, Mapping[str, str]],
+        attached: Mapping[str, Mapping[str, IPAddress]],
         draining: Collection[str],
     ) -> None:
         containers = [LocalContainer(task_id=task_id, addresses=addresses) for task_id, addresses in attached.items()]

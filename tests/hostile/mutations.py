@@ -98,9 +98,9 @@ def paths(kind: type[Message]) -> list[Path]:
 def _paths(info: inspect.Type, at: Path) -> Iterator[Path]:
     match info:
         case inspect.StructType(fields=fields):
-            for each in fields:
-                yield (*at, each.encode_name)
-                yield from _paths(each.type, (*at, each.encode_name))
+            for field in fields:
+                yield (*at, field.encode_name)
+                yield from _paths(field.type, (*at, field.encode_name))
         case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
             yield (*at, "[]")
             yield from _paths(item, (*at, "[]"))

@@ -27,11 +27,10 @@ from cryptography import x509
 
 from common.clock import LoopClock
 from common.errors import SwarmError, Unavailable
-from common.model import Cluster, Network, Node, Task, TaskState
+from common.model import Cluster, Node, Task, TaskState
 from common.tls import identity_of
 from common.wire.channel import PeerInfo
 from common.wire.memory import MemoryChannel
-from common.wire.messages import ServiceEndpoint
 from manager.api.app import Api
 from manager.api.context import Identity, Telemetry, ThisManager
 from manager.bootstrap import first_node, ingress_network
@@ -51,6 +50,8 @@ from tests.hostile.honest import HonestWorker
 from tests.hostile.lines import Line, MemoryLine, socketed_pair
 from tests.sim.cluster import Manager
 from worker.assignments import AssignmentSet
+from worker.intake.world import Endpoint
+from worker.intake.world import Network as WorldNetwork
 from worker.net.plan.host_plan import HostPlan, plan
 
 CLUSTER = "cluster"
@@ -325,13 +326,13 @@ def _plan_without(worker: HonestWorker, evil: Collection[str]) -> HostPlan:
     return replace(found, balanced=())  # in the order in which it was told of services; the tables have all of it
 
 
-def _endpoint_without(endpoint: ServiceEndpoint, evil: Collection[str]) -> ServiceEndpoint:
+def _endpoint_without(endpoint: Endpoint, evil: Collection[str]) -> Endpoint:
     backends = tuple(each for each in endpoint.backends if each.node_id not in evil)
     draining = tuple(each for each in endpoint.draining if each.node_id not in evil)
     return msgspec.structs.replace(endpoint, backends=backends, draining=draining)
 
 
-def _network_without(network: Network, evil: Collection[str]) -> Network:
+def _network_without(network: WorldNetwork, evil: Collection[str]) -> WorldNetwork:
     leases = {node_id: lease for node_id, lease in network.leases.items() if node_id not in evil}
     return replace(network, leases=leases)
 

@@ -269,6 +269,7 @@ async def test_systemd_host_runs_units_limits_containers_and_reboots():
 
         await host.run("tee", "/etc/systemd/system/lab.service", input=unit)
         await host.run("systemctl", "enable", "lab.service")
+        assert isinstance(host, SystemdHost)
         await host.shut_down()
         await host.boot()
         await host.run("ls", "/var/lib/lab-unit")

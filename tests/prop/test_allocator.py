@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,8 @@ from common.model.network import IpamConfig, IpamOptions, NetworkSpec
 from common.model.node import NodeStatus
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from common.net.addressing import layout, vip_range
-from manager.allocate.allocator import LEASE_LINGER, allocate, takes_part
+from manager.allocate.allocator import allocate, takes_part
+from manager.allocate.attachments import LEASE_LINGER
 from manager.allocate.subnets import allocate_network
 from manager.domain.network_parts import address_range
 from manager.domain.port_conflicts import check_ports
@@ -85,7 +88,7 @@ class Lives(RuleBasedStateMachine):
             self.store(change)
         return changes
 
-    def some(self, table: object) -> st.SearchStrategy:
+    def some(self, table: Iterable[Any]) -> st.SearchStrategy:
         return st.sampled_from(sorted(table, key=lambda value: value.id))
 
     def new_id(self) -> str:
@@ -127,7 +130,7 @@ class Lives(RuleBasedStateMachine):
         service_id = self.new_id()
         self.put_service(None, Service(id=service_id, spec=self.spec(data, service_id)))
 
-    @precondition(lambda self: len(self.view.services))
+    @precondition(lambda self: bool(self.view.services))
     @rule(data=st.data())
     def update_service(self, data: st.DataObject) -> None:
         old = data.draw(self.some(self.view.services))
@@ -140,7 +143,7 @@ class Lives(RuleBasedStateMachine):
             return
         self.commit(old, new)
 
-    @precondition(lambda self: len(self.view.services))
+    @precondition(lambda self: bool(self.view.services))
     @rule(data=st.data())
     def create_task(self, data: st.DataObject) -> None:
         service = data.draw(self.some(self.view.services))
@@ -152,7 +155,7 @@ class Lives(RuleBasedStateMachine):
         )
         self.commit(None, task)
 
-    @precondition(lambda self: len(self.view.tasks) and len(self.view.nodes))
+    @precondition(lambda self: bool(self.view.tasks and self.view.nodes))
     @rule(data=st.data())
     def move_task_on(self, data: st.DataObject) -> None:
         old = data.draw(self.some(self.view.tasks))
@@ -170,28 +173,28 @@ class Lives(RuleBasedStateMachine):
         status = TaskStatus(state=state, timestamp=self.now, addresses=addresses)
         self.commit(old, replace(old, node_id=node_id, status=status))
 
-    @precondition(lambda self: len(self.view.nodes))
+    @precondition(lambda self: bool(self.view.nodes))
     @rule(data=st.data(), state=st.sampled_from(["ready", "down"]))
     def node_turns(self, data: st.DataObject, state: str) -> None:
         old = data.draw(self.some(self.view.nodes))
         self.commit(old, replace(old, status=NodeStatus(state=state)))
 
-    @precondition(lambda self: len(self.view.services))
+    @precondition(lambda self: bool(self.view.services))
     @rule(data=st.data())
     def remove_service(self, data: st.DataObject) -> None:
         self.commit(data.draw(self.some(self.view.services)), None)
 
-    @precondition(lambda self: len(self.view.tasks))
+    @precondition(lambda self: bool(self.view.tasks))
     @rule(data=st.data())
     def remove_task(self, data: st.DataObject) -> None:
         self.commit(data.draw(self.some(self.view.tasks)), None)
 
-    @precondition(lambda self: len(self.view.nodes))
+    @precondition(lambda self: bool(self.view.nodes))
     @rule(data=st.data())
     def remove_node(self, data: st.DataObject) -> None:
         self.commit(data.draw(self.some(self.view.nodes)), None)
 
-    @precondition(lambda self: len(self.view.networks))
+    @precondition(lambda self: bool(self.view.networks))
     @rule(data=st.data())
     def remove_network(self, data: st.DataObject) -> None:
         """Remove a network that no service uses, as the API allows; tasks on the way out may still have it."""

@@ -163,7 +163,7 @@ async def run(reply: Stream) -> None:
     async def send(data: bytes) -> None:
         pass
 
-    producing = asyncio.create_task(reply.produce(send))
+    producing = asyncio.ensure_future(reply.produce(send))
     # An event stream ends when its client goes.
     _, unfinished = await asyncio.wait({producing}, timeout=0.02 if reply.endless else HANGS)
     producing.cancel()

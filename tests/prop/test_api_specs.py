@@ -54,7 +54,7 @@ def _any(info: inspect.Type) -> st.SearchStrategy[Any]:
         return st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2)
     simple: dict[type[inspect.Type], st.SearchStrategy[Any]] = {
         inspect.NoneType: st.none(),
-        inspect.StrType: st.text(st.characters(exclude_categories=("Cs",)), max_size=4),
+        inspect.StrType: st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
         inspect.IntType: st.integers(-(2**63), 2**63 - 1),
         inspect.FloatType: st.floats(0, 1),
         inspect.BoolType: st.booleans(),

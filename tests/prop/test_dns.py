@@ -5,6 +5,7 @@ import random
 import socket
 from contextlib import suppress
 from ipaddress import IPv4Address
+from typing import Any
 
 import dns.exception
 import dns.flags
@@ -76,7 +77,7 @@ def mutations(rng: random.Random) -> bytes:
     """Return noise, or a good query with bytes changed, cut out or added."""
     if rng.random() < 0.2:
         return rng.randbytes(rng.randrange(600))
-    edns = {"use_edns": 0, "payload": rng.randrange(65536)} if rng.random() < 0.5 else {}
+    edns: dict[str, Any] = {"use_edns": 0, "payload": rng.randrange(65536)} if rng.random() < 0.5 else {}
     name = rng.choice(["web.", "tasks.web.", "1.web.", "nosuch.", "a." * 60, "7.0.0.10.in-addr.arpa."])
     packet = bytearray(dns.message.make_query(name, rng.choice(["A", "PTR", "AAAA"]), **edns).to_wire())
     for _ in range(rng.randrange(4)):

@@ -151,8 +151,8 @@ def told(found: HostPlan, before: HostPlan) -> Iterator[str | bytes]:
         assert ".." not in path.split("/")
     for link in (found.wireguard or {}).values():
         yield f"wg syncconf {link.name} {link.address}\n{link.config()}"
-    for each in found.networks.values():
-        yield repr({key: value for key, value in each.body("node1").items() if key != "Labels"})
+    for bridge in found.networks.values():
+        yield repr({key: value for key, value in bridge.body("node1").items() if key != "Labels"})
     for one, other in ((before, found), (found, before)):
         yield repr(purge(one, other))
 
@@ -179,7 +179,8 @@ def hostile_sets(draw: st.DrawFn) -> AssignmentSet:
         changed = draw(made_hostile(entries[name]))
         # A set has its entries by what they are called.
         key = next(getattr(changed, each) for each in ("id", "service_id", "node_id") if hasattr(changed, each))
-        found = replace(found, **{kind: {**{each: entries[each] for each in entries if each != name}, key: changed}})
+        wrong: dict[str, Any] = {kind: {**{each: entries[each] for each in entries if each != name}, key: changed}}
+        found = replace(found, **wrong)
     if draw(st.booleans()):
         pools = (draw(TEXTS), *POOLS6) if draw(st.booleans()) else (POOLS6[0], draw(TEXTS))
         found = replace(found, address_pools=pools)
@@ -358,8 +359,12 @@ def test_an_entry_that_cannot_be_used_costs_itself_alone(kind: str, data: st.Dat
     name = data.draw(st.sampled_from(sorted(entries)))
     changed = data.draw(made_hostile(entries[name]))
     rest = {each: entries[each] for each in entries if each != name}
-    with_it = Intake("node1").take(replace(WHOLE, **{kind: {**rest, name: changed}})).world
-    without = Intake("node1").take(replace(WHOLE, **{kind: rest})).world
+
+    def set_of(entries: dict[str, Any]) -> dict[str, Any]:
+        return {kind: entries}
+
+    with_it = Intake("node1").take(replace(WHOLE, **set_of({**rest, name: changed}))).world
+    without = Intake("node1").take(replace(WHOLE, **set_of(rest))).world
     for other in {"peers", "networks"} - ({kind} if kind == "peers" else set()):
         known = getattr(without, other)
         assert {each: value for each, value in getattr(with_it, other).items() if each in known} == known

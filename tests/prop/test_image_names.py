@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from common.model import ImageName, Node
 from common.text.image_names import full_name, split_tag
+from manager.api.engine.types import Image
 from manager.api.errors import EngineError
 from manager.api.images.names import Naming, merge
 from manager.api.images.own import NO_NAMES, engine_name, own_name, parse_own
@@ -64,7 +65,7 @@ def test_no_node_shows_a_name_as_the_clusters(given_names: dict[str, str], nodes
             tables.of(ImageName).put(ImageName(id=full_name(name), image_id=image_id))
     naming = Naming.of(tables)
     assert len(set(naming.domains.values())) == len(NODES)
-    lists = {
+    lists: dict[str, list[Image]] = {
         node_id: [{"Id": i, "RepoTags": tags, "RepoDigests": digests} for i, (tags, digests) in images.items()]
         for node_id, images in nodes.items()
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from common.model import Network, NetworkAttachment, Node, Task, TaskState, TaskStatus
+from common.model import Network, NetworkAttachment, Node, StoredObject, Task, TaskState, TaskStatus
 from common.model.attachment import AttachedNetwork
 from common.model.node import PlainContainers
 from manager.schedule.load import ClusterLoad
@@ -91,7 +93,8 @@ def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
     view, load = Tables(), ClusterLoad()
     for _ in range(data.draw(st.integers(1, 25), "changes")):
         number = data.draw(st.integers(0, 5), "number")
-        kind = data.draw(st.sampled_from([Node, Task, Task, Network, NetworkAttachment]), "kind")
+        old: Any
+        kind: Any = data.draw(st.sampled_from([Node, Task, Task, Network, NetworkAttachment]), "kind")
         if kind is Network:
             name = data.draw(st.sampled_from(["large", "small"]))
             old = view.networks.get(name)
@@ -123,7 +126,7 @@ def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_nothing_is_left_of_what_is_gone(data: st.DataObject) -> None:
     load = ClusterLoad()
-    values = [data.draw(nodes_with_plain_containers(number)) for number in range(3)]
+    values: list[StoredObject] = [data.draw(nodes_with_plain_containers(number)) for number in range(3)]
     values += [data.draw(networks("small", NODES)), data.draw(attachments(1))]
     values += [data.draw(waiting_tasks(number)) for number in range(3)]
     values += [data.draw(old_tasks(number, NODES)) for number in range(6)]

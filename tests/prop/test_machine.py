@@ -62,6 +62,8 @@ def perform(now: Situation, action: Action) -> Situation:
             return structs.replace(now, container=None, attempted=False)
         case Action.RELEASE:
             return structs.replace(now, released=True)
+        case _:
+            raise AssertionError(f"no test performs {action}")
 
 
 @given(situations, desires, st.floats(0, 4000))

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,7 +83,7 @@ def worlds(draw: st.DrawFn):
         made.append(endpoint(*backends, name=name, vip=f"10.1.0.{9 + number}", ports=ports))
     addresses = draw(st.sets(st.sampled_from(["10.1.16.2", "10.1.16.3", mesh6(1, 2)])))
     held = frozenset({listened("tcp", 8080, "")}) if draw(st.booleans()) else frozenset()
-    peers = {"peers": {}} if draw(st.booleans()) else {}
+    peers: dict[str, Any] = {"peers": {}} if draw(st.booleans()) else {}
     networks = (network(subnet6="fd00:1::/64"),)
     there = world(*made, **peers, address_pools=POOLS6, networks=networks)
     return there, ips(*addresses), draw(st.sets(st.sampled_from(["t2", "t3"]))), facts(held=held, ipv6=True)
@@ -96,7 +97,8 @@ def test_differences_lead_to_the_same_tables_as_the_whole(steps):
     before: dict[str, Ruleset] = {}
     balanced: dict[str, ServiceTable] = {}
     for step in steps:
-        found = plan(*step, memory)
+        there, addresses, draining, host = step
+        found = plan(there, addresses, draining, host, memory)
         assert [each.family for each in found.rulesets] == ["ip", "ip6", "bridge"]
         assert [each.family for each in found.services] == ["ip", "ip6"]
         for after in (*found.rulesets, *([found.way_back] if found.way_back is not None else ())):

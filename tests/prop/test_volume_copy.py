@@ -140,8 +140,8 @@ def test_a_changing_tree_is_copied(steps: list[list[tuple]], breaks: set[int]) -
                             change(source, each)
 
                     copying.copy(tick=meanwhile)
-                    for each in changes:
-                        change(source, each)
+                    for after in changes:
+                        change(source, after)
                     if len(left) in breaks:
                         break
                 if not left:

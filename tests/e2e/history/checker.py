@@ -79,10 +79,10 @@ def _reads(history: History) -> Iterator[str]:
         if each.elements != whole[: len(each.elements)]:
             yield f"another past: {each.client} has read {each.list} in a state that does not lead to the last one"
     known = [(read.ended, read.list, len(read.elements)) for read in reads]
-    for each in _of(history, Append):
-        whole = final.get(each.list, ())
-        if each.outcome is Outcome.DONE and each.element in whole:
-            known.append((each.ended, each.list, whole.index(each.element) + 1))
+    for append in _of(history, Append):
+        whole = final.get(append.list, ())
+        if append.outcome is Outcome.DONE and append.element in whole:
+            known.append((append.ended, append.list, whole.index(append.element) + 1))
     yield from _older_than_known(reads, sorted(known))
 
 

@@ -109,7 +109,7 @@ class Life:
     async def _probes(self) -> AsyncIterator[list[Probe]]:
         """Ask the published port from outside, all the time; the list is filled when the block is left."""
         addresses = [host.ip for host in self._cluster.hosts]
-        program = (sys.executable, Path(prober.__file__), str(PORT), *addresses)
+        program: tuple[str | Path, ...] = (sys.executable, Path(prober.__file__), str(PORT), *addresses)
         process = await self._cluster.lab.client.spawn(*program, name="prober")
         probes: list[Probe] = []
         try:

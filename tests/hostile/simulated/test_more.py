@@ -413,7 +413,8 @@ def test_no_control_character_of_a_node_reaches_a_terminal(field: str) -> None:
         async with attacked() as (world, mallory):
             task = await mallory.task_of("web")
             if field in ("message", "err"):
-                await mallory.reports(task, **{field: ESCAPES})
+                fields: dict[str, Any] = {field: ESCAPES}
+                await mallory.reports(task, **fields)
             elif field == "hostname":
                 await mallory.describes(ESCAPES)
             elif field == "lacks":
@@ -491,7 +492,9 @@ def test_a_plain_container_is_nobody_else(what: str) -> None:
             assert {network for b in told for network in b.addresses} <= {blue}
             assert not [each for each in told if CONTROL.search(each.hostname)]
             world.honest_are_well()
-            await world.manager.store.update(lambda tx: tx.remove(tx.attachments.get("plain")))
+            gone = world.manager.store.view.attachments.get("plain")
+            assert gone is not None
+            await world.manager.store.update(lambda tx: tx.remove(gone))
             await world.remove("vault")
 
     run_virtual(story())

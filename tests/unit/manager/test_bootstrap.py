@@ -10,8 +10,8 @@ import pytest
 
 from common.clock import SystemClock
 from common.errors import AlreadyExists, InvalidArgument, Unavailable
+from common.net import host_addresses
 from common.net.host_addresses import Network
-from manager import bootstrap
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster
 from manager.ca.migration import load_keyring
 from manager.config import DataDir, ManagerConfig
@@ -98,9 +98,9 @@ async def test_a_broken_init_does_not_block_the_next_and_spares_others(tmp_path:
 
 
 def test_the_chosen_pool_overlaps_none_of_the_hosts_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.host_addresses, "routed_networks", lambda: routes("10.78.0.0/24"))
+    monkeypatch.setattr(host_addresses, "routed_networks", lambda: routes("10.78.0.0/24"))
     assert choose_pools(()) == ("10.128.0.0/9",)
-    monkeypatch.setattr(bootstrap.host_addresses, "routed_networks", lambda: routes("192.168.1.0/24"))
+    monkeypatch.setattr(host_addresses, "routed_networks", lambda: routes("192.168.1.0/24"))
     assert choose_pools(()) == ("10.0.0.0/8",)
     with pytest.raises(InvalidArgument, match=r"192\.168\.1\.0/24 on eth0"):
         choose_pools(("192.168.0.0/16",))

@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 from common.wire.membership_messages import Goodbye
 from common.wire.messages import Leave
@@ -10,7 +11,7 @@ from worker.config import DataDir, WorkerConfig
 from worker.host import locks, status_file
 
 
-def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespace, SimpleNamespace]]:
+def parts(data: DataDir) -> tuple[Any, tuple[Any, Any, Any]]:
     """Return a daemon, and what it tells of: an agent with a session, whose manager named others."""
     data.save(WorkerConfig(node_id="n1", cluster_id="c1", managers=("old:2377",)))
     engine = SimpleNamespace(engine_version="20.10")

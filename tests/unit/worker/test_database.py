@@ -163,7 +163,7 @@ async def test_a_full_disk_costs_the_memory_and_not_the_worker(path, caplog):
     await in_db(db, f"PRAGMA max_page_count = {pages}")
     big = Config(id="big", spec=ConfigSpec(name="big", data=b"x" * 100_000))
     await db.save(Assignments(complete=False, applies_to=7, results_in=8, configs=(big,), removed_tasks=("t1",)))
-    await db.save_states(TaskReport(task_id=f"t{n}", status=TaskStatus(err="x" * 1000)) for n in range(1000))
+    await db.save_states([TaskReport(task_id=f"t{n}", status=TaskStatus(err="x" * 1000)) for n in range(1000)])
     assert [record.message.count("free some space") for record in caplog.records] == [1]
     await in_db(db, "PRAGMA max_page_count = 100000")
     await db.save(Assignments(complete=False, applies_to=8, results_in=9, tasks=(make_task("t3"),)))

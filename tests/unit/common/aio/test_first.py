@@ -79,7 +79,7 @@ def test_a_result_that_comes_too_late_is_given_back() -> None:
         returned.append(result)
 
     async def story() -> object:
-        both_at_once = {"a": (STAGGER_SECONDS, "of a"), "b": (0.0, "of b")}
+        both_at_once: dict[str, tuple[float, object]] = {"a": (STAGGER_SECONDS, "of a"), "b": (0.0, "of b")}
         return await try_all(both_at_once, give_back=give_back)
 
     found = run_virtual(story())

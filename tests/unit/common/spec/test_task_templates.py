@@ -3,7 +3,8 @@
 import pytest
 
 from common.model.container import ContainerSpec, DriverConfig, Mount, VolumeOptions
-from common.model.node import NodeDescription, Platform
+from common.model.node import NodeDescription
+from common.model.service import Platform
 from common.model.task import Task
 from common.spec.gotemplate import TemplateError
 from common.spec.task_templates import check_templates, context, expand_file, expand_spec, file_budget

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -56,7 +57,7 @@ def task(name: str, service_id: str, *networks: str, node_id: str = "", state: T
     )
 
 
-def node(name: str, state: str = "ready", **more: object) -> Node:
+def node(name: str, state: str = "ready", **more: Any) -> Node:
     return Node(id=name, agent=True, status=NodeStatus(state=state), **more)
 
 

@@ -1,5 +1,6 @@
 """Plain containers' attachments: how long records stay, which addresses may be asked for, whose leases they keep."""
 
+import random
 from ipaddress import IPv4Address
 
 import pytest
@@ -29,17 +30,17 @@ def attachment(**more: object) -> NetworkAttachment:
 
 
 def gone(view, now: float = NOW) -> bool:
-    return bool(decide(view, ["a1"], now, None).remove)
+    return bool(decide(view, ["a1"], now, random.Random(1)).remove)
 
 
 def test_an_attachment_stays_with_its_container():
-    assert not decide(world(node("n1"), attachment(container_id="c1")), ["a1"], NOW + 1e6, None)
+    assert not decide(world(node("n1"), attachment(container_id="c1")), ["a1"], NOW + 1e6, random.Random(1))
     assert not gone(world(node("n1"), attachment(status=AttachmentStatus(container_id="c1"))), NOW + 1e6)
 
 
 def test_an_unfinished_attachment_goes_once_its_node_could_tell():
     there = world(node("n1"), attachment())
-    assert decide(there, ["a1"], NOW, None).wake_at == {"a1": NOW + UNBOUND_SECONDS}
+    assert decide(there, ["a1"], NOW, random.Random(1)).wake_at == {"a1": NOW + UNBOUND_SECONDS}
     assert gone(there, NOW + UNBOUND_SECONDS)
     assert not gone(world(node("n1", "down"), attachment()), NOW + UNBOUND_SECONDS)
 

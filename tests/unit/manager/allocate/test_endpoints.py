@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from common.errors import InvalidArgument, ResourceExhausted
@@ -17,7 +19,7 @@ def port(published: int, mode: str = "ingress", **more: str) -> PortConfig:
     return PortConfig(target_port=80, published_port=published, publish_mode=mode, **more)
 
 
-def service(name: str, *ports: PortConfig, **more: object) -> Service:
+def service(name: str, *ports: PortConfig, **more: Any) -> Service:
     return Service(id=f"id-{name}", spec=ServiceSpec(name=name, endpoint_spec=EndpointSpec(ports=ports)), **more)
 
 

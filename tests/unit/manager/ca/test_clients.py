@@ -1,5 +1,7 @@
 """Certificates of the API's clients: what they say, and how their records are found."""
 
+from typing import Any
+
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -16,8 +18,9 @@ from manager.store.tables import Tables
 NOW = 1_700_000_000.0
 
 
-def record(serial: str, name: str = "alice", **more: float) -> ClientCertificate:
-    return ClientCertificate(id=serial, name=name, role="viewer", **{"not_after": NOW + 100, **more})
+def record(serial: str, name: str = "alice", **more: Any) -> ClientCertificate:
+    fields: dict[str, Any] = {"not_after": NOW + 100, **more}
+    return ClientCertificate(id=serial, name=name, role="viewer", **fields)
 
 
 def view(*records: ClientCertificate) -> Tables:

@@ -14,7 +14,6 @@ from common.clock import SystemClock
 from common.errors import Unavailable
 from common.model import Cluster, Secret
 from common.model.secret import SecretSpec
-from common.process import private_files
 from manager.ca.authority import Authority
 from manager.ca.files import RootFiles
 from manager.ca.migration import adopt_root, load_keyring
@@ -77,7 +76,7 @@ async def test_an_interrupted_migration_is_completed_by_the_next_start(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(private_files.os, "fsync", failing(os.fsync))
+        patch.setattr(os, "fsync", failing(os.fsync))
         with pytest.raises(OSError, match="Input/output"):
             async with opened(data):
                 pass

@@ -1,10 +1,10 @@
+import hmac
 import random
 
 import pytest
 
 from common.errors import FailedPrecondition, Unauthenticated
 from common.tls import root_digest
-from common.wire import token as token_module
 from common.wire.token import parse_token
 from manager.ca.authority import create_root
 from manager.ca.tokens import check_token, new_tokens, rotate
@@ -56,6 +56,6 @@ def test_tokens_are_compared_in_constant_time_and_both_always(monkeypatch: pytes
         compared.append((one, other))
         return one == other
 
-    monkeypatch.setattr(token_module.hmac, "compare_digest", compare)
+    monkeypatch.setattr(hmac, "compare_digest", compare)
     check_token(TOKENS.worker, TOKENS, "worker")
     assert compared == [(TOKENS.worker, TOKENS.worker), (TOKENS.worker, TOKENS.manager)]

@@ -31,7 +31,7 @@ class Manager:
         self.pings = 0
         self.enough = asyncio.Event()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/_ping":
             self.pings += 1
             if self.pings >= 3:

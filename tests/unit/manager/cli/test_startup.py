@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,5 +72,5 @@ def test_a_list_loads_what_it_shows(tmp_path: Path, host: str, noun: str):
 
 @pytest.mark.parametrize("line", ["swarm-manager ", "swarm-manager service l", "swarm-manager service ls --"])
 def test_completion_of_words_loads_what_has_them(tmp_path: Path, line: str):
-    variables = {"_SWARM_MANAGER_COMPLETE": "bash_complete", "COMP_WORDS": line}
+    variables: dict[str, Any] = {"_SWARM_MANAGER_COMPLETE": "bash_complete", "COMP_WORDS": line}
     assert among(loaded(tmp_path, **variables), HEAVY) == []

@@ -12,7 +12,6 @@ import pytest
 from common.clock import SystemClock
 from common.errors import Unavailable
 from common.model import Cluster
-from common.process import private_files
 from manager.bootstrap import create_cluster
 from manager.ca.keyring import KeyFile, Locked, new_unlock_key
 from manager.config import DataDir, ManagerConfig
@@ -77,7 +76,7 @@ async def test_an_interrupted_lock_opens_with_one_of_the_two(
         os.fdatasync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(private_files.os, "fsync", failing)
+        patch.setattr(os, "fsync", failing)
         with pytest.raises(Unavailable, match="could not be written"):
             keys.relock(locked(FIRST))
     again = ManagerKeys(data)

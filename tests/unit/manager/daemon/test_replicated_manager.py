@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, cast
 
 from common.clock import LoopClock
-from common.model import Cluster, Node
+from common.model import Cluster, Node, StoredObject
 from common.model.node import ManagerStatus, NodeSpec
 from common.wire.manager_messages import LinkWelcome
 from manager.daemon.replicated_manager import LevelUpgrade
@@ -54,8 +54,8 @@ def test_the_level_is_the_newest_that_all_know() -> None:
 def test_the_level_rises_when_the_last_manager_knows_it() -> None:
     async def story() -> None:
         async with Store(MemoryBackend(), LoopClock()) as store:
-            nodes = [manager(name) for name in ("m1", "m2", "m3")]
-            await store.update(lambda tx: [tx.put(each) for each in (Cluster(id="c1"), *nodes)])
+            stored: list[StoredObject] = [Cluster(id="c1"), *(manager(name) for name in ("m1", "m2", "m3"))]
+            await store.update(lambda tx: [tx.put(each) for each in stored])
             known, links = KnownManagers(store, ""), FakeLinks()
             running = [
                 asyncio.create_task(known.run()),

@@ -317,7 +317,7 @@ async def test_an_image_that_cannot_be_had_is_not_found() -> None:
 async def test_the_answer_to_another_question_is_not_one() -> None:
     near, far = memory_channel_pair()
     questions = ImageQuestions("n1", near)
-    seeking, bringing = (asyncio.ensure_future(each) for each in (questions.seek("abc"), questions.bring("def")))
+    seeking, bringing = asyncio.ensure_future(questions.seek("abc")), asyncio.ensure_future(questions.bring("def"))
     (one, _), (two, _) = await far.receive(), await far.receive()
     questions.answered(one, Brought(name="abc"))
     questions.answered(two, ImageSeen(image_id="def"))

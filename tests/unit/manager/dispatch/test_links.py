@@ -13,7 +13,7 @@ import pytest
 
 from common.clock import SystemClock
 from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unavailable
-from common.model import Cluster, Node
+from common.model import Cluster, Node, StoredObject
 from common.model.node import ManagerStatus, NodeDescription, NodeSpec
 from common.tls import ROLE_MANAGER, ROLE_WORKER, client_context
 from common.wire.channel import Channel
@@ -57,6 +57,9 @@ class FakePeers:
         await self.links.serve(channel, opening, request_id, settle)
 
     async def take_request(self, channel: Channel, opening: Forwarded, settle: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    async def withdraw(self, *_: object) -> Elsewhere:
         raise NotImplementedError
 
     async def join(self, *_: object, **__: object) -> Elsewhere:
@@ -120,7 +123,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             for name in ("m1", "m2")
         ]
         worker = Node(id="w1", agent=True, certificate_serials=("7",))
-        await store.update(lambda tx: [tx.put(each) for each in (Cluster(id="cluster1"), *managers, worker)])
+        stored: list[StoredObject] = [Cluster(id="cluster1"), *managers, worker]
+        await store.update(lambda tx: [tx.put(each) for each in stored])
         known, shown = KnownManagers(store, ""), OwnIdentity("m1", pki.server, clock)
         peers.links = Links(shown, known, store.view, peers, random.Random(1))
         reception = Reception(pki.authority, clock, lambda: None, peers)

@@ -6,6 +6,7 @@ import random
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -357,7 +358,7 @@ async def test_a_renewed_certificate_replaces_the_old_on_first_use(port: Port, t
         ({"labels": {"x\x1b[2J": "y"}}, "characters that cannot be shown"),
     ],
 )
-async def test_terms_are_checked_one_by_one(port: Port, change: dict[str, object], words: str) -> None:
+async def test_terms_are_checked_one_by_one(port: Port, change: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         await port.join(**change)
     assert not len(port.store.view.nodes)

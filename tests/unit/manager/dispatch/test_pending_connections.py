@@ -64,11 +64,11 @@ def lets_in(admission: Admission, peer: PeerInfo) -> bool:
 async def test_who_comes_in_vain_too_often_is_not_let_in():
     admission = Admission()
     pending = PendingConnections(admission)
-    for _ in range(FAILED_OF_ADDRESS.burst + 1):
+    for _ in range(int(FAILED_OF_ADDRESS.burst) + 1):
         with pending.track(stranger()) as connection:
             connection.settle()
     assert lets_in(admission, stranger())
-    for _ in range(FAILED_OF_ADDRESS.burst + 1):
+    for _ in range(int(FAILED_OF_ADDRESS.burst) + 1):
         with pending.track(stranger()):
             pass
     assert not lets_in(admission, stranger())
@@ -79,10 +79,10 @@ async def test_a_node_pays_before_its_address_does():
     """Others may have the same address."""
     admission = Admission()
     pending = PendingConnections(admission)
-    for _ in range(FAILED_OF_NODE.burst - 1):
+    for _ in range(int(FAILED_OF_NODE.burst) - 1):
         with pending.track(worker()):
             pass
-    for _ in range(FAILED_OF_ADDRESS.burst - 1):
+    for _ in range(int(FAILED_OF_ADDRESS.burst) - 1):
         with pending.track(stranger(worker().remote_address)):
             pass
     assert lets_in(admission, worker())

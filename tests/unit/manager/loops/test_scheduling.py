@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -239,7 +239,7 @@ class Failing(MemoryBackend):
 
     broken = False
 
-    async def commit(self, change_sets: list[ChangeSet]) -> None:
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         if self.broken:
             raise Unavailable("no space left on device")
         await super().commit(change_sets)

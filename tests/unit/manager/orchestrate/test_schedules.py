@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from common.model import Task, TaskState
@@ -81,7 +83,7 @@ def test_between_two_slots_of_a_job_it_is_not_through_either() -> None:
 
 
 @pytest.mark.parametrize(("labels", "count"), [({}, 1), ({"deadline": "40s"}, 1), ({"deadline": "20s"}, 0)])
-def test_the_last_missed_execution_is_run_within_its_deadline(labels: dict[str, str], count: int) -> None:
+def test_the_last_missed_execution_is_run_within_its_deadline(labels: dict[str, Any], count: int) -> None:
     world = scheduled(**labels)
     world.pass_time(10 * MINUTE)  # half a minute after the last due time
     world.settle()

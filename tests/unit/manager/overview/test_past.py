@@ -196,9 +196,7 @@ def test_a_service_is_short_since_its_last_good_run() -> None:
         replace(attempt(4, TaskState.RUNNING, 100.0, 101.0, 101.0), slot=2),
     )
     world = World()
-    world.tables.services.put(SERVICE)
-    for task in tasks:
-        world.tables.tasks.put(task)
+    world.put(SERVICE, *tasks)
     counters = Counters(world.tables)
     counters.begin([SERVICE, *tasks])
     assert counters.services["s1"].short_since
@@ -214,11 +212,10 @@ def test_without_a_task_it_is_short_since_it_was_changed() -> None:
 
 def test_what_is_lost_is_lacking_since_its_node_was_down() -> None:
     world = World()
-    node = Node(id="n1", status=NodeStatus(state="down"), updated_at=500.0)
+    world.now = 500.0
+    node = Node(id="n1", status=NodeStatus(state="down"))
     task = attempt(1, TaskState.RUNNING, 100.0, 101.0, 101.0)
-    world.tables.nodes.put(node)
-    world.tables.services.put(SERVICE)
-    world.tables.tasks.put(task)
+    world.put(node, SERVICE, task)
     counters = Counters(world.tables)
     counters.begin([node, SERVICE, task])
     assert counters.services["s1"].short_since

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -198,7 +199,7 @@ def test_what_is_liked_but_nowhere_changes_nothing() -> None:
         ({"on_rotate": "restart"}, "spread", False),
     ],
 )
-def test_only_what_is_spread_is_made_even(labels: dict[str, str], default: str, stays: bool) -> None:
+def test_only_what_is_spread_is_made_even(labels: dict[str, Any], default: str, stays: bool) -> None:
     world = World(default)
     service = world.service("web", placed="aaa", **labels)
     assert bool(reason_to_stay(service, default)) == stays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -126,15 +126,15 @@ async def test_updates_that_wait_share_one_commit_and_see_each_other(store: Stor
     first = asyncio.create_task(store.update(lambda tx: tx.put(service("s0", "first"))))
     await asyncio.sleep(0)
 
-    def count_then_put(number: int) -> int:
+    def count_then_put(number: int) -> Awaitable[int]:
         def step(tx: Transaction) -> int:
             seen = len(tx.services)
             tx.put(service(f"s{number}", f"name{number}"))
             return seen
 
-        return store.update(step)  # type: ignore[return-value]
+        return store.update(step)
 
-    rest = [asyncio.ensure_future(count_then_put(n)) for n in range(1, 101)]  # type: ignore[arg-type]
+    rest = [asyncio.ensure_future(count_then_put(n)) for n in range(1, 101)]
     await asyncio.sleep(0.01)
     backend.gate.set()
     await first

@@ -6,7 +6,7 @@ import time
 
 from common.clock import SystemClock
 from manager.store.backends.memory import MemoryBackend
-from manager.store.transaction import Tables
+from manager.store.tables import Tables
 from manager.store.writer import Writer
 
 BEAT_SECONDS = 0.02

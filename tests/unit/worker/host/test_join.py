@@ -228,7 +228,7 @@ async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, t
 
 
 async def test_unremovable_containers_do_not_keep_the_identity(manager, data, tmp_path, monkeypatch, caplog):
-    engine = FakeEngine({"web": Program()})
+    engine: Any = FakeEngine({"web": Program()})
     for name in ("stuck", "other"):
         await engine.start(await engine.create(name, {"Image": "web", "Labels": {LABEL_AGENT: "n1"}}))
     stuck, stop = engine.box("stuck").id, engine.stop

@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -161,7 +162,7 @@ class StubAgent:
 class StubRenewal:
     def __init__(self) -> None:
         self.wanted = asyncio.Event()
-        self.got = None
+        self.got: RenewReply | None = None
 
     async def due(self):
         await self.wanted.wait()
@@ -185,10 +186,9 @@ class World:
         self.requests = Requests()
         self.image_server = ImageServer(FakeEngine(), LoopClock())
         self.news = asyncio.Event()
+        parts: Any = self.managers, self.agent, self.reporter, self.renewal, self.requests, self.image_server
         self.session = Session(
-            ConversationParts(
-                *(self.managers, self.agent, self.reporter, self.renewal, self.requests, self.image_server)
-            ),
+            ConversationParts(*parts),
             managers=lambda: ("a:1", "b:1"),
             clock=LoopClock(),
             rng=random.Random(1),

@@ -1,6 +1,7 @@
 """Measuring tasks: what a round brings, on fakes and in virtual time; and the files and pages that it is read from."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -77,10 +78,14 @@ def test_only_running_tasks_of_requested_services_are_measured() -> None:
     run_virtual(story())
 
 
+def scraped(**wrong: Any) -> Scrape:
+    return Scrape(**{"name": "jobs", "port": 80, "path": "/m", **wrong})
+
+
 HOSTILE_GAUGES = [
     *(Gauge(service_id="s", interval=each, cpu=True) for each in (0.0, -1.0, float("nan"), float("inf"), 1e300)),
     *(
-        Gauge(service_id="s", interval=1.0, metric=Scrape(**{"name": "jobs", "port": 80, "path": "/m", **wrong}))
+        Gauge(service_id="s", interval=1.0, metric=scraped(**wrong))
         for wrong in (
             {"port": 0},
             {"port": 70_000},

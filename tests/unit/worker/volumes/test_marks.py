@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from worker.interfaces.engine import EngineVolume
 from worker.interfaces.volumes import Mark
@@ -11,7 +12,7 @@ from worker.volumes.marks import MARK_FILE, HostMarks
 MARK = Mark("d" * 32, 3)
 
 
-def volume(path: Path, **more: str) -> EngineVolume:
+def volume(path: Path, **more: Any) -> EngineVolume:
     (path / "data" / "_data").mkdir(parents=True, exist_ok=True)
     return EngineVolume(name="data", mountpoint=str(path / "data" / "_data"), **more)
 

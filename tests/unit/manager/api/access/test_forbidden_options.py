@@ -418,7 +418,8 @@ async def test_a_file_of_such_a_service_is_not_changed(cluster: ApiCluster, clie
     file_id = await client.make(f"/{noun}s/create", {"Name": "f", "Data": "eA=="})
     kind = noun.title()
     reference = {"File": {"Name": "f", "UID": "0", "GID": "0", "Mode": 292}, f"{kind}ID": file_id, f"{kind}Name": "f"}
-    await client.make("/services/create", spec({"Privileged": True}, **{f"{kind}s": [reference]}))
+    files: dict[str, Any] = {f"{kind}s": [reference]}
+    await client.make("/services/create", spec({"Privileged": True}, **files))
     index = (await client.get(f"/{noun}s/f"))["Version"]["Index"]
     path, body = f"/{noun}s/f/update?version={index}", {"Name": "f", "Data": "eQ=="}
     assert refused("privileged", await operator(cluster, "privileged").ask("POST", path, body))

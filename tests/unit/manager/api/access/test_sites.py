@@ -100,7 +100,7 @@ def test_what_forwards_to_the_socket_may_have_any_scheme() -> None:
 
 
 def test_of_several_headers_each_is_looked_at() -> None:
-    repeated = {"sec-fetch-site": ("cross-site", "same-origin")}
+    repeated: dict[str, tuple[str, ...]] = {"sec-fetch-site": ("cross-site", "same-origin")}
     assert "cross-site" in site(OVER_TLS, {"sec-fetch-site": "same-origin"}, repeated)
 
 

@@ -395,7 +395,7 @@ async def test_containers_are_shown_in_the_clusters_networks(
 ) -> None:
     name = f"orc-wide-{wide[:5]}"
     networks = {"00-orc-gw": {"IPAddress": "10.240.1.2"}, name: {"IPAddress": "10.5.16.2", "NetworkID": "x"}}
-    entry = {"NetworkSettings": {"Networks": networks}, "HostConfig": {"NetworkMode": "00-orc-gw"}}
+    entry: dict[str, Any] = {"NetworkSettings": {"Networks": networks}, "HostConfig": {"NetworkMode": "00-orc-gw"}}
     engines.one.add(A, "box", **entry)
     (shown,) = await client.get('/containers/json?filters={"network":["wide"]}')
     assert shown["NetworkSettings"]["Networks"] == {"wide": {"IPAddress": "10.5.16.2", "NetworkID": wide}}
@@ -426,7 +426,10 @@ async def test_a_task_of_the_mesh_is_shown_in_the_ingress_network(
     gateway = {"00-orc-gw": {"IPAddress": "10.240.1.2", "NetworkID": "x"}}
     both = {**gateway, f"orc-wide-{wide[:5]}": {"IPAddress": "10.5.16.2"}}
     for full_id, task, networks in ((A, "t1", gateway), (B, "t1", both), (C, "t2", gateway)):
-        settings = {"NetworkSettings": {"Networks": networks}, "HostConfig": {"NetworkMode": "00-orc-gw"}}
+        settings: dict[str, Any] = {
+            "NetworkSettings": {"Networks": networks},
+            "HostConfig": {"NetworkMode": "00-orc-gw"},
+        }
         labels = {"com.docker.swarm.task.id": task}
         engines.one.add(full_id, full_id[:4], **settings, Labels=labels)
         engines.one.answers[f"GET /containers/{full_id}/json"] = (

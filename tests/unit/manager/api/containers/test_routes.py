@@ -284,14 +284,14 @@ async def test_two_at_once_get_one_name(client: Client, engines: Engines) -> Non
 
 
 async def test_ports_do_not_meet(client: Client, engines: Engines) -> None:
-    ports = {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}
+    ports: dict[str, Any] = {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}
     replies = await asyncio.gather(*(create(client, **ports) for _ in range(3)))
     assert sorted(status for status, _ in replies) == [201, 201, 409]
     assert sorted(where(engines)) == ["1", "2"]
     status, answer = await create(client, **ports)
     assert status == 409
     assert "host-mode port already in use on 2 nodes" in answer["message"]
-    other = {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8081"}]}}}
+    other: dict[str, Any] = {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8081"}]}}}
     assert (await create(client, **other))[0] == 201
 
 
@@ -337,7 +337,7 @@ async def test_reported_unmanaged_containers_are_not_counted_twice(
 
 
 async def test_limits_are_reservations(client: Client, engines: Engines) -> None:
-    half = {"HostConfig": {"NanoCpus": 1_500_000_000}}
+    half: dict[str, Any] = {"HostConfig": {"NanoCpus": 1_500_000_000}}
     replies = [await create(client, **half) for _ in range(3)]
     assert [status for status, _ in replies] == [201, 201, 409]
     assert "insufficient resources on 2 nodes" in replies[2][1]["message"]

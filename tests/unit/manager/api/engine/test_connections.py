@@ -23,8 +23,9 @@ class Writer:
 
 
 async def test_success_closes_the_connection() -> None:
-    writer: Any = Writer()
-    async with passing_on((asyncio.StreamReader(), writer)) as (_, held):
+    writer = Writer()
+    duplex: Any = asyncio.StreamReader(), writer
+    async with passing_on(duplex) as (_, held):
         assert held is writer
         assert not writer.ended
     assert writer.ended == "closed"

@@ -520,7 +520,7 @@ async def test_a_bad_event_ends_that_nodes_stream_alone(
     reply = await cluster.api.answer(Call("GET", "/events", caller=ADMIN))
     assert isinstance(reply, Stream)
     told: asyncio.Queue[bytes] = asyncio.Queue()
-    following = asyncio.create_task(reply.produce(told.put))
+    following = asyncio.ensure_future(reply.produce(told.put))
     assert await told.get() == b""
     seen = json.loads(await told.get())
     assert (seen["Action"], seen["Actor"]["Attributes"]["node.name"]) == ("start", "w2")

@@ -1,10 +1,14 @@
 """By which names images are shown: the cluster's as they are, single nodes' below a domain that is the node's."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 
 from common.model import ImageName, Service
 from common.model.container import ContainerSpec
 from common.model.service import ServiceSpec, TaskSpec
+from manager.api.engine.types import Image
 from manager.api.errors import EngineError
 from manager.api.images.names import Naming, filter_by_name, merge, unheld
 from manager.api.images.own import domains, engine_name, own_name, parse_own
@@ -17,7 +21,7 @@ DIGEST = "sha256:" + "d" * 64
 A, B = "a" * 25, "b" * 25
 
 
-def entry(image_id: str, *tags: str, created: int = 1, containers: int = -1, digests: tuple[str, ...] = ()) -> dict:
+def entry(image_id: str, *tags: str, created: int = 1, containers: int = -1, digests: tuple[str, ...] = ()) -> Image:
     return {
         "Id": image_id, "RepoTags": list(tags), "RepoDigests": list(digests), "Created": created,
         "Containers": containers, "Size": 10,
@@ -36,7 +40,7 @@ def naming(*names: ImageName, pinned: str = "", second: str = "h2") -> Naming:
     return Naming.of(tables)
 
 
-def shown(images: list[dict]) -> dict[str, list[str]]:
+def shown(images: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {image["Id"]: image["RepoTags"] for image in images}
 
 

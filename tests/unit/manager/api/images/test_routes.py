@@ -1,6 +1,7 @@
 """What an image's name means in a cluster: what clients made of it, whatever single engines have by it."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 from unittest.mock import ANY
 
 import msgspec
@@ -31,7 +32,7 @@ def meaning(cluster: ApiCluster, name: str) -> str:
     return record.image_id if record is not None else ""
 
 
-async def give(cluster: ApiCluster, name: str, image_id: str, **more: object) -> None:
+async def give(cluster: ApiCluster, name: str, image_id: str, **more: Any) -> None:
     """Let a name mean an image, as if a client had made it so."""
     await cluster.store.update(
         lambda tx: tx.put(ImageName(id=name, image_id=image_id, how="build", by="alice", **more))

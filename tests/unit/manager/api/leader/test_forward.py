@@ -12,8 +12,9 @@ from aiohttp import web
 from common.errors import Unavailable
 from manager.api.access.roles import Caller
 from manager.api.call import Call
+from manager.api.engine.connections import Duplex
 from manager.api.leader.forward import forward
-from manager.api.leader.quorum import Duplex, SingleManager
+from manager.api.leader.quorum import SingleManager
 from manager.api.logs.stream import MULTIPLEXED, Frame, FrameReader
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from common.model import Task
-from common.model.service import ContainerSpec, TaskSpec
+from common.model.container import ContainerSpec
+from common.model.service import TaskSpec
 from manager.api.call import Answer, Call
 from manager.api.leader.quorum import SingleManager
 from manager.api.metrics import routes

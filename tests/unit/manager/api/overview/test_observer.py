@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from common.clock import LoopClock
-from common.model import Service, Task, TaskState, TaskStatus
+from common.model import Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.service import ServiceSpec
 from manager.api.overview import observer as module
 from manager.api.overview.observer import IDLE_SECONDS, Observer
@@ -47,7 +47,8 @@ def task(number: int, state: TaskState = TaskState.RUNNING) -> Task:
 async def observed() -> AsyncIterator[tuple[Store, Observer, SetClock]]:
     clock = SetClock()
     async with Store(MemoryBackend(), clock) as store:
-        await store.update(lambda tx: [tx.put(each) for each in (SERVICE, *(task(number) for number in range(1, 251)))])
+        stored: list[StoredObject] = [SERVICE, *(task(number) for number in range(1, 251))]
+        await store.update(lambda tx: [tx.put(each) for each in stored])
         observer = Observer(store, clock, Instruments())
         running = asyncio.create_task(observer.run())
         try:

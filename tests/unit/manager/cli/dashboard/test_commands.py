@@ -27,7 +27,7 @@ ENDS = 1796083210.0
 
 def test_a_row_says_what_became_of_a_token() -> None:
     assert row(RECORD, ENDS - 3600 * 24 * 3)["Status"] == "Valid for 3 days"
-    assert row(RECORD, ENDS + 60)["Status"].startswith("Expired")
+    assert str(row(RECORD, ENDS + 60)["Status"]).startswith("Expired")
     revoked = {**RECORD, "RevokedAt": "2026-11-30T00:00:10Z"}
     assert row(revoked, ENDS)["Status"] == "Revoked 24 hours ago"
     assert row(RECORD, ENDS)["ID"] == "0123456789ab"

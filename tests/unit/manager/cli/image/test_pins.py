@@ -72,7 +72,7 @@ def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 
 
 async def test_many_images_are_asked_for_at_a_time_and_no_more() -> None:
-    registry = Registry()
+    registry: Any = Registry()
     specs = [service(f"s{number}", f"web:{number}") for number in range(AT_ONCE + 3)]
     async with Pins(registry, specs) as pins:
         await registry.full.wait()
@@ -84,7 +84,7 @@ async def test_many_images_are_asked_for_at_a_time_and_no_more() -> None:
 
 
 async def test_an_image_of_several_services_is_asked_for_once() -> None:
-    registry = Registry()
+    registry: Any = Registry()
     registry.open.set()
     specs = [service("a", "web:1"), service("b", "web:1"), service("c", f"web:1@{DIGEST}")]
     async with Pins(registry, specs) as pins:
@@ -93,7 +93,7 @@ async def test_an_image_of_several_services_is_asked_for_once() -> None:
 
 
 async def test_an_image_of_several_services_is_warned_of_once() -> None:
-    registry = Registry(missing=("web:1",))
+    registry: Any = Registry(missing=("web:1",))
     registry.open.set()
     specs = [service("a", "web:1"), service("b", "web:1")]
     told: list[str] = []
@@ -103,7 +103,7 @@ async def test_an_image_of_several_services_is_warned_of_once() -> None:
 
 
 async def test_what_is_not_needed_any_more_is_given_up() -> None:
-    registry = Registry()
+    registry: Any = Registry()
     with pytest.raises(InvalidArgument, match="invalid reference format"):
         async with Pins(registry, [service("a", "web:1"), service("b", "Web")]) as pins:
             await pins.pinned(service("b", "Web"))
@@ -111,7 +111,7 @@ async def test_what_is_not_needed_any_more_is_given_up() -> None:
 
 
 async def test_a_registry_without_the_image_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    registry = Registry(missing=("web:1",))
+    registry: Any = Registry(missing=("web:1",))
     registry.open.set()
     spec = service("a", "web:1")
     assert (await pin(registry, "web:1", "")).applied(spec) == spec
@@ -119,7 +119,7 @@ async def test_a_registry_without_the_image_is_a_warning(capsys: pytest.CaptureF
 
 
 async def test_a_deploy_sends_nothing_before_it_knows_all_images(capsys: pytest.CaptureFixture[str]) -> None:
-    registry = Registry(missing=("c:1",))
+    registry: Any = Registry(missing=("c:1",))
     registry.open.set()
     done = await deploy(registry, stack(a="a:1", b="B", c="c:1"), DeployOptions("never"))
     assert list(services_that_run(done)) == ["shop_a", "shop_b", "shop_c"]
@@ -139,6 +139,6 @@ async def test_a_deploy_sends_nothing_before_it_knows_all_images(capsys: pytest.
 
 
 async def test_a_plan_asks_for_no_image_of_a_service_that_is_new() -> None:
-    registry = Registry()
+    registry: Any = Registry()
     assert [step.name for step in await plan(registry, stack(a="a:1"), DeployOptions())] == ["shop_a"]
     assert registry.asked == []

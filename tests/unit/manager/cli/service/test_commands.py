@@ -1,5 +1,6 @@
 """The revisions of a service, with what each changed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from manager.cli.service.commands import changes, revision_rows
@@ -13,7 +14,7 @@ def revision(number: int, image: str, replaced: str = "", **container: object) -
 
 
 def test_the_present_revision_is_the_first_row() -> None:
-    found = [revision(2, "web:2"), revision(1, "web:1", "2023-11-14T21:13:20Z")]
+    found: list[Mapping[str, Any]] = [revision(2, "web:2"), revision(1, "web:1", "2023-11-14T21:13:20Z")]
     present, first = revision_rows(found, NOW)
     assert (present["Revision"], present["Replaced"], present["Image"], present["Changes"]) == (
         2,

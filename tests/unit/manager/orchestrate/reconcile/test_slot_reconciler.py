@@ -234,7 +234,7 @@ def test_a_node_that_is_lost_while_it_is_drained() -> None:
     world = running(2)
     drain(world)
     world.decide()
-    world.put(replace(world.tables.nodes.get("n1"), status=replace(Node().status, state="down")))  # type: ignore[type-var]
+    world.put(replace(world.tables.nodes.get("n1"), status=replace(Node().status, state="down")))  # type: ignore[arg-type]
     world.decide()
     assert on(world, "n1") == 0
     assert len(world.live) == 2

@@ -1,5 +1,7 @@
 """Secrets and configs that are changed in the tasks that run, by the rules of an update."""
 
+from typing import Any
+
 import pytest
 
 from common.model import Secret, Task, TaskState
@@ -20,7 +22,7 @@ from tests.fakes.world import World, policy, replace, update_config
 ON_ROTATE = "swarm.x.on-rotate"
 
 
-def using(secret_id: str, image: str = "web:1", condition: str = "any", **more: str) -> TaskSpec:
+def using(secret_id: str, image: str = "web:1", condition: str = "any", **more: Any) -> TaskSpec:
     reference = SecretReference(secret_id=secret_id, secret_name="key", **more)
     container = ContainerSpec(image=image, secrets=(reference,))
     return TaskSpec(container_spec=container, restart_policy=policy(condition))

@@ -215,10 +215,10 @@ async def test_a_log_that_hides_what_the_file_has_is_noticed(path: Path) -> None
                 (path.parent / f"kept-{file}").write_bytes((path.parent / file).read_bytes())
     told = []
     for frame in range(frames):
-        for file in path.parent.glob("store.db*"):
-            file.unlink()
-        for file in path.parent.glob("kept-*"):
-            (path.parent / file.name.removeprefix("kept-")).write_bytes(file.read_bytes())
+        for present in path.parent.glob("store.db*"):
+            present.unlink()
+        for kept in path.parent.glob("kept-*"):
+            (path.parent / kept.name.removeprefix("kept-")).write_bytes(kept.read_bytes())
         content = bytearray(wal(path).read_bytes())
         content[HEADER + frame * FRAME + 100] ^= 1
         wal(path).write_bytes(content)

@@ -7,6 +7,7 @@ import contextlib
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -127,7 +128,7 @@ async def test_what_a_crash_left_unerased_goes_at_the_next_start(tmp_path: Path)
 async def test_a_store_of_an_earlier_release_is_cleaned_once(tmp_path: Path) -> None:
     """Its free pages still have what was removed before."""
     path = tmp_path / "store.db"
-    kept = [secret(900), Service(id="web", spec=ServiceSpec(name="web")), Cluster(id="c1")]
+    kept: list[StoredObject] = [secret(900), Service(id="web", spec=ServiceSpec(name="web")), Cluster(id="c1")]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.executescript("PRAGMA secure_delete=OFF; PRAGMA journal_mode=WAL;")
         migrate(database, SEAL, 1)
@@ -141,12 +142,14 @@ async def test_a_store_of_an_earlier_release_is_cleaned_once(tmp_path: Path) -> 
     async with Store(SqliteBackend(path, SEAL), SystemClock()) as store:
         assert not found(tmp_path, *removed)
         assert store.index == 54  # it was sealed, and tasks' specifications were set apart
-        assert [store.view.of(type(value)).get(value.id) for value in kept] == kept
+        tables: Any = store.view
+        assert [tables.of(type(value)).get(value.id) for value in kept] == kept
         await store.update(lambda tx: tx.remove(secret(900)))
     assert not found(tmp_path, *removed, MARK % 900)
     async with Store(SqliteBackend(path, SEAL), SystemClock()) as store:
         assert store.index == 55
-        assert [store.view.of(type(value)).get(value.id) for value in kept] == [None, *kept[1:]]
+        tables = store.view
+        assert [tables.of(type(value)).get(value.id) for value in kept] == [None, *kept[1:]]
 
 
 async def test_a_copy_has_nothing_that_was_removed(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import Unavailable
-from manager.store.backends.failures import IN_USE, explaining
+from common.process.private_files import IN_USE
+from manager.store.backends.failures import explaining
 
 PATH = Path("/data/store.db")
 

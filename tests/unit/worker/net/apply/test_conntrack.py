@@ -173,7 +173,7 @@ async def test_clients_of_what_was_cut_are_challenged(monkeypatch: pytest.Monkey
     async def run(*argv: str, **_: object) -> Output:
         return Output(0, CUT if argv[-1] == "10.240.3.2" else "", "")
 
-    monkeypatch.setattr(conntrack.command, "run", run)
+    monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(conntrack, "challenge", challenged.extend)
     await conntrack.cut(Purge(backends=("10.240.3.1", "10.240.3.2"), udp_ports=(53,)))
     assert challenged == [CLIENT]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from worker.host import command
 from worker.host.command import Output
 from worker.net.apply import docker_user
 from worker.net.apply.docker_user import CHAIN, FALLBACK_RULES, RULES
@@ -38,7 +41,7 @@ class Tables:
 
 
 async def ensured(monkeypatch: pytest.MonkeyPatch, tables: Tables) -> tuple[str, ...]:
-    monkeypatch.setattr(docker_user.command, "run", tables.run)
+    monkeypatch.setattr(command, "run", tables.run)
     return await docker_user.ensure()
 
 
@@ -76,7 +79,7 @@ async def test_when_all_rules_were_flushed_ours_are_enough(monkeypatch: pytest.M
 
 async def test_nothing_of_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = Tables(DOCKER_USER=[*FALLBACK_RULES, *RULES, RETURN], FORWARD=[JUMP])
-    monkeypatch.setattr(docker_user.command, "run", tables.run)
-    monkeypatch.setattr(docker_user.shutil, "which", lambda tool: tool if tool == "iptables" else None)
+    monkeypatch.setattr(command, "run", tables.run)
+    monkeypatch.setattr(shutil, "which", lambda tool: tool if tool == "iptables" else None)
     await docker_user.remove()
     assert tables.chains["DOCKER-USER"] == [RETURN]

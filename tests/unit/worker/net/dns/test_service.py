@@ -9,7 +9,8 @@ import pytest
 from common.errors import ResourceExhausted
 from common.model.container import ConfigReference, ContainerSpec, DnsConfig, FileTarget, Mount
 from common.model.network import IpamConfig, Network, NetworkSpec
-from common.model.task import Task, TaskSpec
+from common.model.service import TaskSpec
+from common.model.task import Task
 from common.wire.messages import MESH
 from worker.assignments import AssignmentSet
 from worker.intake.network import NetworkIntake

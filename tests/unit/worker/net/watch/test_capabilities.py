@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 from tests.fakes.engine import FakeEngine
@@ -43,8 +46,8 @@ async def test_each_thing_that_is_missing_is_named(
         error = refusals.get("nft", "")
         return Output(int(bool(error)), "", error)
 
-    monkeypatch.setattr(capabilities.os, "geteuid", lambda: user)
-    monkeypatch.setattr(capabilities.shutil, "which", lambda tool: None if tool in absent else f"/usr/sbin/{tool}")
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(shutil, "which", lambda tool: None if tool in absent else f"/usr/sbin/{tool}")
     monkeypatch.setattr(capabilities, "_vxlan_refusal", vxlan_refusal)
     monkeypatch.setattr(command, "run", nft)
     found = await lacking(docker_host)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from worker.volumes.copy import session
@@ -32,7 +34,7 @@ def test_the_time_left_goes_by_what_was_read(
     monkeypatch: pytest.MonkeyPatch, read: int, made: list[Pass], seconds: float
 ) -> None:
     heard, now = Heard(), 0.0
-    monkeypatch.setattr(session.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     tick = session._Ticker(heard, 2, Work(0, 1000 * MB), made, began=0.0)  # type: ignore[arg-type]
     tick(Tally(read=read))
     assert not heard.reports, "not more often than twice a second"

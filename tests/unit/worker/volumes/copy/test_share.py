@@ -58,11 +58,11 @@ def used(path: Path) -> int:
 
 
 def opened(source: Path, target: Path) -> int:
-    ends = [open_root(str(source)), open_root(str(target))]
+    one, other = open_root(str(source)), open_root(str(target))
     try:
-        return share_files(*ends, 0)
+        return share_files(one, other, 0)
     finally:
-        for each in ends:
+        for each in (one, other):
             os.close(each)
 
 

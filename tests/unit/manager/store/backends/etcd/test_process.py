@@ -7,6 +7,7 @@ import logging
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,11 @@ from manager.store.backends.etcd.process import EtcdMember, EtcdProcess, PeerFil
 FILES = PeerFiles(Path("/c.pem"), Path("/k.pem"), Path("/r.pem"))
 
 
-def member(folder: Path, **more: object) -> EtcdMember:
+def member(folder: Path, **more: Any) -> EtcdMember:
     url = "https://10.0.0.1:2380"
     return EtcdMember(
         "n1", folder, "https://0.0.0.0:2380", url, {"n0": "https://10.0.0.2:2380", "n1": url}, "c1", **more
-    )  # type: ignore[arg-type]
+    )
 
 
 def script(folder: Path, name: str, content: str) -> None:

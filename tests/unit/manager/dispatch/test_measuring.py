@@ -134,7 +134,7 @@ async def test_a_worker_that_says_no_clock_has_none_that_is_off(manager: Manager
     """One of an earlier release took the place of another: nothing is known of its clock."""
     off = ClockOffset(seconds=-720, since=1.0)
     await manager.node("n1")
-    await manager.put(replace(manager.store.view.nodes.get("n1"), clock_offset=off))
+    await manager.put(replace(manager.store.view.nodes.get("n1"), clock_offset=off))  # type: ignore[arg-type]
     worker = manager.dial("n1")
     await worker.hello(description=NodeDescription(hostname="host", measures=True))
     assert await worker.expect(MeasureHost) == MeasureHost(interval=10.0)

@@ -59,6 +59,11 @@ KEYS = st.sampled_from(
         "target",
         "type",
         "env_file",
+        "extends",
+        "include",
+        "profiles",
+        "path",
+        "service",
     ]
 ) | st.text(max_size=4)
 TREES = st.recursive(
@@ -133,8 +138,10 @@ SERVICE_KEYS = st.sampled_from(
         "deploy",
         "dns",
         "entrypoint",
+        "env_file",
         "environment",
         "expose",
+        "extends",
         "extra_hosts",
         "healthcheck",
         "init",
@@ -143,6 +150,7 @@ SERVICE_KEYS = st.sampled_from(
         "logging",
         "networks",
         "ports",
+        "profiles",
         "read_only",
         "restart",
         "secrets",
@@ -292,6 +300,58 @@ def test_merging_a_file_with_itself_or_nothing_changes_nothing(tree: Any) -> Non
     assert as_tree(load_texts(written(tree), written(tree))) == alone
     assert as_tree(load_texts(written(tree), "services: {}")) == alone
     assert as_tree(load_texts("services: {}", written(tree))) == alone
+
+
+# A service that begins as another one, and a file in a file.
+
+
+def load_files(main: dict[str, Any], **files: dict[str, Any]) -> Config:
+    """Load a file beside others that it names."""
+
+    def read(path: str) -> bytes:
+        name = path.removeprefix("/project/")
+        return written(files[name]).encode() if name in files else nothing(path)
+
+    return load([ComposeFile("main", written(main))], {}, read, "/project")
+
+
+@given(SERVICES, SERVICES)
+def test_a_service_that_extends_is_one_file_over_the_other(base: Any, own: Any) -> None:
+    merged = load_texts(written({"services": {"web": base}}), written({"services": {"web": own}}))
+    here = load_files({"services": {"base": base, "web": {"extends": "base", **own}}})
+    extends = {"service": "base", "file": "f"}
+    there = load_files({"services": {"web": {"extends": extends, **own}}}, f={"services": {"base": base}})
+    assert here.services["web"] == there.services["web"] == merged.services["web"]
+
+
+@given(SERVICES, SERVICES, SERVICES)
+def test_extending_is_associative(one: Any, two: Any, three: Any) -> None:
+    chain = load_files({"services": {"a": one, "b": {"extends": "a", **two}, "c": {"extends": "b", **three}}})
+    as_files = load_texts(*(written({"services": {"c": each}}) for each in (one, two, three)))
+    assert chain.services["c"] == as_files.services["c"]
+
+
+@given(FILES, FILES)
+def test_an_included_file_is_there_as_it_is_alone(inner: Any, outer: Any) -> None:
+    alone, beside = load_files(inner), load_files(outer)
+    clash = any(
+        each != beside.sections[section].get(name, each)
+        for section, entries in alone.sections.items()
+        for name, each in entries.items()
+    )
+    error = refusal(lambda: load_files({"include": ["f"], **outer}, f=inner))
+    assert (error is not None) == clash
+    if not clash:
+        both = load_files({"include": ["f"], **outer}, f=inner)
+        assert both.sections == {name: {**alone.sections[name], **beside.sections[name]} for name in both.sections}
+
+
+@given(st.lists(SMALL, max_size=3, unique=True), st.lists(SMALL, max_size=2))
+def test_a_service_is_deployed_with_each_of_its_profiles(own: list[str], chosen: list[str]) -> None:
+    text = written({"services": {"web": {"image": "a", "profiles": own}}})
+    config = load_texts(text, env={"COMPOSE_PROFILES": ",".join(chosen)})
+    assert ("web" in config.services) == (not own or bool(set(own) & set(chosen)))
+    assert ("web" in config.skipped) == ("web" not in config.services)
 
 
 VALUES = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=12) | NOISE.filter(str.isprintable)

@@ -3,7 +3,8 @@
 Everything here is a pure function. Files are reached only through a `Reader` that the caller passes in; nothing is
 printed. The steps, one module each::
 
-    text ──yaml_loader──▶ Document ──interpolate──▶ Document ──schema──▶ tree ──resolve, merge──▶ Config
+    text ──yaml_loader──▶ Document ──interpolate──▶ Document ──schema──▶ tree
+    tree ──extends──▶ tree ──resolve──▶ tree ──loader: include, merge, profiles──▶ Config
     Config ──convert──▶ Stack
     Config ──render──▶ YAML text
 
@@ -11,7 +12,7 @@ The public interface::
 
     ComposeFile(path: str, text: str)                 one `-c` file; the path is used in messages only
     Reader = Callable[[str], bytes]                   absolute path → content; raises OSError when it cannot
-    load(files: Sequence[ComposeFile], env: Mapping[str, str], read: Reader, directory: str) -> Config
+    load(files: Sequence[ComposeFile], env: Mapping[str, str], read: Reader, directory: str, *, profiles) -> Config
     convert(config: Config, stack: str, read: Reader) -> Stack
     builds(config, stack, directory, env) -> tuple[Build, ...]        the images that `build` asks for, to make first
     render(config: Config) -> str                     what `swarm-manager stack config` prints

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from manager.cli.compose.config import Config, Tree
 from manager.cli.compose.errors import ComposeError, KeyPath
 
-_REMOTE = ("http://", "https://", "git://", "git@", "github.com/", "ssh://")
+REMOTE = ("http://", "https://", "git://", "git@", "github.com/", "ssh://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _build(config: Config, stack: str, name: str, service: Tree, directory: str,
     at: KeyPath = ("services", name, "build")
     build: Tree = service["build"]
     context = build.get("context", ".")
-    if context.startswith(_REMOTE):
+    if context.startswith(REMOTE):
         raise _not_local(config, at, context)
     args = {key: env.get(key) if value is None else value for key, value in build.get("args", {}).items()}
     return Build(

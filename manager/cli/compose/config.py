@@ -23,12 +23,34 @@ class ComposeFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Project:
+    """What the files that are loaded together share: where relative paths start, and what `$NAME` stands for.
+
+    Of files that are included they start in `folder`, which is relative to the `directory` of the stack, or absolute.
+    `filled_in`: variables are replaced by their values. `profiles` are those that were chosen; `*` is every one.
+    """
+
+    directory: str
+    variables: Mapping[str, str] = field(repr=False)
+    read: Reader
+    filled_in: bool = True
+    profiles: frozenset[str] = frozenset()
+    folder: str = ""
+
+    def runs(self, service: Tree) -> bool:
+        """Whether a service is deployed: it has no profile, or one that was chosen."""
+        own = service.get("profiles")
+        return not own or "*" in self.profiles or not self.profiles.isdisjoint(own)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Compose files, merged and normalised: the long form of everything, as `docker stack config` would print it.
 
     `sections` holds services, networks, volumes, secrets and configs by name. Durations are in Go's canonical spelling
     (`1m30s`), sizes in bytes as digits, paths absolute. `extensions` are the top level's `x-` keys; `variables` are
-    those that secrets and configs are made of, and never shown.
+    those that secrets and configs are made of, and never shown. `skipped` are the services whose profiles were not
+    chosen; nothing of them is in `sections`.
     """
 
     version: str
@@ -37,6 +59,7 @@ class Config:
     warnings: tuple[str, ...] = ()
     positions: Mapping[KeyPath, Position] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    skipped: frozenset[str] = frozenset()
 
     @property
     def services(self) -> Tree:

@@ -164,7 +164,9 @@ def _ineffective(config: Config, name: str) -> Iterator[str]:
         entry = given[other] if isinstance(given, dict) else {}
         path: KeyPath = ("services", name, "depends_on", other)
         if other not in config.services and entry.get("required", True):
-            message = f"has no effect: the files have no service {other}"
+            left_out = f"the service {other} is not deployed, as its profile is not chosen"
+            unknown = f"the files have no service {other}"
+            message = f"has no effect: {left_out if other in config.skipped else unknown}"
             yield str(Problem(message, path, locate(config.positions, path)))
         elif entry.get("restart"):
             yield f"{format_path((*path, 'restart'))} has no effect: an update of {other} does not restart {name}"

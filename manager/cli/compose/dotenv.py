@@ -47,7 +47,7 @@ def parse_dotenv(file: str, text: str, env: Mapping[str, str]) -> tuple[dict[str
 
     A quoted value may go on over several lines. In double quotes a backslash escapes what follows, with the usual
     letters n, r and t; single quotes take all as it stands. Elsewhere variables are filled in, from `env` or from the
-    lines before. Raises `ComposeError`.
+    lines before. A name without `=` takes its value from `env`, if it has one there. Raises `ComposeError`.
 
     Returns:
         The variables, and the names of those that a value refers to and that are not set.
@@ -72,6 +72,8 @@ def parse_dotenv(file: str, text: str, env: Mapping[str, str]) -> tuple[dict[str
                 value += f"\n{following[1]}"
             variables[name] = _value(file, number, value.rstrip(), known)
             unset.update(known.unset)
+        elif name in env:
+            variables[name] = env[name]
     return variables, tuple(unset)
 
 

@@ -17,6 +17,7 @@ from manager.cli.compose.errors import ComposeError, KeyPath, Problem
 from manager.cli.compose.scalars import Substituted
 from manager.cli.compose.yaml_loader import Document
 
+UNSET = "the variable {} is not set and counts as empty"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR = re.compile(r":?[-?+]")
 _MAX_NESTING = 20
@@ -57,6 +58,11 @@ def interpolate(document: Document, env: Mapping[str, str]) -> tuple[Document, d
     if walk.problems:
         raise ComposeError(walk.problems)
     return Document(document.file, tree, document.positions), walk.unset
+
+
+def unset_warnings(document: Document, places: Mapping[str, KeyPath]) -> dict[str, str]:
+    """Say of each variable that is not set where it stands first."""
+    return {name: str(Problem(UNSET.format(name), path, document.positions.get(path))) for name, path in places.items()}
 
 
 class _Walk:

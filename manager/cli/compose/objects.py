@@ -183,6 +183,17 @@ class Logging(Object):
         return override if len(drivers) > 1 else super().merge(base, override)
 
 
+class Dependencies(Forms):
+    """Services, as a list or a mapping: of one list and one mapping both count."""
+
+    def merge(self, base: Any, override: Any) -> Any:
+        if type(base) is not type(override):
+            base, override = (
+                {name: {} for name in each} if isinstance(each, list) else each for each in (base, override)
+            )
+        return super().merge(base, override)
+
+
 class Attachment(Object):
     """How a service joins a network: an override's aliases replace all earlier ones, addresses only when given."""
 

@@ -109,7 +109,7 @@ class Text(Rule):
 
 def _either(choices: tuple[str, ...]) -> str:
     *others, last = (f'"{choice}"' for choice in choices)
-    return f"{', '.join(others)} or {last}"
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from manager.cli.compose.objects import Attachment, Forms, Key, Keyed, Logging, Named, Object, Short
+from manager.cli.compose.objects import Attachment, Dependencies, Forms, Key, Keyed, Logging, Named, Object, Short
 from manager.cli.compose.rules import Boolean, Number, Rule, Text
 from manager.cli.compose.schema_parts import COUNT, DEPLOY, DEVICES, ENGINE_KEYS, FLAG, KEPT_TIME, LABELS, TEXT, TEXTS
 from manager.cli.compose.shapes import Command, HealthTest, HostPairs, Items, Options, Pairs
@@ -39,11 +39,9 @@ IGNORED_KEYS = (
     "ipv6_address",
 )
 
-_ENV_FILE = "the path of a file alone, as in `- ./web.env` (no `path`, `required` or `format`: the file must be there)"
 _CONTENT = {"content": "a secret is not for this file: name a file with `file`, or a variable with `environment`"}
 _LIMITS = "set limits under deploy.resources instead"
 FORBIDDEN_KEYS = {
-    "extends": "use a YAML anchor and `<<`, or several -c files",
     "volume_driver": "give the driver to a volume in the top-level volumes",
     "volumes_from": "name a volume in the top-level volumes and mount it in each service",
     "cpu_quota": _LIMITS,
@@ -52,17 +50,12 @@ FORBIDDEN_KEYS = {
     "pids_limit": _LIMITS,
     "mem_reservation": _LIMITS,
     # Of the Compose Specification, for one host: what they ask for is said otherwise here, or has no meaning.
-    "profiles": "all services of the files are deployed; keep those of a profile in a file of their own, a further -c",
     "pull_policy": "`stack deploy --resolve-image always|changed|never` says when the registry is asked again",
     "scale": "write deploy.replicas",
     **{key: f"write deploy.{key}" for key in DEPLOY.keys if key != "labels"},
     "develop": "it is for `docker compose watch`; remove it",
     "attach": "logs are read with `service logs`; remove it",
     "platform": "write a constraint on node.platform.os or node.platform.arch under deploy.placement",
-}
-# The same at the top level.
-FORBIDDEN_AT_TOP = {
-    "include": "give the files with several -c",
 }
 
 BUILD = Forms(
@@ -176,7 +169,20 @@ _CONDITIONS = ("service_started", "service_healthy", "service_completed_successf
 DEPENDENCY = Object(
     {"condition": Key(Text(choices=_CONDITIONS)), "restart": FLAG, "required": Key(Boolean(), keep=True)}
 )
-DEPENDS_ON = Forms("a list of services or a mapping", items=Items(), mapping=Named(DEPENDENCY))
+DEPENDS_ON = Dependencies("a list of services or a mapping", items=Items(), mapping=Named(DEPENDENCY))
+
+EXTENDS = Forms(
+    "the name of a service, or a mapping",
+    scalar=Short(Text(), lambda name: {"service": name}),
+    mapping=Object({"service": TEXT, "file": TEXT}, required=("service",)),
+)
+ENV_FILE = Forms(
+    "the path of a file, or a mapping",
+    scalar=Text(),
+    mapping=Object(
+        {"path": TEXT, "required": Key(Boolean(), keep=True), "format": Key(Text(choices=("raw",)))}, required=("path",)
+    ),
+)
 
 SERVICE = Object(
     {
@@ -197,8 +203,9 @@ SERVICE = Object(
         "domainname": TEXT,
         "entrypoint": Key(Command()),
         "environment": Key(Pairs(unset=True)),
-        "env_file": Key(Items(Text(expected=_ENV_FILE), single=True)),
+        "env_file": Key(Items(ENV_FILE, single=True)),
         "expose": Key(Items(numbers=True)),
+        "extends": Key(EXTENDS),
         "external_links": TEXTS,
         "extra_hosts": Key(HostPairs()),
         "group_add": Key(Items(numbers=True), since=13),
@@ -217,6 +224,7 @@ SERVICE = Object(
         "pid": TEXT,
         "ports": Key(Keyed(Ports(PORT), same_port, port_order)),
         "privileged": FLAG,
+        "profiles": TEXTS,
         "read_only": FLAG,
         "restart": TEXT,
         "secrets": Key(_file_reference(), since=1),
@@ -313,6 +321,15 @@ CONFIG = Object(
     whole=True,
 )
 
+INCLUDE = Forms(
+    "the path of a compose file, or a mapping",
+    scalar=Short(Text(), lambda path: {"path": [path]}),
+    mapping=Object(
+        {"path": Key(Items(single=True)), "project_directory": TEXT, "env_file": Key(Items(single=True))},
+        required=("path",),
+    ),
+)
+
 # The rule of one entry of each top-level section.
 ENTRIES = {
     "services": SERVICE,
@@ -326,6 +343,7 @@ ROOT = Object(
     {
         "version": TEXT,
         "name": TEXT,  # of Compose's project: the stack's is given on the command line
+        "include": Key(Items(INCLUDE, unique=False)),
         "services": Key(Named(SERVICE), keep=True),
         "networks": Key(Named(NETWORK, lenient=True)),
         "volumes": Key(Named(VOLUME_RESOURCE)),
@@ -333,5 +351,4 @@ ROOT = Object(
         "configs": Key(Named(CONFIG), since=3),
     },
     extensible=4,
-    forbidden=FORBIDDEN_AT_TOP,
 )

@@ -104,3 +104,9 @@ def test_affinities_name_the_services_of_the_file() -> None:
     assert labels["swarm.x.strategy"] == "binpack"
     with pytest.raises(ComposeError, match=r"x-swarm-affinity: expected SERVICE\[=WEIGHT\]"):
         stack(text.replace("{db: 2,", "{db: 0,"))
+
+
+def test_a_dependency_whose_profile_is_not_chosen_is_warned_of() -> None:
+    made = stack(PAIR.format(web="depends_on: [db]", db="profiles: [p]"))
+    why = "services.web.depends_on.db: has no effect: the service db is not deployed, as its profile is not chosen"
+    assert why in " ".join(made.warnings)

@@ -87,3 +87,7 @@ def test_text_is_utf_8_with_or_without_a_mark() -> None:
     assert decode("f", b"\xef\xbb\xbfA=\xc3\xbc") == "A=ü"
     with pytest.raises(ComposeError, match=r"^f:2:1: is not UTF-8 text"):
         decode("f", b"a\n\xff")
+
+
+def test_a_name_alone_takes_its_value_from_the_environment() -> None:
+    assert parse_dotenv("f", "A\nB\n", {"A": "1"}) == ({"A": "1"}, ())

@@ -107,8 +107,8 @@ def test_numbers_that_are_none(line: str) -> None:
         (f"{WEB}    replicas: 2\n", "services.web.replicas: not supported in a stack: write deploy.replicas"),
         (f"{WEB}    update_config: {{}}\n", "write deploy.update_config"),
         (
-            f"{WEB}    env_file: [{{path: web.env}}]\n",
-            "env_file[0]: expected the path of a file alone, as in `- ./web.env`",
+            f"{WEB}    env_file: [{{path: web.env, format: json}}]\n",
+            'env_file[0].format: expected "raw", got the string "json"',
         ),
         (
             f"{WEB}secrets: {{s: {{content: x}}}}\n",

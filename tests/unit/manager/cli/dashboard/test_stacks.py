@@ -55,6 +55,24 @@ def test_paths_start_from_the_compose_file() -> None:
     assert container.env == ("A=1",)
 
 
+def test_files_of_other_folders_are_those_that_were_sent() -> None:
+    text = "include: [inc/db.yml]\nservices: {web: {extends: {service: base, file: ../base/b.yml}}}\n"
+    files = {
+        "app/inc/db.yml": "services: {db: {image: db, env_file: db.env, configs: [c]}}\nconfigs: {c: {file: c}}",
+        "app/inc/db.env": "A=1\n",
+        "app/inc/c": "content",
+        "base/b.yml": "services: {base: {image: base, env_file: b.env}}",
+        "base/b.env": "B=2\n",
+    }
+    stack = read_stack(sent(text, files, "app/compose.yaml"), "shop")
+    found = {name: spec.task_template.container_spec for name, spec in stack.services.items()}
+    assert {name: spec.env for name, spec in found.items() if spec is not None} == {"db": ("A=1",), "web": ("B=2",)}
+    assert bytes(stack.configs["shop_c"].data) == b"content"
+    relative = files | {"app/inc/db.yml": "services: {db: {image: db, volumes: [./d:/d]}}"}
+    (problem,) = problems(text, relative, "app/compose.yaml")
+    assert problem.startswith("app/inc/db.yml:1:38: services.db.volumes[0].source: a page has no folder")
+
+
 def test_variables_are_those_that_were_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of the gate is nobody's to read."""
     monkeypatch.setenv("TAG", "secret")

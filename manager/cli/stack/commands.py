@@ -39,6 +39,13 @@ _files = flag(
     metavar="PATH",
     help='Path to a Compose file, or "-" to read from standard input.',
 )
+_profiles = flag(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME",
+    help='Deploy the services of this profile, too ("*" for all; default: those of COMPOSE_PROFILES).',
+)
 _prune = flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")
 _resolve = flag(
     "--resolve-image",
@@ -74,6 +81,7 @@ def _convert(config: Config, name: str, resolve_image: str) -> Stack:
 @flag("--dry-run", is_flag=True, default=False, help="Print what would change, like stack plan, and change nothing.")
 @DETACH
 @flag("--no-build", is_flag=True, default=False, help="Do not build what has a `build`; use the images as they are.")
+@_profiles
 @_prune
 @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
 @_resolve
@@ -85,7 +93,7 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
     """Deploy compose files as a stack, or update one, and wait until its services run."""
     if given["wait"] and given["detach"]:
         raise InvalidArgument("--wait and --detach contradict each other: give one of them")
-    config = load_files(files)
+    config = load_files(files, given["profiles"])
     converted = _convert(config, name, given["resolve_image"])
     options = DeployOptions(given["resolve_image"], given["with_registry_auth"], given["prune"])
     if given["dry_run"]:
@@ -119,22 +127,25 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
 )
 @click.argument("name", **_STACK)
 @_files
+@_profiles
 @_prune
 @_resolve
 @with_client
-async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: bool, resolve_image: str) -> None:
+async def plan(client: Client, /, name: str, files: tuple[str, ...], **given: Any) -> None:
     """Print what a deploy would create, change and remove; the exit code is 2 when that is anything."""
-    converted = _convert(load_files(files), name, resolve_image)
-    await show_plan(client, converted, DeployOptions(resolve_image, prune=prune))
+    resolve_image = given["resolve_image"]
+    converted = _convert(load_files(files, given["profiles"]), name, resolve_image)
+    await show_plan(client, converted, DeployOptions(resolve_image, prune=given["prune"]))
 
 
 @click.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")
 @_files
+@_profiles
 @flag("--skip-interpolation", is_flag=True, default=False, help="Leave variables as they are written.")
-def config(files: tuple[str, ...], *, skip_interpolation: bool) -> None:
+def config(files: tuple[str, ...], profiles: tuple[str, ...], *, skip_interpolation: bool) -> None:
     """Print the compose files merged, interpolated and in long form."""
     filled_in = not skip_interpolation
-    echo(render(load_files(files, filled_in=filled_in), filled_in=filled_in), nl=False)
+    echo(render(load_files(files, profiles, filled_in=filled_in), filled_in=filled_in), nl=False)
 
 
 @click.command(

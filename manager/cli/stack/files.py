@@ -60,15 +60,17 @@ def project_directory(names: Sequence[str]) -> str:
     return os.path.realpath(os.curdir if first == STDIN else Path(first).parent)
 
 
-def load_files(names: Sequence[str], *, filled_in: bool = True) -> Config:
+def load_files(names: Sequence[str], profiles: Sequence[str] = (), *, filled_in: bool = True) -> Config:
     """Load the files, fill in their variables (unless not `filled_in`) and merge them; warnings go to standard error.
+
+    Without `profiles` the environment or the project's `.env` chooses them.
 
     Raises:
         ComposeError: something in them is wrong; the message says where.
 
     """
     files, directory = read_files(names)
-    config = load(files, os.environ, read_bytes, directory, filled_in=filled_in)
+    config = load(files, os.environ, read_bytes, directory, filled_in=filled_in, profiles=profiles)
     for warning in config.warnings:
         echo(warning, err=True)
     return config

@@ -60,3 +60,12 @@ def test_later_files_win_and_warnings_are_told(folder: Path, capsys: pytest.Capt
     config = load_files([str(folder / "a.yaml"), str(folder / "b.yaml")])
     assert config.services["web"]["image"] == "web:"
     assert "TAG" in capsys.readouterr().err
+
+
+def test_profiles_are_chosen_by_flag_or_else_the_environment(tmp_path: Path, monkeypatch, capsys):
+    file = tmp_path / "p.yaml"
+    file.write_text("services: {a: {image: a, profiles: [a]}, b: {image: b, profiles: [b]}}")
+    monkeypatch.setenv("COMPOSE_PROFILES", "b")
+    assert list(load_files([str(file)], ["a"]).services) == ["a"]
+    assert list(load_files([str(file)]).services) == ["b"]
+    assert "services.a.profiles: the service is not deployed" in capsys.readouterr().err

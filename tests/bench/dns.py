@@ -40,17 +40,19 @@ async def measure(rounds: int, questions: int) -> list[list[object]]:
         await cluster.swarm("network", "create", "-d", "overlay", "blue")
         await cluster.swarm("service", "create", "-q", "--detach", "--name", "web", "--network", "blue", "web:lab")
         await cluster.running("web", 1)
-        (box,) = await cluster.containers(cluster.boss)
-        server = (await cluster.boss.docker("exec", box["Id"], "grep", "nameserver", "/etc/resolv.conf")).split()[1]
+        (box,) = await cluster.containers(cluster.manager_host)
+        server = (
+            await cluster.manager_host.docker("exec", box["Id"], "grep", "nameserver", "/etc/resolv.conf")
+        ).split()[1]
         sides = {"ours": (server, "web"), DOCKERS: (DOCKERS_OWN, box["Name"].strip("/"))}
-        programs = {"ours": str(cluster.workers[cluster.boss.name].pid), DOCKERS: await docker_pid(cluster)}
+        programs = {"ours": str(cluster.workers[cluster.manager_host.name].pid), DOCKERS: await docker_pid(cluster)}
         found: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
         for _ in range(rounds):
             for side, (address, name) in sides.items():
                 arguments = (address, "flood", name, str(questions), str(WINDOW))
                 command = ("nsenter", "-t", str(box["State"]["Pid"]), "-n", sys.executable, str(CLIENT), *arguments)
                 before = used(programs[side])
-                rate, p99 = json.loads((await cluster.boss.run(*command)).stdout)
+                rate, p99 = json.loads((await cluster.manager_host.run(*command)).stdout)
                 found[side].append((rate, p99, (used(programs[side]) - before) / questions))
     return rows_of(found)
 
@@ -75,14 +77,14 @@ def rows_of(found: dict[str, list[tuple[float, float, float]]]) -> list[list[obj
 
 async def docker_pid(cluster: Cluster) -> str:
     """Return dockerd's process as this machine numbers it: the one whose data is in the lab host's folder."""
-    inside = (await cluster.boss.run("pidof", "dockerd")).stdout.strip()
-    space = Path(f"/proc/{cluster.boss.pid}/ns/pid").readlink()
+    inside = (await cluster.manager_host.run("pidof", "dockerd")).stdout.strip()
+    space = Path(f"/proc/{cluster.manager_host.pid}/ns/pid").readlink()
     for status in Path("/proc").glob("[0-9]*/status"):
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         is_it = lines["Name"].strip() == "dockerd" and lines["NSpid"].split()[-1] == inside
         if is_it and (status.parent / "ns" / "pid").readlink() == space:
             return status.parent.name
-    raise LookupError(f"no dockerd of {cluster.boss.name}")
+    raise LookupError(f"no dockerd of {cluster.manager_host.name}")
 
 
 def used(pid: str) -> float:

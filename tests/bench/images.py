@@ -90,7 +90,7 @@ class Bench:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.owner = cluster.hosts[1]
-        self.registry = f"{cluster.boss.ip}:{REGISTRY_PORT}"
+        self.registry = f"{cluster.manager_host.ip}:{REGISTRY_PORT}"
         self._rounds = 0
 
     async def load(self, content: list[bytes]) -> None:
@@ -152,8 +152,8 @@ class Bench:
         if pushed:
             await self.owner.docker("rmi", pushed)
             # An engine remembers what it pushed where, and would only ask the next time.
-            folder = self.cluster.boss.folder / "registry"
-            await self.cluster.boss.run("sh", "-c", f"rm -rf {folder}/docker")
+            folder = self.cluster.manager_host.folder / "registry"
+            await self.cluster.manager_host.run("sh", "-c", f"rm -rf {folder}/docker")
 
 
 @contextlib.asynccontextmanager
@@ -174,7 +174,7 @@ async def measure(size: int, rounds: int, *, compressible: bool) -> dict[str, li
     content = layers(size * MIB, compressible=compressible)
     results: dict[str, list[Measured]] = {"from worker to worker": [], "with a registry": []}
     options = ("--insecure-registry", "10.78.0.0/16")
-    async with Cluster("bench-images", engine_options=options) as cluster, registry(cluster.boss):
+    async with Cluster("bench-images", engine_options=options) as cluster, registry(cluster.manager_host):
         bench = Bench(cluster)
         await bench.load(content)
         for _ in range(rounds):

@@ -61,13 +61,13 @@ async def _measure(megabytes: int, rounds: int) -> None:
         images = cluster.lab.workdir / "redis.tar"
         images.write_bytes(await asyncio.to_thread(archive, (database,)))
         await all_at_once(host.engine.load(images) for host in cluster.hosts)
-        await cluster.adopt(cluster.boss)
+        await cluster.adopt(cluster.manager_host)
         create = ("service", "create", "-d", "--no-resolve-image", "--name", "redis", "-p", f"{PORT}:{PORT}")
         await cluster.swarm(*create, "--mount", "source=cache,target=/data", "redis:lab", "sh", "-c", SERVER)
         await _fill(cluster, megabytes)
         log = cluster.lab.workdir / "outages"
-        command = (sys.executable, "-u", "-c", CLIENT, cluster.boss.ip, str(PORT), str(WRITES_A_SECOND))
-        client = await cluster.boss.spawn("sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", log, *command)
+        command = (sys.executable, "-u", "-c", CLIENT, cluster.manager_host.ip, str(PORT), str(WRITES_A_SECOND))
+        client = await cluster.manager_host.spawn("sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", log, *command)
         try:
             for number in range(rounds):
                 for what, change in (("restart", _restart), ("move", _move)):

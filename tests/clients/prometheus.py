@@ -31,7 +31,7 @@ class Prometheus:
     async def ask(self, path: str) -> Any:
         """Return what the API answers to a path below `/api/v1/`; None while it does not."""
         url = f"http://127.0.0.1:{PORT}/api/v1/{path}"
-        asked = await self.cluster.boss.run("curl", "-sSf", url, check=False)
+        asked = await self.cluster.manager_host.run("curl", "-sSf", url, check=False)
         return json.loads(asked.stdout)["data"] if not asked.returncode else None
 
     async def query(self, text: str) -> list[dict[str, Any]]:
@@ -88,14 +88,14 @@ def _configuration(folder: Path, address: str, certificates: Path) -> Path:
 @asynccontextmanager
 async def watching(cluster: Cluster) -> AsyncIterator[Prometheus]:
     """Run a Prometheus on the manager's host, as a viewer with a certificate; it has read the manager's page."""
-    boss = cluster.boss
-    certificates = boss.folder / "viewer"
+    manager_host = cluster.manager_host
+    certificates = manager_host.folder / "viewer"
     await cluster.swarm("client-cert", "prometheus", "--role", "viewer", "--out", str(certificates))
     program = debian("prometheus", "usr/bin/prometheus") / "usr/bin/prometheus"
-    process = await boss.spawn(
+    process = await manager_host.spawn(
         str(program),
-        f"--config.file={_configuration(boss.folder, boss.ip, certificates)}",
-        f"--storage.tsdb.path={boss.folder}/prometheus",
+        f"--config.file={_configuration(manager_host.folder, manager_host.ip, certificates)}",
+        f"--storage.tsdb.path={manager_host.folder}/prometheus",
         f"--web.listen-address=127.0.0.1:{PORT}",
         name="prometheus",
     )

@@ -50,13 +50,13 @@ class Breakable(Cluster):
     listen = ("tcp://0.0.0.0:2376",)
 
     async def begin(self) -> None:
-        self.slow, self.bug = self.boss.folder / "slow", self.boss.folder / "bug"
+        self.slow, self.bug = self.manager_host.folder / "slow", self.manager_host.folder / "bug"
         await super().begin()
         await self.manager.stop()
         await self.start_manager()
 
     async def start_manager(self, *options: str) -> None:
-        folder = self.boss.folder / "broken"
+        folder = self.manager_host.folder / "broken"
         folder.mkdir(exist_ok=True)
         (folder / "sitecustomize.py").write_text(BUG.format(file=str(self.bug)))
         library = folder / "slow_disk.so"
@@ -64,7 +64,7 @@ class Breakable(Cluster):
         subprocess.run(
             ["gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
         )
-        self.manager = await self.boss.spawn(
+        self.manager = await self.manager_host.spawn(
             *("swarm-manager", "run", *options),
             name="manager",
             ready=READY,
@@ -193,7 +193,7 @@ async def decider_failing(cluster: Breakable) -> AsyncIterator[Labels]:
 
 @cause
 async def reserved(cluster: Breakable) -> AsyncIterator[Labels]:
-    cores = (await cluster.nodes())[cluster.boss.name]["Description"]["Resources"]["NanoCPUs"] / 1e9
+    cores = (await cluster.nodes())[cluster.manager_host.name]["Description"]["Resources"]["NanoCPUs"] / 1e9
     await cluster.create("greedy", "--mode", "global", "--reserve-cpu", f"{0.95 * cores:.2f}", "web:lab")
     yield {"resource": "cpu"}
     await cluster.remove("greedy")
@@ -208,34 +208,38 @@ async def certificate_ends(cluster: Breakable) -> AsyncIterator[Labels]:
 
 
 async def renew_for(cluster: Breakable, life: str) -> None:
-    await cluster.boss.run("docker", "-H", cluster.api, "swarm", "update", "--cert-expiry", life)
+    await cluster.manager_host.run("docker", "-H", cluster.api, "swarm", "update", "--cert-expiry", life)
     await cluster.manager.stop()
     await cluster.start_manager("--tls-san", f"made-for-{life}")
 
 
 @cause
 async def backup_old(cluster: Breakable) -> AsyncIterator[Labels]:
-    backup = ("backup", str(cluster.boss.folder / "backup"))
+    backup = ("backup", str(cluster.manager_host.folder / "backup"))
     await cluster.swarm(*backup)
-    await cluster.boss.run("touch", "-d", "2 days ago", f"{DATA}/last-backup")
+    await cluster.manager_host.run("touch", "-d", "2 days ago", f"{DATA}/last-backup")
     yield {}
-    await cluster.boss.run("rm", str(cluster.boss.folder / "backup"))
+    await cluster.manager_host.run("rm", str(cluster.manager_host.folder / "backup"))
     await cluster.swarm(*backup)
 
 
 @cause
 async def audit_failing(cluster: Breakable) -> AsyncIterator[Labels]:
     """Its file is on a disk without any room."""
-    await cluster.boss.run("mount", "--bind", "/dev/full", f"{DATA}/audit.log")
-    async with again_and_again(lambda: cluster.swarm("node", "update", "--label-add", "a=b", cluster.boss.name)):
+    await cluster.manager_host.run("mount", "--bind", "/dev/full", f"{DATA}/audit.log")
+    async with again_and_again(
+        lambda: cluster.swarm("node", "update", "--label-add", "a=b", cluster.manager_host.name)
+    ):
         yield {}
-    await cluster.boss.run("umount", f"{DATA}/audit.log")
+    await cluster.manager_host.run("umount", f"{DATA}/audit.log")
 
 
 @cause
 async def store_slow(cluster: Breakable) -> AsyncIterator[Labels]:
     cluster.slow.touch()
-    async with again_and_again(lambda: cluster.swarm("node", "update", "--label-add", "a=b", cluster.boss.name)):
+    async with again_and_again(
+        lambda: cluster.swarm("node", "update", "--label-add", "a=b", cluster.manager_host.name)
+    ):
         yield {}
         cluster.slow.unlink()
 

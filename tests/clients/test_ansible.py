@@ -19,7 +19,7 @@ PROJECT = "name: project\nservices:\n  web:\n    image: web:lab\n    stop_grace_
 @pytest.fixture(scope="module")
 def context(cluster: Cluster) -> Path:
     debian_program("docker-compose", "docker-compose")
-    folder = cluster.boss.folder / "context"
+    folder = cluster.manager_host.folder / "context"
     (folder / "project").mkdir(parents=True)
     (folder / "Dockerfile").write_text("FROM busybox:lab\nRUN echo -n built > /made\n")
     (folder / ".dockerignore").write_text("*\n")
@@ -35,13 +35,13 @@ async def changes(cluster: Cluster, context: Path, playbook: str) -> int:
     interpreter = ("-e", f"ansible_python_interpreter={python()}")
     environment = {
         "ANSIBLE_COLLECTIONS_PATH": str(collections.parent),
-        "ANSIBLE_LOCAL_TEMP": str(cluster.boss.folder / "ansible"),
-        "ANSIBLE_REMOTE_TMP": str(cluster.boss.folder / "ansible"),
+        "ANSIBLE_LOCAL_TEMP": str(cluster.manager_host.folder / "ansible"),
+        "ANSIBLE_REMOTE_TMP": str(cluster.manager_host.folder / "ansible"),
         "ANSIBLE_NOCOLOR": "1",
         "DOCKER_BUILDKIT": "0",
     }
     command = (python(), "-m", "ansible", "playbook", PROGRAMS / playbook)
-    done = await cluster.boss.run(*command, *settings, *interpreter, env=environment, timeout=400, check=False)
+    done = await cluster.manager_host.run(*command, *settings, *interpreter, env=environment, timeout=400, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     changed = [line for line in done.stdout.splitlines() if line.startswith("changed")]
     counted = re.search(r"changed=(\d+)", done.stdout)

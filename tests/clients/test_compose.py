@@ -53,7 +53,7 @@ class Compose:
     """The program on the manager's host, in a folder with a project's file."""
 
     def __init__(self, cluster: Cluster, name: str, text: str) -> None:
-        self.folder: Path = cluster.boss.folder / name
+        self.folder: Path = cluster.manager_host.folder / name
         self.folder.mkdir()
         (self.folder / "compose.yaml").write_text(text)
         self._program = debian_program("docker-compose", "docker-compose")
@@ -62,7 +62,7 @@ class Compose:
     async def run(self, *arguments: str, check: bool = True, timeout: float = 60, **env: str) -> Result:
         command = (self._program, "--project-directory", str(self.folder), *arguments)
         files = {"COMPOSE_FILE": str(self.folder / "compose.yaml"), "DOCKER_HOST": self._cluster.api}
-        return await self._cluster.boss.run(*command, check=check, timeout=timeout, env={**files, **env})
+        return await self._cluster.manager_host.run(*command, check=check, timeout=timeout, env={**files, **env})
 
     async def __call__(self, *arguments: str, **more: Any) -> str:
         return (await self.run(*arguments, **more)).stdout.strip()
@@ -112,7 +112,7 @@ async def test_published_ports_are_answered(cluster: Cluster, shop: Compose) -> 
     assert where.endswith(":8080")
     (web,) = [each for each in await shop.listed() if each["Service"] == "web"]
     address = (await cluster.get(f"/containers/{web['ID']}/json"))["Node"]["IP"]
-    assert json.loads((await cluster.boss.run("curl", "-sS", f"http://{address}:8080/")).stdout)["path"] == "/"
+    assert json.loads((await cluster.manager_host.run("curl", "-sS", f"http://{address}:8080/")).stdout)["path"] == "/"
 
 
 async def test_looking_at_a_project(shop: Compose) -> None:

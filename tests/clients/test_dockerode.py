@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 
 
 async def test_what_its_documentation_shows(cluster: Cluster) -> None:
-    done = await cluster.boss.run(
+    done = await cluster.manager_host.run(
         "node", node_program("dockerode.mjs"), cluster.api.removeprefix("unix://"), timeout=240
     )
     assert done.stdout.endswith(" shown\n")

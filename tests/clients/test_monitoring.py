@@ -121,25 +121,25 @@ async def test_a_boards_panels_have_data(prometheus: Prometheus, board: Path) ->
 
 async def test_it_comes_up_as_a_stack(prometheus: Prometheus) -> None:
     """docs/monitoring.md as written; the image is made of Debian's program, as the lab has no registry."""
-    boss, folder = prometheus.cluster.boss, prometheus.cluster.boss.folder / "monitoring"
+    manager_host, folder = prometheus.cluster.manager_host, prometheus.cluster.manager_host.folder / "monitoring"
     shutil.copytree(MONITORING, folder)
-    shutil.copytree(boss.folder / "viewer", folder / "viewer")
+    shutil.copytree(manager_host.folder / "viewer", folder / "viewer")
     text = (folder / "prometheus.yml").read_text()
-    (folder / "prometheus.yml").write_text(text.replace("MANAGER", boss.ip).replace("15s", "2s"))
+    (folder / "prometheus.yml").write_text(text.replace("MANAGER", manager_host.ip).replace("15s", "2s"))
     archive = folder / "image.tar"
     archive.write_bytes(docker_archive([prometheus_image()]))
-    await boss.docker("load", "-i", archive)
-    await prometheus.cluster.swarm("node", "update", "--label-add", "monitoring=yes", boss.name)
+    await manager_host.docker("load", "-i", archive)
+    await prometheus.cluster.swarm("node", "update", "--label-add", "monitoring=yes", manager_host.name)
     command = ("swarm-manager", "-H", prometheus.cluster.api, "stack", "deploy", "--resolve-image", "never")
     deploy = ("env", "PROMETHEUS_IMAGE=prometheus:lab", *command, "-c", str(folder / "compose.yaml"), "monitoring")
-    await boss.run(*deploy)
+    await manager_host.run(*deploy)
     (task,) = await prometheus.cluster.running("monitoring_prometheus", 1)
 
     async def reads(since: float = 0.0) -> bool:
         """Whether it has read the manager's page, after an instant."""
         query = quote('timestamp(up{job="swarm"} == 1)')
         url = f"http://{prometheus.cluster.hosts[1].ip}:9090/api/v1/query?query={query}"
-        asked = await boss.run("curl", "-sSf", url, check=False)
+        asked = await manager_host.run("curl", "-sSf", url, check=False)
         found = json.loads(asked.stdout)["data"]["result"] if not asked.returncode else []
         return any(float(each["value"][1]) > since for each in found)
 
@@ -148,7 +148,7 @@ async def test_it_comes_up_as_a_stack(prometheus: Prometheus) -> None:
     before = (await prometheus.cluster.swarm("client-cert", "ls", "--quiet")).stdout.split()
     renew = ("client-cert", "prometheus", "--role", "viewer", "--out", str(folder / "viewer"), "--replace")
     await prometheus.cluster.swarm(*renew)
-    await boss.run(*deploy)
+    await manager_host.run(*deploy)
     for serial in before:
         await prometheus.cluster.swarm("client-cert", "revoke", serial)
     await prometheus.cluster.until(partial(reads, time.time() + 1), 60, pause=0.5)
@@ -178,6 +178,6 @@ async def test_a_new_root_needs_one_command_on_the_way(prometheus: Prometheus) -
         return bool(found) and {each["value"][1] for each in found} == {value}
 
     await cluster.until(lambda: is_up("0"), 60, lambda: "pages are read with the old root's files", pause=0.5)
-    files = ("--out", str(cluster.boss.folder / "viewer"))
+    files = ("--out", str(cluster.manager_host.folder / "viewer"))
     await cluster.swarm("client-cert", "prometheus", "--role", "viewer", *files, "--replace")
     await cluster.until(lambda: is_up("1"), 90, lambda: "no page is read with the new root's files", pause=0.5)

@@ -27,17 +27,19 @@ async def found(cluster: Cluster) -> AsyncIterator[dict[str, list[dict[str, str]
     for name in ("meshed", "inside", "both"):
         await cluster.running(name, 2)
     run = ("docker", "-H", cluster.api, "run", "-d", "--network", "watched")
-    await cluster.boss.run(*run, "--name", "plain", "-p", "8092:80", "web:lab")
+    await cluster.manager_host.run(*run, "--name", "plain", "-p", "8092:80", "web:lab")
     program = debian("prometheus", "usr/bin/prometheus") / "usr/bin/prometheus"
-    config = cluster.boss.folder / "prometheus.yml"
+    config = cluster.manager_host.folder / "prometheus.yml"
     config.write_text((PROGRAMS / "prometheus.yml").read_text().replace("HOST", cluster.api))
-    storage = f"--storage.tsdb.path={cluster.boss.folder}/prometheus"
+    storage = f"--storage.tsdb.path={cluster.manager_host.folder}/prometheus"
     listen = f"--web.listen-address=127.0.0.1:{PORT}"
-    process = await cluster.boss.spawn(str(program), f"--config.file={config}", storage, listen, name="prometheus")
+    process = await cluster.manager_host.spawn(
+        str(program), f"--config.file={config}", storage, listen, name="prometheus"
+    )
     targets: dict[str, list[dict[str, str]]] = {}
 
     async def discovered() -> bool:
-        asked = await cluster.boss.run("curl", "-sS", f"http://127.0.0.1:{PORT}/api/v1/targets", check=False)
+        asked = await cluster.manager_host.run("curl", "-sS", f"http://127.0.0.1:{PORT}/api/v1/targets", check=False)
         if asked.returncode:
             return False
         data: dict[str, Any] = json.loads(asked.stdout)["data"]
@@ -62,7 +64,7 @@ def by(labels: list[dict[str, str]], name: str) -> dict[str, list[dict[str, str]
 async def test_nodes(found: dict[str, Any], cluster: Cluster) -> None:
     nodes = by(found["nodes"], "dockerswarm_node_hostname")
     assert nodes.keys() == {host.name for host in cluster.hosts}
-    assert nodes["h1"][0]["__address__"] == f"{cluster.boss.ip}:80"
+    assert nodes["h1"][0]["__address__"] == f"{cluster.manager_host.ip}:80"
     assert nodes["h1"][0]["__meta_dockerswarm_node_role"] == "manager"
 
 

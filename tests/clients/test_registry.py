@@ -20,7 +20,7 @@ HTPASSWD = f"{USER}:$2y$05$NpwPriXoLVPoEaa.QA9B4.USCGBrBYuoX./c9w0ILN7r65H1srLYe
 
 
 async def start_registry(cluster: Cluster, host: Host) -> None:
-    shared = cluster.boss.folder / "registry"
+    shared = cluster.manager_host.folder / "registry"
     shared.mkdir(exist_ok=True)
     (shared / "users").write_text(HTPASSWD)
     config = {
@@ -39,10 +39,10 @@ async def start_registry(cluster: Cluster, host: Host) -> None:
 async def test_nodes_pull_a_private_image_with_the_clients_login(cluster: Cluster) -> None:
     for host in cluster.hosts:
         await start_registry(cluster, host)
-    environment = {"DOCKER_CONFIG": str(cluster.boss.folder / "docker"), "DOCKER_HOST": cluster.api}
+    environment = {"DOCKER_CONFIG": str(cluster.manager_host.folder / "docker"), "DOCKER_HOST": cluster.api}
 
     async def docker(*arguments: str, stdin: str | None = None) -> str:
-        return (await cluster.boss.run("docker", *arguments, env=environment, input=stdin)).stdout
+        return (await cluster.manager_host.run("docker", *arguments, env=environment, input=stdin)).stdout
 
     await docker("tag", "busybox:lab", IMAGE)
     with pytest.raises(Exception, match="no basic auth credentials"):

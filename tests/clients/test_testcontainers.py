@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def context(cluster: Cluster) -> Path:
-    folder = cluster.boss.folder / "tested"
+    folder = cluster.manager_host.folder / "tested"
     folder.mkdir()
     (folder / "Dockerfile").write_text("FROM busybox:lab\nRUN echo built > /made\n")
     return folder
@@ -27,15 +27,15 @@ def environment(cluster: Cluster) -> dict[str, str]:
 
 
 async def test_python(cluster: Cluster, context: Path) -> None:
-    command = (python(), PROGRAMS / "testcontainers_python.py", cluster.boss.name, context)
-    done = await cluster.boss.run(*command, env=environment(cluster), timeout=240)
+    command = (python(), PROGRAMS / "testcontainers_python.py", cluster.manager_host.name, context)
+    done = await cluster.manager_host.run(*command, env=environment(cluster), timeout=240)
     assert done.stdout.count("shown") == 5
     await left_nothing(cluster)
 
 
 async def test_node(cluster: Cluster, context: Path) -> None:
-    command = ("node", node_program("testcontainers.mjs"), cluster.boss.name, context)
-    done = await cluster.boss.run(*command, env=environment(cluster), timeout=240)
+    command = ("node", node_program("testcontainers.mjs"), cluster.manager_host.name, context)
+    done = await cluster.manager_host.run(*command, env=environment(cluster), timeout=240)
     assert done.stdout.count("shown") == 5
     await left_nothing(cluster)
 

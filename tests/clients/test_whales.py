@@ -9,5 +9,5 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 
 
 async def test_what_its_documentation_shows(cluster: Cluster) -> None:
-    done = await cluster.boss.run(python(), PROGRAMS / "whales.py", cluster.api, timeout=240)
+    done = await cluster.manager_host.run(python(), PROGRAMS / "whales.py", cluster.api, timeout=240)
     assert done.stdout.count("shown") == 5

@@ -36,8 +36,8 @@ class Cluster:
         await self.lab.__aenter__()
         try:
             self.hosts = self.lab.hosts
-            self.boss = self.hosts[0]
-            self.api = f"unix://{self.boss.folder}/api.sock"
+            self.manager_host = self.hosts[0]
+            self.api = f"unix://{self.manager_host.folder}/api.sock"
             self._http = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=self.api.removeprefix("unix://")))
             await self.begin()
         except BaseException:
@@ -58,19 +58,27 @@ class Cluster:
 
     async def begin(self) -> None:
         """Make a cluster of the hosts; none of them is part of one."""
-        self.manager = await self.boss.spawn(
-            *("swarm-manager", "init", "--foreground", *self.options, "--advertise-addr", self.boss.ip),
+        self.manager = await self.manager_host.spawn(
+            *("swarm-manager", "init", "--foreground", *self.options, "--advertise-addr", self.manager_host.ip),
             *(option for address in (self.api, *self.listen) for option in ("--host", address)),
             name="manager",
-            env=self.commands(self.boss),
+            env=self.commands(self.manager_host),
             ready=READY,
         )
         self.token = (await self.swarm("join-token", "-q", "worker")).stdout.strip()
         await all_at_once(self.join(host) for host in self.hosts)
-        await self.adopt(self.boss)
+        await self.adopt(self.manager_host)
 
     async def join(self, host: Host, *options: str) -> None:
-        command = ("swarm-worker", "join", "--foreground", "--token", self.token, *options, f"{self.boss.ip}:2377")
+        command = (
+            "swarm-worker",
+            "join",
+            "--foreground",
+            "--token",
+            self.token,
+            *options,
+            f"{self.manager_host.ip}:2377",
+        )
         self.workers[host.name] = await host.spawn(*command, name="worker", env=self.commands(host), ready=READY)
 
     async def adopt(self, host: Host, name: str = "") -> None:
@@ -83,14 +91,16 @@ class Cluster:
 
     async def start_manager(self) -> None:
         command = ("swarm-manager", "run")
-        self.manager = await self.boss.spawn(*command, name="manager", env=self.commands(self.boss), ready=READY)
+        self.manager = await self.manager_host.spawn(
+            *command, name="manager", env=self.commands(self.manager_host), ready=READY
+        )
 
     async def swarm(self, *arguments: Any, check: bool = True, timeout: float = 60, stdin: str | None = None) -> Result:
         """Run a command of swarm-manager on its host."""
-        return await self.boss.run(
+        return await self.manager_host.run(
             *("swarm-manager", "-H", self.api, *arguments),
             check=check,
-            env=self.commands(self.boss),
+            env=self.commands(self.manager_host),
             input=stdin,
             timeout=timeout,
         )

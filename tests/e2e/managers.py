@@ -69,7 +69,7 @@ class Managers(Cluster):
             await asyncio.gather(*(host.run("sh", "-c", mount) for host in self.managed))
         await super().begin()
         if others := [host.name for host in self.managed[1:]]:
-            await self.docker(self.boss, "node", "promote", *others)
+            await self.docker(self.manager_host, "node", "promote", *others)
             await self.all_reachable()
 
     def socket(self, host: Host) -> str:
@@ -78,17 +78,17 @@ class Managers(Cluster):
 
     async def start_manager(self, host: Host | None = None, skew: float = 0) -> None:
         """Start a host's manager, the first one's if none is named; with its clock off by `skew` seconds."""
-        host = host or self.boss
+        host = host or self.manager_host
         program = (sys.executable, "-m", "tests.e2e.history.skewed", str(skew)) if skew else ("swarm-manager",)
         started = await host.spawn(*program, "run", name="manager", env=self.commands(host), ready=READY)
         self._started[host.name] = started
-        if host is self.boss:
+        if host is self.manager_host:
             self.manager = started
 
     async def signal_manager(self, host: Host, sig: signal.Signals, *, etcd: bool = False) -> None:
         """Send a signal to a host's manager, however it was started, or to its etcd alone."""
         await host.run("kill", f"-{sig.name}", str(await self._listener(host, _ETCD_PORT if etcd else _MANAGER_PORT)))
-        started = self.manager if host is self.boss else self._started.get(host.name)
+        started = self.manager if host is self.manager_host else self._started.get(host.name)
         if sig is signal.SIGCONT and started:
             started.kill(sig)  # what has entered the host for it stops with it, and goes on only when told to
 

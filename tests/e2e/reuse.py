@@ -150,13 +150,13 @@ async def _forget(name: str, askers: tuple[Asking, Asking], linger: float) -> No
 async def _asker_pid(swarm: Cluster) -> int:
     """Return the process of the service `asker` on the first host."""
     label = "com.docker.swarm.service.name"
-    boxes = await swarm.containers(swarm.boss, everything=False)
+    boxes = await swarm.containers(swarm.manager_host, everything=False)
     (box,) = [each for each in boxes if each["Config"]["Labels"][label] == "asker"]
     return int(box["State"]["Pid"])
 
 
 def _inside(swarm: Cluster, pid: int) -> tuple[str, ...]:
-    return (*swarm.boss.enter, "nsenter", f"--net=/proc/{pid}/ns/net")
+    return (*swarm.manager_host.enter, "nsenter", f"--net=/proc/{pid}/ns/net")
 
 
 @asynccontextmanager

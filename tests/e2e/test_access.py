@@ -20,22 +20,30 @@ class Site:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.boss = lab.hosts[0]
-        self.data = self.boss.folder / "manager"
-        self.socket = f"unix://{self.boss.folder}/api.sock"
+        self.manager_host = lab.hosts[0]
+        self.data = self.manager_host.folder / "manager"
+        self.socket = f"unix://{self.manager_host.folder}/api.sock"
 
     async def init(self, *options: str) -> None:
-        command = ("swarm-manager", "init", "--foreground", "--data-dir", self.data, "--advertise-addr", self.boss.ip)
+        command = (
+            "swarm-manager",
+            "init",
+            "--foreground",
+            "--data-dir",
+            self.data,
+            "--advertise-addr",
+            self.manager_host.ip,
+        )
         hosts = ("--host", self.socket, "--host", f"tcp://0.0.0.0:{PORT}")
-        self.manager = await self.boss.spawn(*command, *hosts, *options, name="manager", ready=READY)
+        self.manager = await self.manager_host.spawn(*command, *hosts, *options, name="manager", ready=READY)
 
     async def restart(self, *options: str) -> None:
         await self.manager.stop()
         command: tuple[str | Path, ...] = ("swarm-manager", "run", "--data-dir", self.data, *options)
-        self.manager = await self.boss.spawn(*command, name="manager", ready=READY)
+        self.manager = await self.manager_host.spawn(*command, name="manager", ready=READY)
 
     async def swarm(self, *arguments: str) -> str:
-        return (await self.boss.run("swarm-manager", "-H", self.socket, *arguments)).stdout
+        return (await self.manager_host.run("swarm-manager", "-H", self.socket, *arguments)).stdout
 
     async def certificate(self, name: str, role: str) -> Path:
         """Make a certificate as an administrator does; the folder is the same on all hosts of a lab."""
@@ -45,7 +53,7 @@ class Site:
 
     async def docker(self, files: Path, *arguments: str, host: str = "", check: bool = True) -> Result:
         """Run docker on the host that is outside of the cluster."""
-        where = {"DOCKER_HOST": f"tcp://{host or self.boss.ip}:{PORT}", "DOCKER_TLS_VERIFY": "1"}
+        where = {"DOCKER_HOST": f"tcp://{host or self.manager_host.ip}:{PORT}", "DOCKER_TLS_VERIFY": "1"}
         environment = {**where, "DOCKER_CERT_PATH": str(files)}
         return await self.lab.client.run("docker", *arguments, check=check, env=environment)
 
@@ -98,7 +106,7 @@ async def test_the_managers_certificate_has_the_configured_names(site: Site) -> 
     await site.init("--tls-san", "swarm.example")
     files = await site.certificate("vera", "viewer")
     # What the names of the hosts of a lab are, is in every host's /etc/hosts; others are given to curl.
-    assert (await site.docker(files, "node", "ls", "-q", host=site.boss.name)).returncode == 0
+    assert (await site.docker(files, "node", "ls", "-q", host=site.manager_host.name)).returncode == 0
     assert await reached_as(site, files, "swarm.example")
     assert not await reached_as(site, files, "other.example")
     await site.restart("--tls-san", "other.example", "--tls-san", "swarm.example")
@@ -108,7 +116,7 @@ async def test_the_managers_certificate_has_the_configured_names(site: Site) -> 
 
 async def reached_as(site: Site, files: Path, name: str) -> bool:
     tls = ("--cacert", files / "ca.pem", "--cert", files / "cert.pem", "--key", files / "key.pem")
-    to = ("--resolve", f"{name}:{PORT}:{site.boss.ip}", f"https://{name}:{PORT}/_ping")
+    to = ("--resolve", f"{name}:{PORT}:{site.manager_host.ip}", f"https://{name}:{PORT}/_ping")
     ran = await site.lab.client.run("curl", "-sS", *tls, *to, check=False)
     assert ran.stdout == "OK" or "no alternative certificate subject name matches" in ran.stderr, ran
     return ran.returncode == 0
@@ -129,7 +137,7 @@ async def test_an_administrator_ends_the_cluster_and_it_is_written_who(site: Sit
     refused = await site.docker(files, "swarm", "leave", "--force", check=False)
     assert "run 'swarm-manager leave --force'" in refused.stderr
     environment = {"SWARM_MANAGER_CERT_PATH": str(files)}
-    host = f"tcp://{site.boss.ip}:{PORT}"
+    host = f"tcp://{site.manager_host.ip}:{PORT}"
     await site.lab.client.run("swarm-manager", "-H", host, "leave", "--force", env=environment)
     await site.manager.wait(10)
     last = site.audited()[-1]

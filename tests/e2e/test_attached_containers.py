@@ -39,7 +39,7 @@ async def test_plain_containers_join_networks_of_the_cluster() -> None:
         assert addresses.keys() == {"one", "two", "web"}
         assert seen["client"] == addresses["one"], "with its real address"
         assert json.loads(await docker("exec", "one", "wget", "-qO-", "http://web/"))["path"] == "/"
-        answer = await cluster.boss.run("wget", "-qO-", f"http://{cluster.hosts[1].ip}:8081/")
+        answer = await cluster.manager_host.run("wget", "-qO-", f"http://{cluster.hosts[1].ip}:8081/")
         assert json.loads(answer.stdout)["path"] == "/", "published as ever"
         assert await docker("inspect", "-f", "{{json .NetworkSettings.Networks.wide.IPAddress}}", "two")
 
@@ -89,15 +89,19 @@ async def restarted(cluster: Cluster) -> None:
     await cluster.manager.stop()
     await all_at_once(worker.stop() for worker in cluster.workers.values())
     hosts = ("--host", cluster.api, "--host", "tcp://0.0.0.0:2376")
-    cluster.manager = await cluster.boss.spawn("swarm-manager", "run", *hosts, name="manager", ready=READY)
+    cluster.manager = await cluster.manager_host.spawn("swarm-manager", "run", *hosts, name="manager", ready=READY)
     await all_at_once(cluster.start_worker(host) for host in cluster.hosts)
 
 
 async def over_tls(cluster: Cluster) -> None:
     """The end of a client's input is heard over TCP as well, and the output still comes."""
-    files = cluster.boss.folder / "otto"
+    files = cluster.manager_host.folder / "otto"
     await cluster.swarm("client-cert", "otto", "--role", "operator", "--out", str(files))
-    where = {"DOCKER_HOST": f"tcp://{cluster.boss.ip}:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(files)}
+    where = {
+        "DOCKER_HOST": f"tcp://{cluster.manager_host.ip}:2376",
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(files),
+    }
     command = ("docker", "run", "-i", "--rm", "--network", "wide", IMAGE, "wc", "-c")
-    result = await cluster.boss.run(*command, input="x" * 300_000, env=where, timeout=20)
+    result = await cluster.manager_host.run(*command, input="x" * 300_000, env=where, timeout=20)
     assert result.stdout.strip() == "300000"

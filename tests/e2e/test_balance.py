@@ -101,7 +101,7 @@ async def test_data_and_jobs_are_not_moved(cluster: Cluster) -> None:
 async def test_a_setting_that_is_not_known_is_refused(cluster: Cluster) -> None:
     swarm = await cluster.get("/swarm")
     body = json.dumps({**swarm["Spec"], "Labels": {"swarm.x.rebalance": "always"}})
-    done = await cluster.boss.run(
+    done = await cluster.manager_host.run(
         *("curl", "-sS", "--unix-socket", cluster.api.removeprefix("unix://"), "-H", "Content-Type: application/json"),
         *("-d", body, f"http://manager/swarm/update?version={swarm['Version']['Index']}"),
     )

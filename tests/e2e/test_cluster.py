@@ -191,7 +191,9 @@ async def test_a_node_says_that_it_is_down_for_its_engine(swarm: Cluster, sig: s
         assert message.startswith("its engine cannot be used: ")
         assert why in message
         assert f"Down: {host.name}: {message}" in (await swarm.swarm("node", "ls")).stderr
-        shown = (await swarm.boss.run("docker", "-H", swarm.api, "node", "inspect", "--pretty", host.name)).stdout
+        shown = (
+            await swarm.manager_host.run("docker", "-H", swarm.api, "node", "inspect", "--pretty", host.name)
+        ).stdout
         assert message.lower() in shown.lower(), "docker writes every word with a capital"
         nodes = await swarm.nodes()
 
@@ -325,5 +327,5 @@ async def test_what_does_not_converge_exits_1_with_the_tasks_reasons(swarm: Clus
 
 @pytest.mark.parametrize("path", ["swarm-manager", "swarm-worker"])
 async def test_private_files_are_private(swarm: Cluster, path: str) -> None:
-    found = await swarm.boss.run("find", Path("/var/lib") / path, "-type", "f", "-perm", "/077")
+    found = await swarm.manager_host.run("find", Path("/var/lib") / path, "-type", "f", "-perm", "/077")
     assert found.stdout == ""

@@ -90,7 +90,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 async def container_of(cluster: Cluster, service: str) -> dict[str, Any]:
     """Return the running container of a service of one task, as its engine inspects it."""
     (task,) = await cluster.running(service, 1)
-    (found,) = [c for c in await cluster.containers(cluster.boss) if c["Id"] == container_id(task)]
+    (found,) = [c for c in await cluster.containers(cluster.manager_host) if c["Id"] == container_id(task)]
     return found
 
 
@@ -115,7 +115,7 @@ async def test_a_compose_file_gets_all_it_asks_for(cluster: Cluster) -> None:
 
 
 async def in_container(cluster: Cluster, container: dict[str, Any], script: str) -> str:
-    return await cluster.boss.docker("exec", container["Id"], "sh", "-c", script)
+    return await cluster.manager_host.docker("exec", container["Id"], "sh", "-c", script)
 
 
 async def test_flags_set_and_take_back_single_options(cluster: Cluster) -> None:
@@ -155,7 +155,7 @@ async def test_named_resources_become_a_variable_and_a_device(cluster: Cluster) 
     await cluster.swarm(*create, "--name", "one", "--replicas", "2", *SLEEP)
     tasks = await cluster.running("one", 2)
     given = set()
-    for container in await cluster.containers(cluster.boss):
+    for container in await cluster.containers(cluster.manager_host):
         if container["Id"] in map(container_id, tasks):
             (name,) = [
                 e.partition("=")[2] for e in container["Config"]["Env"] if e.startswith("DOCKER_RESOURCE_CONSOLE=")

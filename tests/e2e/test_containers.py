@@ -31,7 +31,7 @@ class Docker:
 
     async def run(self, *arguments: Any, stdin: str | None = None, timeout: float = 60, check: bool = True) -> Result:
         command = ("docker", "-H", self.cluster.api, *map(str, arguments))
-        return await self.cluster.boss.run(*command, input=stdin, timeout=timeout, check=check)
+        return await self.cluster.manager_host.run(*command, input=stdin, timeout=timeout, check=check)
 
     async def fails(self, *arguments: Any, code: int = 1, stdin: str | None = None) -> str:
         result = await self.run(*arguments, stdin=stdin, check=False)
@@ -39,14 +39,14 @@ class Docker:
         return result.stderr
 
     async def spawn(self, *arguments: Any) -> Process:
-        return await self.cluster.boss.spawn("docker", "-H", self.cluster.api, *map(str, arguments), name="cli")
+        return await self.cluster.manager_host.spawn("docker", "-H", self.cluster.api, *map(str, arguments), name="cli")
 
     async def terminal(self, *arguments: Any, typed: str = "") -> tuple[int, str]:
         """Run a command in a terminal of its own, 33 lines of 101 columns, as a person does."""
         inside = shlex.join(["docker", "-H", self.cluster.api, *map(str, arguments)])
         command = shlex.join(["script", "-qec", f"stty rows 33 cols 101; {inside}", "/dev/null"])
         typing = f"(sleep 2; printf {shlex.quote(typed)}; sleep 2)"
-        result = await self.cluster.boss.run("sh", "-c", f"{typing} | {command}", check=False)
+        result = await self.cluster.manager_host.run("sh", "-c", f"{typing} | {command}", check=False)
         return result.returncode, result.stdout
 
     async def node(self, container: str) -> str:
@@ -85,7 +85,7 @@ async def running(cluster: Cluster, docker: Docker) -> None:
     failed = await docker.fails("run", "-d", "--name", "web1", "web:lab", code=125)
     assert re.search(r'The container name "/web1" is already in use by container "[0-9a-f]{64}"', failed)
     assert "80/tcp -> 0.0.0.0:8080" in (await docker("port", "web1")).splitlines()
-    answer = await cluster.boss.run("wget", "-qO-", f"http://{cluster.hosts[2].ip}:8080/")
+    answer = await cluster.manager_host.run("wget", "-qO-", f"http://{cluster.hosts[2].ip}:8080/")
     assert json.loads(answer.stdout)["path"] == "/"
 
 
@@ -122,7 +122,7 @@ async def own_commands(cluster: Cluster, docker: Docker) -> None:
     inside = shlex.join(["swarm-manager", "-H", cluster.api, "exec", "-it", "box", "sh"])
     command = shlex.join(["script", "-qec", f"stty rows 33 cols 101; {inside}", "/dev/null"])
     typed = r"(sleep 4; printf 'stty size; exit 5\n'; sleep 2)"
-    result = await cluster.boss.run("sh", "-c", f"{typed} | {command}", check=False)
+    result = await cluster.manager_host.run("sh", "-c", f"{typed} | {command}", check=False)
     assert (result.returncode, "33 101\r\n" in result.stdout) == (5, True), result
     assert "/web" in (await swarm("container", "top", "web1")).stdout
     assert "web1" in (await swarm("container", "stats", "--no-stream", "web1")).stdout
@@ -142,7 +142,7 @@ async def own_commands(cluster: Cluster, docker: Docker) -> None:
 
 async def own_copies(cluster: Cluster) -> None:
     """There and back; what goes where in which case was compared with docker's `cp`, and is a unit test."""
-    swarm, folder = cluster.swarm, cluster.boss.folder
+    swarm, folder = cluster.swarm, cluster.manager_host.folder
     (folder / "site" / "deep").mkdir(parents=True)
     (folder / "site" / "page").write_bytes(b"p" * 3_000_000)
     (folder / "site" / "deep" / "link").symlink_to("../page")
@@ -155,7 +155,7 @@ async def own_copies(cluster: Cluster) -> None:
     assert (folder / "file").stat().st_size == 3_000_000
     api = cluster.api
     piped = f"swarm-manager -H {api} container cp box:/srv - | swarm-manager -H {api} container cp - box:/srv/deep"
-    await cluster.boss.run("sh", "-c", piped)
+    await cluster.manager_host.run("sh", "-c", piped)
     assert (await swarm("exec", "box", "cat", "/srv/deep/srv/page")).stdout == "p" * 3_000_000
     failed = await swarm("container", "cp", "box:/none", folder, check=False)
     assert (failed.returncode, "Could not find the file /none in container" in failed.stderr) == (1, True)
@@ -340,7 +340,7 @@ class Peak:
 
 
 async def shell(cluster: Cluster, command: str) -> str:
-    return (await cluster.boss.run("sh", "-c", command, timeout=200)).stdout.strip()
+    return (await cluster.manager_host.run("sh", "-c", command, timeout=200)).stdout.strip()
 
 
 async def stalled_reader(cluster: Cluster, container: str) -> asyncio.StreamWriter:

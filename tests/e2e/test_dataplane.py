@@ -242,7 +242,7 @@ async def test_every_host_answers_and_containers_see_the_client(swarm: Cluster):
             assert len(found) == 340
             assert {answer["client"] for answer in found} == {client.ip}
             assert len({answer["host"] for answer in found}) == 5
-        async with Load(client, f"http://{swarm.boss.ip}:{PORT}/", rate=400) as load:
+        async with Load(client, f"http://{swarm.manager_host.ip}:{PORT}/", rate=400) as load:
             await asyncio.sleep(2.5)
             report = await load.stop()
         assert report.errors == {}
@@ -320,15 +320,15 @@ async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
     only_last = ("--constraint", f"node.hostname=={swarm.hosts[-1].name}")
     size = 1_000_000
     async with service(swarm, "web", 1, "--network", "blue", "-p", f"{PORT}:80", *only_last):
-        url = f"http://{swarm.boss.ip}:{PORT}"
+        url = f"http://{swarm.manager_host.ip}:{PORT}"
         got = await swarm.lab.client.run("sh", "-c", f"curl -sS -m 10 {url}/bytes/{size} | wc -c")
         assert int(got.stdout) == size
         sent = f"head -c {size} /dev/zero | curl -sS -m 10 --data-binary @- {url}/"
         assert json.loads((await swarm.lab.client.run("sh", "-c", sent)).stdout)["body"] == size
         async with service(swarm, "asker", 3, "--mode", "global", "--network", "blue"):
-            box = await swarm.container_of(swarm.boss, "asker")
+            box = await swarm.container_of(swarm.manager_host, "asker")
             fetch = f"wget -q -O - http://{await swarm.vip('web')}/bytes/{size} | wc -c"
-            assert int(await swarm.boss.docker("exec", box["Id"], "sh", "-c", fetch)) == size
+            assert int(await swarm.manager_host.docker("exec", box["Id"], "sh", "-c", fetch)) == size
 
 
 async def test_no_request_fails_while_a_service_is_scaled_and_updated(swarm: Cluster):
@@ -366,7 +366,7 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
         "nft delete table ip orc-services",
         "sysctl -qw net.ipv4.conf.orc-vx.rp_filter=1 net.bridge.bridge-nf-call-iptables=0",
     )
-    victim = swarm.boss
+    victim = swarm.manager_host
     async with service(swarm, "web", 3, "--replicas", "3", "-p", f"{PORT}:80", "--network", "blue"):
         for damage in damages:
             looked = time.monotonic()

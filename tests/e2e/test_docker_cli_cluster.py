@@ -32,13 +32,13 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 async def docker(cluster: Cluster, *arguments: str, check: bool = True, timeout: float = 60) -> Result:
     """Run the docker CLI on the manager's host against the manager."""
-    return await cluster.boss.run("docker", "-H", cluster.api, *arguments, check=check, timeout=timeout)
+    return await cluster.manager_host.run("docker", "-H", cluster.api, *arguments, check=check, timeout=timeout)
 
 
 def running(cluster: Cluster) -> Run:
     async def run(arguments: list[str], stdin: str) -> Ran:
         command = ("docker", "-H", cluster.api, *arguments)
-        done = await cluster.boss.run(*command, input=stdin or None, env={"DOCKER_BUILDKIT": "0"}, check=False)
+        done = await cluster.manager_host.run(*command, input=stdin or None, env={"DOCKER_BUILDKIT": "0"}, check=False)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -46,7 +46,7 @@ def running(cluster: Cluster) -> Run:
 
 @pytest.mark.parametrize("title", ENGINE_SCRIPTS)
 async def test_script(cluster: Cluster, title: str) -> None:
-    await play(running(cluster), ENGINE_SCRIPTS[title], folder=str(cluster.boss.folder))
+    await play(running(cluster), ENGINE_SCRIPTS[title], folder=str(cluster.manager_host.folder))
 
 
 async def start(cluster: Cluster, name: str, replicas: int = 3) -> None:
@@ -79,7 +79,7 @@ async def test_logs_of_a_service(cluster: Cluster) -> None:
 async def test_a_followed_log_takes_in_new_tasks_and_ends_with_service(cluster: Cluster) -> None:
     await start(cluster, "more", replicas=1)
     command = ("docker", "-H", cluster.api, "service", "logs", "-f", "--raw", "more")
-    follower = await cluster.boss.spawn(*command, name="follower")
+    follower = await cluster.manager_host.spawn(*command, name="follower")
     await follower.logged("tick 1\n")
     await docker(cluster, "service", "scale", "--detach", "more=3")
     await cluster.running("more", 3)
@@ -155,13 +155,18 @@ RUN printf '#!/bin/sh\ntest -e app.py && exec /web' > /bin/python && chmod +x /b
 
 
 async def test_every_command_of_the_document(cluster: Cluster) -> None:
-    run, boss = running(cluster), cluster.boss
-    app = boss.folder / "app"
+    run, manager_host = running(cluster), cluster.manager_host
+    app = manager_host.folder / "app"
     app.mkdir()
     for name, text in (("Dockerfile", DOCKERFILE), ("app.py", ""), ("requirements.txt", "Flask\n")):
         (app / name).write_text(text)
-    (boss.folder / "plain.yaml").write_text(COMPOSE.replace("\t", "  "))
-    names = {"folder": str(app), "compose": f"{boss.folder}/plain.yaml", "ip": boss.ip, "token": cluster.token}
+    (manager_host.folder / "plain.yaml").write_text(COMPOSE.replace("\t", "  "))
+    names = {
+        "folder": str(app),
+        "compose": f"{manager_host.folder}/plain.yaml",
+        "ip": manager_host.ip,
+        "token": cluster.token,
+    }
     await play(run, (step("build -q -t python:2.7-slim -", stdin=PARENT),))
     for line, row in DOCUMENT:
         names |= await BEFORE.get(line, nothing)(cluster, row)
@@ -180,7 +185,7 @@ async def nothing(_cluster: Cluster, _row: Step) -> dict[str, str]:
 
 async def in_the_foreground(cluster: Cluster, row: Step) -> dict[str, str]:
     """It stays until Ctrl-C, which the docker command passes on; the port answers meanwhile."""
-    process = await cluster.boss.spawn("docker", "-H", cluster.api, *shlex.split(row.line), name="foreground")
+    process = await cluster.manager_host.spawn("docker", "-H", cluster.api, *shlex.split(row.line), name="foreground")
 
     async def answers() -> bool:
         asked = [host.run("wget", "-qO-", f"http://{host.ip}:4000/", check=False) for host in cluster.hosts]
@@ -219,9 +224,9 @@ async def another_cluster(cluster: Cluster, _row: Step) -> dict[str, str]:
 async def deployed(cluster: Cluster, _row: Step) -> dict[str, str]:
     """The file as it stands, with its tab, is read by our command alone; it changes nothing then."""
     tasks = await cluster.running("shop_web", 5)
-    answer = await cluster.boss.run("wget", "-qO-", f"http://{cluster.hosts[1].ip}:80/")
+    answer = await cluster.manager_host.run("wget", "-qO-", f"http://{cluster.hosts[1].ip}:80/")
     assert '"path": "/"' in answer.stdout
-    as_it_stands: Path = cluster.boss.folder / "docker-compose.yaml"
+    as_it_stands: Path = cluster.manager_host.folder / "docker-compose.yaml"
     as_it_stands.write_text(COMPOSE)
     refused = await docker(cluster, "stack", "deploy", "-c", str(as_it_stands), "shop", check=False)
     assert "found character that cannot start any token" in refused.stderr

@@ -188,7 +188,7 @@ async def test_the_end_of_the_last_encrypted_network_leaves_nothing(swarm: Clust
                 return False
         return True
 
-    await swarm.until(gone, 20, swarm.workers[swarm.boss.name].tail)
+    await swarm.until(gone, 20, swarm.workers[swarm.manager_host.name].tail)
 
 
 async def test_without_the_tools_it_is_refused(swarm: Cluster):
@@ -206,5 +206,5 @@ async def test_without_the_tools_it_is_refused(swarm: Cluster):
     refused = await swarm.swarm("network", "create", "-d", "overlay", "--opt", "encrypted", "another", check=False)
     assert refused.returncode != 0
     assert "no node of the cluster supports encrypted networks: install Debian's wireguard-tools" in refused.stderr
-    description = (await swarm.nodes())[swarm.boss.name]["Description"]
+    description = (await swarm.nodes())[swarm.manager_host.name]["Description"]
     assert any("wg is not installed" in sentence for sentence in description["Lacks"])

@@ -18,11 +18,13 @@ class Reachable(Cluster):
     async def docker(self, files: Path | None, *arguments: str, check: bool = True) -> Result:
         """Run docker on the manager's host, as the owner of a certificate, or as root there."""
         where = {
-            "DOCKER_HOST": f"tcp://{self.boss.ip}:{PORT}",
+            "DOCKER_HOST": f"tcp://{self.manager_host.ip}:{PORT}",
             "DOCKER_TLS_VERIFY": "1",
             "DOCKER_CERT_PATH": str(files),
         }
-        return await self.boss.run("docker", *arguments, check=check, env=where if files else {"DOCKER_HOST": self.api})
+        return await self.manager_host.run(
+            "docker", *arguments, check=check, env=where if files else {"DOCKER_HOST": self.api}
+        )
 
 
 @pytest.fixture

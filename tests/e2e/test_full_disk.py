@@ -12,7 +12,7 @@ FILL = f"dd if=/dev/zero of={DATA}/filling bs=1k; [ -s {DATA}/filling ]"
 @long
 async def test_a_full_disk_ends_nothing_and_hides_nothing() -> None:
     async with Cluster("full", hosts=1) as swarm:
-        host = swarm.boss
+        host = swarm.manager_host
         quiet = ("service", "create", "-q", "--detach", "--no-resolve-image")
         await swarm.swarm("network", "create", "-d", "overlay", "blue")
         await swarm.swarm(*quiet, "--name", "web", "-p", "8080:80", "web:lab")

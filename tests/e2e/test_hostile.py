@@ -48,7 +48,7 @@ class Attacked(Cluster):
         found = [each for each in map(_countless, listed) if each and "metainfo" not in each]
         return [json.dumps(each, sort_keys=True) for each in sorted(found, key=_place)]
 
-    async def standing(self) -> dict[str, Any]:
+    async def honest_state(self) -> dict[str, Any]:
         """Return what the honest hosts are to keep: their rules, and their tasks with their containers."""
         ids = {(await self.nodes())[host.name]["ID"] for host in self.hosts}
         tasks = [task for task in await self.get("/tasks") if task.get("NodeID") in ids]
@@ -135,7 +135,7 @@ async def test_everything_wrong_that_a_worker_can_say(cluster: Attacked) -> None
     testbed = LabTestbed(cluster, cluster.outside)
     await testbed.prepare_host()
     attack = Attack(testbed, SEED)
-    before = await cluster.standing()
+    before = await cluster.honest_state()
     warm = 0
     async with cluster.watched():
         await attack.begin()
@@ -151,14 +151,14 @@ async def test_everything_wrong_that_a_worker_can_say(cluster: Attacked) -> None
         await testbed.remove_all()
 
         async def settled() -> bool:
-            return await cluster.standing() == before
+            return await cluster.honest_state() == before
 
         with contextlib.suppress(AssertionError):
             await cluster.until(settled, SETTLE_SECONDS, pause=0.5)
     print(f"\n{CALLS} by {attack.joined} nodes, {grown} KiB; sessions ended by {sum(attack.ended.values())}")
     print(Counter(attack.ended))
-    assert await cluster.standing() == before
+    assert await cluster.honest_state() == before
     assert grown < GROWTH_KIB
     await cluster.is_well()
     box = await cluster.container_of(cluster.hosts[1], "web")
-    assert await ask_from(cluster.hosts[1], box, f"http://{cluster.boss.ip}:8080/") is not None
+    assert await ask_from(cluster.hosts[1], box, f"http://{cluster.manager_host.ip}:8080/") is not None

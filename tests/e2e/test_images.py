@@ -75,7 +75,7 @@ def docker_of(cluster: Cluster) -> Docker:
 
     async def run(*arguments: str | Path, buildkit: bool = False, check: bool = True) -> Result:
         environment = {"DOCKER_BUILDKIT": "1" if buildkit else "0"}
-        return await cluster.boss.run(
+        return await cluster.manager_host.run(
             "docker", "-H", cluster.api, *arguments, env=environment, check=check, timeout=120
         )
 
@@ -83,7 +83,7 @@ def docker_of(cluster: Cluster) -> Docker:
 
 
 def context_folder(cluster: Cluster, text: str = DOCKERFILE) -> Path:
-    folder = cluster.boss.folder / "context"
+    folder = cluster.manager_host.folder / "context"
     folder.mkdir(exist_ok=True)
     (folder / "Dockerfile").write_text(text)
     return folder
@@ -191,7 +191,7 @@ async def test_the_docker_commands_of_images(cluster: Cluster, docker: Docker) -
     assert await image_id(docker, "there:stable") == only_there
     assert "there:stable" in await cluster.hosts[2].docker("images", "--format", "{{.Repository}}:{{.Tag}}")
 
-    archive = cluster.boss.folder / "saved.tar"
+    archive = cluster.manager_host.folder / "saved.tar"
     await docker("save", "-o", archive, "there:1")
     assert "Untagged: there:1" in (await docker("rmi", "there:1")).stdout
     assert f"Deleted: {only_there}" in (await docker("rmi", "there:stable")).stdout
@@ -277,7 +277,7 @@ services:
 
 
 async def test_a_stack_is_built_and_deployed(cluster: Cluster, docker: Docker) -> None:
-    source = context_folder(cluster).rename(cluster.boss.folder / "src")
+    source = context_folder(cluster).rename(cluster.manager_host.folder / "src")
     (source / ".dockerignore").write_text("*.log\n!keep.log\n")
     for name in ("drop.log", "keep.log"):
         (source / name).write_text(name)
@@ -285,7 +285,7 @@ async def test_a_stack_is_built_and_deployed(cluster: Cluster, docker: Docker) -
         "FROM busybox:lab AS first\nFROM first AS last\nARG STAMP\nRUN echo $STAMP > /stamp\nCOPY . /src\n"
         'CMD ["/bin/sleep", "1000"]\nFROM nowhere:0\n'
     )
-    file = cluster.boss.folder / "compose.yaml"
+    file = cluster.manager_host.folder / "compose.yaml"
     file.write_text(COMPOSE)
     deployed = await cluster.swarm("stack", "deploy", "-c", file, "Shop", timeout=120)
     assert "Building image shop_web" in deployed.stdout
@@ -311,7 +311,7 @@ async def test_the_commands_of_our_own(cluster: Cluster) -> None:
     shown = await cluster.swarm("image", "build", "-t", "own:1", "--build-arg", "STAMP=x", folder)
     assert "Successfully tagged own:1" in shown.stdout
     build = ("swarm-manager", "-H", cluster.api, "image", "build", "-q", "-t", "own:2", "--build-arg", "STAMP", folder)
-    quiet = await cluster.boss.run(*build, env={"STAMP": "x"})
+    quiet = await cluster.manager_host.run(*build, env={"STAMP": "x"})
     listed = (await cluster.swarm("image", "ls", "--no-trunc")).stdout
     assert [line.split()[:3] for line in listed.splitlines() if line.startswith("own")] == [
         ["own", tag, quiet.stdout.strip()] for tag in "12"
@@ -346,12 +346,12 @@ async def test_a_source_that_dies_in_the_middle_is_followed_by_another() -> None
         await cluster.adopt(sources[0], "big:1")
         create = ("service", "create", "--detach", "--name", "big", "--replicas-max-per-node", "1")
         first = ("--constraint", "node.hostname==h3")
-        await cluster.boss.run("docker", "-H", cluster.api, *create, *first, "big:1")
+        await cluster.manager_host.run("docker", "-H", cluster.api, *create, *first, "big:1")
         await cluster.running("big", 1, timeout=60)
         for host in sources:  # so slow that a source dies in the middle for sure
             await slow_down(host)
         change = ("service", "update", "--detach", "--constraint-rm", "node.hostname==h3")
-        await cluster.boss.run(
+        await cluster.manager_host.run(
             "docker",
             "-H",
             cluster.api,

@@ -197,7 +197,7 @@ while asked:
 
 async def test_a_hosts_own_udp_clients_are_refused_without_backends(swarm: Cluster):
     """They send all the time: what the kernel remembers must not keep them from the first one."""
-    host = swarm.boss
+    host = swarm.manager_host
 
     async def no_backends() -> bool:
         return "m_udp" not in (await host.run("nft", "list", "map", "ip", "orc-services", "mesh")).stdout
@@ -217,14 +217,14 @@ async def test_a_hosts_own_udp_clients_are_refused_without_backends(swarm: Clust
 
 async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
     size = 1_000_000
-    url = f"http://[{swarm.boss.ip6}]:{PORT}"
+    url = f"http://[{swarm.manager_host.ip6}]:{PORT}"
     got = await swarm.lab.client.run("sh", "-c", f"curl -gsS -m 10 {url}/bytes/{size} | wc -c")
     assert int(got.stdout) == size
     sent = f"head -c {size} /dev/zero | curl -gsS -m 10 --data-binary @- {url}/"
     assert json.loads((await swarm.lab.client.run("sh", "-c", sent)).stdout)["body"] == size
-    asker = await swarm.container_of(swarm.boss, "asker")
+    asker = await swarm.container_of(swarm.manager_host, "asker")
     fetch = f"wget -q -O - http://[{await virtual_address(swarm, 'web')}]/bytes/{size} | wc -c"
-    assert int(await swarm.boss.docker("exec", asker["Id"], "sh", "-c", fetch)) == size
+    assert int(await swarm.manager_host.docker("exec", asker["Id"], "sh", "-c", fetch)) == size
 
 
 async def test_containers_on_two_hosts_reach_each_other_in_every_way(swarm: Cluster):
@@ -247,16 +247,16 @@ async def test_containers_on_two_hosts_reach_each_other_in_every_way(swarm: Clus
 async def test_plain_containers_have_addresses_of_both_families(swarm: Cluster):
     """One is made with an address of its user's choice, one is connected later and taken out again."""
     docker, last = Docker(swarm), swarm.hosts[-1]
-    web, asker = await swarm.container_of(last, "web"), await swarm.container_of(swarm.boss, "asker")
+    web, asker = await swarm.container_of(last, "web"), await swarm.container_of(swarm.manager_host, "asker")
     address = str(ip_address(address_in(asker, "blue")) + 50)
-    here, there = (("--label", f"swarm.x.constraint=node.hostname=={host.name}") for host in (swarm.boss, last))
+    here, there = (("--label", f"swarm.x.constraint=node.hostname=={host.name}") for host in (swarm.manager_host, last))
     await docker("run", "-d", "--name", "box", "--network", "blue", "--ip6", address, *here, IMAGE, "sleep", "999")
     await docker("run", "-d", "--name", "late", *there, "web:lab")
     box = json.loads(await docker("inspect", "box"))[0]
     assert address_in(box, "blue") == address
     (blue,) = json.loads(await docker("network", "inspect", "blue"))
     assert blue["Containers"][box["Id"]]["IPv6Address"] == f"{address}/64"
-    answer = await ask_from(swarm.boss, box, f"http://[{address_in(web, 'blue')}]/")
+    answer = await ask_from(swarm.manager_host, box, f"http://[{address_in(web, 'blue')}]/")
     assert answer is not None
     assert answer["client"] == address
     listed = await last.run("docker", "exec", (await swarm.container_of(last, "asker"))["Id"], "nslookup", "box")
@@ -264,9 +264,9 @@ async def test_plain_containers_have_addresses_of_both_families(swarm: Cluster):
 
     await docker("network", "connect", "blue", "late")
     joined = f"http://[{address_in(json.loads(await docker('inspect', 'late'))[0], 'blue')}]/"
-    assert await ask_from(swarm.boss, box, joined) is not None
+    assert await ask_from(swarm.manager_host, box, joined) is not None
     await docker("network", "disconnect", "blue", "late")
-    assert await ask_from(swarm.boss, box, joined, 1) is None
+    assert await ask_from(swarm.manager_host, box, joined, 1) is None
     await docker("rm", "-f", "box", "late")
 
 
@@ -282,7 +282,7 @@ async def test_networks_are_isolated(swarm: Cluster):
 
 async def test_what_others_change_is_repaired(swarm: Cluster):
     """A network's bridge is deleted, and with it what containers ask; so are all rules, and the routes."""
-    host, web = swarm.boss, await swarm.container_of(swarm.hosts[-1], "web")
+    host, web = swarm.manager_host, await swarm.container_of(swarm.hosts[-1], "web")
     asker = await swarm.container_of(host, "asker")
     for damage in ("nft flush ruleset", "ip -6 route flush proto 111; ip -6 rule del prio 20002"):
         before = await state(host)

@@ -82,7 +82,7 @@ async def test_several_managers_get_another_root_and_no_task_does() -> None:
         assert await containers(cluster) == before
 
         # All that was signed by the root before is gone: what is made from now on holds by the new one alone.
-        led = await cluster.leader(cluster.boss)
+        led = await cluster.leader(cluster.manager_host)
         await cluster.restart_manager(led)
         await cluster.all_reachable()
         for host in cluster.hosts:

@@ -19,7 +19,7 @@ class Shared(Managers):
 
     async def share(self) -> None:
         """Start each manager anew, as one that serves the dashboard: those that follow first."""
-        led = await self.leader(self.boss)
+        led = await self.leader(self.manager_host)
         for host in (*(each for each in self.managed if each is not led), led):
             await self.stop_manager(host)  # the first one is not a daemon, and is not found by its command
             await host.run("swarm-manager", "start", "--dashboard-host", f"tcp://{host.ip}:{PORT}")

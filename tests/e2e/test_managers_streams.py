@@ -26,7 +26,7 @@ WORDS = re.compile(r"unexpected EOF|the leader was lost|no more events|was not f
 async def cluster() -> AsyncIterator[Managers]:
     async with Managers("streams", 3) as cluster:
         await cluster.docker(
-            cluster.boss,
+            cluster.manager_host,
             *("service", "create", "--detach", "--name", "ticks", "--mode", "global", "--no-resolve-image"),
             *("--stop-grace-period", "0s", "busybox:lab", "sh", "-c", TICKS),
         )
@@ -79,7 +79,7 @@ async def went(cluster: Managers, asked: Host, stream: Process) -> str:
 
 @pytest.mark.parametrize("fault", ["killed", "handed over", "cut off"])
 async def test_streams_go_on_or_say_why_they_end(cluster: Managers, fault: str) -> None:
-    leader = await cluster.leader(cluster.boss)
+    leader = await cluster.leader(cluster.manager_host)
     asked = next(host for host in cluster.hosts if host is not leader)
     streams = await follow(cluster, asked, leader)
     began = time.monotonic()

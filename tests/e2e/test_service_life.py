@@ -270,7 +270,7 @@ async def test_a_crash_loop_is_named_with_the_containers_last_words(swarm: Clust
 
 async def test_autoscaling_follows_reported_metrics_and_usage(swarm: Cluster) -> None:
     """Each serves a page that the test writes: how busy all of them are. Its processors are measured beside it."""
-    page = swarm.boss.folder / "pages" / "metrics"
+    page = swarm.manager_host.folder / "pages" / "metrics"
     page.parent.mkdir()
     page.write_text("busy 9\n")
     policy = "min=1,max=3,cpu=400%,metric=busy,port=8000,target=3,up=1s,down=3s"

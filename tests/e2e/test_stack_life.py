@@ -106,7 +106,7 @@ def file(swarm: Cluster) -> Path:
 
 async def stack(swarm: Cluster, command: str, file: Path, *options: str, check: bool = True, **env: str) -> Result:
     words: tuple[str | Path, ...] = ("stack", command, "-c", file, "--resolve-image", "never", *options, "shop")
-    host = swarm.boss
+    host = swarm.manager_host
     return await host.run("swarm-manager", "-H", swarm.api, *words, check=check, env=env or None, timeout=90)
 
 
@@ -321,7 +321,7 @@ async def test_two_services_swap_their_published_ports_in_one_deploy(swarm: Clus
         for name, port in (("one", one), ("two", two)):
 
             async def answers(name: str = name, port: int = port) -> bool:
-                got = await asked.run("curl", "-sf", "-m2", f"http://{swarm.boss.ip}:{port}/", check=False)
+                got = await asked.run("curl", "-sf", "-m2", f"http://{swarm.manager_host.ip}:{port}/", check=False)
                 return f'"host": "{name}"' in got.stdout
 
             await swarm.until(answers, 5)

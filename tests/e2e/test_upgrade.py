@@ -62,7 +62,7 @@ class FromOne(Upgraded):
 
 async def works(cluster: FromOne, replicas: int) -> None:
     """Show that changes reach the workers, and what they say the manager."""
-    await cluster.docker(cluster.boss, "service", "scale", "--detach", f"other={replicas}")
+    await cluster.docker(cluster.manager_host, "service", "scale", "--detach", f"other={replicas}")
     await cluster.running("other", replicas)
 
 
@@ -72,20 +72,20 @@ async def test_from_one_manager_to_three(first: Literal["manager", "workers"]) -
     async with FromOne() as cluster:
         create = ("service", "create", "--detach", "--no-resolve-image")
         published = ("--name", "web", "--replicas", "3", "--publish", f"{PORT}:80", "web:lab")
-        await cluster.docker(cluster.boss, *create, *published)
-        await cluster.docker(cluster.boss, *create, "--name", "other", "busybox:lab", "sleep", "100000")
+        await cluster.docker(cluster.manager_host, *create, *published)
+        await cluster.docker(cluster.manager_host, *create, "--name", "other", "busybox:lab", "sleep", "100000")
         await cluster.running("web", 3)
         await cluster.running("other", 1)
         before = await cluster.containers_started()
         async with Load(cluster.lab.client, f"http://{cluster.hosts[1].ip}:{PORT}/", rate=50) as load:
             if first == "manager":
-                await cluster.upgrade_manager(cluster.boss)
+                await cluster.upgrade_manager(cluster.manager_host)
                 await works(cluster, 2)
             for replicas, host in enumerate(cluster.hosts, 3):
                 await cluster.upgrade_worker(host)
                 await works(cluster, replicas)
             if first == "workers":
-                await cluster.upgrade_manager(cluster.boss)
+                await cluster.upgrade_manager(cluster.manager_host)
                 await works(cluster, 2)
             await to_three_managers(cluster)
             await works(cluster, 6)
@@ -96,12 +96,12 @@ async def test_from_one_manager_to_three(first: Literal["manager", "workers"]) -
 
 
 async def to_three_managers(cluster: FromOne) -> None:
-    await cluster.stop_manager(cluster.boss)
-    said = await cluster.boss.run("swarm-manager", "convert", "--to", "etcd")
+    await cluster.stop_manager(cluster.manager_host)
+    said = await cluster.manager_host.run("swarm-manager", "convert", "--to", "etcd")
     assert "objects, all " in said.stdout
     await cluster.start_manager()
     for host in cluster.hosts[1:]:
-        await cluster.docker(cluster.boss, "node", "promote", host.name)
+        await cluster.docker(cluster.manager_host, "node", "promote", host.name)
     await cluster.all_reachable(cluster.hosts)
 
 
@@ -125,9 +125,9 @@ async def test_volumes_of_running_tasks_are_claimed() -> None:
         create = ("service", "create", "-d", "--no-resolve-image", "--stop-grace-period", "1s")
         db = ("--name", "db", "--constraint", "node.hostname==h2", "--mount", "source=db_data,target=/data")
         pair = ("--name", "pair", "--replicas", "2", "--constraint", "node.hostname!=h1")
-        await cluster.docker(cluster.boss, *create, *db, "busybox:lab", *WRITER)
+        await cluster.docker(cluster.manager_host, *create, *db, "busybox:lab", *WRITER)
         await cluster.docker(
-            cluster.boss, *create, *pair, "--mount", "source=pair_data,target=/data", "busybox:lab", *WRITER
+            cluster.manager_host, *create, *pair, "--mount", "source=pair_data,target=/data", "busybox:lab", *WRITER
         )
         (task,) = await cluster.running("db", 1)
         await cluster.running("pair", 2)
@@ -135,7 +135,7 @@ async def test_volumes_of_running_tasks_are_claimed() -> None:
         (await volume_folder(holder, "db_data") / "kept").write_text("before")
         before = await cluster.containers_started()
 
-        await cluster.upgrade_manager(cluster.boss)
+        await cluster.upgrade_manager(cluster.manager_host)
 
         async def is_refused() -> bool:
             said = await cluster.swarm("node", "drain", "h2", check=False)
@@ -173,7 +173,7 @@ async def drained_tasks_wait_for_their_data(cluster: FromOne, holder: Host, othe
             return sum(words in task["Status"].get("Err", "") for task in tasks) == 1
 
         await cluster.tasks_when(service, waits)
-    for host, name in ((cluster.boss, "db_data"), (cluster.boss, "pair_data"), (other, "db_data")):
+    for host, name in ((cluster.manager_host, "db_data"), (cluster.manager_host, "pair_data"), (other, "db_data")):
         assert name not in (await host.docker("volume", "ls", "-q")).split(), "nothing starts empty elsewhere"
     await cluster.swarm("node", "activate", "h2")
     await cluster.running("db", 1)
@@ -189,7 +189,7 @@ async def test_three_managers_and_five_workers_under_load() -> None:
         await life.begin()
 
         async def upgrade() -> tuple[Fault, ...]:
-            leader = await cluster.leader(cluster.boss)
+            leader = await cluster.leader(cluster.manager_host)
             for host in sorted(cluster.managed, key=lambda host: host is leader):
                 await cluster.upgrade_manager(host)
                 await cluster.all_reachable()

@@ -58,7 +58,7 @@ async def test_a_scheduled_job_backs_up_a_snapshot_and_it_comes_back(swarm: Clus
     backups = tmp_path / "backups"
     (tmp_path / "restic.password").write_text("secret")
     env = {"RESTIC_PASSWORD_FILE": str(tmp_path / "restic.password"), "RESTIC_REPOSITORY": str(backups)}
-    await swarm.boss.run("restic", "init", "--no-cache", env=env)
+    await swarm.manager_host.run("restic", "init", "--no-cache", env=env)
     stack = documented("yaml", holding="x-swarm-snapshot").replace("/srv/backups", str(backups))
     stack = stack.replace("restic/restic", "restic:lab").replace('"0 3 * * *"', '"* * * * *"')
     stack = stack.replace(
@@ -70,7 +70,7 @@ async def test_a_scheduled_job_backs_up_a_snapshot_and_it_comes_back(swarm: Clus
     (db,) = await swarm.running("app_db", 1)
 
     async def backed_up() -> bool:
-        listed = await swarm.boss.run("restic", "snapshots", "--no-cache", "--no-lock", env=env)
+        listed = await swarm.manager_host.run("restic", "snapshots", "--no-cache", "--no-lock", env=env)
         return "1 snapshots" in listed.stdout
 
     await swarm.until(backed_up, 120)
@@ -78,7 +78,9 @@ async def test_a_scheduled_job_backs_up_a_snapshot_and_it_comes_back(swarm: Clus
     nodes = {node["ID"]: name for name, node in (await swarm.nodes()).items()}
     host = next(each for each in swarm.hosts if each.name == nodes[db["NodeID"]])
     assert await host.docker("ps", "-q", "--filter", "status=paused") == ""
-    await swarm.boss.run("restic", "restore", "latest", "--no-cache", "--target", str(tmp_path / "out"), env=env)
+    await swarm.manager_host.run(
+        "restic", "restore", "latest", "--no-cache", "--target", str(tmp_path / "out"), env=env
+    )
     one, other = (int((tmp_path / "out" / "data" / name).read_text()) for name in "ab")
     assert one - other in (0, 1)
 

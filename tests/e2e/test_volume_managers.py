@@ -62,8 +62,8 @@ async def test_the_next_leader_ends_a_move() -> None:
         acks.mkdir()
         mounts = ("--mount", "source=numbers,target=/data", "--mount", f"type=bind,source={acks},target=/acks")
         create = ("service", "create", "-d", "--no-resolve-image", "--name", "db")
-        await cluster.docker(cluster.boss, *create, *mounts, "busybox:lab", "sh", "-c", WRITER)
-        (await _folder(await cluster.one_runs(cluster.boss)) / "large").write_bytes(os.urandom(12 * MIB))
+        await cluster.docker(cluster.manager_host, *create, *mounts, "busybox:lab", "sh", "-c", WRITER)
+        (await _folder(await cluster.one_runs(cluster.manager_host)) / "large").write_bytes(os.urandom(12 * MIB))
         leader = await move_and_kill(cluster, "copying", acks / "n")
         await cluster.start_manager(leader)
         await cluster.all_reachable()
@@ -75,7 +75,7 @@ async def move_and_kill(cluster: Moving, phase: str, acks: Path) -> Host:
 
     Returns the host of the one that was killed.
     """
-    leader = await cluster.leader(cluster.boss)
+    leader = await cluster.leader(cluster.manager_host)
     asked, other = [host for host in cluster.hosts if host is not leader]
     source = await cluster.one_runs(asked)
     target = other if source is not other else asked

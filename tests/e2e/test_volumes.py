@@ -232,14 +232,14 @@ async def test_a_volume_is_backed_up_and_restored(swarm: Cluster, tmp_path: Path
     (tmp_path / "password").write_text("secret")
     settings = {"RESTIC_REPOSITORY": str(tmp_path / "repository"), "RESTIC_PASSWORD_FILE": str(tmp_path / "password")}
     settings |= {"SWARM_MANAGER_HOST": swarm.api, "RESTIC_CACHE_DIR": str(tmp_path / "cache")}
-    await swarm.boss.run("sh", "-c", BACKUP, env=settings, timeout=120)
+    await swarm.manager_host.run("sh", "-c", BACKUP, env=settings, timeout=120)
     await swarm.running(NAME, 1)
     assert await starts(swarm) == before + 1
     refused = "restic dump latest app_db.tar | swarm-manager volume restore - h2/app_db"
-    found = await swarm.boss.run("sh", "-c", refused, env=settings, check=False)
+    found = await swarm.manager_host.run("sh", "-c", refused, env=settings, check=False)
     assert "volume app_db is on this host already" in found.stderr
     back = "restic dump latest app_db.tar | swarm-manager volume restore - h1/again"
-    await swarm.boss.run("sh", "-c", back, env=settings)
+    await swarm.manager_host.run("sh", "-c", back, env=settings)
     there = Path(json.loads(await swarm.hosts[0].docker("volume", "inspect", "again"))[0]["Mountpoint"])
     assert len((there / "starts").read_text().splitlines()) == before
     assert json.loads((there.parent / "swarm.json").read_text())["generation"] == 1

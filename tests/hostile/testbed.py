@@ -96,7 +96,7 @@ class LabTestbed:
         try:
             sock.setblocking(False)
             sock.bind((next(self._sources), 0))
-            await asyncio.get_running_loop().sock_connect(sock, (self._cluster.boss.ip, DEFAULT_PORT))
+            await asyncio.get_running_loop().sock_connect(sock, (self._cluster.manager_host.ip, DEFAULT_PORT))
             return await TlsLine.dial("", 0, context, sock)
         except BaseException:
             sock.close()

@@ -3,7 +3,7 @@
     async with hostile_world() as world:
         await world.service("web", on=("alice", "bob"), publish={8080: 80})
         mallory = await world.evil()
-        before = world.standing()
+        before = world.honest_plans()
         …
         assert not world.disturbed(before)
 
@@ -271,14 +271,14 @@ class World:
 
     # --- whether all is well ------------------------------------------------------------------------------------------
 
-    def standing(self) -> dict[str, HostPlan]:
+    def honest_plans(self) -> dict[str, HostPlan]:
         """Return what each honest host is to have, but for what is evil nodes' own: their tasks, and they as peers."""
         evil = set(self.ids.values()) - {worker.node_id for worker in self.honest.values()}
         return {name: _plan_without(worker, evil) for name, worker in self.honest.items()}
 
     def disturbed(self, before: Mapping[str, HostPlan]) -> list[str]:
-        """Say what of the honest hosts is not as it stood before."""
-        now = self.standing()
+        """Say what of the honest hosts is not as it was before."""
+        now = self.honest_plans()
         return [
             f"{name}'s {part.name}: {getattr(plan, part.name)!r:.300}, was {getattr(before[name], part.name)!r:.300}"
             for name, plan in now.items()

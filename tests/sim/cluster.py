@@ -42,7 +42,7 @@ from tests.sim.volumes.disks import Ledger
 T = TypeVar("T")
 
 
-class Leading:
+class Leader:
     """What a manager runs over an open store while it leads: all that the real one runs, but the API.
 
     `authority` is for those who join; without one nobody can. `rules` are those that run besides the usual ones.
@@ -143,7 +143,7 @@ class Leading:
         await asyncio.gather(*connections, return_exceptions=True)
 
 
-class Manager(Leading):
+class Manager(Leader):
     """The only manager: it leads for as long as it runs."""
 
     def __init__(

@@ -242,21 +242,21 @@ class CheckedBackend:
 
     def _may_overlap(self, older: Task) -> bool:
         """A drained task goes on until its replacement runs; so does one that moves, or that start-first replaces."""
-        if self._standing(older) is NodeAvailability.DRAINED or older.moving_to:
+        if self._availability(older) is NodeAvailability.DRAINED or older.moving_to:
             return True
         service = self.mirror.services.get(older.service_id)
         return service is not None and _starts_first(service)
 
     def _may_return(self, older: Task, newest: Task) -> bool:
         """A lost task is not given up while its replacement has no node."""
-        return self._standing(older) is NodeAvailability.LOST and older.serves and not newest.node_id
+        return self._availability(older) is NodeAvailability.LOST and older.serves and not newest.node_id
 
     def _started(self, task: Task, tasks: Iterable[Task]) -> None:
         """A task is started only when the ones before it have stopped, had a minute for it, or cannot be heard of."""
         for other in tasks:
             stopping = other.desired_state > TaskState.RUNNING and other.placed
             waited = self._clock.now() - task.created_at >= OLD_TASK_PATIENCE
-            heard_of = self._standing(other) is not NodeAvailability.LOST
+            heard_of = self._availability(other) is not NodeAvailability.LOST
             if stopping and not waited and heard_of and not self._overlapped(task, other):
                 self._say(f"{task.id} is started while {other.id} of its slot still stops", [task, other])
 
@@ -276,7 +276,7 @@ class CheckedBackend:
             if len(live) > (job.max_concurrent or 0):
                 self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
 
-    def _standing(self, task: Task) -> NodeAvailability:
+    def _availability(self, task: Task) -> NodeAvailability:
         return availability_of(self.mirror.nodes.get(task.node_id)) if task.node_id else NodeAvailability.OPEN
 
     def _say_all(self, *complaints: Iterable[Complaint]) -> None:

@@ -18,7 +18,7 @@ from manager.store.transaction import Transaction
 from manager.store.view import View
 from tests.fakes.etcd import FakeEtcd
 from tests.fakes.world import replace
-from tests.sim.cluster import Cluster, Leading
+from tests.sim.cluster import Cluster, Leader
 from tests.sim.history import History, RecordedBackend
 from tests.sim.host import Host
 from tests.sim.invariants import Broken
@@ -38,7 +38,7 @@ class Replica:
         self.name = name
         self.backend = RecordedBackend(etcd, name, history, cluster.knows[name])
         self.store = SharedStore(self.backend, cluster.clock, loop.time)
-        self.decides = Leading(self.store, self.store.clock, seed)
+        self.decides = Leader(self.store, self.store.clock, seed)
         candidate = Candidate(name, f"{name}:2377", "1.0")
         rng = random.Random(seed)
         self.leadership = Leadership(self.store, candidate, self.decides.leading, rng, elapsed=loop.time)

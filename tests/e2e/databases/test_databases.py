@@ -39,7 +39,7 @@ class Databases(Cluster):
         images = self.lab.workdir / "databases.tar"
         images.write_bytes(await asyncio.to_thread(archive, DATABASES))
         await all_at_once(host.engine.load(images) for host in self.hosts)
-        await self.adopt(self.boss)
+        await self.adopt(self.manager_host)
         self.acks.mkdir()
         self.acks.chmod(0o777)
         for each in DATABASES:

@@ -63,7 +63,7 @@ async def attacked(hello: bool = True) -> AsyncIterator[tuple[World, EvilWorker]
         if hello:
             await mallory.hello()
             await world.until(lambda: len(world.honest["alice"].world.peers) == 2)
-        before = world.standing()
+        before = world.honest_plans()
         yield world, mallory
         await world.quiet()
         assert not world.disturbed(before)

@@ -256,7 +256,7 @@ async def everything_wrong() -> None:
         attack = Attack(SimulatedTestbed(world), SEED)
         await attack.begin()
         await world.quiet(30)
-        plans, tasks = world.standing(), tasks_of_honest(world)
+        plans, tasks = world.honest_plans(), tasks_of_honest(world)
         unready: list[str] = []
         warm = resident = 0
         said = ForeignDataCheck(world)

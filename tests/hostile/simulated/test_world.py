@@ -19,7 +19,7 @@ async def _a_usual_life() -> None:
         mallory = await world.evil()
         await mallory.hello()
         task = await mallory.task_of("web")
-        before = world.standing()
+        before = world.honest_plans()
         assert before["alice"].ports == {port("tcp", 8080, "")}
         await world.quiet()
         await mallory.reports(task, addresses={})

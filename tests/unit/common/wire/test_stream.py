@@ -76,17 +76,17 @@ async def test_a_request_is_answered_with_its_number_to_a_known_peer(pki: Pki, s
 
 async def test_a_flood_of_connections_leaves_others_their_turn(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is seen in full by those who bound it: each that was let in counts before the next is judged."""
-    door, judged = Admission(), []
-    lets_in = door.lets_in
+    admission, judged = Admission(), []
+    lets_in = admission.lets_in
 
     async with turns() as made:
 
         def judge(address: str, now: float) -> bool:
-            judged.append((made(), door._coming.total()))
+            judged.append((made(), admission._coming.total()))
             return len(judged) <= 20 and lets_in(address, now)
 
-        monkeypatch.setattr(door, "lets_in", judge)
-        async with await serve("127.0.0.1", 0, pki.server(), Echo(), door) as server:
+        monkeypatch.setattr(admission, "lets_in", judge)
+        async with await serve("127.0.0.1", 0, pki.server(), Echo(), admission) as server:
             flood = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
             while len(judged) < 40:
                 await asyncio.sleep(0)

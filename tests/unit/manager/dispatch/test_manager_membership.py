@@ -33,7 +33,7 @@ WORKER = Node(
 PROMOTED = replace(WORKER, spec=NodeSpec(role="manager"))
 
 
-class Door:
+class ManagerJoins:
     """A cluster's membership, its store and its tokens."""
 
     def __init__(self, store: Store, tokens: JoinTokens, authority: Authority) -> None:
@@ -60,59 +60,59 @@ class Door:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
+async def joins() -> AsyncIterator[ManagerJoins]:
     authority = Authority(create_root("cluster1", CLOCK.now()))
     tokens = new_tokens(authority.digest, random.Random(1))
     async with Store(MemoryBackend(), CLOCK) as store:
         await store.update(lambda tx: tx.put(Cluster(id="cluster1", join_tokens=tokens)))
-        yield Door(store, tokens, authority)
+        yield ManagerJoins(store, tokens, authority)
 
 
-async def test_a_worker_that_was_promoted_keeps_its_row(door: Door) -> None:
-    await door.store.update(lambda tx: tx.put(PROMOTED))
-    assert await door.join(door.membership.ticket("w")) == "w"
-    (node,) = door.store.view.nodes
+async def test_a_worker_that_was_promoted_keeps_its_row(joins: ManagerJoins) -> None:
+    await joins.store.update(lambda tx: tx.put(PROMOTED))
+    assert await joins.join(joins.membership.ticket("w")) == "w"
+    (node,) = joins.store.view.nodes
     assert (node.agent, node.spec.role) == (True, "manager")
 
 
 @pytest.mark.parametrize("meanwhile", [WORKER, None])
-async def test_a_ticket_ends_with_what_it_was_given_for(door: Door, meanwhile: Node | None) -> None:
+async def test_a_ticket_ends_with_what_it_was_given_for(joins: ManagerJoins, meanwhile: Node | None) -> None:
     """Its node was demoted, or removed, before it came: it does not become a manager by what it was sent before."""
-    await door.store.update(lambda tx: tx.put(PROMOTED))
-    ticket = door.membership.ticket("w")
-    await door.store.update(lambda tx: tx.put(meanwhile) if meanwhile is not None else tx.remove(PROMOTED))
+    await joins.store.update(lambda tx: tx.put(PROMOTED))
+    ticket = joins.membership.ticket("w")
+    await joins.store.update(lambda tx: tx.put(meanwhile) if meanwhile is not None else tx.remove(PROMOTED))
     with pytest.raises(Unauthenticated, match=r"node w was (demoted|removed) before it had become a manager"):
-        await door.join(ticket)
-    assert [node.spec.role for node in door.store.view.nodes] == (["worker"] if meanwhile is not None else [])
+        await joins.join(ticket)
+    assert [node.spec.role for node in joins.store.view.nodes] == (["worker"] if meanwhile is not None else [])
 
 
-async def test_a_workers_host_is_promoted_not_joined(door: Door) -> None:
-    await door.store.update(lambda tx: tx.put(WORKER))
+async def test_a_workers_host_is_promoted_not_joined(joins: ManagerJoins) -> None:
+    await joins.store.update(lambda tx: tx.put(WORKER))
     with pytest.raises(FailedPrecondition, match=re.escape("is node w (alpha) of this cluster")):
-        await door.join(door.tokens.manager)
-    assert [node.id for node in door.store.view.nodes] == ["w"]
+        await joins.join(joins.tokens.manager)
+    assert [node.id for node in joins.store.view.nodes] == ["w"]
 
 
-async def test_a_host_that_was_none_gets_a_row_of_its_own(door: Door) -> None:
-    await door.store.update(lambda tx: tx.put(WORKER))
-    joined = await door.join(door.tokens.manager, "192.0.2.8:2377")
-    assert sorted(node.id for node in door.store.view.nodes) == sorted(["w", joined])
+async def test_a_host_that_was_none_gets_a_row_of_its_own(joins: ManagerJoins) -> None:
+    await joins.store.update(lambda tx: tx.put(WORKER))
+    joined = await joins.join(joins.tokens.manager, "192.0.2.8:2377")
+    assert sorted(node.id for node in joins.store.view.nodes) == sorted(["w", joined])
 
 
-async def test_a_host_that_tries_again_replaces_what_never_came(door: Door) -> None:
-    first = await door.join(door.tokens.manager)
-    second = await door.join(door.tokens.manager)
-    assert [node.id for node in door.store.view.nodes] == [second]
-    await door.membership.record_arrival([first, second])
+async def test_a_host_that_tries_again_replaces_what_never_came(joins: ManagerJoins) -> None:
+    first = await joins.join(joins.tokens.manager)
+    second = await joins.join(joins.tokens.manager)
+    assert [node.id for node in joins.store.view.nodes] == [second]
+    await joins.membership.record_arrival([first, second])
     with pytest.raises(FailedPrecondition, match=f"node {second} .* is the manager at 192.0.2.7:2377 already"):
-        await door.join(door.tokens.manager)
+        await joins.join(joins.tokens.manager)
 
 
-async def test_a_join_that_failed_leaves_a_worker_as_it_was(door: Door) -> None:
-    await door.store.update(lambda tx: tx.put(PROMOTED))
-    await door.join(door.membership.ticket("w"))
-    await door.membership.take_back("w", "its manager did not start")
-    (node,) = door.store.view.nodes
+async def test_a_join_that_failed_leaves_a_worker_as_it_was(joins: ManagerJoins) -> None:
+    await joins.store.update(lambda tx: tx.put(PROMOTED))
+    await joins.join(joins.membership.ticket("w"))
+    await joins.membership.take_back("w", "its manager did not start")
+    (node,) = joins.store.view.nodes
     assert (node.spec.role, node.manager_status, node.manager_serials, node.etcd_addr) == ("worker", None, (), "")
     assert node.status == replace(WORKER.status, message="its manager did not start")
 

@@ -92,8 +92,8 @@ class Opened:
 
 
 @asynccontextmanager
-async def standing(manager: Manager) -> AsyncIterator[Endpoint]:
-    """Let a manager stand at a socket."""
+async def serving(manager: Manager) -> AsyncIterator[Endpoint]:
+    """Serve a manager at a socket."""
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         runner = web.ServerRunner(web.Server(manager.handle))
         await runner.setup()
@@ -108,7 +108,7 @@ async def standing(manager: Manager) -> AsyncIterator[Endpoint]:
 async def gate() -> AsyncIterator[Opened]:
     manager = Manager()
     async with (
-        standing(manager) as endpoint,
+        serving(manager) as endpoint,
         open_gate(endpoint, "viewer", 0) as (gate, port),
         aiohttp.ClientSession(auto_decompress=False) as session,
     ):

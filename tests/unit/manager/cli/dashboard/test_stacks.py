@@ -182,7 +182,7 @@ class Page:
 
 
 @asynccontextmanager
-async def standing(role: str) -> AsyncIterator[Page]:
+async def page_of(role: str) -> AsyncIterator[Page]:
     async with ApiCluster(idle=True) as cluster:
         socket = f"unix://{cluster.folder}/docker.sock"
         async with (
@@ -195,13 +195,13 @@ async def standing(role: str) -> AsyncIterator[Page]:
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    async with standing("operator") as each:
+    async with page_of("operator") as each:
         yield each
 
 
 @pytest.fixture
 async def viewers() -> AsyncIterator[Page]:
-    async with standing("viewer") as each:
+    async with page_of("viewer") as each:
         yield each
 
 

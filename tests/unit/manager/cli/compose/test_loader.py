@@ -1,4 +1,5 @@
 import errno
+from typing import Any
 
 import pytest
 
@@ -187,7 +188,7 @@ def test_what_is_printed_deploys_without_a_choice() -> None:
 # --- include ---
 
 
-def including(text: str, env: dict[str, str] | None = None, **files: str) -> Config:
+def including(text: str, env: Any = None, **files: str) -> Config:
     return loaded(text, env=env, files=Files(**{name: each.encode() for name, each in files.items()}))
 
 

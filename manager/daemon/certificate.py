@@ -22,6 +22,7 @@ import msgspec
 from common.aio.first import first_of
 from common.clock import Clock, sleep_until
 from common.errors import SwarmError, Unavailable
+from common.model import Node, RootKey
 from common.tls import (
     CredentialFiles,
     Identity,
@@ -140,7 +141,7 @@ class OwnCertificate:
 
     async def follow_authority(self, store: Store) -> None:
         """Get a certificate of each step of the authority, and record that in the store, until cancelled."""
-        with store.watch() as subscription:
+        with store.watch(kinds=(RootKey, Node)) as changes:
             while True:
                 step = self._authority.step
                 if self._step != step:
@@ -152,10 +153,14 @@ class OwnCertificate:
                     self._step = step
                     _log.info("manager %s has a certificate of step %d of the authority", self._config.node_id, step)
                 if self._noted_step(store) != self._step:
-                    with contextlib.suppress(Unavailable):  # the next change brings it back here
+                    try:
                         await store.update(self._note_step)
+                    except Unavailable as error:
+                        _log.warning("step %d of the authority is not noted yet: %s", self._step, error.message)
+                        await asyncio.sleep(FOLLOW_AGAIN_SECONDS)
+                        continue
                 with contextlib.suppress(Lagged):  # the next look is at the store itself
-                    await subscription.next()
+                    await changes.next()
 
     async def renew_now(self) -> None:
         """Have the leader sign a certificate, store it with the trusted roots, and show it.
@@ -248,7 +253,7 @@ class RootSteps:
 
     async def run(self) -> None:
         """Take each step until cancelled."""
-        with self._store.watch() as changes:
+        with self._store.watch(kinds=(RootKey, Node)) as changes:
             while True:
                 if turn(self._store.view, self._peers.leader_id) == self._node_id:
                     await self._try_to_take()

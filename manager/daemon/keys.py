@@ -105,7 +105,7 @@ class ManagerKeys:
 
     async def follow(self, store: Store) -> None:
         """Keep the files locked as the cluster says, until cancelled."""
-        with store.watch() as subscription:
+        with store.watch(kinds=(Cluster,)) as changes:
             while True:
                 try:
                     self.relock(store.view.cluster)
@@ -114,7 +114,7 @@ class ManagerKeys:
                     await asyncio.sleep(AGAIN_SECONDS)
                     continue
                 with contextlib.suppress(Lagged):  # the next look is at the store itself
-                    await subscription.next()
+                    await changes.next()
 
     def _open(self, keyring: Keyring) -> None:
         self._keyring = keyring

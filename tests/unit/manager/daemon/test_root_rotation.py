@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from manager.dispatch.reception import Reception
 from manager.loops.loop import Loop
 from manager.loops.root_rotation import root_rotation_rule
 from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import ChangeSet
 from manager.store.store import Store
 from tests.fakes.tls_worker import join_host, tls_worker
 
@@ -126,6 +127,47 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+
+
+class FullDisk(MemoryBackend):
+    """A backend that takes nothing while it is `full`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self.refused = asyncio.Event()
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        if self.full:
+            self.refused.set()
+            raise Unavailable("the disk is full")
+        await super().commit(change_sets)
+
+
+async def test_a_step_is_noted_once_the_store_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else changes meanwhile: the rotation, and all that waits for it, would stand still."""
+    monkeypatch.setattr("manager.daemon.certificate.FOLLOW_AGAIN_SECONDS", 0.01)
+    config = ManagerConfig(node_id="m1", advertise_addr="127.0.0.1:2377", listen_addr="127.0.0.1:0")
+    disk = FullDisk()
+    async with Store(disk, CLOCK) as store, asyncio.timeout(10):
+        root = create_root("cluster1", CLOCK.now())
+        manager = Node(id="m1", manager_status=ManagerStatus(leader=True))
+        await store.update(lambda tx: [tx.put(each) for each in (root, Cluster(id="cluster1"), manager)])
+        files, authority = ManagerFiles(tmp_path / "m1"), Authority.stored(store.view)
+        certificate = OwnCertificate(lambda: files, authority, config, CLOCK, random.SystemRandom())
+        certificate.open(store)
+        await store.update(lambda tx: tx.put(begin(tx, create_root("cluster1", CLOCK.now()))))
+        disk.full = True
+        with store.watch() as changes:
+            following = asyncio.create_task(certificate.follow_authority(store))
+            await disk.refused.wait()
+            disk.full = False
+            await changes.next()
+        node = store.view.nodes.get("m1")
+        assert node is not None
+        assert node.manager_status is not None
+        assert node.manager_status.certificate_step == authority.step
+        following.cancel()
 
 
 async def test_no_worker_is_lost_and_the_old_root_opens_nothing(world: World, tmp_path: Path) -> None:

@@ -1,26 +1,26 @@
-"""How hosts become managers and stop being managers: the leader brings etcd's members to the store's managers."""
+"""How hosts become managers and stop being managers: the leader brings etcd's members to the store's managers.
+
+`newcomers.py` has what happens before a host joins, and after that until its manager has come up.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
 from common.aio.first import first_of
-from common.aio.steady import keep_going
 from common.errors import FailedPrecondition, PermissionDenied, Unavailable
 from common.model.node import Node
-from common.wire.manager_messages import BecomeManager, ManagerJoin, ManagerJoined, ManagerRenew
+from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew
 from common.wire.messages import RenewReply
 from manager.ca.keyring import Keyring
 from manager.config import EtcdConfig
 from manager.daemon.leader import Core
 from manager.dispatch.links import Links
-from manager.dispatch.manager_membership import TICKET_SECONDS, ManagerMembership
+from manager.dispatch.manager_membership import ManagerMembership
 from manager.domain.managers import is_awaited, managers
 from manager.etcd import peer_url
 from manager.orchestrate.etcd_members import (
@@ -36,35 +36,23 @@ from manager.orchestrate.etcd_members import (
 )
 from manager.store.backends.etcd.api import NoAnswer
 from manager.store.backends.etcd.members import Member, Members
-from manager.store.watch import Lagged
 
 # etcd refuses a change of members right after another one, and a vote for a member that has not caught up.
 _AGAIN_SECONDS = 0.3
 # How long a host that joins waits for its place in etcd, which takes one new member at a time.
 JOIN_SECONDS = 30.0
 _UNTOLD_SECONDS = 20.0
-# A host that joined runs its manager by then or never: its own command gives up after half of that.
-COME_SECONDS = 120.0
 # The host that withdraws waits a little longer.
 _LEAVE_SECONDS = 8.0
-_LOOK_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Promotion:
-    """A node that is to become a manager by `until`, in seconds of the event loop; whether its worker was told."""
-
-    until: float
-    told: bool = False
 
 
 class MemberReconciler:
     """Brings etcd's members to the managers that the store has, while this manager leads.
 
     `etcd` changes etcd's members, or, where others run etcd, says how managers reach it. `keyring` returns the store's
-    keys. `hand_over` lets another manager lead; `promote` tells a node's worker that its host is to become a manager.
+    keys, `hand_over` lets another manager lead.
     """
 
     def __init__(
@@ -76,12 +64,9 @@ class MemberReconciler:
         *,
         keyring: Callable[[], Keyring],
         hand_over: Callable[[], None],
-        promote: Callable[[str, BecomeManager], Awaitable[None]],
     ) -> None:
         self._members = etcd if isinstance(etcd, Members) else None
         self._external = etcd if isinstance(etcd, EtcdConfig) else None
-        self._promote = promote
-        self._promotions: dict[str, _Promotion] = {}
         self._store = core.store
         self._membership = membership
         self._links = links
@@ -198,65 +183,6 @@ class MemberReconciler:
 
     async def run(self) -> None:
         """Take steps until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(keep_going("the managers that are awaited", self._await_all))
-            group.create_task(keep_going("the managers' membership", self._run))
-            group.create_task(keep_going("the promotions", self._promote_all))
-
-    async def _await_all(self) -> None:
-        """Record which managers have come since they joined; demote those that never do."""
-        since: dict[str, float] = {}
-        while True:
-            now = asyncio.get_running_loop().time()
-            awaited = [node.id for node in managers(self._store.view) if is_awaited(node)]
-            since = {node_id: since.get(node_id, now) for node_id in awaited}
-            came = {node_id for node_id in since if self._links.reachable(node_id)}
-            late = {node_id for node_id, began in since.items() if began + COME_SECONDS <= now} - came
-            try:
-                if came:
-                    await self._membership.record_arrival(came)
-                for node_id in late:
-                    why = f"its manager was not heard of within {COME_SECONDS:g} s after it had joined"
-                    _log.warning("node %s is no longer a manager: %s", node_id, why)
-                    await self._membership.take_back(node_id, why)
-            except Unavailable as error:
-                _log.warning("cannot record which managers have come; trying again: %s", error.message)
-            await first_of(self._known.moved(), self._links.moved(), within=_LOOK_SECONDS if awaited else None)
-
-    async def _promote_all(self) -> None:
-        """Have the hosts of nodes that are to be managers join; nodes whose hosts do not are workers again."""
-        while True:
-            due = [node for node in self._store.view.nodes if node.spec.role == "manager" and not node.manager_status]
-            now = asyncio.get_running_loop().time()
-            begun = {node.id: self._promotions.get(node.id) or _Promotion(now + TICKET_SECONDS) for node in due}
-            self._promotions = begun
-            for node in due:
-                await self._promote_one(node)
-            with self._store.watch() as subscription, contextlib.suppress(TimeoutError, Lagged):
-                async with asyncio.timeout(_LOOK_SECONDS if due else None):
-                    await subscription.next()
-
-    async def _promote_one(self, node: Node) -> None:
-        """Have a host join; its worker may not be back yet, where this manager has just begun to lead."""
-        promotion = self._promotions[node.id]
-        if promotion.told:
-            why = f"its host has not joined as a manager within {TICKET_SECONDS:g} s: see its worker's log"
-        else:
-            ticket = self._membership.ticket(node.id)
-            try:
-                await self._promote(node.id, BecomeManager(ticket=ticket, addr=node.status.addr))
-            except Unavailable as error:
-                why = f"it could not become a manager: {error.message}"
-            except FailedPrecondition as error:
-                await self._membership.give_up(node.id, f"it cannot become a manager: {error.message}")
-                return
-            else:
-                promotion.told = True
-                return
-        if promotion.until < asyncio.get_running_loop().time():
-            await self._membership.give_up(node.id, why)
-
-    async def _run(self) -> None:
         while True:
             self._news.clear()
             step = await self._step()

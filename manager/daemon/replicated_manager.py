@@ -11,7 +11,6 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from common.aio.first import first_of
@@ -24,6 +23,7 @@ from manager.config import EtcdConfig
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leader import Core, LeaderParts, running
 from manager.daemon.member_reconciler import MemberReconciler
+from manager.daemon.newcomers import AwaitedManagers, Promotions
 from manager.daemon.peers import ManagerPeers
 from manager.dispatch.links import Links, OwnIdentity
 from manager.dispatch.manager_membership import ManagerMembership, Tickets
@@ -34,6 +34,10 @@ from manager.store.levels import NEWEST_LEVEL, common_level
 from manager.store.shared import SharedStore
 from manager.store.store import Store
 from manager.store.transaction import Transaction
+
+_AGAIN_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class ReplicatedManager:
@@ -77,17 +81,24 @@ class ReplicatedManager:
         core = self._core
         await self._store.update(self._show_certificate)
         tickets = Tickets(core.rng, asyncio.get_running_loop().time)
+        membership = ManagerMembership(core.store, core.authority, core.clock, core.rng, tickets)
         reconciler = MemberReconciler(
             core,
-            ManagerMembership(core.store, core.authority, core.clock, core.rng, tickets),
+            membership,
             self._etcd,
             self.links,
             keyring=lambda: self._keys.keyring,
             hand_over=self.peers.leadership.hand_over,
-            promote=self._promote,
         )
+        promotions = Promotions(core.store, membership, self._promote)
+        awaited = AwaitedManagers(core.store, membership, core.managers, self.links)
         upgrade = LevelUpgrade(core.store, core.managers, self.links, core.node_id)
-        work = running(reconciler.run(), keep_going("the store's level", upgrade.run))
+        work = running(
+            keep_going("the managers' membership", reconciler.run),
+            keep_going("the promotions", promotions.run),
+            keep_going("the managers that are awaited", awaited.run),
+            keep_going("the store's level", upgrade.run),
+        )
         async with self.leader.begin(self.peers.epoch), work:
             self._reconciler = reconciler
             self.peers.note_leading()
@@ -116,11 +127,6 @@ class ReplicatedManager:
         node, serial = tx.nodes.get(self._core.node_id), self._own().serial
         if node is not None and serial not in node.manager_serials:
             tx.put(replace(node, manager_serials=(*node.manager_serials[-1:], serial)))
-
-
-_AGAIN_SECONDS = 1.0
-
-_log = logging.getLogger(__name__)
 
 
 class LevelUpgrade:
@@ -153,4 +159,4 @@ class LevelUpgrade:
     def _raise(self, tx: Transaction) -> None:
         """Raise it to what all managers know; the view may have managers that `run` has not seen yet."""
         if (level := self._common(managers(tx))) > tx.cluster.store_level:
-            tx.put(msgspec.structs.replace(tx.cluster, store_level=level))
+            tx.put(replace(tx.cluster, store_level=level))

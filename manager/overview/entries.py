@@ -56,17 +56,32 @@ def _of_task(change: Change, view: View, at: float, _: str) -> Iterator[Entry]:
     if not isinstance(new, Task):
         return
     if failed(old, new):
-        where = f" on {node_name(view, new.node_id)}" if new.node_id else ""
         verb = "was rejected" if new.status.state is TaskState.REJECTED else "failed"
-        text = f"{task_name(view, new)} {verb}{where}{_because(new)}"
+        text = f"{task_name(view, new)} {verb}{_on(view, new)}{_because(new)}"
         yield Entry(
             at=at, kind=Kind.TASK_FAILED, level=Level.ERROR, text=text, object=named(new), related=_around(view, new)
+        )
+    elif _is_stopped(old, new):
+        text = f"{task_name(view, new)} is stopped{_on(view, new)}: {new.status.err[:LONGEST_ERROR]}"
+        yield Entry(
+            at=at, kind=Kind.TASK_STOPPED, level=Level.WARNING, text=text, object=named(new), related=_around(view, new)
         )
     elif new.finds_no_node and (old is None or not old.finds_no_node):
         text = f"{task_name(view, new)} waits: {new.status.err[:LONGEST_ERROR]}"
         yield Entry(
             at=at, kind=Kind.TASK_WAITS, level=Level.WARNING, text=text, object=named(new), related=_around(view, new)
         )
+
+
+def _is_stopped(old: Task | None, new: Task) -> bool:
+    """Whether the manager stops a task and says why: what no longer fits on its node (`housekeeping.enforce`)."""
+    if old is None or not old.live or new.live or not new.placed:
+        return False
+    return new.status.err not in ("", old.status.err)
+
+
+def _on(view: View, task: Task) -> str:
+    return f" on {node_name(view, task.node_id)}" if task.node_id else ""
 
 
 def _because(task: Task) -> str:

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     ROLLBACK_STARTED = "rollback-started"
     TASK_FAILED = "task-failed"
     TASK_WAITS = "task-waits"
+    TASK_STOPPED = "task-stopped"
     NODE_JOINED = "node-joined"
     NODE_LEFT = "node-left"
     NODE_STATE = "node-state"
@@ -78,8 +79,8 @@ class Entry(Model, kw_only=True):
 
     @property
     def said_by(self) -> str:
-        """The id of the node whose worker reported this; empty if it is not a worker's report."""
-        if self.kind not in (Kind.TASK_FAILED, Kind.NODE_LEFT, Kind.NODE_STATE, Kind.NODE_CLOCK):
+        """The id of the node whose worker reported this, or caused it; empty if no worker can."""
+        if self.kind not in _OF_WORKERS:
             return ""
         return next((each.id for each in (self.object, *self.related) if each.kind == "node"), "")
 
@@ -87,6 +88,9 @@ class Entry(Model, kw_only=True):
         """Whether it is about the object that has this name or id, or whose id begins so."""
         return any(_is_called(each, reference) for each in (self.object, *self.related))
 
+
+# Entries that what a worker says may cause: of a task that is stopped, that its host has less than before.
+_OF_WORKERS = frozenset({Kind.TASK_FAILED, Kind.TASK_STOPPED, Kind.NODE_LEFT, Kind.NODE_STATE, Kind.NODE_CLOCK})
 
 _SHORTEST_PREFIX = 6
 

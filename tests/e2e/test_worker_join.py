@@ -163,6 +163,24 @@ def clock_ahead(lab, days):
     return folder
 
 
+@long
+async def test_a_clock_that_is_minutes_off_is_told(lab):
+    """At the join, in `node ls`, `node inspect` and the timeline; the worker's engine knows the right time."""
+    host = lab.hosts[1]
+    env = {"PYTHONPATH": str(clock_ahead(lab, -720 / 86400))}
+    said = (await worker(host, "join", "--token", await join_token(lab), lab.hosts[0].ip, env=env)).stderr
+    assert "the clocks differ by 12 minutes: the worker's says" in said
+    manager, clock = lab.hosts[0], "clock is 12 minutes behind the manager's: set the wrong one"
+    async with asyncio.timeout(60):
+        while clock not in (await manager.run("swarm-manager", "node", "ls")).stdout:
+            await asyncio.sleep(1)
+    node = json.loads((await worker(host, "status", "--format", "json")).stdout)["node_id"]
+    status = json.loads((await manager.run("swarm-manager", "node", "inspect", node)).stdout)[0]["Status"]
+    assert (status["State"], round(status["ClockOffset"] / 10)) == ("ready", -72)
+    assert f"the clock of {host.name} is 12 minutes behind" in (await manager.run("swarm-manager", "timeline")).stdout
+    await worker(host, "leave")
+
+
 def odd_agent(lab, name, code):
     """Return a folder of Python's that has every agent begin with this; other programs are as ever."""
     folder = lab.workdir / name

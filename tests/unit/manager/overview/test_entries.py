@@ -19,6 +19,7 @@ from common.model.service import (
     TaskSpec,
 )
 from common.model.volume import VolumeClaim
+from manager.orchestrate.housekeeping import enforce
 from manager.overview.entries import entries_of, is_silent, node_name, spec_changes, task_name
 from manager.overview.timeline import Entry, Kind, Level
 from manager.store.changes import Change
@@ -66,6 +67,28 @@ def test_a_task_that_failed_says_where_and_why() -> None:
     assert (entry.kind, entry.level, entry.at) == (Kind.TASK_FAILED, Level.ERROR, 7.0)
     assert entry.text == "shop_web.3 failed on w1: exit code 1"
     assert {each.kind: each.name for each in entry.related} == {"service": "shop_web", "stack": "shop", "node": "w1"}
+
+
+def test_a_task_that_the_enforcer_stops_says_why() -> None:
+    """The decider's own change of the store makes the entry, and the end that its worker reports no second one."""
+    world = World()
+    constrained = template("web:1", ("node.labels.zone==east",))
+    old = replace(task(TaskState.RUNNING), desired_state=TaskState.RUNNING, spec=constrained)
+    service = replace(SERVICE, spec=replace(SERVICE.spec, task_template=constrained))
+    world.put(service, NODE, old)
+    world.decide(enforce, "n1")
+    stopped = world.tables.tasks.get("t")
+    assert stopped is not None
+    (entry,) = entries(old, stopped)
+    assert (entry.kind, entry.level) == (Kind.TASK_STOPPED, Level.WARNING)
+    assert entry.text == (
+        "shop_web.3 is stopped on w1: assigned node no longer meets constraints: node.labels.zone==east"
+    )
+    assert {each.kind: each.name for each in entry.related} == {"service": "shop_web", "stack": "shop", "node": "w1"}
+    assert entry.said_by == "n1", "what a node says of itself may have it stopped over and over"
+    ended = replace(stopped, status=replace(stopped.status, state=TaskState.SHUTDOWN))
+    assert entries(stopped, ended) == []
+    assert entries(old, replace(old, desired_state=TaskState.SHUTDOWN)) == [], "an update, say, which has its own"
 
 
 def test_a_task_says_once_that_it_finds_no_node() -> None:

@@ -164,6 +164,7 @@ def clock_ahead(lab, days):
 
 
 @long
+@pytest.mark.usefixtures("token")
 async def test_a_clock_that_is_minutes_off_is_told(lab):
     """At the join, in `node ls`, `node inspect` and the timeline; the worker's engine knows the right time."""
     host = lab.hosts[1]

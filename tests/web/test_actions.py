@@ -152,6 +152,33 @@ async def test_what_nobody_uses_is_removed(operators: Dashboard) -> None:
     await expect(page.get_by_text("No config yet.")).to_be_visible()
 
 
+def leave(tx: Transaction) -> None:
+    """Let the tasks of all services that are being removed have ended."""
+    for service in [each for each in tx.services if each.pending_delete]:
+        for task in list(tx.tasks.of_service(service.id)):
+            tx.remove(task)
+        tx.remove(service)
+
+
+async def test_a_stack_of_services_alone_goes_with_its_tasks(operators: Dashboard) -> None:
+    """Nothing but its tasks is to be waited for: no network that these use, and no secret."""
+    scene = operators.scene
+    network = next(each for each in scene.store.view.networks if each.name == "blog_default")
+    shared = msgspec.structs.replace(network, spec=msgspec.structs.replace(network.spec, labels={}))
+    await scene.store.update(lambda tx: tx.put(shared))
+    page = await operators.open("/stacks/blog")
+    await button(page, "Remove").click()
+    await page.get_by_label("Type blog to go on").fill("blog")
+    async with page.expect_request(lambda request: request.url.split("?")[0].endswith("/tasks")) as asked_once:
+        await confirm(page, "Remove").click()
+    await (await asked_once.value).response()
+    async with page.expect_request(lambda request: request.url.split("?")[0].endswith("/tasks")):
+        await expect(page.get_by_role("dialog").get_by_text("Working …")).to_be_visible()
+    await scene.store.update(leave)
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_role("table", name="Stacks")).not_to_contain_text("blog")
+
+
 @long
 async def test_a_stack_is_removed_as_its_tasks_go(operators: Dashboard) -> None:
     page, scene = await operators.open("/stacks/blog"), operators.scene
@@ -170,12 +197,6 @@ async def test_a_stack_is_removed_as_its_tasks_go(operators: Dashboard) -> None:
     with scene.store.watch() as changes:
         while not all(scene.service(name).pending_delete for name in ("blog_web", "blog_db")):
             await changes.next()
-
-    def leave(tx: Transaction) -> None:
-        for service in [each for each in tx.services if each.pending_delete]:
-            for task in list(tx.tasks.of_service(service.id)):
-                tx.remove(task)
-            tx.remove(service)
 
     await scene.store.update(leave)
     await expect(page.get_by_role("dialog")).to_have_count(0)

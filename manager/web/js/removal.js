@@ -6,9 +6,11 @@ import { shell } from "./parts/command.js";
 import { go } from "./router.js";
 
 const STACK = "com.docker.stack.namespace";
-// What tasks use can be removed when these have stopped.
+// What tasks use can be removed when these have stopped; when they have, what still uses it is not the stack's.
 const AGAIN_MILLISECONDS = 1000;
+const OTHERS_MILLISECONDS = 3000;
 const PATIENCE_MILLISECONDS = 120_000;
+const HINT = "A task on a node that is down goes when the node is back, or is removed.";
 
 /** @param {"network" | "secret" | "config"} kind @param {string} id @param {string} name @param {string[]} users @returns {import("./actions.js").Action} */
 export function removal(kind, id, name, users) {
@@ -50,22 +52,33 @@ export function stackRemoval(name, rows) {
   };
 }
 
-/** Services first; what their tasks use is tried again until these are gone. @param {string} name */
+/** What is left of a stack, as paths of the API. @param {Record<string, string>} of @param {string[]} kinds @returns {Promise<string[]>} */
+async function left(of, kinds) {
+  const lists = await Promise.all(kinds.map(async (kind) => (await get(`/${kind}`, of)).map((/** @type {any} */ each) => `/${kind}/${each.ID ?? each.Id}`)));
+  return lists.flat();
+}
+
+/** Services first; then their tasks are waited for, and what these use is tried again until they are gone. @param {string} name */
 async function removeStack(name) {
   const of = filters({ label: [`${STACK}=${name}`] });
-  const [services, ...others] = await Promise.all(["services", "secrets", "configs", "networks"].map(async (kind) => (await get(`/${kind}`, of)).map((/** @type {any} */ each) => `/${kind}/${each.ID ?? each.Id}`)));
-  for (const path of services) await removed(path);
-  const end = Date.now() + PATIENCE_MILLISECONDS;
-  let left = others.flat();
+  for (const path of await left(of, ["services"])) await removed(path);
+  let moved = Date.now();
+  let before = "";
   for (;;) {
+    const [tasks, others] = [await left(of, ["services", "tasks"]), await left(of, ["secrets", "configs", "networks"])];
     const problems = [];
-    for (const path of left) {
+    for (const path of others) {
       const error = await removed(path).catch((/** @type {unknown} */ problem) => problem);
-      if (error) problems.push({ path, error });
+      if (error) problems.push(error);
     }
-    if (!problems.length) break;
-    if (Date.now() > end || problems.some(({ error }) => !(error instanceof Refused))) throw problems[0].error;
-    left = problems.map(({ path }) => path);
+    const lost = problems.find((error) => !(error instanceof Refused));
+    if (lost) throw lost;
+    if (!tasks.length && !problems.length) break;
+    const now = JSON.stringify([tasks, problems.length]);
+    if (now !== before) [before, moved] = [now, Date.now()];
+    const still = Date.now() - moved;
+    if (!tasks.length && still > OTHERS_MILLISECONDS) throw problems[0];
+    if (still > PATIENCE_MILLISECONDS) throw new Error(`For two minutes nothing more of ${name} has ended. ${HINT}`);
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MILLISECONDS));
   }
   go("/stacks");

@@ -33,12 +33,18 @@ def test_the_oldest_go_and_numbers_are_not_given_again() -> None:
     assert ids(timeline)[-1] == 4
 
 
-@pytest.mark.parametrize("kind", [Kind.TASK_FAILED, Kind.TASK_STOPPED, Kind.NODE_LEFT, Kind.NODE_STATE, Kind.NODE_CLOCK])
+@pytest.mark.parametrize(
+    "kind", [Kind.TASK_FAILED, Kind.TASK_STOPPED, Kind.NODE_LEFT, Kind.NODE_STATE, Kind.NODE_CLOCK]
+)
 def test_a_node_does_not_push_out_what_others_did(kind: Kind) -> None:
     timeline = Timeline(0.0)
     timeline.add(entry(by="ann"))
     task = Named(kind="task", id="t")
-    about = {"object": task, "related": (SERVICE, NODE)} if kind in (Kind.TASK_FAILED, Kind.TASK_STOPPED) else {"object": NODE}
+    about = (
+        {"object": task, "related": (SERVICE, NODE)}
+        if kind in (Kind.TASK_FAILED, Kind.TASK_STOPPED)
+        else {"object": NODE}
+    )
     for _ in range(2 * KEPT):
         timeline.add(Entry(at=1.0, kind=kind, text="", **about))
     assert ids(timeline) == [*range(2 * KEPT + 1, 2 * KEPT + 1 - KEPT_OF_NODE, -1), 1]

@@ -173,7 +173,7 @@ async def test_a_clock_that_is_minutes_off_is_told(lab):
     assert "the clocks differ by 12 minutes: the worker's says" in said
     manager, clock = lab.hosts[0], "clock is 12 minutes behind the manager's: set the wrong one"
     async with asyncio.timeout(60):
-        while clock not in (await manager.run("swarm-manager", "node", "ls")).stdout:
+        while clock not in (await manager.run("swarm-manager", "node", "ls")).stderr:
             await asyncio.sleep(1)
     node = json.loads((await worker(host, "status", "--format", "json")).stdout)["node_id"]
     status = json.loads((await manager.run("swarm-manager", "node", "inspect", node)).stdout)[0]["Status"]

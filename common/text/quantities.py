@@ -7,7 +7,7 @@ Read as it reads them (Go's `time.ParseDuration`, `units.RAMInBytes`), and writt
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from functools import lru_cache
 
 _UNITS = {
@@ -30,6 +30,8 @@ _MAX_INT64 = 2**63 - 1
 # What one core is in the API, in which CPUs are counted as `NanoCPUs`.
 NANO_CPUS = 1_000_000_000
 _SECOND = 1_000_000_000
+# Of the text of an amount, in characters: what is longer is not read, as that takes the square of its length.
+_LONGEST = 100
 
 _SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -50,9 +52,9 @@ _LONG_UNITS = (
 
 def parse_duration(text: str) -> int:
     """Read `1h2m3.5s` as nanoseconds. Raises ValueError."""
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ValueError(f"{text!r} is not a valid duration")
+        raise ValueError(f"{text[:_LONGEST]!r} is not a valid duration")
     parts = _PART.finditer(match["parts"])
     total = sum(int(Decimal(part["number"]) * _UNITS[part["unit"]]) for part in parts)
     if total > _MAX_INT64:
@@ -106,9 +108,9 @@ def format_label_duration(seconds: float) -> str:
 
 def parse_size(text: str) -> int:
     """Read `50M`, `1.5gb` or `512` as bytes, in powers of 1024. Raises ValueError."""
-    match = _SIZE.fullmatch(text)
+    match = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ValueError(f"{text!r} is not a valid size")
+        raise ValueError(f"{text[:_LONGEST]!r} is not a valid size")
     size = int(Decimal(match["number"]) * 1024 ** " kmgtp".index(match["unit"].lower() or " "))
     if size > _MAX_INT64:
         raise ValueError(f"{text!r} is too large")
@@ -122,16 +124,16 @@ def parse_rate(text: str) -> int:
     try:
         return parse_size(text.removesuffix("/s"))
     except ValueError:
-        raise ValueError(f"{text!r} is not a valid rate: write it like 50MB/s, or none") from None
+        raise ValueError(f"{text[:_LONGEST]!r} is not a valid rate: write it like 50MB/s, or none") from None
 
 
 def parse_cpus(text: str) -> int:
     """Read a number of CPUs as billionths of one. Raises ValueError."""
     try:
-        value = Decimal(text) * NANO_CPUS
-    except InvalidOperation:
-        raise ValueError(f"{text!r} is not a valid number of CPUs") from None
-    if not value.is_finite() or value != value.to_integral_value() or value < 0:
+        value = Decimal(text if len(text) <= _LONGEST else "") * NANO_CPUS
+    except (InvalidOperation, Overflow):
+        raise ValueError(f"{text[:_LONGEST]!r} is not a valid number of CPUs") from None
+    if not value.is_finite() or not 0 <= value <= _MAX_INT64 or value != value.to_integral_value():
         raise ValueError(f"{text!r} is not a valid number of CPUs (at most nine decimals)")
     return int(value)
 

@@ -1,3 +1,6 @@
+import time
+from collections.abc import Callable
+
 import pytest
 
 from common.text.quantities import (
@@ -8,6 +11,7 @@ from common.text.quantities import (
     parse_cpus,
     parse_duration,
     parse_label_duration,
+    parse_rate,
     parse_size,
 )
 
@@ -128,3 +132,13 @@ def test_what_is_written_is_read_again(seconds: int) -> None:
 def test_no_time_is_written_too() -> None:
     assert format_label_duration(0) == "0s"
     assert format_label_duration(5400.9) == "1h30m"
+
+
+@pytest.mark.parametrize("read", [parse_duration, parse_size, parse_rate, parse_cpus])
+@pytest.mark.parametrize("text", ["9" * 100_000, "9" * 100_000 + "x", "1h" * 100_000, "1e999999", "1e99999"])
+def test_long_and_huge_texts_are_refused_at_once(read: Callable[[str], int], text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ValueError, match="not a valid") as raised:
+        read(text)
+    assert time.process_time() - began < 0.1
+    assert len(str(raised.value)) < 200

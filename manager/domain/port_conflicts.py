@@ -5,7 +5,9 @@ Within one deploy of a stack a port may go from one service to another: the one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import TypeAlias
 
 import msgspec
 
@@ -14,6 +16,9 @@ from common.model import Service
 from common.model.service import PortConfig, ServiceSpec
 from common.net.addressing import ANY_ADDRESS, WIREGUARD_PORTS
 from manager.store.view import View
+
+_Number: TypeAlias = tuple[str, int]
+"""A protocol and a published port's number."""
 
 
 def conflict(one: PortConfig, other: PortConfig) -> bool:
@@ -39,39 +44,41 @@ def check_ports(view: View, service: Service) -> None:
         InvalidArgument: names the port, the service that has it, and how.
 
     """
-    wanted = list(_published_ports(service.spec.ports))
-    if not wanted:
-        return
-    for number, port in enumerate(wanted):
-        if any(conflict(port, other) or is_same(port, other) for other in wanted[:number]):
-            text = f"duplicate published port '{port.published_port}/{port.protocol}' in service {service.name!r}"
+    wanted = _by_number(service.spec.ports)
+    own = _own_uses(view) if wanted else {}
+    for (protocol, number), ports in wanted.items():
+        if any(is_same(port, other) for at, port in enumerate(ports) for other in ports[:at]):
+            raise InvalidArgument(f"duplicate published port '{number}/{protocol}' in service {service.name!r}")
+        if use := own.get((protocol, number)):
+            text = f"port '{number}/{protocol}' is the cluster's own: {use}; publish another one"
             raise InvalidArgument(text)
-        if use := _own_use(view, port):
-            text = f"port '{port.published_port}/{port.protocol}' is the cluster's own: {use}; publish another one"
-            raise InvalidArgument(text)
-    for port in wanted:
-        for other in view.services.publishing(port.protocol, port.published_port):
+    theirs: dict[str, Mapping[_Number, Sequence[PortConfig]]] = {}
+    for key, ports in wanted.items():
+        for other in view.services.publishing(*key):
             if other.id != service.id and not other.pending_delete:  # what is being removed goes to whoever asks next
-                _check_against(other, port)
+                if other.id not in theirs:
+                    theirs[other.id] = _by_number(other.published_ports)
+                _check_against(other, ports, theirs[other.id][key])
 
 
-def _check_against(other: Service, port: PortConfig) -> None:
-    for theirs in other.published_ports:
-        if conflict(port, theirs):
-            kind = "a host-published" if theirs.publish_mode == "host" else "an ingress"
+def _check_against(other: Service, ours: Iterable[PortConfig], theirs: Iterable[PortConfig]) -> None:
+    """Compare ports of one number."""
+    for port, held in product(ours, theirs):
+        if conflict(port, held):
+            kind = "a host-published" if held.publish_mode == "host" else "an ingress"
             holder = f"service '{other.name}' ({other.id}) as {kind} port"
-            raise InvalidArgument(f"port '{theirs.published_port}' is already in use by {holder}")
+            raise InvalidArgument(f"port '{held.published_port}' is already in use by {holder}")
 
 
 class AskedPorts:
     """The ports that the services of a stack, by their names, are to have."""
 
     def __init__(self, specs: Mapping[str, ServiceSpec]) -> None:
-        self._specs = specs
-        self._asked: dict[tuple[str, int], list[tuple[str, PortConfig]]] = {}
-        for name, spec in specs.items():
-            for port in _published_ports(spec.ports):
-                self._asked.setdefault((port.protocol, port.published_port), []).append((name, port))
+        self._wanted = {name: _by_number(spec.ports) for name, spec in specs.items()}
+        self._asked: dict[_Number, list[tuple[str, PortConfig]]] = {}
+        for name, wanted in self._wanted.items():
+            for number, ports in wanted.items():
+                self._asked.setdefault(number, []).extend((name, port) for port in ports)
 
     def without_passed_on(self, present: Service) -> Service:
         """Return a service of the stack without the ports that others of it are to have and it is not."""
@@ -87,33 +94,33 @@ class AskedPorts:
         return tuple(port for port in ports if not self._is_passed_on(name, port))
 
     def _is_passed_on(self, name: str, port: PortConfig) -> bool:
-        wanted = self._specs[name].ports
+        number = (port.protocol, port.published_port)
+        wanted = self._wanted[name].get(number, ())
         return any(
-            other != name and conflict(port, asked) and not _in_conflict(asked, wanted)
-            for other, asked in self._asked.get((port.protocol, port.published_port), ())
+            other != name and conflict(port, asked) and not any(conflict(asked, each) for each in wanted)
+            for other, asked in self._asked.get(number, ())
         )
 
 
-def _own_use(view: View, port: PortConfig) -> str:
-    """Say what the cluster itself has a port for, empty when it does not."""
-    if port.protocol == "udp":
-        if port.published_port in WIREGUARD_PORTS:
-            return "encrypted networks between its nodes end there"
-        tunnels = any(cluster.data_path_port == port.published_port for cluster in view.clusters)
-        return "the tunnels between its nodes end there" if tunnels else ""
-    if port.protocol != "tcp":
-        return ""
-    found = [(node.manager_status.addr, node.etcd_addr) for node in view.nodes if node.manager_status is not None]
-    managers = filter(None, (each for pair in found for each in pair))
-    if any(addr.rpartition(":")[2] == str(port.published_port) for addr in managers):
-        return "its manager listens there"
-    serves = any(node.agent and node.image_port == port.published_port for node in view.nodes)
-    return "its workers serve images to each other there" if serves else ""
+def _own_uses(view: View) -> Mapping[_Number, str]:
+    """Say what the cluster itself has ports for."""
+    uses: dict[_Number, str] = {}
+    for node in view.nodes:
+        if node.agent and node.image_port:
+            uses["tcp", node.image_port] = "its workers serve images to each other there"
+    for node in view.nodes:
+        if node.manager_status is not None:
+            for address in (node.manager_status.addr, node.etcd_addr):
+                if (number := address.rpartition(":")[2]).isdecimal():
+                    uses["tcp", int(number)] = "its manager listens there"
+    uses |= {("udp", cluster.data_path_port): "the tunnels between its nodes end there" for cluster in view.clusters}
+    return uses | {("udp", number): "encrypted networks between its nodes end there" for number in WIREGUARD_PORTS}
 
 
-def _published_ports(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
-    return (port for port in ports if port.published_port)
-
-
-def _in_conflict(port: PortConfig, others: Iterable[PortConfig]) -> bool:
-    return bool(port.published_port) and any(conflict(port, other) for other in others)
+def _by_number(ports: Iterable[PortConfig]) -> Mapping[_Number, Sequence[PortConfig]]:
+    """Group ports that have a number: those of different ones are never in each other's way."""
+    found: dict[_Number, list[PortConfig]] = {}
+    for port in ports:
+        if port.published_port:
+            found.setdefault((port.protocol, port.published_port), []).append(port)
+    return found

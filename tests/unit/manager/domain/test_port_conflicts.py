@@ -1,5 +1,7 @@
 """Which published ports can be had at once, by whom, and which pass from one service of a stack to another."""
 
+import time
+
 import pytest
 
 from common.errors import InvalidArgument
@@ -108,3 +110,18 @@ def test_ports_are_compared_with_those_of_the_same_number_alone(monkeypatch: pyt
     for each in everyone:
         asked.without_passed_on(each)
     assert len(compared) <= 2 * len(everyone)
+
+
+def test_thousands_of_ports_of_one_service_are_checked_quickly() -> None:
+    """Or a range of ports, of which each was compared with each, kept the manager from all else for minutes."""
+    world = World()
+    for number in range(100):
+        world.put(Node(id=f"n{number}", agent=True, image_port=2378))
+    held = [port(number, "host") for number in range(10_000, 30_000)]
+    world.put(service(*held, name="first"))
+    wanted = service(*held, *(port(number, protocol="udp") for number in range(10_000, 30_000)))
+    asked = AskedPorts({"web": wanted.spec, "first": spec(*held, name="first")})
+    began = time.process_time()
+    check_ports(world.tables, wanted)
+    assert asked.without_passed_on(wanted) == wanted
+    assert time.process_time() - began < 3

@@ -25,6 +25,8 @@ _NAMED = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+# Characters: all minutes, hours, days and months one by one are some 400. It is read anew for each decision.
+_LONGEST = 1000
 # Windows before now in which the latest due time is looked for, in seconds: so that it is found in few steps however
 # dense the schedule and however long the manager was away.
 _WINDOWS = (60.0, 3600.0, 86400.0, 40 * 86400.0, 400 * 86400.0)
@@ -37,6 +39,8 @@ def check(expression: str) -> str:
         ValueError: it is not, or is never due.
 
     """
+    if len(expression) > _LONGEST:
+        raise ValueError(f"a cron expression of at most {_LONGEST} characters")
     fields = _fields(expression)
     if fields.startswith("@"):
         raise ValueError(f"one of {', '.join(_NAMED)}, or five fields")

@@ -26,6 +26,8 @@ TOLERANCE = 0.1
 SETTLING_INTERVALS = 3
 # Far above rounding errors of sums of shares, far below what anybody measures.
 _EPSILON = 1e-6
+# Far more than any service may have.
+_MOST_NEEDED = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Load:
 
     def needed(self, replicas: int, *, at_least: bool) -> int:
         """Return how many tasks are needed; `at_least` counts early ones as idle, else they count as fully used."""
-        tasks = self.total / self.target + (0 if at_least else self.early)
+        # A quotient of numbers that are both finite need not be.
+        tasks = min(self.total / self.target, _MOST_NEEDED) + (0 if at_least else self.early)
         if not at_least and self.missing:
             return max(replicas, math.ceil(tasks - _EPSILON))
         if abs(tasks / max(replicas, 1) - 1) <= TOLERANCE:

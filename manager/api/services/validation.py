@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from ipaddress import ip_address
 
 from common.errors import InvalidArgument
@@ -44,6 +45,14 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 _PUBLISH_MODES = ("ingress", "host")
 _MAX_PORT = 65535
 _MAX_CONSTRAINT = 1024
+# Each is looked at for every node, each time that a task is placed.
+_MOST_CONSTRAINTS = 256
+# Each is a level of the tree that the nodes are divided into.
+_MOST_PREFERENCES = 16
+# Of one service: as many as one worker may report on, and as clusters were measured with.
+_MOST_TASKS = 100_000
+# On which one port may be published by itself.
+_MOST_ADDRESSES = 256
 
 MIN_NANO_CPUS = 1_000_000
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -95,15 +104,20 @@ def _check_mode(mode: ServiceMode) -> None:
         raise invalid("must specify only one service mode")
     if mode.replicated_job is not None:
         _check_job(mode.replicated_job)
-    if mode.replicated is not None and (mode.replicated.replicas or 0) < 0:
-        raise invalid(f"Mode.Replicated.Replicas: expected 0 or more, got {mode.replicated.replicas}")
+    if mode.replicated is not None:
+        _check_count("Replicated.Replicas", mode.replicated.replicas)
 
 
 def _check_job(job: ReplicatedJob) -> None:
-    if (job.max_concurrent or 0) < 0:
-        raise invalid(f"Mode.ReplicatedJob.MaxConcurrent: expected 0 or more, got {job.max_concurrent}")
-    if (job.total_completions or 0) < 0:
-        raise invalid(f"Mode.ReplicatedJob.TotalCompletions: expected 0 or more, got {job.total_completions}")
+    _check_count("ReplicatedJob.MaxConcurrent", job.max_concurrent)
+    _check_count("ReplicatedJob.TotalCompletions", job.total_completions)
+
+
+def _check_count(name: str, count: int | None) -> None:
+    if (count or 0) < 0:
+        raise invalid(f"Mode.{name}: expected 0 or more, got {count}")
+    if (count or 0) > _MOST_TASKS:
+        raise invalid(f"Mode.{name}: expected at most {_MOST_TASKS} tasks of one service, got {count}")
 
 
 def _check_snapshots(spec: ServiceSpec) -> None:
@@ -169,6 +183,12 @@ def _check_restart(policy: RestartPolicy | None) -> None:
 def _check_placement(template: TaskSpec) -> None:
     if template.placement is None:
         return
+    for name, given, most in (
+        ("Constraints", template.placement.constraints, _MOST_CONSTRAINTS),
+        ("Preferences", template.placement.preferences, _MOST_PREFERENCES),
+    ):
+        if len(given) > most:
+            raise invalid(f"Placement.{name}: expected at most {most}, got {len(given)}")
     for expression in template.placement.constraints:
         if len(expression) > _MAX_CONSTRAINT:
             raise invalid(
@@ -222,6 +242,11 @@ def _check_port_conflicts(endpoint: EndpointSpec) -> None:
     published = [(p.published_port, p.protocol, p.host_ip) for p in endpoint.ports if p.published_port]
     if len(published) != len(set(published)):
         raise InvalidArgument("EndpointSpec: duplicate published ports provided")
+    addresses = Counter((number, protocol) for number, protocol, _ in published)
+    for (number, protocol), count in addresses.items():
+        if count > _MOST_ADDRESSES:
+            text = f"expected at most {_MOST_ADDRESSES} addresses for port {number}/{protocol}, got {count}"
+            raise invalid(f"EndpointSpec.Ports.HostIP: {text}")
 
 
 # --- resources ---

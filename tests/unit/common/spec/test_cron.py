@@ -43,6 +43,7 @@ def test_a_time_in_a_repeated_hour_is_due_once() -> None:
         ("0 0 30 2 *", "a valid day of month"),
         ("* * * * * * *", "or six"),
         ("60 * * * * *", "second"),
+        (",".join(["*"] * 100_000) + " * * * *", "at most 1000 characters"),
     ],
 )
 def test_what_is_no_schedule(expression: str, words: str) -> None:

@@ -102,6 +102,22 @@ def test_what_is_used_divided_by_what_one_is_to_use(shares: list[float], needed:
     assert advice(service(len(shares)), *map(cpu, shares)) == (needed, needed)
 
 
+@pytest.mark.parametrize(("target", "metric"), [("5e-324", 1.0), ("1e-300", 1e15), ("1", 1e308)])
+def test_no_target_and_no_metric_needs_endless_tasks(target: str, metric: float) -> None:
+    found = service(2, f"min=1,max=9,metric=jobs,port=80,target={target}")
+    history = [Recommendation(NOW - 20.0, 2, 2)]
+    for number in range(2):
+        seen = recommend(found, look(found, TaskUsage(task_id="", metric=metric)), NOW - 1 + number)
+        assert seen is not None
+        history.append(seen)
+    policy = autoscale.of(found.spec)
+    assert policy is not None
+    scaling = choose(found, policy, history, NOW)
+    assert scaling is not None
+    assert scaling.replicas == 9
+    assert len(scaling.message) < 200
+
+
 def test_the_target_that_needs_most_counts() -> None:
     found = service(2, "min=1,max=9,cpu=50%,memory=50%,metric=jobs,port=80,target=10")
     use = TaskUsage(task_id="", cpu=0.1, memory=100.0, metric=10.0)

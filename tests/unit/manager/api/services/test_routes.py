@@ -290,6 +290,31 @@ async def test_taken_names(client: Client) -> None:
         (spec(container={"StopGracePeriod": -5}), 400, "ContainerSpec.StopGracePeriod"),
         (spec(container={"Isolation": "x"}), 400, 'invalid Isolation: "x"'),
         (spec(container={"Ulimits": [{}]}), 400, "ContainerSpec.Ulimits.Name"),
+        # What costs the manager more than any service needs.
+        (spec(Mode={"Replicated": {"Replicas": 100_001}}), 400, "Mode.Replicated.Replicas: expected at most 100000"),
+        (spec(Mode={"ReplicatedJob": {"MaxConcurrent": 2**62}}), 400, "Mode.ReplicatedJob.MaxConcurrent"),
+        (spec(Mode={"ReplicatedJob": {"TotalCompletions": 2**62}}), 400, "Mode.ReplicatedJob.TotalCompletions"),
+        (
+            spec(template={"Placement": {"Constraints": [f"node.labels.a!={each}" for each in range(257)]}}),
+            400,
+            "Placement.Constraints: expected at most 256, got 257",
+        ),
+        (
+            spec(template={"Placement": {"Preferences": [{"Spread": {"SpreadDescriptor": "node.labels.a"}}] * 17}}),
+            400,
+            "Placement.Preferences: expected at most 16, got 17",
+        ),
+        (
+            spec(
+                EndpointSpec={
+                    "Ports": [
+                        {"TargetPort": 1, "PublishedPort": 1, "HostIP": f"10.0.{n >> 8}.{n & 255}"} for n in range(257)
+                    ]
+                }
+            ),
+            400,
+            "EndpointSpec.Ports.HostIP: expected at most 256 addresses for port 1/tcp, got 257",
+        ),
     ],
 )
 async def test_bad_specs(client: Client, body: Any, status: int, words: str) -> None:

@@ -136,24 +136,24 @@ class Dispatcher:
         return self._sessions.keys()
 
     async def run(self) -> None:
-        """Watch the store and the nodes until cancelled. Start it when the store is loaded, before `handle`."""
+        """Watch the store and the nodes until cancelled. Start it when the store is loaded, before `serve`."""
         self._expect_nodes()
-        notifier = self._notifier
+        parts, notifier = self._parts, self._notifier
+        work = {
+            "changes": keep_going("the dispatcher's view", notifier.follow_changes),
+            "measure": keep_going("what is measured", notifier.follow_measured),
+            "revalidate": keep_going("refused descriptions", notifier.revalidate_descriptions),
+            "managers": notifier.tell_managers(),
+            "reports": parts.reports.run(),
+            "nodes": parts.nodes.run(),
+            "attachments": parts.attachments.run(),
+            "volumes": parts.volumes.run(),
+            "liveness": self._liveness.run(),
+            "losses": self._losses.run(),
+        }
         async with asyncio.TaskGroup() as group:
-            group.create_task(
-                keep_going("the dispatcher's view", self._notifier.follow_changes), name="dispatch-changes"
-            )
-            group.create_task(self._parts.reports.run(), name="dispatch-reports")
-            group.create_task(keep_going("what is measured", notifier.follow_measured), name="dispatch-measure")
-            group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
-            group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
-            group.create_task(self._parts.volumes.run(), name="dispatch-volumes")
-            group.create_task(self._liveness.run(), name="dispatch-liveness")
-            group.create_task(self._losses.run(), name="dispatch-losses")
-            group.create_task(notifier.tell_managers(), name="dispatch-managers")
-            group.create_task(
-                keep_going("refused descriptions", self._notifier.revalidate_descriptions), name="dispatch-revalidate"
-            )
+            for name, each in work.items():
+                group.create_task(each, name=f"dispatch-{name}")
 
     # --- what the API uses --------------------------------------------------------------------------------------------
 

@@ -30,7 +30,11 @@ GATHER_SECONDS = 0.010
 class Outbox:
     """Keeps one worker up to date over `channel`; both sides speak `protocol`.
 
-    A worker older than several managers gets neither their addresses nor the request to renew its certificate.
+    `directory` says which changes concern the node, `usages` which services are measured, `deliveries` how late the
+    worker applies what it was sent.
+
+    `knows_managers`: whether the worker is of a release that knows of several managers. An older one gets neither their
+    addresses nor the request to renew its certificate.
     """
 
     def __init__(
@@ -49,8 +53,9 @@ class Outbox:
         self._channel = channel
         self._store = store
         self._usages = usages
-        self._known = managers
-        self._managers = managers.addresses if protocol > OLDEST_PROTOCOL else None
+        self.knows_managers = protocol > OLDEST_PROTOCOL
+        self._managers = managers
+        self._sent_managers = managers.addresses  # by the Welcome
         self._stale = asyncio.Event()
         self._feed = Feed(node_id, store.view, directory, self._stale.set)
         self._progress = Progress()
@@ -61,7 +66,6 @@ class Outbox:
         self._measured = Measure()
         self._measures_host = False
         self._volumes_asked = False
-        self._renews_when_told = protocol > OLDEST_PROTOCOL
         self._to_renew = asyncio.Event()
         self._to_renew.set()
         self._renewed_to = 0
@@ -95,11 +99,6 @@ class Outbox:
         self._progress.end()
 
     @property
-    def knows_managers(self) -> bool:
-        """Whether the worker is of a release that knows of several managers."""
-        return self._managers is not None
-
-    @property
     def behind(self) -> bool:
         return self._progress.known and (self._stale.is_set() or self._progress.behind(self._feed.number))
 
@@ -128,7 +127,7 @@ class Outbox:
 
     async def have_renewed(self) -> None:
         """Tell the worker to renew its certificate whenever it should, if its release knows that message."""
-        while self._renews_when_told:
+        while self.knows_managers:
             await self._to_renew.wait()
             self._to_renew.clear()
             node, step = self._store.view.nodes.get(self._node_id), managed_step(self._store.view)
@@ -174,9 +173,9 @@ class Outbox:
 
     async def _send_managers(self) -> None:
         """Send the managers' addresses if they have changed, to workers that know the message."""
-        present = self._known.addresses
-        if self._managers is not None and self._managers is not present:
-            self._managers = present
+        present = self._managers.addresses
+        if self.knows_managers and self._sent_managers is not present:
+            self._sent_managers = present
             await self._channel.send(Managers(managers=present))
 
     async def _ask_for_volumes(self) -> None:

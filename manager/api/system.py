@@ -202,8 +202,8 @@ def info_view(
 ) -> dict[str, Any]:
     """Render `GET /info`: the cluster as if it were one engine; sizes and numbers are sums over the ready nodes.
 
-    `engines` is what theirs say of themselves: what cannot be added up is the first one's. `missing` says which did
-    not answer.
+    `version` is the program's, `swarm` the rendered `Swarm` section, `now` in Unix seconds. `engines` is what theirs
+    say of themselves: what cannot be added up is the first one's. `missing` has a sentence for each silent one.
     """
     ready = [node for node in view.nodes if node.agent and node.status.state == "ready"]
     counts: Sequence[Mapping[str, Any]] = engines

@@ -66,7 +66,9 @@ class ManagerPeers:
 
     `dispatcher` and `reconciler` return those of this leadership, None while this manager follows. `protocol` makes
     what serves a connection on which a caller's requests are passed on. `decide_alone`: others run etcd, and one
-    manager that reaches it can decide.
+    manager that reaches it can decide. `trouble_of_etcd` returns what is wrong with this manager's own etcd.
+
+    `links`, `leadership` and `protocol` are set before anything is served: to make them takes this object.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class ManagerPeers:
         self._reconciler = reconciler
         self._began_leading = asyncio.Event()
         self._passed_on: dict[asyncio.Transport, Identity] = {}
-        self.trouble_of_etcd: Callable[[], str] = str
+        self.trouble_of_etcd: Callable[[], str] = lambda: ""
         self.links: Links
         self.leadership: Leadership
         self.protocol: Callable[[Caller], asyncio.Protocol]

@@ -186,11 +186,12 @@ def _counts_alike(old: Task, new: Task) -> bool:
 
 
 class Counters:
-    """All of it. `states` counts every task by its observed state, `sums` what is shown of all.
+    """All tallies, by the ids of services and nodes, and what is counted over all of them.
 
+    `states` counts every task by its observed state, `sums` what is shown of all.
     `suspects` are the services that may be in trouble: short of tasks, with failures in the last hour, with an update.
-    `unready` are the nodes that are not ready, `down` those of them that are down, `off` those with a wrong clock.
-    `touched_services` and `touched_nodes` collect whose tallies changed, for whoever empties them.
+    `unready` are the nodes that are not ready, `down` those of them that are down, `wrong_clocks` those whose clock is
+    not the manager's. `touched_services` and `touched_nodes` collect whose tallies changed, for whoever empties them.
     """
 
     def __init__(self, view: View) -> None:
@@ -203,7 +204,7 @@ class Counters:
         self.suspects: dict[str, None] = {}
         self.unready: dict[str, None] = {}
         self.down: set[str] = set()
-        self.off: dict[str, None] = {}
+        self.wrong_clocks: dict[str, None] = {}
         self.touched_services: dict[str, None] = {}
         self.touched_nodes: dict[str, None] = {}
         self._apply: dict[type[StoredObject], Callable[[Change, float], None]] = {
@@ -411,7 +412,7 @@ class Counters:
             self._recount_node(node_id, tally, new.updated_at if new is not None else now)
         if new is None:
             self.unready.pop(node_id, None)
-            self.off.pop(node_id, None)
+            self.wrong_clocks.pop(node_id, None)
             if not tally.marks and not tally.ahead:
                 del self.nodes[node_id]
             return
@@ -422,9 +423,9 @@ class Counters:
         else:
             self.unready[node_id] = None
         if new.clock_offset is None:
-            self.off.pop(node_id, None)
+            self.wrong_clocks.pop(node_id, None)
         else:
-            self.off[node_id] = None
+            self.wrong_clocks[node_id] = None
 
     def _recount_node(self, node_id: str, tally: NodeTally, at: float) -> None:
         """Count a node's tasks again, as the node has gone down or come back."""

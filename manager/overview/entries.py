@@ -90,7 +90,7 @@ def _because(task: Task) -> str:
 
 
 def task_name(view: View, task: Task) -> str:
-    """Return the name that people know a task by: `web.3`, of a global service `web on w1`'s `web.w1`."""
+    """Return the name that people know a task by: `web.3`, or `web.w1` for a global service's task on node w1."""
     return f"{task.service_name or task.service_id}.{task.slot or node_name(view, task.node_id)}"
 
 

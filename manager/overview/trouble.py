@@ -119,7 +119,7 @@ def _many_down(tallies: Sequence[NodeTally]) -> Finding:
 
 def _of_clocks(counters: Counters) -> Iterator[Finding]:
     """Yield the ready nodes whose clocks are wrong; of many that may be the manager's own."""
-    nodes = [node for each in counters.off if (node := counters.nodes[each].node) is not None]
+    nodes = [node for each in counters.wrong_clocks if (node := counters.nodes[each].node) is not None]
     wrong = sorted(
         ((node.clock_offset, node) for node in nodes if node.clock_offset and node.status.state == "ready"),
         key=lambda each: each[0].since,

@@ -257,7 +257,9 @@ async def ask(
 ) -> EngineReply:
     """Send one request to a node's engine and read its answer, errors included.
 
-    `seconds` None: as long as it takes. With `tail`, only the last so many bytes of an answer of any length are kept.
+    `version` is the API version that the client speaks (`1.44`); empty: the newest that the engine and the API do.
+    `query` is escaped here, unless it is a text. `seconds` None: as long as it takes. With `tail`, only the last so
+    many bytes of an answer of any length are kept.
 
     Raises:
         BadAnswer: the engine's answer is not one of an engine, or too long; names the node.
@@ -332,12 +334,13 @@ async def read_every(
     node_ids: Sequence[str] | None = None,
     asked_by_client: bool = True,
 ) -> tuple[dict[str, T], dict[str, str]]:
-    """Ask as `ask_every` does, or only those of `node_ids`, and read each answer.
+    """Ask as `ask_every` does, or only those of `node_ids`, and read each answer with `reader`.
 
-    A node that refuses, or whose answer is not one of an engine, counts as one that gave none.
+    A node that refuses, or whose answer is not one of an engine, counts as one that gave none. `asked_by_client`:
+    whether a client chose what is asked, so that it is the client's mistake if engines refuse that.
 
     Raises:
-        EngineError: all engines that answered have refused what the client asked for: it is the client's mistake.
+        EngineError: all engines that answered have refused what a client asked for.
 
     """
     refusals: list[EngineError] = []

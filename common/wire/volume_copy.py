@@ -97,10 +97,18 @@ class CopyEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _EVENT = msgspec.json.Decoder(CopyEvent)
 
 
-class CopyControl:
-    """The manager's end of a control stream. A worker that reports without end is read slowly."""
+class WorkerLost(Unavailable):
+    """The worker that has a half of a copy, or the connection to it, is gone."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+class CopyControl:
+    """The manager's end of a control stream. A worker that reports without end is read slowly.
+
+    `node` is the name of the worker's node, which all errors begin with.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, node: str) -> None:
+        self._node = node
         self._reader = reader
         self._writer = writer
         self._rest = b""
@@ -113,19 +121,19 @@ class CopyControl:
         """Wait for the next event.
 
         Raises:
-            Unavailable: the worker, or the way to it, is gone.
+            WorkerLost: the worker, or the connection to it, is gone.
             SwarmError: it has failed, in its worker's words.
 
         """
         while b"\n" not in self._rest:
             if len(self._rest) > MAX_LINE:
-                raise ProtocolError("a worker sent a line that is too long")
+                raise ProtocolError(f"node {self._node}: its worker sent a line that is too long")
             try:
                 data = await self._reader.read(PIECE)
             except OSError as error:
-                raise Unavailable(f"the connection to a worker broke: {error}") from error
+                raise WorkerLost(f"node {self._node}: the connection to its worker broke: {error}") from error
             if not data:
-                raise Unavailable("a worker, or the way to it, is gone")
+                raise WorkerLost(f"node {self._node}: its worker, or the connection to it, is gone")
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
         if pause := self._allowed.spend(1.0, asyncio.get_running_loop().time()):
@@ -133,9 +141,9 @@ class CopyControl:
         try:
             event = _EVENT.decode(line)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise ProtocolError("a worker sent a malformed report of a copy") from error
+            raise ProtocolError(f"node {self._node}: its worker sent a malformed report of a copy") from error
         if event.event == "failed":
-            raise of_code(event.code, event.message)
+            raise of_code(event.code, f"node {self._node}: {event.message}")
         return event
 
     async def wait_for(self, *events: str, tell: Callable[[CopyEvent], None] = lambda _: None) -> CopyEvent:

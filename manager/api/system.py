@@ -17,7 +17,6 @@ from common.text.quantities import NANO_CPUS
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers.list import warning_header
 from manager.api.context import Context, Host
-from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import EngineReply, raw_query, read_every
 from manager.api.engine.types import BuildRecord, Container, DiskUsage, EngineInfo, Image, Volume
 from manager.api.errors import EngineError, Unimplemented
@@ -27,6 +26,7 @@ from manager.api.lookup import find_node
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Handler, Place, Route
 from manager.api.swarm import cluster_view
 from manager.ca.rotation import root_of
+from manager.domain.hostnames import node_name
 from manager.store.view import View
 
 DF_SECONDS = 10.0

@@ -65,3 +65,9 @@ def warnings(view: View, node: Node, name: str) -> Iterator[str]:
             f"mean that one; remove it if it is gone ('swarm-manager node rm {other.id}'), or call this one something "
             f"else ('swarm-manager node update --hostname NAME {node.id}')"
         )
+
+
+def node_name(view: View, node_id: str) -> str:
+    """Return what people call a node; its id if it has no name or has left."""
+    node = view.nodes.get(node_id)
+    return (node.name if node is not None else "") or node_id

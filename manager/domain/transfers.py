@@ -19,8 +19,8 @@ from common.spec.constraints import unmet
 from common.spec.slot_volumes import named_mounts, slot_volumes
 from common.spec.volumes import scope_of, snapshot_of
 from common.wire.volume_copy import MOST_GENERATIONS
+from manager.domain.hostnames import node_name
 from manager.domain.volume_claims import RETIRED, holds, moves_with_drain
-from manager.domain.volumes import node_name
 from manager.store.view import View
 
 ENDED = "it was ended meanwhile"
@@ -58,14 +58,15 @@ def check(transfer: Transfer, view: View) -> None:
         FailedPrecondition: says why, and what to do.
 
     """
+    if waits := not_ready(transfer, view):
+        raise FailedPrecondition(waits)
     source, target = (view.nodes.get(node_id) for node_id in (transfer.source, transfer.target))
+    assert source is not None, "it is ready"
+    assert target is not None, "it is ready"
     newer = transfer.operation == "copy" or transfer.delete_source
     for node in (source, target):
-        known = node is not None and (node.description.snapshots if newer else node.description.volumes)
-        if node is None or node.status.state != "ready" or not known:
-            name = node_name(transfer.source if node is source else transfer.target, view)
-            raise FailedPrecondition(f"node {name} is not ready, or its worker is too old to copy volumes")
-    assert target is not None
+        if not (node.description.snapshots if newer else node.description.volumes):
+            raise FailedPrecondition(f"the worker of node {node_name(view, node.id)} is too old to copy volumes")
     if transfer.operation == "copy":
         _check_copy(transfer, view)
         return
@@ -78,6 +79,17 @@ def check(transfer: Transfer, view: View) -> None:
             for service in view.services.named(claim.service):
                 if broken := unmet(service.spec.task_template.placement, target):
                     raise FailedPrecondition(f"{claim.holder} may not be on node {target.name}: {broken}")
+
+
+def not_ready(transfer: Transfer, view: View) -> str:
+    """Say which of the two nodes is not ready, for now; empty if both are."""
+    for node_id in (transfer.source, transfer.target):
+        node = view.nodes.get(node_id)
+        if node is None:
+            return f"node {node_id} is not in the cluster"
+        if node.status.state != "ready":
+            return f"node {node_name(view, node_id)} is {node.status.state}"
+    return ""
 
 
 def _check_group(transfer: Transfer, view: View) -> None:
@@ -112,7 +124,7 @@ def _check_copy(transfer: Transfer, view: View) -> None:
         _check_others(transfer, transfer.name, view)
     there = view.volumes.get(volume_id(transfer.target, transfer.as_name))
     if there is not None and there.data_id != transfer.data_id:
-        where = node_name(transfer.target, view)
+        where = node_name(view, transfer.target)
         there_is = f"node {where} has a volume {transfer.as_name} already"
         raise FailedPrecondition(
             f"{there_is}: choose another name, or swarm-manager volume rm {where}/{transfer.as_name}"
@@ -122,7 +134,7 @@ def _check_copy(transfer: Transfer, view: View) -> None:
 def _check_source(transfer: Transfer, name: str, view: View) -> Volume:
     copy = view.volumes.get(volume_id(transfer.source, name))
     if copy is None or copy.missing_since or not copy.data_id:
-        where = node_name(transfer.source, view)
+        where = node_name(view, transfer.source)
         raise FailedPrecondition(f"volume {name} on {where} has no mark that identifies its data: does it still exist?")
     if not copy.generation:
         raise FailedPrecondition(f"volume {name} is incomplete: the copy or restore that was making it did not finish")
@@ -142,7 +154,7 @@ def _check_source(transfer: Transfer, name: str, view: View) -> Volume:
 
 
 def _check_target(transfer: Transfer, copy: Volume, view: View) -> None:
-    name, where = copy.name, node_name(transfer.target, view)
+    name, where = copy.name, node_name(view, transfer.target)
     there = view.volumes.get(volume_id(transfer.target, name))
     if there is not None and there.data_id != copy.data_id:
         remove = f"swarm-manager volume rm {where}/{name}"

@@ -17,6 +17,7 @@ from common.model import StoredObject, Task, Transfer, Volume, VolumeClaim
 from common.model.volume import TaskVolume, volume_id
 from common.spec.constraints import unmet
 from common.spec.slot_volumes import SlotVolume, snapshot_name, stopped_sources
+from manager.domain.hostnames import node_name
 from manager.domain.volume_claims import Claims, has_volume, holders, in_use, is_fresh, new_claim
 from manager.store.view import View
 
@@ -131,7 +132,7 @@ def _unclear_sources(sources: Iterable[tuple[SlotVolume, Collection[str]]], view
         if not nodes:
             return f"waits for volume {source.name}, of which it mounts a snapshot: no node that it may be on has it"
         if len(nodes) > 1:
-            listed = ", ".join(sorted(node_name(node_id, view) for node_id in nodes))
+            listed = ", ".join(sorted(node_name(view, node_id) for node_id in nodes))
             return f"volume {source.name} is on {listed}: say of which one the snapshot is to be, with a constraint"
     return ""
 
@@ -189,7 +190,7 @@ def _unavailable(claim: VolumeClaim, claims: Claims) -> str:
     copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
     if copy is None or not copy.missing_since:
         return ""
-    node, when = node_name(claim.node_id, view), to_the_second(copy.missing_since)
+    node, when = node_name(view, claim.node_id), to_the_second(copy.missing_since)
     return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: {_restore_or_release(claim)}"
 
 
@@ -205,7 +206,7 @@ def _leaving(volume: str, claims: Claims) -> frozenset[str]:
 def _moving(node_id: str, volume: str, claims: Claims) -> str:
     for each in claims.leaving():
         if each.source == node_id and volume in each.volumes:
-            way = f"from {node_name(each.source, claims.view)} to {node_name(each.target, claims.view)}"
+            way = f"from {node_name(claims.view, each.source)} to {node_name(claims.view, each.target)}"
             return f"volume {volume} is {each.participle} {way}: the last pass"
     return ""
 
@@ -222,7 +223,7 @@ def _still_held(task: Task, claim: VolumeClaim, view: View) -> str:
     for other in view.tasks.on_node(claim.node_id):
         same = other.service_name == name and other.slot == slot
         if same and other.service_id != task.service_id and other.placed:
-            where = node_name(other.node_id, view)
+            where = node_name(view, other.node_id)
             return f"waits for volume {claim.volume}: task {other.name} of the removed service still stops on {where}"
     return ""
 
@@ -250,7 +251,7 @@ def _choose(task: Task, choices: list[tuple[SlotVolume, dict[str, bool]]], claim
     if not common:
         return _apart({min(copies): each.name for each, copies in choices}, claims.view)
     view = claims.view
-    names = sorted((node_name(node_id, view), node_id) for node_id in common)
+    names = sorted((node_name(view, node_id), node_id) for node_id in common)
     each, copies = choices[0]
     unused = [node_id for node_id in common if not copies[node_id]]
     if len(common) > 1 and len(unused) > _slots_left(task, each, claims):
@@ -280,24 +281,18 @@ def _apart(where: dict[str, str], view: View) -> Nowhere:
     if len(where) < 2:  # volumes on several nodes of which one was named for several
         return Nowhere("no node has all of its volumes: move them to one")
     (one, first), (other, second) = list(where.items())[:2]
-    text = f"no node has both {first} ({node_name(one, view)}) and {second} ({node_name(other, view)}): move one"
+    text = f"no node has both {first} ({node_name(view, one)}) and {second} ({node_name(view, other)}): move one"
     return Nowhere(text)
-
-
-def node_name(node_id: str, view: View) -> str:
-    """Return what people call a node."""
-    node = view.nodes.get(node_id)
-    return (node.name or node_id) if node is not None else node_id
 
 
 def waits_elsewhere(volume: str, node_id: str, view: View) -> str:
     """Say where the data is that a task cannot have where it is to be."""
-    return f"waits for volume {volume}, which is on {node_name(node_id, view)}"
+    return f"waits for volume {volume}, which is on {node_name(view, node_id)}"
 
 
 def is_unfit(volume: str, node_id: str, view: View) -> str:
     """Say why a slot without data does not get the volume that is on a node."""
-    where = node_name(node_id, view)
+    where = node_name(view, node_id)
     return f"volume {volume} on {where} is old or not whole: swarm-manager volume rm {where}/{volume} makes room"
 
 

@@ -23,10 +23,10 @@ from common.model import Transfer
 from common.model.volume import volume_id
 from common.wire.volume_copy import Order
 from manager.domain import transfers as rules
+from manager.domain.hostnames import node_name
 from manager.domain.transfers import Gauge, TransferProgress
-from manager.domain.volumes import node_name
 from manager.loops.progress_timeout import ProgressTimeout, least_rate
-from manager.loops.volume_copies import Copy, OpenStream, copying
+from manager.loops.volume_copies import Copy, OpenStream, Place, copying
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
@@ -169,16 +169,20 @@ class Transfers:
 
     async def _attempt(self, transfer: Transfer) -> None:
         view = self.store.view
+        if waits := rules.not_ready(transfer, view):
+            raise Unavailable(waits)
         rules.check(transfer, view)
         if transfer.operation == "copy" and self._is_made(transfer):
             await self._commit(transfer, 0.0)
             return
         gauge, patience = self.progress.gauges[transfer.id], self._patience(transfer)
-        ends = self.open_stream, transfer.source, transfer.target
+        source, target = (Place(each, node_name(view, each)) for each in (transfer.source, transfer.target))
         async with AsyncExitStack() as stack:
             async with patience.bound():
                 copies = [
-                    await stack.enter_async_context(copying(*ends, self._order(transfer, name), patience))
+                    await stack.enter_async_context(
+                        copying(self.open_stream, source, target, self._order(transfer, name), patience)
+                    )
                     for name in transfer.volumes
                 ]
                 rest = sum([await each.settle(gauge) for each in copies])
@@ -218,7 +222,7 @@ class Transfers:
 
     def _patience(self, transfer: Transfer) -> ProgressTimeout:
         """Return the timeout of a transfer."""
-        names = (node_name(node_id, self.store.view) for node_id in (transfer.source, transfer.target))
+        names = (node_name(self.store.view, node_id) for node_id in (transfer.source, transfer.target))
         return ProgressTimeout(self._seconds(transfer), least_rate(self._limit(transfer)), *names)
 
     def _limit(self, transfer: Transfer) -> float:
@@ -257,7 +261,7 @@ class Transfers:
                 async with patience.bound():
                     await each.remove_source()
         except SwarmError as error:
-            note = f"the old copy stays on {node_name(transfer.source, self.store.view)}: {error.message}"
+            note = f"the old copy stays on {node_name(self.store.view, transfer.source)}: {error.message}"
         else:
             return
 
@@ -298,7 +302,7 @@ class Transfers:
 
         await self.store.update(step)
         done = transfer.participle
-        target = node_name(transfer.target, self.store.view)
+        target = node_name(self.store.view, transfer.target)
         _log.info("volume %s is %s to node %s", ", ".join(transfer.volumes), done, target)
 
     async def _fail(self, transfer: Transfer, why: str) -> None:

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
 from common.errors import FailedPrecondition, Unavailable
 from common.wire.channel import splice
-from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, begin
+from common.wire.volume_copy import CONTROL, DATA, CopyCommand, CopyControl, CopyEvent, Ends, Order, WorkerLost, begin
 from manager.domain.transfers import Gauge
 from manager.loops.progress_timeout import ProgressTimeout
 
@@ -25,9 +25,16 @@ WORD_SECONDS = 2.0
 MOST_PASSES = 20
 
 
+class Place(NamedTuple):
+    """A node that has a half of a copy."""
+
+    node_id: str
+    name: str
+
+
 @contextlib.asynccontextmanager
 async def copying(
-    open_stream: OpenStream, source: str, target: str, order: Order, pace: ProgressTimeout
+    open_stream: OpenStream, source: Place, target: Place, order: Order, pace: ProgressTimeout
 ) -> AsyncIterator[Copy]:
     """Start to copy a volume from node to node. `order` is the sender's; its `as_` fields name the receiver's volume.
 
@@ -36,23 +43,26 @@ async def copying(
     pace.enter("begin")
     async with AsyncExitStack() as stack:
 
-        async def opened(node_id: str, stream: str, like: Order) -> Ends:
-            reader, writer = await open_stream(node_id, stream)
+        async def opened(place: Place, stream: str, like: Order) -> Ends:
+            reader, writer = await open_stream(place.node_id, stream)
             stack.callback(writer.close)
             return begin((reader, writer), like)
 
+        async def control(place: Place, like: Order) -> CopyControl:
+            return CopyControl(*await opened(place, CONTROL, like), place.name)
+
         if source == target:
-            both = CopyControl(*await opened(source, CONTROL, replace(order, part="clone")))
+            both = await control(source, replace(order, part="clone"))
             await both.wait_for("prepared")
             await both.wait_for("ready")
             yield Copy(order.as_volume, order.generation, both, None, pace)
             return
         come = replace(order, part="receive", volume=order.as_volume, data_id=order.as_data_id)
         orders = ((source, order), (target, come))
-        sender, receiver = [CopyControl(*await opened(node_id, CONTROL, like)) for node_id, like in orders]
+        sender, receiver = [await control(place, like) for place, like in orders]
         for half in (sender, receiver):
             await half.wait_for("prepared")
-        data = [await opened(node_id, DATA, like) for node_id, like in orders]
+        data = [await opened(place, DATA, like) for place, like in orders]
         pace.enter("compare")
         pace.watch(data[1][1])
         joined = asyncio.create_task(splice(data[0], data[1], pace.count_bytes))
@@ -114,7 +124,7 @@ class Copy:
         await self.sender.wait_for("removed")
 
     async def _passed(self, gauge: Gauge) -> CopyEvent:
-        """Wait for the end of a pass; if the receiver fails meanwhile, raise its error, which says best why."""
+        """Wait for the end of a pass; if either half fails meanwhile, raise the error that is nearest to the cause."""
 
         def note(event: CopyEvent) -> None:
             gauge.done, gauge.left, gauge.seconds = event.done, event.left, event.seconds
@@ -128,7 +138,7 @@ class Copy:
             if not passing.done() or passing.exception() is not None:
                 await asyncio.wait({passing, failing}, timeout=WORD_SECONDS)
                 reasons = [job.exception() for job in (failing, passing) if job.done()]
-                raise min(filter(None, reasons), key=lambda error: isinstance(error, Unavailable))
+                raise min(filter(None, reasons), key=_distance)
             return passing.result()
         finally:
             for job in (passing, failing):
@@ -139,6 +149,13 @@ class Copy:
         for half in (self.sender, self.receiver):
             if half is not None:
                 half.tell(CopyCommand(do="stop"))
+
+
+def _distance(error: BaseException) -> int:
+    """Rank what both halves failed with: a cause in one of them, a worker that is lost, that the other half is lost."""
+    if isinstance(error, WorkerLost):
+        return 1
+    return 2 if isinstance(error, Unavailable) else 0
 
 
 async def _end(job: asyncio.Task[None]) -> None:

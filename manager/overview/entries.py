@@ -17,6 +17,7 @@ from common.model.service import STACK_LABEL, PortConfig, Resources, ServiceSpec
 from common.model.update import ACTIVE, HALTED, UpdateState
 from common.text.quantities import NANO_CPUS, human_size
 from manager.domain.clock_offset import clock_words
+from manager.domain.hostnames import node_name
 from manager.domain.update_status import halted, message, state_of
 from manager.overview.marks import FAILURES, failed
 from manager.overview.rows import LONGEST_ERROR, short_image
@@ -92,11 +93,6 @@ def _because(task: Task) -> str:
 def task_name(view: View, task: Task) -> str:
     """Return the name that people know a task by: `web.3`, or `web.w1` for a global service's task on node w1."""
     return f"{task.service_name or task.service_id}.{task.slot or node_name(view, task.node_id)}"
-
-
-def node_name(view: View, node_id: str) -> str:
-    node = view.nodes.get(node_id)
-    return node.name if node is not None else node_id
 
 
 def _around(view: View, task: Task) -> tuple[Named, ...]:

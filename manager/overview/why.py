@@ -8,6 +8,7 @@ from common.clock import to_the_second
 from common.model import Task, TaskState
 from common.model.naming import Model
 from manager.domain import volumes
+from manager.domain.hostnames import node_name
 from manager.domain.update_status import waits_for
 from manager.domain.volume_claims import Claims
 from manager.schedule.filters import Refusal, pipeline
@@ -59,7 +60,7 @@ def why(task: Task, view: View, load: ClusterLoad) -> Why:
         case volumes.Nowhere(reason=reason):
             return Why(task=task.id, state=state, waits=reason)
         case volumes.Only(node_id=node_id, volume=volume) if volume:
-            rules = rules.on_node(node_id, volumes.node_name(node_id, view), volume)
+            rules = rules.on_node(node_id, node_name(view, node_id), volume)
         case volumes.Anywhere() as where:
             rules = rules.without_nodes(where.unfit, where.volume)
     nodes = [each for each in load.nodes.values() if each.node is not None and task.node_id in ("", each.id)]

@@ -18,10 +18,10 @@ from common.model import NetworkAttachment
 from common.model.attachment import AttachmentStatus
 from manager.api.containers.networks import leased_networks
 from manager.api.context import Context
-from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import ask
 from manager.api.engine.types import ContainerInspect
 from manager.api.errors import EngineError
+from manager.domain.hostnames import node_name
 from manager.store.transaction import Transaction
 from manager.store.view import View
 from manager.store.watch import Lagged

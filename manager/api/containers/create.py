@@ -20,11 +20,12 @@ from manager.api.containers.networks import check_addresses, engine_ends, with_n
 from manager.api.containers.place import NodeFacts, place
 from manager.api.containers.request import RequestedContainer, engine_body, read
 from manager.api.context import Context
-from manager.api.engine.presence import node_name, ready_ids
+from manager.api.engine.presence import ready_ids
 from manager.api.engine.proxy import EngineReply, ask, ask_all
 from manager.api.engine.types import Created, Volume, VolumeList
 from manager.api.errors import EngineError, invalid
 from manager.api.router import Route
+from manager.domain.hostnames import node_name
 
 CREATE_SECONDS = 180.0
 

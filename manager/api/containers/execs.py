@@ -22,12 +22,13 @@ from manager.api.context import Context
 from manager.api.engine.connections import Duplex
 from manager.api.engine.forward import forward
 from manager.api.engine.hijack import hijack, opened_stream
-from manager.api.engine.presence import node_name, ready_ids
+from manager.api.engine.presence import ready_ids
 from manager.api.engine.proxy import ask, ask_all
 from manager.api.engine.types import CreatedExec, Exec, ExecInspect
 from manager.api.errors import EngineError, invalid
 from manager.api.http.websocket import GOING_AWAY, WebSocket, handshake
 from manager.api.router import Route
+from manager.domain.hostnames import node_name
 from manager.store.view import View
 
 _ID = re.compile(r"[0-9a-f]{1,64}")

@@ -16,7 +16,6 @@ from common.text import build_progress
 from common.text.image_names import is_id, is_id_prefix, pinned_digest, with_tag
 from manager.api.context import Context
 from manager.api.engine.answers import read
-from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import ask
 from manager.api.engine.types import ImageInspect, Progress
 from manager.api.errors import EngineError
@@ -25,6 +24,7 @@ from manager.api.images.find import complete_id, describe, find_held, holders
 from manager.api.images.on_node import image_on
 from manager.api.images.own import parse_own
 from manager.api.logs.stream import TASK_LABEL
+from manager.domain.hostnames import node_name
 from manager.domain.image_use import image_record, of_the_cluster
 from manager.store.view import View
 

@@ -14,13 +14,14 @@ from manager.api.containers.ages import created_between, newest_first
 from manager.api.containers.image import as_image_ids, with_image
 from manager.api.containers.locate import misclaim_reasons, resolve_owners
 from manager.api.context import Context
-from manager.api.engine.presence import node_name, ready_nodes
+from manager.api.engine.presence import ready_nodes
 from manager.api.engine.proxy import EngineReply, read_every
 from manager.api.engine.types import Container as Entry
 from manager.api.errors import EngineError, invalid
 from manager.api.logs.stream import TASK_LABEL
 from manager.api.networks.view import in_network, with_cluster_networks
 from manager.api.router import Route
+from manager.domain.hostnames import node_name
 from manager.store.view import View
 
 LIST_SECONDS = 5.0

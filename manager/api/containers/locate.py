@@ -20,10 +20,11 @@ from common.ids import ID_LENGTH
 from common.model import Task
 from manager.api.containers.index import Claim, ContainerIndex
 from manager.api.context import Context
-from manager.api.engine.presence import is_ready, node_name, ready_ids, ready_nodes
+from manager.api.engine.presence import is_ready, ready_ids, ready_nodes
 from manager.api.engine.proxy import ask, ask_all
 from manager.api.engine.types import ContainerInspect
 from manager.api.errors import EngineError
+from manager.domain.hostnames import node_name
 from manager.store.view import View
 
 LOOK_SECONDS = 5.0

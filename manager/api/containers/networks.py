@@ -19,11 +19,11 @@ from common.model.naming import Model
 from common.net.addressing import ipv4_in, prefix_of, with_ipv4
 from manager.allocate.attachments import check_address, requestable_range
 from manager.allocate.leases import holder_of, lease_around
-from manager.api.engine.presence import node_name
 from manager.api.errors import EngineError, invalid
 from manager.api.http.body import convert, normal
 from manager.api.lookup import find_network
 from manager.api.networks.view import predefined_name
+from manager.domain.hostnames import node_name
 from manager.store.view import View
 
 _RESOLV = "/etc/resolv.conf"

@@ -14,7 +14,7 @@ from manager.api.containers.request import MARK_LABEL, PORTS_LABEL, RequestedCon
 from manager.api.engine.types import Container
 from manager.api.errors import EngineError
 from manager.api.logs.stream import TASK_LABEL
-from manager.domain.volumes import node_name
+from manager.domain.hostnames import node_name
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
@@ -81,7 +81,7 @@ def _data_nodes(view: View, wanted: RequestedContainer) -> frozenset[str] | None
 
 def _why_not_there(view: View, wanted: RequestedContainer, data: Collection[str]) -> str:
     named = ", ".join(wanted.volumes)
-    where = ", ".join(sorted(node_name(node_id, view) for node_id in data))
+    where = ", ".join(sorted(node_name(view, node_id) for node_id in data))
     if not where:
         return f"no node has all of these volumes: {named}"
     return f"volume {named} is on {where}, which takes no containers now, or is not where the container is to be"

@@ -16,7 +16,6 @@ from manager.api.containers.locate import Found, claim_name, locate
 from manager.api.context import Context
 from manager.api.engine.forward import forward
 from manager.api.engine.hijack import hijack
-from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import ask, merge_pruned, raw_query, read_every, read_pruned, without_hops
 from manager.api.engine.types import ContainerInspect
 from manager.api.errors import invalid
@@ -26,6 +25,7 @@ from manager.api.images.record import NameChange, record, tagged_name
 from manager.api.networks.view import with_cluster_networks, with_names
 from manager.api.router import Handler, Route
 from manager.api.services.container_validation import is_image
+from manager.domain.hostnames import node_name
 
 PRUNE_SECONDS = 120.0
 _PRUNE_FILTERS = frozenset({"label", "label!", "until"})

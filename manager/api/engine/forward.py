@@ -12,7 +12,6 @@ import aiohttp
 
 from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
-from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import (
     ENGINE,
     ENGINE_FAILURES,
@@ -27,6 +26,7 @@ from manager.api.engine.proxy import (
     without_hops,
 )
 from manager.api.logs.stream import MULTIPLEXED, STDERR, Frame
+from manager.domain.hostnames import node_name
 
 
 class AnswerListener(Protocol):

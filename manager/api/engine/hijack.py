@@ -22,7 +22,6 @@ from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engine.connections import Duplex, passing_on
 from manager.api.engine.forward import notice
-from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import (
     ENGINE_FAILURES,
     NO_BODY,
@@ -35,6 +34,7 @@ from manager.api.engine.proxy import (
     without_hops,
 )
 from manager.api.logs.stream import MULTIPLEXED
+from manager.domain.hostnames import node_name
 
 _LOG = logging.getLogger(__name__)
 

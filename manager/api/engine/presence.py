@@ -12,15 +12,10 @@ from contextlib import asynccontextmanager
 
 from common.errors import Unavailable
 from common.model import Node
+from manager.domain.hostnames import node_name
 from manager.store.store import Records
 from manager.store.view import View
 from manager.store.watch import Lagged
-
-
-def node_name(view: View, node_id: str) -> str:
-    """Return what a node is called; its id when it has no name or is gone."""
-    node = view.nodes.get(node_id)
-    return (node.name if node is not None else "") or node_id
 
 
 def is_ready(node: Node | None) -> bool:

@@ -37,12 +37,13 @@ from common.text.terminal import printable
 from manager.api.call import JSON, Answer, Call
 from manager.api.context import Context
 from manager.api.engine.answers import BadAnswer, read, read_list
-from manager.api.engine.presence import node_name, ready_ids
+from manager.api.engine.presence import ready_ids
 from manager.api.engine.types import ErrorMessage, Pruned
 from manager.api.errors import EngineError
 from manager.api.http.answer_memory import Hold
 from manager.api.http.bounded_json import WrongJson
 from manager.api.router import spoken, too_old
+from manager.domain.hostnames import node_name
 
 # The host in the URLs is of no meaning: every connection of a session ends at its node's engine.
 ENGINE = "http://engine"

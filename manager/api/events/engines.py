@@ -18,7 +18,7 @@ from common.errors import Unavailable
 from manager.api.call import Filters
 from manager.api.context import Context
 from manager.api.engine.answers import BadAnswer, read_exactly
-from manager.api.engine.presence import is_ready, node_name, ready_ids, ready_nodes
+from manager.api.engine.presence import is_ready, ready_ids, ready_nodes
 from manager.api.engine.proxy import (
     AS_IT_COMES,
     CONNECT_SECONDS,
@@ -31,6 +31,7 @@ from manager.api.engine.proxy import (
 )
 from manager.api.engine.types import Event
 from manager.api.http.bounded_json import WrongJson
+from manager.domain.hostnames import node_name
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from common.text.image_names import full_name, repository, split_tag, with_tag
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.engine.forward import forward
-from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import EngineReply, ask, ask_all, raw_query
 from manager.api.engine.types import ImageInspect
 from manager.api.errors import EngineError, invalid
@@ -26,6 +25,7 @@ from manager.api.images.record import NameChange, name_for, put, tagged_name, wi
 from manager.api.images.registry import builder, for_engine, has_credentials, own_engine
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image
+from manager.domain.hostnames import node_name
 from manager.domain.image_use import image_record
 
 ASK_SECONDS = 60.0

@@ -16,9 +16,9 @@ from common.model import Service
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.engine.presence import node_name
 from manager.api.lookup import find_service
 from manager.api.router import Route
+from manager.domain.hostnames import node_name
 from manager.schedule.balance import plan_moves, reason_to_stay
 from manager.schedule.load import ClusterLoad
 from manager.schedule.rank import default_strategy

@@ -29,11 +29,11 @@ from common.wire.volume_copy import (
 )
 from manager.api.call import JSON, Call, Exchange, Relay, Reply
 from manager.api.context import Context
-from manager.api.engine.presence import node_name
 from manager.api.errors import invalid
 from manager.api.router import Route
 from manager.api.volumes.find import Volume as Found
 from manager.api.volumes.find import find, only, split
+from manager.domain.hostnames import node_name
 from manager.domain.transfers import arrived
 from manager.store.transaction import Transaction
 
@@ -104,7 +104,7 @@ async def _archive(context: Context, node_id: str, order: Order) -> AsyncIterato
     async with context.presence.guard(context.store.view, node_id):
         control = begin(await context.engines.volumes(node_id, CONTROL), order)
         with contextlib.closing(control[1]):
-            said = CopyControl(*control)
+            said = CopyControl(*control, node_name(context.store.view, node_id))
             await said.wait_for("prepared")
             data = begin(await context.engines.volumes(node_id, DATA), order)
             with contextlib.closing(data[1]):

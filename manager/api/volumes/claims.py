@@ -19,8 +19,8 @@ from manager.api.errors import invalid
 from manager.api.lookup import find_node
 from manager.api.router import Route
 from manager.api.volumes.records import ambiguous
+from manager.domain.hostnames import node_name
 from manager.domain.volume_claims import holds
-from manager.domain.volumes import node_name
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
@@ -48,7 +48,7 @@ async def release_volume(context: Context, call: Call) -> Reply:
                 tx.remove(copy)
             elif copy is not None:
                 tx.put(replace(copy, role="left"))
-        return sorted(f"{claim.holder} ({node_name(claim.node_id, tx)})" for claim in claims)
+        return sorted(f"{claim.holder} ({node_name(tx, claim.node_id)})" for claim in claims)
 
     return Answer(value={"Released": await context.store.update(step)})
 
@@ -84,7 +84,7 @@ async def claim_volume(context: Context, call: Call) -> Reply:
         return claim, warnings
 
     claim, warnings = await context.store.update(step)
-    node = node_name(claim.node_id, context.store.view)
+    node = node_name(context.store.view, claim.node_id)
     return Answer(value={"Slot": claim.holder, "Node": node, "Warnings": warnings or None})
 
 
@@ -119,7 +119,7 @@ def _refuse_while_used(tx: Transaction, claim: VolumeClaim | None, node_id: str)
     tasks = (task for service in services for task in tx.tasks.in_slot(service.id, claim.slot))
     running = next((task for task in tasks if task.placed), None)
     if running is not None:
-        where = node_name(claim.node_id, tx)
+        where = node_name(tx, claim.node_id)
         raise FailedPrecondition(f"{claim.holder} runs on {where} with its data in {claim.volume}: scale it down first")
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 from manager.api.context import Context
-from manager.api.engine.presence import node_name, ready_ids
+from manager.api.engine.presence import ready_ids
 from manager.api.engine.proxy import ask, ask_all
 from manager.api.engine.types import Volume as ListedVolume
 from manager.api.errors import EngineError
 from manager.api.volumes.records import ambiguous
+from manager.domain.hostnames import node_name
 
 VOLUME_SECONDS = 10.0
 

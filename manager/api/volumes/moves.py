@@ -25,8 +25,8 @@ from manager.api.errors import invalid
 from manager.api.lookup import find_node
 from manager.api.router import Route
 from manager.api.volumes.claims import only_copy, split_reference
+from manager.domain.hostnames import node_name
 from manager.domain.transfers import check, lineage_of_copy, moved_together
-from manager.domain.volumes import node_name
 from manager.schedule.evacuation import failed_move, move_off, volume_groups_on
 from manager.schedule.load import ClusterLoad
 from manager.store.transaction import Transaction
@@ -178,8 +178,8 @@ def transfer_view(context: Context, transfer: Transfer) -> dict[str, Any]:
         "ID": transfer.id,
         "Kind": transfer.operation,
         "Volumes": list(transfer.volumes),
-        "From": node_name(transfer.source, view),
-        "To": node_name(transfer.target, view),
+        "From": node_name(view, transfer.source),
+        "To": node_name(view, transfer.target),
         "Name": transfer.as_name or transfer.name,
         "Hold": transfer.hold,
         "Phase": transfer.phase,

@@ -15,8 +15,8 @@ from manager.api.call import Filters
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.lookup import labels_match, passes
+from manager.domain.hostnames import node_name
 from manager.domain.volume_claims import holders, in_use
-from manager.domain.volumes import node_name
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
@@ -35,7 +35,7 @@ def ambiguous(reference: str, copies: Iterable[tuple[str, str]], view: View) -> 
     copies: their nodes' ids and their names there.
     """
     words = sorted(
-        f"{node_name(node_id, view)}/{name} (used by {', '.join(holders(node_id, name, view)) or 'nobody'})"
+        f"{node_name(view, node_id)}/{name} (used by {', '.join(holders(node_id, name, view)) or 'nobody'})"
         for node_id, name in copies
     )
     return EngineError(409, f"several nodes have a volume {reference}: write {' or '.join(words)} instead")
@@ -70,7 +70,7 @@ def _older_in_use(copy: Volume, view: View) -> str:
         return ""
     others = (each for each in view.volumes.named(copy.name) if each.data_id == copy.data_id)
     older = (each for each in others if each.generation < copy.generation)
-    return next((node_name(each.node_id, view) for each in older if holders(each.node_id, each.name, view)), "")
+    return next((node_name(view, each.node_id) for each in older if holders(each.node_id, each.name, view)), "")
 
 
 def unanswered(view: View, answered: set[str], known: set[tuple[str, str]], filters: Filters) -> Iterator[Volume]:

@@ -25,7 +25,7 @@ from manager.api.containers.list import read_list, warning_header, with_node
 from manager.api.containers.place import NodeFacts, place
 from manager.api.containers.request import RequestedContainer
 from manager.api.context import Context
-from manager.api.engine.presence import node_name, ready_ids, ready_nodes
+from manager.api.engine.presence import ready_ids, ready_nodes
 from manager.api.engine.proxy import EngineReply, ask, ask_all, merge_pruned, raw_query, read_every
 from manager.api.engine.types import DiskUsage, Pruned, Volume, VolumeList
 from manager.api.engine.types import Volume as ListedVolume
@@ -36,6 +36,7 @@ from manager.api.router import Route
 from manager.api.volumes import records
 from manager.api.volumes.find import VOLUME_SECONDS, find, only, split
 from manager.api.volumes.records import forget
+from manager.domain.hostnames import node_name
 from manager.domain.transfers import transfer_under_way
 from manager.domain.volume_claims import holders, is_old
 from manager.store.view import View

@@ -8,8 +8,8 @@ from common.errors import FailedPrecondition
 from common.model import Node, Service
 from common.model.volume import volume_id
 from common.spec.slot_volumes import slot_volumes
+from manager.domain.hostnames import node_name
 from manager.domain.volume_claims import data_node, holders, holds, in_use, moves_with_drain
-from manager.domain.volumes import node_name
 from manager.store.view import View
 
 _NAMED_AT_MOST = 10
@@ -22,7 +22,7 @@ def staying(service: Service, view: View) -> str:
     places = {(copy.name, copy.node_id) for name in names if name for copy in view.volumes.named(name)}
     places |= {(each.volume, each.node_id) for each in view.volume_claims.of_service(service.name) if holds(each, view)}
     there = (place for place in places if not _is_missing(*place, view))
-    found = sorted(f"{name} on {node_name(node_id, view)}" for name, node_id in there)
+    found = sorted(f"{name} on {node_name(view, node_id)}" for name, node_id in there)
     return f"these volumes stay: {some(found)}" if found else ""
 
 

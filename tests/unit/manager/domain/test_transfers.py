@@ -77,8 +77,8 @@ def test_what_moves_together_is_the_same_from_each_of_it(claims: list[VolumeClai
             (copy("a", "data"), copy("b", "data", "e" * 32)),
             "different volume data: choose another node, or swarm-manager volume rm b/data",
         ),
-        ((copy("a", "data"), able("b", state="down")), "node b is not ready, or its worker is too old"),
-        ((copy("a", "data"), node("b")), "node b is not ready, or its worker is too old"),
+        ((copy("a", "data"), able("b", state="down")), "node b is down"),
+        ((copy("a", "data"), node("b")), "the worker of node b is too old to copy volumes"),
         ((copy("a", "data"), replace(MOVE, id="other")), "volume data is being moved already"),
         ((copy("a", "data"), copy("b", "data", generation=2)), "node b has a newer copy of volume data"),
         (

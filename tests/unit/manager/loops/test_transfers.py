@@ -22,6 +22,7 @@ from manager.loops import transfers
 from manager.loops.transfers import Transfers
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
+from manager.store.view import View
 from tests.fakes.virtual_loop import run_virtual
 from tests.fakes.volumes import claim, copy, running, service
 from tests.unit.manager.schedule.worlds import node
@@ -63,7 +64,7 @@ class Workers:
         self.tries = 0
         self.invents = False
         self.sends: list[bytes] = []
-        self.say: Callable[[CopyEvent], None] = lambda _: None
+        self.say: dict[str, Callable[[CopyEvent], None]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def open(self, node_id: str, target: str) -> Ends:
@@ -102,8 +103,7 @@ class Workers:
         def say(event: CopyEvent) -> None:
             writer.write(msgspec.json.encode(event) + b"\n")
 
-        if order.part == "send":
-            self.say = say
+        self.say[order.part] = say
 
         say(self.prepares.get(order.part, CopyEvent(event="prepared")))
         say(self.ready.get(order.part, CopyEvent(event="ready")))
@@ -187,12 +187,16 @@ async def test_a_move_copies_stops_compares_marks_and_commits() -> None:
 @pytest.mark.parametrize(
     ("part", "says", "why"),
     [
-        ("send", lambda _: [CopyEvent(event="failed", code="ResourceExhausted", message="it is full")], "it is full"),
+        (
+            "send",
+            lambda _: [CopyEvent(event="failed", code="ResourceExhausted", message="it is full")],
+            "node a: it is full",
+        ),
         ("send", lambda c: [CopyEvent(event="passed", next="last")], "the copy of volume data was not compared"),
         (
             "receive",
             lambda _: [CopyEvent(event="failed", code="FailedPrecondition", message="cannot be marked")],
-            "cannot be marked",
+            "node b: cannot be marked",
         ),
     ],
 )
@@ -213,7 +217,8 @@ async def test_a_half_that_dies_in_the_last_pass_ends_at_the_source(part: str) -
     async with moving(workers) as store:
         await begin(store)
         await until(store, lambda: phase(store) == "failed")
-        assert error(store) == "a worker, or the way to it, is gone"
+        node = {"send": "a", "receive": "b"}[part]
+        assert error(store) == f"node {node}: its worker, or the connection to it, is gone"
         assert place(store) == "a"
 
 
@@ -226,8 +231,44 @@ async def test_a_receiver_that_fails_knows_best_why() -> None:
     async with moving(workers) as store:
         await begin(store)
         await until(store, lambda: phase(store) == "failed")
-        assert error(store) == "there is no room for it"
+        assert error(store) == "node b: there is no room for it"
         assert workers.tries == 1
+
+
+async def test_the_worker_that_is_lost_is_named_not_who_lost_it() -> None:
+    """The receiver's process sees its sender go before the manager does."""
+    workers = Workers()
+    gone = CopyEvent(event="failed", code="Unavailable", message="the other side of the copy is gone")
+
+    def lose(command: CopyCommand) -> list[CopyEvent] | None:
+        if command.do != "last":
+            return usual(command)
+        workers.say["receive"](gone)
+        return None
+
+    workers.says["send"] = lose
+    async with moving(workers) as store:
+        await begin(store)
+        await until(store, lambda: phase(store) == "failed")
+        assert error(store) == "node a: its worker, or the connection to it, is gone"
+
+
+async def test_a_node_that_is_down_while_tasks_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "RETRY_SECONDS", 0.01)
+    workers, tried, away = Workers(), asyncio.Event(), transfers.rules.not_ready
+
+    def not_ready(transfer: Transfer, view: View) -> str:
+        tried.set()
+        return away(transfer, view)
+
+    monkeypatch.setattr(transfers.rules, "not_ready", not_ready)
+    async with moving(workers) as store:
+        down = able("b")
+        await begin(store, replace(down, status=replace(down.status, state="down")))
+        await asyncio.wait_for(tried.wait(), 20)
+        assert phase(store) == "copying"
+        await put(store, able("b"))
+        await until(store, lambda: phase(store) == "done")
 
 
 async def test_a_break_while_tasks_run_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +403,7 @@ async def test_a_slow_pass_whose_bytes_come_goes_on(monkeypatch: pytest.MonkeyPa
         await asyncio.wait_for(slow.wait(), 20)
         await asyncio.sleep(30 * SLOW_SECONDS)
         assert phase(store) == "copying"
-        workers.say(passed)
+        workers.say["send"](passed)
         await until(store, lambda: phase(store) == "done")
 
 
@@ -413,13 +454,13 @@ async def test_no_number_of_a_worker_spoils_what_others_are_told(line: bytes) ->
         reader, writer = await asyncio.open_connection(sock=ours)
         its.sendall(line + b"\n")
         with contextlib.closing(writer), pytest.raises(ProtocolError, match="malformed report of a copy"):
-            await CopyControl(reader, writer).event()
+            await CopyControl(reader, writer, "a").event()
 
 
 def test_a_worker_that_reports_without_end_is_read_slowly() -> None:
     async def read() -> float:
         reader, nobody = asyncio.StreamReader(), Mock(asyncio.StreamWriter)
-        control = CopyControl(reader, nobody)
+        control = CopyControl(reader, nobody, "a")
         reader.feed_data(b'{"event":"x"}\n' * 1000)
         for _ in range(1000):
             await control.event()
@@ -516,6 +557,6 @@ async def test_the_source_is_removed_after_the_target_was_read_back(*, works: bo
         await asyncio.wait_for(workers.stopped.wait(), 20)
         found = store.view.transfers.get("m")
         assert found is not None
-        assert (found.phase, found.note) == ("done", "" if works else "the old copy stays on a: it is in use")
+        assert (found.phase, found.note) == ("done", "" if works else "the old copy stays on a: node a: it is in use")
         assert [do for part, do, _ in workers.told if part == "send"][:4] == ["pass", "last", "verify", "remove"]
         assert place(store) == "b"

@@ -19,8 +19,9 @@ from common.model.service import (
     TaskSpec,
 )
 from common.model.volume import VolumeClaim
+from manager.domain.hostnames import node_name
 from manager.orchestrate.housekeeping import enforce
-from manager.overview.entries import entries_of, is_silent, node_name, spec_changes, task_name
+from manager.overview.entries import entries_of, is_silent, spec_changes, task_name
 from manager.overview.timeline import Entry, Kind, Level
 from manager.store.changes import Change
 from tests.fakes.world import World, replace, template

@@ -108,4 +108,4 @@ async def test_an_older_workers_volumes_are_not_copied(cluster: ApiCluster, clie
     assert node is not None
     await put(cluster, replace(node, description=replace(node.description, snapshots=False)))
     _, message = await client.error("POST", "/swarm/volumes/data/snapshot", {})
-    assert message.endswith("node w1 is not ready, or its worker is too old to copy volumes")
+    assert message.endswith("the worker of node w1 is too old to copy volumes")

@@ -13,7 +13,7 @@ from common.process import join_token, logs
 from common.process.launch import MANAGER_HOST, refuse_others_writing
 from common.process.memory import keep_memory_off_disk
 from common.process.private_files import usable_folder
-from common.process.usage import log_level_option
+from common.process.usage import DATA_FOLDER, log_level_option
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalEtcdConfig, dashboard_config
@@ -55,7 +55,7 @@ _listen_addr = click.option(
 )
 _data_dir = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, readable=False),
+    type=DATA_FOLDER,
     callback=lambda ctx, _, path: path if ctx.resilient_parsing else usable_folder(path),
     default=DEFAULT_DATA_DIR,
     show_default=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -35,6 +36,18 @@ def log_level_option(program: str) -> Callable[[FC], FC]:
     )
 
 
+class _DataFolder(click.Path):
+    """A data directory, which need not be there. One that is empty would be the folder that the shell is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty (is a variable of your shell's not set?)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+DATA_FOLDER = _DataFolder(path_type=Path, readable=False, file_okay=False)
+
+
 class TooManyArguments(click.UsageError):
     """More arguments than the command has."""
 
@@ -48,6 +61,8 @@ def explain_usage(error: click.UsageError) -> tuple[str, int]:
     too_few = isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument)
     if error.ctx is not None and (too_few or isinstance(error, TooManyArguments)):
         return _requires(error.ctx), 1
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+        return f"{_missing(error.param)}{_see_help(error)}", 1
     if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
         return f"{_bad_value(error.message, error.param)}{_see_help(error)}", USAGE_EXIT
     code = USAGE_EXIT if isinstance(error, click.BadOptionUsage) else 1
@@ -60,6 +75,11 @@ def _bad_value(message: str, param: click.Option) -> str:
         return message
     why = message.replace("a valid integer range.", "a whole number").replace("a valid integer.", "a whole number")
     return f'invalid argument for "{", ".join(sorted(param.opts, key=len))}" flag: {why.removesuffix(".")}'
+
+
+def _missing(param: click.Option) -> str:
+    words = f": {' or '.join(param.type.choices)}" if isinstance(param.type, click.Choice) else ""
+    return f'required flag "{max(param.opts, key=len)}" not set{words}'
 
 
 def _see_help(error: click.UsageError) -> str:

@@ -12,7 +12,7 @@ import click
 
 from common.errors import SwarmError, leaves
 from common.process.private_files import usable_folder
-from common.process.usage import log_level_option
+from common.process.usage import DATA_FOLDER, log_level_option
 from common.text.terminal import echo
 from worker.config import DEFAULT_DATA_DIR
 
@@ -29,7 +29,7 @@ def _own_folder(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
 
 DATA_DIR = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, readable=False),
+    type=DATA_FOLDER,
     callback=_own_folder,
     default=DEFAULT_DATA_DIR,
     show_default=True,

@@ -1,10 +1,12 @@
 """The examples in help, and command lines that are wrong, as docker words them."""
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
-from common.process.usage import as_epilog, dockers_usage, explain_usage
+from common.process.usage import DATA_FOLDER, as_epilog, dockers_usage, explain_usage
 
 
 @click.command()
@@ -34,6 +36,35 @@ def wrong(*words: str) -> click.UsageError:
 def test_a_usage_error_has_dockers_words_and_code(words: list[str], message: str, code: int) -> None:
     text, status = explain_usage(wrong(*words))
     assert (text[: len(message)], status) == (message, code)
+
+
+def test_a_data_directory_is_a_folder_that_is_named(tmp_path: Path) -> None:
+    @click.command()
+    @click.option("--data-dir", type=DATA_FOLDER)
+    def keeps(data_dir: Path) -> None:
+        click.echo(f"{data_dir!r}")
+
+    (tmp_path / "file").touch()
+    for value, why in [
+        ("", "it is empty (is a variable of your shell's not set?)"),  # it would be the shell's own folder
+        (f"{tmp_path}/file", f"Directory '{tmp_path}/file' is a file"),
+    ]:
+        with pytest.raises(click.UsageError) as caught:
+            keeps.main(["--data-dir", value], standalone_mode=False)
+        assert explain_usage(caught.value)[0].startswith(f'invalid argument for "--data-dir" flag: {why}\n')
+    shown = CliRunner().invoke(keeps, ["--data-dir", "."])
+    assert (shown.exit_code, shown.stdout) == (0, "PosixPath('.')\n")
+
+
+def test_a_flag_that_is_required_is_named() -> None:
+    @click.command()
+    @click.option("--to", type=click.Choice(["a", "b"]), required=True)
+    def moves(to: str) -> None:
+        del to
+
+    with pytest.raises(click.UsageError) as caught:
+        moves.main([], prog_name="tool", standalone_mode=False)
+    assert explain_usage(caught.value) == ("required flag \"--to\" not set: a or b\nSee 'tool --help'.", 1)
 
 
 def test_click_shows_dockers_words_without_its_own() -> None:

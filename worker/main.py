@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from common.process.deferred import Deferred, DeferredGroup
-from common.process.launch import refuse_others_writing
-from common.process.usage import as_epilog, dockers_usage
+from common.process.launch import INTERRUPTED_EXIT, refuse_others_writing
+from common.process.usage import FULL, as_epilog, dockers_usage, no_room
 from common.text import shell_completion
 from common.text.terminal import echo
 from common.version import version
@@ -38,6 +39,23 @@ _COMMANDS = {
 
 class Program(DeferredGroup):
     """The outermost group: a command line that is wrong fails as `swarm-manager`'s and docker's do."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            result = super().main(*args, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(INTERRUPTED_EXIT)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            echo(f"Error: {no_room(error)}", err=True)
+            sys.exit(1)
+        sys.exit(result if isinstance(result, int) else 0)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with dockers_usage():

@@ -5,6 +5,7 @@ The latter is said in the docker command line's words, with its exit codes: 125 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ import click
 from common.text.terminal import echo
 
 USAGE_EXIT = 125
+# How writing fails where there is no room, or no disk any more.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
 
@@ -84,6 +87,11 @@ def _missing(param: click.Option) -> str:
 
 def _see_help(error: click.UsageError) -> str:
     return f"\nSee '{error.ctx.command_path} --help'." if error.ctx else ""
+
+
+def no_room(error: OSError) -> str:
+    """Say where writing has failed: in a file, else in what a command prints."""
+    return f"cannot write {error.filename or 'the output'}: {error.strerror}"
 
 
 def _requires(ctx: click.Context) -> str:

@@ -18,7 +18,7 @@ from common.aio.pulse import Pulse
 from common.errors import SwarmError
 from manager.cli.connection import Answer, Connection
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import cannot_connect, no_answer, refusal
+from manager.cli.failures import cannot_connect, no_answer, not_a_manager, refusal
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
@@ -65,7 +65,7 @@ class Client:
         await self._end.aclose()
 
     async def get(self, path: str, params: Params | None = None, *, headers: Params | None = None) -> Any:
-        return json.loads(await self.get_text(path, params, headers=headers))
+        return self.decoded(await self.get_text(path, params, headers=headers))
 
     async def get_text(self, path: str, params: Params | None = None, *, headers: Params | None = None) -> str:
         """Return the answer's text as the manager wrote it.
@@ -76,6 +76,18 @@ class Client:
 
         """
         return (await self._ask("GET", path, params, headers=headers)).text
+
+    def decoded(self, text: str | bytes) -> Any:
+        """Read JSON that a manager has sent.
+
+        Raises:
+            CannotConnect: it is none: no manager has sent it.
+
+        """
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise not_a_manager(self.endpoint.url) from error
 
     async def head(self, path: str, params: Params | None = None) -> Mapping[str, str]:
         """Return an answer's headers, their names in lower case; one that refuses says no reason."""
@@ -90,11 +102,11 @@ class Client:
         headers: Params | None = None,
     ) -> Any:
         text = (await self._ask("POST", path, params, body=body, headers=headers)).text
-        return json.loads(text) if text else None
+        return self.decoded(text) if text else None
 
     async def delete(self, path: str, params: Params | None = None) -> Any:
         text = (await self._ask("DELETE", path, params)).text
-        return json.loads(text) if text else None
+        return self.decoded(text) if text else None
 
     @asynccontextmanager
     async def stream(

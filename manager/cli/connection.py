@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpResponseParser
 
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import cannot_connect
+from manager.cli.failures import BROKE_OFF, NOT_HTTP, cannot_connect
 
 _CONNECT_SECONDS = 10.0
 _CHUNK = 64 * 1024
@@ -81,7 +81,7 @@ class Connection:
         while not answer.is_complete:
             data = await self._reader.read(_CHUNK)
             if not data:
-                raise ConnectionError("it ended the connection before it had answered")
+                raise ConnectionError(BROKE_OFF)
             answer.feed(data)
         self.is_reusable = answer.keeps_alive and not self._writer.transport.get_write_buffer_size()
         return answer.get()
@@ -113,7 +113,7 @@ class _AnswerParser:
             self._parser.feed_data(data)
         except HttpParserError as error:
             if not self.is_complete:
-                raise ConnectionError(f"what answers does not speak HTTP ({error})") from error
+                raise ConnectionError(NOT_HTTP) from error
 
     def get(self) -> Answer:
         text = b"".join(self._pieces).decode(errors="replace")

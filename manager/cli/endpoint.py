@@ -71,17 +71,18 @@ class Endpoint:
         """
         if self.socket:
             return "http://manager"
-        parts = urlsplit(self.url)
         try:
-            host, port = parts.hostname, parts.port
+            parts = urlsplit(self.url)
+            scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+            host.encode("idna")  # as the resolver is asked
         except ValueError:
-            host, port = None, None
-        if parts.scheme not in ("tcp", "http", "https") or not host:
+            scheme, host, port = "", "", None
+        if scheme not in ("tcp", "http", "https") or not host:
             raise InvalidArgument(
                 f"invalid address {self.url!r}: write it as unix:///run/swarm-manager/docker.sock, ssh://HOST or tcp://HOST:PORT"
             )
         name = f"[{host}]" if ":" in host else host
-        if self.certificates or parts.scheme == "https":
+        if self.certificates or scheme == "https":
             return f"https://{name}:{port or _TLS_PORT}"
         return f"http://{name}:{port or _PLAIN_PORT}"
 
@@ -144,11 +145,11 @@ async def reached(endpoint: Endpoint) -> AsyncIterator[Endpoint]:
 
 def _parsed(url: str) -> tuple[tuple[str, ...], str]:
     """Return ssh's arguments for an address, and the socket that it means there."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = None
+        parts, port = urlsplit(SSH), None
     if not parts.hostname or parts.hostname.startswith("-") or parts.password or (":" in parts.netloc and not port):
         raise InvalidArgument(f"invalid address {url!r}: write it as ssh://[USER@]HOST[:PORT]")
     options = (*(("-l", parts.username) if parts.username else ()), *(("-p", str(port)) if port else ()))

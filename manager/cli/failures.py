@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from typing import ClassVar
@@ -11,9 +10,7 @@ import click
 
 from common.errors import SwarmError, leaves
 from common.process.launch import INTERRUPTED_EXIT
-from common.process.usage import explain_usage
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+from common.process.usage import FULL, explain_usage, no_room
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -28,8 +25,10 @@ def explain(error: BaseException) -> tuple[str, int]:
             return error.message, 1
         case KeyboardInterrupt() | click.Abort():
             return "", INTERRUPTED_EXIT
-        case OSError() if error.errno in _FULL:
-            return f"cannot write the output: {error.strerror}", 1
+        case json.JSONDecodeError():  # in the middle of a stream, or in what `inspect` passes on
+            return f"what answers is not a manager: {error}\nGive the manager's address with --host.", 1
+        case OSError() if error.errno in FULL:
+            return no_room(error), 1
     report = "This is a bug in swarm-manager; run the command again with --debug to see where."
     return f"{type(error).__name__}: {error}\n{report}", 1
 
@@ -69,10 +68,10 @@ class Overtaken(CommandFailed):
     exit_code: ClassVar[int] = 1
 
 
-def not_a_manager(url: str) -> CannotConnect:
-    """Explain that a Docker engine answers, which is part of no swarm of its own."""
+def not_a_manager(url: str, what: str = "something else") -> CannotConnect:
+    """Explain that another program answers than a manager: a web server, or a Docker engine."""
     return CannotConnect(
-        f"At {url} a Docker engine answers, not a manager.\n"
+        f"At {url} {what} answers, not a manager.\n"
         "Give the manager's address with --host or SWARM_MANAGER_HOST (default unix:///run/swarm-manager/docker.sock)."
     )
 
@@ -80,7 +79,7 @@ def not_a_manager(url: str) -> CannotConnect:
 def refusal(url: str, status: int, reason: str, server: str, text: str) -> SwarmError:
     """Make the error of an answer with a status from 400 on, whose text has the manager's words."""
     if status == 503 and server.startswith("Docker/"):
-        return not_a_manager(url)
+        return not_a_manager(url, "a Docker engine")  # which is part of no swarm of its own
     return ApiError(status, reason_in(text, f"{status} {reason}"))
 
 
@@ -94,11 +93,16 @@ def no_answer(url: str, seconds: float) -> CannotConnect:
 
 
 def reason_in(text: str, otherwise: str) -> str:
-    """Return why the manager refused: the message in an answer's text, else the text itself."""
+    """Return why the manager refused: the message in an answer's text, else the text itself, unless it is a web page."""
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return text.strip() or otherwise
+        said = text.strip()
+        return otherwise if said.startswith("<") else said or otherwise
+
+
+BROKE_OFF = "it ended the connection before it had answered"
+NOT_HTTP = "what answers does not speak HTTP"
 
 
 def _dockers_own() -> str:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 import common.text.shell_completion  # noqa: F401  # click completes for the shells that it registers
+from common.errors import leaves
 from common.process.deferred import Deferred
 from common.process.usage import as_epilog
 from common.text.terminal import echo
@@ -128,9 +129,9 @@ class Program(SwarmGroup):
             return run()
         try:
             result = run()
-        except BrokenPipeError:
-            _leave_quietly()
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the one place that turns any error into an exit
+            if any(isinstance(each, BrokenPipeError) for each in leaves(error)):
+                _leave_quietly()
             if "--debug" in (args[0] if args and args[0] is not None else extra.get("args") or sys.argv):
                 echo(traceback.format_exc(), err=True, nl=False)
             message, code = explain(error)

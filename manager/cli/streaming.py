@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import cannot_connect, refusal
+from manager.cli.failures import BROKE_OFF, NOT_HTTP, cannot_connect, refusal
 
 _CONNECT_SECONDS = 10.0
 
@@ -24,6 +25,8 @@ class Streams:
         self._session = aiohttp.ClientSession(connector=connector_to(endpoint), timeout=timeout)
 
     async def __aenter__(self) -> Self:
+        # aiohttp writes a body in a task of its own, whose failure it may leave to the loop.
+        asyncio.get_running_loop().set_exception_handler(_tell_of_others)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -59,8 +62,18 @@ class Streams:
             raise cannot_connect(url, error.os_error) from error
         except aiohttp.ConnectionTimeoutError as error:
             raise cannot_connect(url, TimeoutError("it does not answer in time")) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError) as error:
+            raise cannot_connect(url, ConnectionError(BROKE_OFF)) from error
+        except aiohttp.ClientResponseError as error:
+            raise cannot_connect(url, ConnectionError(NOT_HTTP)) from error
         except aiohttp.ClientError as error:
             raise cannot_connect(url, error) from error
+
+
+def _tell_of_others(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what went wrong in the background, but for a broken connection: the request over it fails, and says so."""
+    if not isinstance(context.get("exception"), aiohttp.ClientConnectionError):
+        loop.default_exception_handler(context)
 
 
 def connector_to(endpoint: Endpoint, limit: int = 100) -> aiohttp.BaseConnector:

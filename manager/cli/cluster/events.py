@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
@@ -47,7 +46,7 @@ async def events(
     """Print what happens in the cluster as it happens."""
     now = time.time()
     bounds = {name: moment(text, now) for name, text in (("since", since), ("until", until)) if text}
-    show = _printer(layout)
+    show = _printer(client, layout)
     async with client.stream("/events", {**bounds, **filter_query(group_filters(filters))}) as lines:
         async for line in lines:
             if line.strip():
@@ -77,18 +76,18 @@ def _local_zone(now: float) -> str:
     return f"{offset[:3]}:{offset[3:]}"
 
 
-def _printer(layout: str) -> Any:
+def _printer(client: Client, layout: str) -> Any:
     if layout == "json":
         return str.rstrip
     if not layout:
-        return lambda line: describe(json.loads(line))
+        return lambda line: describe(client.decoded(line))
     from common.spec.gotemplate import Template, TemplateError  # noqa: PLC0415 - few ask for it, `moment` is used widely
 
     try:
         template = Template(layout, strict=False)
     except TemplateError as error:
         raise InvalidArgument(f"template parsing error: {error.message}") from error
-    return lambda line: template.render(json.loads(line))
+    return lambda line: template.render(client.decoded(line))
 
 
 def describe(event: Any) -> str:

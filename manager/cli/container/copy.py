@@ -20,7 +20,7 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.container.archive import END, member, pieces, unpack, write_all
 from manager.cli.container.stats import in_thousands
-from manager.cli.failures import ApiError
+from manager.cli.failures import ApiError, not_a_manager
 from manager.cli.session import with_client
 
 STREAM = "-"
@@ -126,6 +126,8 @@ async def _spot(client: Client, container: str, path: str) -> Spot:
         headers = await client.head(f"/containers/{container}/archive", {"path": path})
     except ApiError:
         return Spot(path, exists=False)
+    if _STAT_HEADER not in headers:
+        raise not_a_manager(client.endpoint.url)
     seen = json.loads(base64.b64decode(headers[_STAT_HEADER]))
     target = posixpath.join(posixpath.dirname(path), seen["linkTarget"]) if seen["mode"] & _GO_LINK else ""
     return Spot(path, is_folder=bool(seen["mode"] & _GO_FOLDER), link_target=target)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 from urllib.parse import quote
 
@@ -280,5 +279,5 @@ async def restore(client: Client, /, file: str, name: str) -> None:
     path = f"/swarm{path_of(name)}/archive"
     with await open_archive("" if file == STREAM else file) as archive:
         async with client.upload(path, pieces(archive.fileno()), [], headers=TAR, method="PUT") as answer:
-            made = json.loads(await answer.read())
+            made = client.decoded(await answer.read())
     echo(f"restored volume {made['Name']} on {made['Node']}: an archive of {human_size(made['Bytes'])}")

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -36,6 +40,22 @@ def test_every_help_has_an_example(name):
 def test_a_wrong_command_line_ends_as_with_docker(words, code, message):
     said = run(*words)
     assert (said.exit_code, said.stderr[: len(message)]) == (code, message)
+
+
+def test_a_full_disk_below_the_output_is_no_bug():
+    command = [sys.executable, "-m", "worker.main", "completion", "bash"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "Error: cannot write the output: No space left on device\n")
+
+
+def test_an_interruption_ends_as_with_docker(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("common.text.shell_completion.script", interrupted)
+    said = run("completion", "bash")
+    assert (said.exit_code, said.stdout.strip(), said.stderr.strip()) == (130, "", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -34,7 +34,13 @@ def test_a_unix_socket_is_a_path() -> None:
     assert Endpoint("ssh://host", tunnel="/t").socket == "/t"
 
 
-@pytest.mark.parametrize("url", ["host", "ftp://host", "tcp://", "tcp://host:port", "tcp://host:99999"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("host", "ftp://host", "tcp://", "tcp://host:port", "tcp://host:99999", "tcp://[::1"),
+        *("tcp://a..b:2376", f"tcp://{'a' * 64}.example"),  # no name has such a part
+    ],
+)
 def test_another_form_is_refused_with_those_that_there_are(url: str) -> None:
     with pytest.raises(InvalidArgument, match="write it as unix://"):
         _ = Endpoint(url).base

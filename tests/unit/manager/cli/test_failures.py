@@ -1,5 +1,12 @@
+import asyncio
 import errno
+import gc
+import json
 import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import click
@@ -9,6 +16,7 @@ from click.testing import CliRunner
 
 from common.errors import NotFound
 from manager.cli import cli
+from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed, cannot_connect, explain
 from tests.fakes.manager_socket import client_of
@@ -93,6 +101,16 @@ def test_a_full_disk_below_the_output_is_no_bug():
     assert "This is a bug" in explain(OSError(errno.EBADF, "x"))[0]
 
 
+def test_a_reader_that_goes_away_is_no_bug():
+    script = (
+        "from manager.cli import cli; import click\n"
+        "def gone(): raise ExceptionGroup('', [BrokenPipeError(32, 'Broken pipe')])\n"
+        "cli.add_command(click.Command('gone', callback=gone)); cli(['gone'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
 def test_debug_shows_where_an_error_comes_from():
     code, err = run("-H", "unix:///nothing.sock", "--debug", "node", "ls")
     assert code == 1
@@ -121,6 +139,14 @@ def test_a_failed_connection_says_which_why_and_what_to_do():
         (ExceptionGroup("waits", [ExceptionGroup("", [CommandFailed("why")])]), ("why", 1)),
         (KeyboardInterrupt(), ("", 130)),
         (click.ClickException("odd"), ("odd", 1)),
+        (
+            json.JSONDecodeError("Expecting value", "<", 0),
+            (
+                "what answers is not a manager: Expecting value: line 1 column 1 (char 0)\n"
+                "Give the manager's address with --host.",
+                1,
+            ),
+        ),
     ],
 )
 def test_errors_are_explained(error: BaseException, said: tuple[str, int]):
@@ -147,6 +173,61 @@ async def test_a_docker_engine_at_the_managers_address_is_recognized(tmp_path: P
     async with client_of(engine, tmp_path) as client:
         with pytest.raises(CannotConnect, match=r"a Docker engine answers, not a manager\.\nGive .* --host"):
             await client.get("/services")
+
+
+async def test_what_answers_but_is_no_manager_is_no_bug(tmp_path: Path):
+    async def page(_: web.BaseRequest) -> web.Response:
+        return web.Response(text="<html>It works!</html>", content_type="text/html")
+
+    async with client_of(page, tmp_path) as client:
+        for asked in (client.get("/services"), client.post("/services/create", {}), client.delete("/services/x")):
+            with pytest.raises(CannotConnect, match=r"/socket something else answers, not a manager\.\nGive .* --host"):
+                await asked
+        host = f"unix://{tmp_path}/socket"
+        for words in (["events"], ["cp", "web:/etc/hosts", str(tmp_path / "hosts")]):
+            code, said = await asyncio.to_thread(run, "-H", host, *words)
+            assert (code, "something else answers, not a manager" in said) == (1, True)
+
+
+async def test_a_proxys_page_is_told_by_its_status(tmp_path: Path):
+    async def page(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=502, text="<html>\n<h1>502 Bad Gateway</h1>", content_type="text/html")
+
+    async with client_of(page, tmp_path) as client:
+        with pytest.raises(ApiError, match="^Error response from daemon: 502 Bad Gateway$"):
+            await client.get("/services")
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "why"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", r"what answers does not speak HTTP\.$"),
+        (b"", r"it ended the connection before it had answered\.$"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", r"it ended the connection before it had answered\.$"),
+    ],
+)
+async def test_a_stream_that_breaks_is_said_in_words(
+    tmp_path: Path, bytes_sent: bytes, why: str, capfd: pytest.CaptureFixture[str]
+):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(bytes_sent)
+        writer.close()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"archive"
+
+    async with await asyncio.start_unix_server(serve, tmp_path / "socket"):
+        async with Client(Endpoint(f"unix://{tmp_path}/socket")) as client:
+            with pytest.raises(CannotConnect) as caught:
+                async with client.stream("/events") as lines:
+                    await lines.read()
+            with pytest.raises(CannotConnect):
+                async with client.upload("/images/load", body(), (), headers={}) as answer:
+                    await answer.read()
+    assert re.search(why, caught.value.message.splitlines()[0])
+    gc.collect()
+    assert "never retrieved" not in capfd.readouterr().err  # of aiohttp's task that sends
 
 
 async def test_what_an_answer_lacks_is_said_once(tmp_path: Path):

@@ -15,7 +15,7 @@ from common.process.memory import keep_memory_off_disk
 from common.process.private_files import usable_folder
 from common.process.usage import DATA_FOLDER, log_level_option
 from common.text.terminal import echo
-from manager.cli.command import SwarmCommand
+from manager.cli.command import HOST_PARAM, SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, NO_DASHBOARD, DataDir, ExternalEtcdConfig, dashboard_config
 
 FC = TypeVar("FC", bound=Callable[..., Any])
@@ -26,9 +26,17 @@ DAMAGED_STATUS = 4
 
 
 class OwnCommand(SwarmCommand):
-    """A command that is about the manager's own files, and no client of it."""
+    """A command that is about the manager's own files, and no client of it: `-H`, if it has one, is its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params = [param for param in self.params if param.name != HOST_PARAM]
 
     def invoke(self, ctx: click.Context) -> Any:
+        if ctx.find_root().get_parameter_source(HOST_PARAM) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"'{ctx.info_name}' is about the manager of this host and asks none: run it there, without -H", ctx
+            )
         refuse_others_writing()
         return super().invoke(ctx)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -41,10 +43,11 @@ class Program(DeferredGroup):
     """The outermost group: a command line that is wrong fails as `swarm-manager`'s and docker's do."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        run: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **extra)
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return run()
         try:
-            result = super().main(*args, standalone_mode=False, **extra)
+            result = run()
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

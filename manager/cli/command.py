@@ -18,6 +18,7 @@ from manager.cli import docker_config
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")
+HOST_PARAM = "manager_host"
 HOST = "manager.cli.host"
 DEBUG = "manager.cli.debug"
 # What docker has and we leave to it: it speaks to the same API.
@@ -210,7 +211,7 @@ def connection_flags(taken: set[str]) -> list[click.Parameter]:
     if host:
         flags.append(
             click.Option(
-                [*host, "manager_host"],
+                [*host, HOST_PARAM],
                 metavar="ADDRESS",
                 envvar="SWARM_MANAGER_HOST",
                 expose_value=False,

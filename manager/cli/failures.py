@@ -18,19 +18,21 @@ def explain(error: BaseException) -> tuple[str, int]:
     error = next(leaves(error))  # of several waits that failed at once, one reason is enough
     match error:
         case click.UsageError():
-            return explain_usage(error)
+            said = explain_usage(error)
         case click.ClickException():
-            return error.format_message(), error.exit_code
+            said = error.format_message(), error.exit_code
         case SwarmError():
-            return error.message, 1
+            said = error.message, 1
         case KeyboardInterrupt() | click.Abort():
-            return "", INTERRUPTED_EXIT
+            said = "", INTERRUPTED_EXIT
         case json.JSONDecodeError():  # in the middle of a stream, or in what `inspect` passes on
-            return f"what answers is not a manager: {error}\nGive the manager's address with --host.", 1
+            said = f"what answers is not a manager: {error}\nGive the manager's address with --host.", 1
         case OSError() if error.errno in FULL:
-            return no_room(error), 1
-    report = "This is a bug in swarm-manager; run the command again with --debug to see where."
-    return f"{type(error).__name__}: {error}\n{report}", 1
+            said = no_room(error), 1
+        case _:
+            report = "This is a bug in swarm-manager; run the command again with --debug to see where."
+            said = f"{type(error).__name__}: {error}\n{report}", 1
+    return said
 
 
 # --- errors ---
@@ -93,7 +95,7 @@ def no_answer(url: str, seconds: float) -> CannotConnect:
 
 
 def reason_in(text: str, otherwise: str) -> str:
-    """Return why the manager refused: the message in an answer's text, else the text itself, unless it is a web page."""
+    """Return why the manager refused: the message in an answer's text, else the text itself, but of no web page."""
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):

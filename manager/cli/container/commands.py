@@ -198,7 +198,15 @@ async def remove(client: Client, /, containers: tuple[str, ...], *, force: bool,
     await each(containers, lambda name: client.delete(f"/containers/{name}", query))
 
 
-@container.command("top", cls=SwarmCommand, examples="swarm-manager container top web")
+@container.command(
+    "top",
+    cls=SwarmCommand,
+    context_settings={"allow_interspersed_args": False},
+    examples="""
+    swarm-manager container top web
+    swarm-manager container top web -o pid,comm
+    """,
+)
 @container_argument(complete_running)
 @click.argument("options", nargs=-1, metavar="[PS OPTIONS]", type=click.UNPROCESSED)
 @with_client

@@ -25,7 +25,7 @@ from manager.cli.session import with_client
 @click.command(
     "exec",
     cls=SwarmCommand,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
     examples="""
     swarm-manager exec -it web sh
     swarm-manager exec -i db psql < dump.sql
@@ -64,7 +64,10 @@ async def execute(client: Client, /, reference: str, command: tuple[str, ...], *
 
 
 def _request(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    files = [variable for path in given["env_file"] for variable in read_env_file(path, os.environ)]
+    try:
+        files = [variable for path in given["env_file"] for variable in read_env_file(path, os.environ)]
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
     return {
         "AttachStdin": given["interactive"] and not given["detach"],
         "AttachStdout": not given["detach"],

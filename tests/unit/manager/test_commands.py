@@ -29,6 +29,21 @@ def test_who_may_not_read_the_data_is_told_to_be_root(
     assert (result.exit_code, result.stderr) == (1, expected)
 
 
+@pytest.mark.parametrize("words", ["backup FILE", "repair", "convert --to etcd", "init", "start"])
+def test_an_address_of_another_manager_is_not_ignored(words: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["-H", "tcp://192.0.2.1", *words.split(), "--data-dir", str(tmp_path)])
+    name = words.partition(" ")[0]
+    expected = f"'{name}' is about the manager of this host and asks none: run it there, without -H\n"
+    assert (result.exit_code, result.stderr) == (1, f"{expected}See 'swarm-manager {name} --help'.\n")
+
+
+@pytest.mark.parametrize("words", ["backup FILE", "repair", "convert --to etcd"])
+def test_what_asks_no_manager_has_no_flag_for_its_address(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_MANAGER_HOST", "tcp://192.0.2.1")  # is for the other commands
+    result = CliRunner().invoke(cli, [*words.split(), "-H", "tcp://192.0.2.1"])
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (125, "unknown flag: -H")
+
+
 def test_a_backup_that_is_not_there_is_named_once(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["restore", "--data-dir", str(tmp_path / "new"), str(tmp_path / "none")])
     assert (result.exit_code, result.stderr) == (1, f"cannot restore {tmp_path}/none: No such file or directory\n")

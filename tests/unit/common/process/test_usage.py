@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from common.process.usage import DATA_FOLDER, as_epilog, dockers_usage, explain_usage
+from common.text.terminal import echo
 
 
 @click.command()
@@ -42,7 +43,7 @@ def test_a_data_directory_is_a_folder_that_is_named(tmp_path: Path) -> None:
     @click.command()
     @click.option("--data-dir", type=DATA_FOLDER)
     def keeps(data_dir: Path) -> None:
-        click.echo(f"{data_dir!r}")
+        echo(f"{data_dir!r}")
 
     (tmp_path / "file").touch()
     for value, why in [

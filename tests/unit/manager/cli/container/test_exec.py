@@ -7,6 +7,7 @@ from manager.cli.root import cli
 
 
 def test_exec_takes_the_commands_own_flags_as_they_are() -> None:
-    result = CliRunner().invoke(cli, ["-H", "unix:///nowhere", "exec", "web", "ls", "-l", "--all"])
-    assert isinstance(result.exception, SwarmError | SystemExit)
-    assert "unknown flag" not in result.output
+    for words in (["exec", "web", "ls", "-l", "--all"], ["top", "web", "-o", "pid,comm"]):
+        result = CliRunner().invoke(cli, ["-H", "unix:///nowhere", *words])
+        assert isinstance(result.exception, SwarmError | SystemExit)
+        assert "unknown flag" not in result.output

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,10 @@ INTERVAL_SECONDS = 0.25
 REFRESH_SECONDS = 5.0
 BEAT_SECONDS = 5.0
 MOST_UNREAD = 1 << 20
+# Of all streams together: one client may have 256.
+MOST_UNREAD_IN_ALL = 32 << 20
+# So much, or one event, is given to a connection at a time, which cannot be taken back.
+_PIECE = 64 << 10
 KEPT_BYTES = 1 << 20
 # For so many seconds without followers missed events can still be resumed.
 LINGER_SECONDS = 15.0
@@ -43,14 +47,45 @@ class Message:
     news: News
 
 
+class Followers:
+    """All readers, and what they have not read: where that is too much, the client with the most loses some.
+
+    So one that reads nothing on all its connections takes a bounded amount, and costs nobody else an event.
+    """
+
+    def __init__(self) -> None:
+        self.all: set[Follower] = set()
+        self.unread = 0
+        self._by_client: Counter[str] = Counter()
+
+    def discard(self, follower: Follower) -> None:
+        self.all.discard(follower)
+        self.count(follower.client, -follower.unread)
+
+    def count(self, client: str, more: int) -> None:
+        """Take note of so many bytes that a client has to read, or has no longer."""
+        self.unread += more
+        self._by_client[client] += more
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+    def limit(self) -> None:
+        """Let the fullest stream of the client with the most lose what it has not read, if all have too much."""
+        if self.unread > MOST_UNREAD_IN_ALL:
+            heaviest = max(self._by_client, key=self._by_client.__getitem__)
+            max((each for each in self.all if each.client == heaviest), key=lambda each: each.unread).lose()
+
+
 class Follower:
     """One reader's unread events. `names`: whether it sees who asked for changes."""
 
-    def __init__(self, topics: Collection[str], *, names: bool) -> None:
+    def __init__(self, topics: Collection[str], client: str, others: Followers, *, names: bool) -> None:
         self.topics = frozenset(topics)
+        self.client = client
+        self.unread = 0
         self._names = names
+        self._others = others
         self._unread: deque[bytes] = deque()
-        self._size = 0
         self._filled = asyncio.Event()
         self._open = True
 
@@ -59,29 +94,44 @@ class Follower:
         self.put(event(message.topic, data, f"{epoch}-{message.number}"))
 
     def put(self, data: bytes) -> None:
-        """Add an event; beyond `MOST_UNREAD` unread bytes all are dropped and replaced by a `reset`."""
-        if self._size + len(data) > MOST_UNREAD:
-            self._unread.clear()
-            self._size = 0
-            data = reset(self.topics)
-        self._unread.append(data)
-        self._size += len(data)
-        self._filled.set()
+        """Add an event; beyond `MOST_UNREAD` unread bytes, or where all have too many, `lose`."""
+        if self.unread + len(data) > MOST_UNREAD:
+            self.lose()
+            return
+        self._add(data)
+        self._others.limit()
+
+    def lose(self) -> None:
+        """Drop all unread events, and say so by a `reset`."""
+        self._unread.clear()
+        self._count(-self.unread)
+        self._add(reset(self.topics))
 
     def end(self) -> None:
         self._open = False
         self._filled.set()
 
     async def next(self) -> bytes:
-        """Wait for events and return all waiting ones; empty at the end of the stream."""
+        """Wait for events and return waiting ones, not many at once; empty at the end of the stream."""
         await self._filled.wait()
-        self._filled.clear()
-        data = b"".join(self._unread)
-        self._unread.clear()
-        self._size = 0
-        if not self._open:
-            self._filled.set()
-        return data
+        pieces = []
+        size = 0
+        while self._unread and size < _PIECE:
+            pieces.append(self._unread.popleft())
+            size += len(pieces[-1])
+        self._count(-size)
+        if self._open and not self._unread:
+            self._filled.clear()
+        return b"".join(pieces)
+
+    def _add(self, data: bytes) -> None:
+        self._unread.append(data)
+        self._count(len(data))
+        self._filled.set()
+
+    def _count(self, more: int) -> None:
+        self.unread += more
+        self._others.count(self.client, more)
 
 
 @dataclass(slots=True)
@@ -104,37 +154,38 @@ class Feed:
         self._epoch = secrets.token_hex(4)
         self._number = 0
         self._topics: dict[str, _Followed] = {}
-        self._followers: set[Follower] = set()
+        self._followers = Followers()
         self._sent: deque[Message] = deque()
         self._sent_bytes = 0
         self._wanted = asyncio.Event()
 
     @property
     def followers(self) -> int:
-        return len(self._followers)
+        return len(self._followers.all)
 
     @contextmanager
-    def follow(self, topics: Collection[str], after: str, *, names: bool) -> Iterator[Follower]:
-        """Follow all changes in `topics` from now on, and those since the event `after`."""
+    def follow(self, topics: Collection[str], after: str, client: str, *, names: bool) -> Iterator[Follower]:
+        """Follow all changes in `topics` from now on, and those since the event `after`, for a client (its key)."""
         now = self._clock.now()
         for name in topics:
             if name not in self._topics:
                 topic = topic_of(name)
                 topic.news(self._moment(now))  # what there is already is asked for by other routes
                 self._topics[name] = _Followed(topic, self._number, now)
-        follower = Follower(topics, names=names)
-        follower.put(event("hello", msgspec.json.encode({"Topics": sorted(topics)}), f"{self._epoch}-{self._number}"))
-        self._resume(follower, after)
-        self._followers.add(follower)
+        follower = Follower(topics, client, self._followers, names=names)
+        self._followers.all.add(follower)
         self._wanted.set()
         try:
+            hello = msgspec.json.encode({"Topics": sorted(topics)})
+            follower.put(event("hello", hello, f"{self._epoch}-{self._number}"))
+            self._resume(follower, after)
             yield follower
         finally:
             self._followers.discard(follower)
 
     def end(self) -> None:
         """End every follower's stream."""
-        for follower in self._followers:
+        for follower in self._followers.all:
             follower.end()
 
     def _resume(self, follower: Follower, after: str) -> None:
@@ -201,19 +252,19 @@ class Feed:
         self._sent_bytes += len(news.named)
         while self._sent_bytes > KEPT_BYTES:
             self._sent_bytes -= len(self._sent.popleft().news.named)
-        for follower in self._followers:
+        for follower in self._followers.all:
             if name in follower.topics:
                 follower.tell(self._epoch, message)
 
     def _beat(self, now: float) -> None:
         """Send a heartbeat, so that followers see that the manager is alive."""
         data = event("beat", msgspec.json.encode({"At": round(now, 3)}), f"{self._epoch}-{self._number}")
-        for follower in self._followers:
+        for follower in self._followers.all:
             follower.put(data)
 
     def _forget(self, now: float) -> None:
         """Drop topics that nobody has followed for a while."""
-        for follower in self._followers:
+        for follower in self._followers.all:
             for name in follower.topics:
                 self._topics[name].wanted_at = now
         for name in [name for name, each in self._topics.items() if now - each.wanted_at > LINGER_SECONDS]:

@@ -252,7 +252,7 @@ async def feed(context: Context, call: Call) -> Reply:
     after = call.headers.get("last-event-id", "") or call.query.get("after", "")
 
     async def produce(send: Send) -> None:
-        with context.feed.follow(topics, after, names=sees_names(call)) as follower:
+        with context.feed.follow(topics, after, call.caller.key, names=sees_names(call)) as follower:
             while data := await follower.next():
                 await send(data)
 

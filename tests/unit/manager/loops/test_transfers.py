@@ -17,6 +17,7 @@ from common.clock import SystemClock
 from common.errors import ProtocolError, Unavailable
 from common.model import Node, StoredObject, Task, TaskState, Transfer
 from common.wire.volume_copy import CONTROL, CopyCommand, CopyControl, CopyEvent, Ends, Order
+from manager.domain import transfers as rules
 from manager.domain.transfers import TransferProgress
 from manager.loops import transfers
 from manager.loops.transfers import Transfers
@@ -261,7 +262,7 @@ async def test_a_node_that_is_down_while_tasks_run_is_waited_for(monkeypatch: py
         tried.set()
         return away(transfer, view)
 
-    monkeypatch.setattr(transfers.rules, "not_ready", not_ready)
+    monkeypatch.setattr(rules, "not_ready", not_ready)
     async with moving(workers) as store:
         down = able("b")
         await begin(store, replace(down, status=replace(down.status, state="down")))

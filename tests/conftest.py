@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.timeouts"]
+
 _NEEDS_ROOT = ("lab", "e2e", "clients")
 
 

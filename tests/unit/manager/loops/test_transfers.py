@@ -256,7 +256,7 @@ async def test_the_worker_that_is_lost_is_named_not_who_lost_it() -> None:
 
 async def test_a_node_that_is_down_while_tasks_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfers, "RETRY_SECONDS", 0.01)
-    workers, tried, away = Workers(), asyncio.Event(), transfers.rules.not_ready
+    workers, tried, away = Workers(), asyncio.Event(), rules.not_ready
 
     def not_ready(transfer: Transfer, view: View) -> str:
         tried.set()

@@ -16,10 +16,11 @@ from manager.cli.compose.config import SECTIONS, ComposeFile, Config, Project, R
 from manager.cli.compose.dotenv import decode, parse_dotenv
 from manager.cli.compose.errors import ComposeError, KeyPath, Position, Problem
 from manager.cli.compose.extends import extend_services
+from manager.cli.compose.ignored import ignored_keys
 from manager.cli.compose.interpolate import UNSET, interpolate, unset_warnings
 from manager.cli.compose.resolve import absolute, move_paths, resolve
 from manager.cli.compose.rules import Cursor, Report
-from manager.cli.compose.schema import IGNORED_KEYS, NEWEST_MINOR, ROOT
+from manager.cli.compose.schema import NEWEST_MINOR, ROOT
 from manager.cli.compose.yaml_loader import Document, load_yaml
 
 _VERSION = re.compile(r"3\.(?P<minor>[0-9]{1,2})")
@@ -70,7 +71,7 @@ def load(
         sections={section: found.tree.get(section, {}) for section in SECTIONS},
         extensions={name: found.tree[name] for name in sorted(found.tree) if name.startswith("x-")},
         warnings=(
-            *_ignored_keys(found.tree),
+            *ignored_keys(found.tree, found.positions),
             *found.unset.values(),
             *dict.fromkeys([*warnings, *found.warnings]),
             *notes,
@@ -255,7 +256,7 @@ def _check_contents(found: _Found) -> None:
         raise ComposeError(problems)
 
 
-# --- what has no effect ---
+# --- profiles ---
 
 
 def _leave_out(found: _Found, project: Project) -> tuple[frozenset[str], list[str]]:
@@ -284,11 +285,3 @@ def _sources(services: Tree, section: str) -> set[str]:
     used = {entry["source"] for service in services.values() for entry in service.get(section, ())}
     specs = {service.get("credential_spec", {}).get("config") for service in services.values()}
     return used | specs if section == "configs" else used
-
-
-def _ignored_keys(tree: Tree) -> list[str]:
-    services = tree.get("services", {}).values()
-    networks = (options for service in services for options in service.get("networks", {}).values() if options)
-    used = {key for mapping in (*services, *networks) for key in mapping}
-    names = [key for key in IGNORED_KEYS if key in used]
-    return [f"Ignoring options that have no meaning in a stack: {', '.join(names)}"] if names else []

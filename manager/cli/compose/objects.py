@@ -13,6 +13,7 @@ from manager.cli.compose.shapes import by_name
 
 RESOURCE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _EXTENSION = "x-"
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,12 @@ class Object(Rule):
     def _unknown(self, name: str) -> str:
         if name in self.forbidden:
             return f"not supported in a stack: {self.forbidden[name]}"
-        names = ", ".join(sorted(self.keys))
         near = difflib.get_close_matches(name, self.keys, n=1, cutoff=0.6)
-        return "unknown key" + (f'; did you mean "{near[0]}"?' if near else f"; expected one of {names}")
+        if near or len(self.keys) > _MOST_LISTED:
+            return "unknown key" + (
+                f'; did you mean "{near[0]}"?' if near else "; the keys are those of docs/compose.md"
+            )
+        return f"unknown key; expected one of {', '.join(sorted(self.keys))}"
 
     def _kept(self, name: str, value: Any) -> bool:
         key = self.keys.get(name)

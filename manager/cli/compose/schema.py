@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from manager.cli.compose.objects import Attachment, Dependencies, Forms, Key, Keyed, Logging, Named, Object, Short
-from manager.cli.compose.rules import Boolean, Number, Rule, Text
+from manager.cli.compose.rules import Anything, Boolean, Number, Rule, Text
 from manager.cli.compose.schema_parts import COUNT, DEPLOY, DEVICES, ENGINE_KEYS, FLAG, KEPT_TIME, LABELS, TEXT, TEXTS
 from manager.cli.compose.shapes import Command, HealthTest, HostPairs, Items, Options, Pairs
 from manager.cli.compose.short_syntax import (
@@ -27,34 +27,24 @@ from manager.cli.compose.short_syntax import (
 NEWEST_MINOR = 13
 _EXTENSIONS_EVERYWHERE = 7
 
-# Accepted so that a file written for one host deploys, and named in one warning: a stack has no use for them.
-IGNORED_KEYS = (
-    "container_name",
-    "expose",
-    "external_links",
-    "links",
-    "network_mode",
-    # Of a service's network: replicas cannot share one address.
-    "ipv4_address",
-    "ipv6_address",
-)
-
 _CONTENT = {"content": "a secret is not for this file: name a file with `file`, or a variable with `environment`"}
 _LIMITS = "set limits under deploy.resources instead"
+_IN_IMAGE = "let the image's entrypoint do it"
 FORBIDDEN_KEYS = {
     "volume_driver": "give the driver to a volume in the top-level volumes",
     "volumes_from": "name a volume in the top-level volumes and mount it in each service",
-    "cpu_quota": _LIMITS,
+    **dict.fromkeys(("cpu_count", "cpu_percent", "cpu_period", "cpu_quota"), _LIMITS),
     "cpus": _LIMITS,
     "mem_limit": _LIMITS,
     "pids_limit": _LIMITS,
     "mem_reservation": _LIMITS,
     # Of the Compose Specification, for one host: what they ask for is said otherwise here, or has no meaning.
-    "pull_policy": "`stack deploy --resolve-image always|changed|never` says when the registry is asked again",
     "scale": "write deploy.replicas",
     **{key: f"write deploy.{key}" for key in DEPLOY.keys if key != "labels"},
-    "develop": "it is for `docker compose watch`; remove it",
-    "attach": "logs are read with `service logs`; remove it",
+    "annotations": "write labels",
+    "label_file": "write labels",
+    "post_start": _IN_IMAGE,
+    "pre_stop": _IN_IMAGE,
     "platform": "write a constraint on node.platform.os or node.platform.arch under deploy.placement",
 }
 
@@ -186,6 +176,7 @@ ENV_FILE = Forms(
 
 SERVICE = Object(
     {
+        "attach": Key(Boolean(), keep=True),
         "build": Key(BUILD),
         "cap_add": TEXTS,
         "cap_drop": TEXTS,
@@ -197,6 +188,7 @@ SERVICE = Object(
         "credential_spec": Key(Object({"config": Key(Text(), since=8), "file": TEXT, "registry": TEXT}), since=3),
         "depends_on": Key(DEPENDS_ON),
         "deploy": Key(DEPLOY),
+        "develop": Key(Anything()),
         "devices": Key(DEVICES),
         "dns": Key(Items(single=True)),
         "dns_search": Key(Items(single=True)),
@@ -225,6 +217,7 @@ SERVICE = Object(
         "ports": Key(Keyed(Ports(PORT), same_port, port_order)),
         "privileged": FLAG,
         "profiles": TEXTS,
+        "pull_policy": TEXT,
         "read_only": FLAG,
         "restart": TEXT,
         "secrets": Key(_file_reference(), since=1),

@@ -42,23 +42,6 @@ def test_a_problem_in_an_anchor_points_at_its_use_or_definition() -> None:
     assert refusal(text)[0].startswith("1.yaml:2:12: services.web.deploy.replicas: ")
 
 
-def test_ignored_options_are_named_in_one_warning() -> None:
-    config = loaded(
-        "services:\n"
-        "  a: {image: a, build: ., container_name: x, links: [b], restart: always}\n"
-        "  b: {image: b, expose: [80], links: [a], depends_on: [a]}\n"
-    )
-    assert config.warnings == ("Ignoring options that have no meaning in a stack: container_name, expose, links",)
-
-
-def test_fixed_addresses_are_named_as_ignored() -> None:
-    config = loaded(
-        "networks: {n: }\nservices: {web: {image: a, networks: {n: {ipv4_address: 10.0.0.2}}}, b: {image: b}}"
-    )
-    assert config.warnings == ("Ignoring options that have no meaning in a stack: ipv4_address",)
-    assert loaded(WEB).warnings == ()
-
-
 def test_overrides_find_their_network_and_keep_other_addresses() -> None:
     base = "services: {web: {image: a, networks: {n: {aliases: [a], ipv4_address: 10.0.0.2}, m: }}}"
     over = "services: {web: {networks: {n: {aliases: [b]}, k: {aliases: [c]}}}}"

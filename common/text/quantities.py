@@ -54,7 +54,8 @@ def parse_duration(text: str) -> int:
     """Read `1h2m3.5s` as nanoseconds. Raises ValueError."""
     match = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ValueError(f"{text[:_LONGEST]!r} is not a valid duration")
+        hint = f": give its unit, as in {text}s" if text.isdecimal() and len(text) <= _LONGEST else ""
+        raise ValueError(f"{text[:_LONGEST]!r} is not a valid duration{hint}")
     parts = _PART.finditer(match["parts"])
     total = sum(int(Decimal(part["number"]) * _UNITS[part["unit"]]) for part in parts)
     if total > _MAX_INT64:

@@ -36,12 +36,18 @@ class Problem:
         return ": ".join(part for part in parts if part)
 
 
+_MOST_PROBLEMS = 100
+
+
 class ComposeError(InvalidArgument):
-    """The files cannot be deployed; the message has one line a problem."""
+    """The files cannot be deployed; the message has one line a problem, of very many for the first hundred."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.problems = tuple(problems[:_MOST_PROBLEMS])
+        lines = [str(problem) for problem in self.problems]
+        if more := len(problems) - len(lines):
+            lines.append(f"and {more} more problems")
+        super().__init__("\n".join(lines))
 
 
 def format_path(path: KeyPath) -> str:

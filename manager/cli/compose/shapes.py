@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,18 +39,30 @@ class Items(Rule):
     def merge(self, base: Any, override: Any) -> Any:
         """Append; what may stand only once stays where it stood first."""
         joined = [*base, *override]
-        return [item for index, item in enumerate(joined) if item not in joined[:index]] if self.unique else joined
+        if not self.unique:
+            return joined
+        first: dict[Hashable, Any] = {}
+        for item in joined:
+            first.setdefault(_hashable(item), item)
+        return list(first.values())
 
 
 def refuse_repetitions(values: list[Any], at: Cursor, unique: bool = True) -> None:
     """Report a value that the list holds twice."""
-    seen: list[tuple[type, Any]] = []
+    seen: dict[Hashable, int] = {}
     for index, value in enumerate(values if unique else ()):
-        marked = (bool if isinstance(value, bool) else type(None), value)
-        if marked in seen:
-            (at / index).fail(f"given twice in the list; first as item {seen.index(marked)}")
+        if (first := seen.setdefault(_hashable(value), index)) != index:
+            (at / index).fail(f"given twice in the list; first as item {first}")
             return
-        seen.append(marked)
+
+
+def _hashable(value: Any) -> Hashable:
+    """Return what is equal for equal values, so that long lists need not be compared item by item; `True` is not 1."""
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return tuple(map(_hashable, value))
+    return isinstance(value, bool), value
 
 
 @dataclass(frozen=True, slots=True)

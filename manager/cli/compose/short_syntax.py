@@ -20,6 +20,8 @@ from manager.cli.compose.shapes import refuse_repetitions
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 _DRIVE = re.compile(r"[A-Za-z]:\\")
 _MAX_PARTS = 3
+# Two between parts, and one in each path of Windows.
+_MAX_COLONS = 4
 
 
 def parse_volume(text: str) -> dict[str, Any]:
@@ -30,6 +32,8 @@ def parse_volume(text: str) -> dict[str, Any]:
     """
     if not text:
         raise ValueError("it is empty")
+    if text.count(":") > _MAX_COLONS:
+        raise ValueError("there are too many colons")
     parts = _sections(text)
     if "" in parts:
         raise ValueError("a section between colons is empty")
@@ -93,6 +97,8 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 MODES = ("ingress", "host")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
 MAX_PORT = 65535
+# All ports of all protocols.
+_MAX_ENTRIES = 3 * MAX_PORT
 
 
 def parse_port(text: str) -> list[dict[str, Any]]:
@@ -169,7 +175,12 @@ class Ports(Rule):
         if not isinstance(value, list):
             return at.expect(self.expected, value)
         refuse_repetitions(value, at)
-        return [entry for index, item in enumerate(value) for entry in self._entries(item, at / index)]
+        entries: list[Any] = []
+        for index, item in enumerate(value):
+            entries += self._entries(item, at / index)
+            if len(entries) > _MAX_ENTRIES:
+                return (at / index).fail(f"the service publishes more than {_MAX_ENTRIES} ports")
+        return entries
 
     def _entries(self, item: Any, at: Cursor) -> list[Any]:
         if isinstance(item, dict):

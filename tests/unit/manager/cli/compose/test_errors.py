@@ -29,3 +29,9 @@ def test_an_error_has_a_line_a_problem() -> None:
     error = ComposeError([Problem("one", ("a",)), Problem("two", ("b",))])
     assert error.message == "a: one\nb: two"
     assert [each.message for each in error.problems] == ["one", "two"]
+
+
+def test_of_very_many_problems_the_first_are_told() -> None:
+    error = ComposeError([Problem(str(number)) for number in range(60_000)])
+    assert error.message.splitlines()[-2:] == ["99", "and 59900 more problems"]
+    assert len(error.problems) == 100

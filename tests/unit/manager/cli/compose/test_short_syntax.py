@@ -4,6 +4,7 @@ import pytest
 
 from common.model.engine_options import DeviceRequest
 from manager.cli.compose.short_syntax import parse_count, parse_gpus, parse_port, parse_volume, same_port
+from tests.unit.manager.cli.compose.loading import WEB, refusal
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_the_short_syntax(text: str, entry: dict[str, object]) -> None:
     assert parsed == entry
 
 
-@pytest.mark.parametrize("text", ["", ":", "a:", ":a", "data:", ":/data", "a1::b", "./a:/b:ro:rw"])
+@pytest.mark.parametrize("text", ["", ":", "a:", ":a", "data:", ":/data", "a1::b", "./a:/b:ro:rw", ":" * 1_000_000])
 def test_what_is_no_volume(text: str) -> None:
     with pytest.raises(ValueError, match=r"empty$|too many colons$"):
         parse_volume(text)
@@ -122,3 +123,9 @@ def test_a_count_is_a_number_or_all() -> None:
     assert [parse_count(text) for text in ("all", "-1", "0", "8")] == [-1, -1, 0, 8]
     with pytest.raises(ValueError, match='"many" is not a count'):
         parse_count("many")
+
+
+def test_no_service_publishes_more_ports_than_there_are() -> None:
+    ports = "".join(f"      - 10.0.0.{number}:1-65535:1-65535\n" for number in range(1, 200))
+    (problem,) = refusal(f"{WEB}    ports:\n{ports}")
+    assert problem.endswith("services.web.ports[3]: the service publishes more than 196605 ports")

@@ -7,7 +7,7 @@ import random
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -26,8 +26,10 @@ from manager import app
 from manager.address_flags import AddressFlags, foreign_address
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
 from manager.ca.keyring import KeyFile, Locked
+from manager.cli.client import Client
 from manager.cli.cluster.commands import join_help
 from manager.cli.cluster.lock import read_unlock_key
+from manager.cli.endpoint import Endpoint
 from manager.config import (
     DEFAULT_DATA_DIR,
     UNIT,
@@ -266,7 +268,7 @@ def start(
     if config == before:
         if daemon.pid() is None:
             daemon.start(READY_SECONDS)
-            _tell_if_it_waits(data, config)
+        _tell_if_it_waits(data, config)
         return
 
     _restart_with(data, daemon, before, config)
@@ -308,14 +310,24 @@ def _tell_if_it_waits(data: DataDir, config: ManagerConfig) -> None:
     """Say so where the manager runs, and manages nothing yet: it is up all the same, so that the boot goes on."""
     try:
         KeyFile(data.key).load()
-    except Locked as error:
-        echo(f"This manager waits to be unlocked: {error.message}")
-        return
+    except Locked as error:  # as it is on disk while an unlocked one runs, too
+        if asyncio.run(_state(config)) != "active":
+            echo(f"This manager waits to be unlocked: {error.message}")
+            return
     if config.etcd is not None and not _answers(config):
         waits_for = (
             "the etcd at its --etcd-endpoints" if config.etcd.endpoints else "most of the managers' hosts to be up"
         )
         echo(f"This manager runs, and does not answer yet: it waits for {waits_for}. See {daemon_of(data).log_hint()}")
+
+
+async def _state(config: ManagerConfig) -> str:
+    """Return what the manager that runs here says that it is (`active`, `locked`), empty if it does not say."""
+    for host in config.hosts:
+        with suppress(SwarmError):  # then another may
+            async with Client(Endpoint(host)) as client:
+                return str((await client.get("/info"))["Swarm"]["LocalNodeState"])
+    return ""
 
 
 def _answers(config: ManagerConfig) -> bool:

@@ -41,7 +41,7 @@ from manager.daemon.member_reconciler import JOIN_SECONDS, MemberReconciler
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.links import ASK_SECONDS, Answer, Links, Question, member_manager
 from manager.dispatch.managers import KnownManagers
-from manager.domain.managers import address
+from manager.domain.managers import address, is_awaited
 from manager.loops.leadership import Leadership
 from manager.store.backend import NotLeader
 from manager.store.shared import SharedStore
@@ -369,10 +369,11 @@ class ManagerPeers:
             return None
         record = self._store.leader
         leads = record is not None and record.node_id == node.id
-        reachable = self.links.reachable(node.id)
-        return msgspec.structs.replace(
-            node.manager_status, leader=leads, reachability="reachable" if reachable else "unreachable"
-        )
+        if self.links.reachable(node.id):
+            reachability = "reachable"
+        else:
+            reachability = "unknown" if is_awaited(node) else "unreachable"  # one that joins has not come up yet
+        return msgspec.structs.replace(node.manager_status, leader=leads, reachability=reachability)
 
     @property
     def trouble(self) -> str:

@@ -208,7 +208,8 @@ class ManagerMembership:
                     "('swarm-manager node demote', 'node rm') if its host was set up anew"
                 )
             here = split_address(request.addr)[0]
-            worker = next((each for each in tx.nodes if each.agent and each.status.addr == here), None)
+            there = (each for each in tx.nodes if each.agent and each.status.addr == here and not each.left)
+            worker = next(there, None)
             if worker is not None:  # a host has one row
                 raise FailedPrecondition(
                     f"the worker of that host is node {worker.id} ({worker.name}) of this cluster: make it a manager "

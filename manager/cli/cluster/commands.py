@@ -20,6 +20,7 @@ from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed
 from manager.cli.flags.types import DURATION, UINT
 from manager.cli.format.tables import align
+from manager.cli.node.rows import manager_status
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
@@ -240,9 +241,8 @@ def describe(url: str, version: Any, swarm: Any, nodes: list[Any]) -> list[tuple
 
 def _standing(node: Any) -> str:
     """Say what one of several managers is at the moment."""
-    status = node["ManagerStatus"]
     name = str(node.get("Description", {}).get("Hostname") or node.get("ID", ""))
-    return f"{name} ({'leader' if status.get('Leader') else status.get('Reachability', 'unknown')})"
+    return f"{name} ({manager_status(node['ManagerStatus'])})"
 
 
 @click.command(

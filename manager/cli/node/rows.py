@@ -97,16 +97,20 @@ def _row(node: Any, swarm: Any) -> Row:
         "Hostname": _hostname(node),
         "Status": capitalize(node["Status"].get("State", "")),
         "Availability": capitalize(node["Spec"].get("Availability", "")),
-        "ManagerStatus": capitalize(_manager_status(node.get("ManagerStatus"))),
+        "ManagerStatus": capitalize(manager_status(node.get("ManagerStatus"))),
         "EngineVersion": (node["Description"].get("Engine") or {}).get("EngineVersion", ""),
         "TLSStatus": _tls_status(node["Description"].get("TLSInfo"), (swarm.get("Cluster") or {}).get("TLSInfo")),
     }
 
 
-def _manager_status(status: Any) -> str:
+def manager_status(status: Any) -> str:
+    """Say what a node is as a manager: `leader`, whether it answers, or `joining`; empty if it is none."""
     if not status:
         return ""
-    return "leader" if status.get("Leader") else str(status.get("Reachability", ""))
+    if status.get("Leader"):
+        return "leader"
+    reachability = str(status.get("Reachability", ""))
+    return "joining" if reachability == "unknown" else reachability  # what docker has no word for
 
 
 def _tls_status(node: Any, cluster: Any) -> str:

@@ -91,6 +91,24 @@ async def test_a_suspended_leader_hears_what_it_missed_first() -> None:
         assert links.asked == ["two"]
 
 
+async def test_a_manager_that_joins_is_not_yet_unreachable() -> None:
+    async with shared_stores(1) as (own,):
+        known = KnownManagers(own, "own:2377")
+        peers = ManagerPeers(own, LoopClock(), known, "own", dispatcher=lambda: None, reconciler=lambda: None)
+
+        class OwnAlone:
+            def reachable(self, node_id: str) -> bool:
+                return node_id == "own"
+
+        peers.links = OwnAlone()  # type: ignore[assignment]
+        said = {}
+        for name, awaited in (("own", False), ("joins", True), ("lost", False)):
+            status = peers.status_of(Node(id=name, manager_status=ManagerStatus(awaited=awaited)))
+            assert status is not None
+            said[name] = status.reachability
+    assert said == {"own": "reachable", "joins": "unknown", "lost": "unreachable"}
+
+
 async def test_a_leader_is_lost_when_another_leads_or_none_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     async with shared_stores(3) as (own, one, two):
         known = KnownManagers(own, "own:2377")

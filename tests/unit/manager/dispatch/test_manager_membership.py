@@ -29,6 +29,7 @@ WORKER = Node(
     agent=True,
     description=NodeDescription(hostname="alpha"),
     status=NodeStatus(state="ready", addr="192.0.2.7"),
+    certificate_serials=("1",),
 )
 PROMOTED = replace(WORKER, spec=NodeSpec(role="manager"))
 
@@ -91,6 +92,12 @@ async def test_a_workers_host_is_promoted_not_joined(joins: ManagerJoins) -> Non
     with pytest.raises(FailedPrecondition, match=re.escape("is node w (alpha) of this cluster")):
         await joins.join(joins.tokens.manager)
     assert [node.id for node in joins.store.view.nodes] == ["w"]
+
+
+async def test_a_host_whose_worker_has_left_joins(joins: ManagerJoins) -> None:
+    await joins.store.update(lambda tx: tx.put(replace(WORKER, certificate_serials=())))
+    joined = await joins.join(joins.tokens.manager)
+    assert sorted(node.id for node in joins.store.view.nodes) == sorted(["w", joined])
 
 
 async def test_a_host_that_was_none_gets_a_row_of_its_own(joins: ManagerJoins) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manager.cli.node.rows import notes, page
+from manager.cli.node.rows import notes, page, rows
 
 
 def node(name: str, state: str, message: str = "") -> Any:
@@ -34,6 +34,14 @@ def test_a_clock_that_is_off_is_said() -> None:
     lost = node("h3", "down", "no sign of life")
     lost["Status"]["ClockOffset"] = -720
     assert notes([lost, off]) == ["h2 (id-h2): its clock is 12 minutes behind the manager's: set the wrong one"]
+
+
+def test_a_manager_leads_answers_or_is_yet_to_come() -> None:
+    node_of = {"Leader": "leader", "reachable": "reachable", "unreachable": "unreachable", "unknown": "joining"}
+    for said, shown in node_of.items():
+        status = {"Leader": True, "Reachability": "reachable"} if said == "Leader" else {"Reachability": said}
+        (row,) = rows([{**node("h2", "ready"), "Spec": {}, "ManagerStatus": status}], {})
+        assert row["ManagerStatus"] == shown.capitalize()
 
 
 def test_names_that_are_not_clear_are_said() -> None:

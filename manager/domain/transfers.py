@@ -238,18 +238,16 @@ def commit(transfer: Transfer, view: View, now: float) -> tuple[StoredObject, ..
         raise FailedPrecondition(ENDED)
     _check_group(transfer, view)
     found: list[StoredObject] = []
+    named = (claim for name in transfer.volumes for claim in view.volume_claims.named(name))
+    claims = [claim for claim in named if claim.node_id == transfer.source]
     for name in transfer.volumes:
         copy = view.volumes.get(volume_id(transfer.source, name))
         if copy is None:
             raise FailedPrecondition(f"volume {name} is no longer known on its node")
         found.append(replace(copy, role=RETIRED))
         found.append(arrived(transfer.target, copy, view))
-        found += [
-            replace(claim, node_id=transfer.target, bound=True)
-            for claim in view.volume_claims.named(name)
-            if claim.node_id == transfer.source
-        ]
-    found.append(replace(latest, phase="done", downtime=now - latest.stopped_at))
+    found += [replace(claim, node_id=transfer.target, bound=True) for claim in claims]
+    found.append(replace(latest, phase="done", downtime=now - latest.stopped_at if claims else 0.0))
     return tuple(found)
 
 
@@ -267,7 +265,8 @@ def commit_copy(transfer: Transfer, view: View, held: float, now: float) -> tupl
     if copy is None:
         raise FailedPrecondition(f"volume {transfer.name} is no longer known on its node")
     made = replace(copy, name=transfer.as_name, data_id=transfer.data_id)
-    downtime = now - latest.stopped_at if latest.stopped_at else held
+    stopped = now - latest.stopped_at if any(claims_on(transfer.source, transfer.name, view)) else 0.0
+    downtime = stopped if latest.stopped_at else held
     return arrived(transfer.target, made, view), replace(latest, phase="done", downtime=downtime)
 
 

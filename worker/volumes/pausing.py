@@ -4,7 +4,8 @@
     python -m worker.volumes.pausing thaw ENGINE RECORD
 
 `pause` writes `{"paused": NUMBER}` when all of them stand still, and lets them go on when its input ends, or after
-SECONDS, or when it is told to end: whatever becomes of the agent. Then it writes `{"seconds": S, "late": BOOLEAN}`.
+SECONDS, or when it is told to end: whatever becomes of the agent. Then it writes `{"seconds": S, "late": BOOLEAN}`,
+0 seconds where there was none to pause.
 RECORD names them until then, for `thaw` after a host's agent and this program were killed together.
 ENGINE is a Docker host, `unix:///path` or `tcp://host:port`. Exit status 1: a line on standard error says why.
 """
@@ -119,7 +120,7 @@ def pause(engine: PausingEngine, volume: str, seconds: float, record: Path) -> N
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         thaw(engine, tried)
         record.unlink(missing_ok=True)
-    _say({"seconds": time.monotonic() - began, "late": late})
+    _say({"seconds": time.monotonic() - began if tried else 0.0, "late": late})
 
 
 def thaw(engine: PausingEngine, containers: Sequence[str]) -> None:

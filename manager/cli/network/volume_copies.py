@@ -214,6 +214,8 @@ async def follow(client: Client, transfer_id: str) -> None:
 def _downtime(transfer: Any) -> str:
     if transfer["Hold"] == "live":
         return "its tasks ran on: of what changed meanwhile it may have some from before and some after"
+    if not transfer["Downtime"]:
+        return "no task used it"
     return f"its tasks were {_held(transfer)} for {transfer['Downtime']:.1f} s"
 
 

@@ -143,6 +143,12 @@ def test_the_commit_makes_the_target_the_place_of_the_data() -> None:
     assert [(each.phase, each.downtime) for each in view.transfers] == [("done", 2.5)]
 
 
+def test_what_no_task_has_is_moved_without_a_downtime() -> None:
+    last = replace(MOVE, phase="last", stopped_at=100.0)
+    view = world(copy("a", "data"), claim("db.2", "data", "c"), last)
+    assert [each.downtime for each in commit(MOVE, view, 102.5) if isinstance(each, Transfer)] == [0.0]
+
+
 def test_a_slot_that_came_meanwhile_is_not_parted_from_its_data() -> None:
     moving = replace(MOVE, phase="last")
     view = world(copy("a", "data"), copy("a", "files"), claim("db.1", "data", "a"), moving)

@@ -41,6 +41,13 @@ async def test_writers_stand_still_for_the_block(engine: PausableEngine, holds: 
     assert not any(engine.paused.values())
 
 
+async def test_where_nothing_writes_nothing_stands_still(engine: PausableEngine, holds: Holds) -> None:
+    engine.paused.clear()
+    async with holds.paused("data") as pause:
+        end = await pause.end()
+    assert (end.seconds, end.late) == (0.0, False)
+
+
 async def test_what_was_paused_before_stays_so(engine: PausableEngine, holds: Holds) -> None:
     engine.paused["two"] = True
     async with holds.paused("data"):

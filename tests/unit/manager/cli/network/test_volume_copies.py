@@ -36,6 +36,8 @@ async def test_progress_and_the_end_are_told(capsys: pytest.CaptureFixture[str])
     ("how", "words"),
     [
         ({"Kind": "move", "Hold": ""}, "moved; its tasks were stopped for 2.0 s"),
+        ({"Kind": "move", "Hold": "", "Downtime": 0.0}, "moved; no task used it"),
+        ({"Hold": "stop", "Downtime": 0.0}, "copied; no task used it"),
         ({"Hold": "stop"}, "copied; its tasks were stopped for 2.0 s"),
         (
             {"Hold": "live"},

@@ -234,18 +234,19 @@ class ExternalEtcd:
     async def answers(self, seconds: float) -> None:
         """Wait until it answers, and takes changes as large as they may be; errors as `EtcdBackend.try_limits`."""
         backend = self.backend()
+        why = f"etcd does not answer within {seconds:g} s"
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     try:
                         await backend.try_limits()
                     except NoAnswer as error:
-                        said = error.message
+                        why = error.message
                         await asyncio.sleep(_ASK_AGAIN_SECONDS)
                     else:
                         return
         except TimeoutError:
-            raise Unavailable(f"{said}: is it up, and are --etcd-endpoints and its certificates right?") from None
+            raise Unavailable(f"{why}: is it up, and are --etcd-endpoints and its certificates right?") from None
         finally:
             await backend.close()
 

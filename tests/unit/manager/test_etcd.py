@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from common.model import RootKey
 from common.model.authority import RotationPhase
 from manager.ca.authority import Authority, create_root
 from manager.config import DataDir, EtcdConfig, ManagerConfig
-from manager.etcd import OwnEtcd
+from manager.etcd import ExternalEtcd, OwnEtcd
 from manager.store.backends.sealed import AesSeal
+from manager.whole_store import runs
 
 NOW = SystemClock().now()
 OLD, NEW = create_root("c1", NOW), create_root("c1", NOW)
@@ -121,3 +123,22 @@ def test_a_root_that_an_earlier_release_has_kept_opens(etcd: Etcd) -> None:
     (etcd.folder / "root.sealed").write_bytes(kept)
     etcd.own.prepare()
     assert etcd.signed_by(OLD)
+
+
+async def test_an_etcd_of_others_that_hangs_is_unavailable() -> None:
+    """It takes connections and says nothing, as a stopped one does, or one behind a load balancer."""
+    hung = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hung.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with server:
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        config = EtcdConfig(endpoints=(endpoint,), peer_addr="", cluster_id="c1")
+        other = ExternalEtcd(config, SEAL)
+        with pytest.raises(Unavailable, match=r"etcd does not answer within 0\.05 s: is it up"):
+            await other.answers(0.05)
+        assert not await runs(other)
+        hung.set()

@@ -256,6 +256,10 @@ class Api:
             reply = redact_reply(
                 caller, await self._handle(match, msgspec.structs.replace(call, caller=caller), lease), lease
             )
+        except asyncio.CancelledError:
+            if not call.forwarded:
+                self._audit.record_unanswered(call, match, subject)
+            raise
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             reply = self.failure(call, error)
         self._measure(call, match, reply, time.perf_counter() - began)

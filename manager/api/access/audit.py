@@ -12,6 +12,8 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -42,6 +44,8 @@ _REFUSED = (401, 403)
 _GRANTED = range(200, 300)
 _LONGEST = 512
 _FAILED = 400
+# The status of a request whose client went before its answer began, as web servers log it.
+UNANSWERED = 499
 # How many refusals of a client are written at once, and how many a second from then on: at most 6 MB a day.
 _WRITTEN = Rate(burst=100, per_second=0.05)
 # One key for all that are not clients: they can show a new certificate each time.
@@ -131,21 +135,24 @@ class Audit:
 
     def record_reply(self, call: Call, match: Match | None, subject: Subject, reply: Reply) -> Reply:
         """Return the reply, and record the request now or when a relay has its status. `subject`: see `subject_of`."""
-        caller = call.caller
-
-        def note(status: int, made: str) -> None:
-            if not _worth_noting(call, match, status):
-                return
-            now = self.clock.now()
-            unwritten = self.refusals.take(caller, status, now)
-            if unwritten is not None:
-                about = subject if subject.id else Subject(made)
-                self.write(_entry(now, caller, call, about, status, unwritten))
-
         if isinstance(reply, Relay):
+            note = partial(self._note, call, match, subject)
             return Relay(lambda exchange: _relay_and_note(reply, exchange, note))
-        note(reply.status, created_id(reply))
+        self._note(call, match, subject, reply.status, created_id(reply))
         return reply
+
+    def record_unanswered(self, call: Call, match: Match | None, subject: Subject) -> None:
+        """Record a request whose client went before its answer: what it asked for may be done all the same."""
+        self._note(call, match, subject, UNANSWERED, "")
+
+    def _note(self, call: Call, match: Match | None, subject: Subject, status: int, made: str) -> None:
+        if not _worth_noting(call, match, status):
+            return
+        now = self.clock.now()
+        unwritten = self.refusals.take(call.caller, status, now)
+        if unwritten is not None:
+            about = subject if subject.id else Subject(made)
+            self.write(_entry(now, call.caller, call, about, status, unwritten))
 
 
 def granted_changes(entries: Sequence[Entry]) -> list[GrantedRequest]:
@@ -224,10 +231,17 @@ async def _relay_and_note(relay: Relay, exchange: Exchange, note: Note) -> None:
     noting = _NotingExchange(exchange, note)
     try:
         await relay.run(noting)
-    except Exception as error:
-        if not noting.record_reply:
-            note(describe(error)[0] if isinstance(error, SwarmError) else 500, "")
+    except BaseException as error:
+        if not noting.noted:
+            note(_status_of(error), "")
         raise
+
+
+def _status_of(error: BaseException) -> int:
+    """Return the status of a request that failed before its answer began."""
+    if isinstance(error, asyncio.CancelledError):
+        return UNANSWERED
+    return describe(error)[0] if isinstance(error, SwarmError) else HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class _NotingExchange:
@@ -236,7 +250,7 @@ class _NotingExchange:
     def __init__(self, exchange: Exchange, note: Note) -> None:
         self._exchange = exchange
         self._note = note
-        self.record_reply = False
+        self.noted = False
 
     def body(self) -> AsyncIterator[bytes]:
         return self._exchange.body()
@@ -259,7 +273,7 @@ class _NotingExchange:
         return await self._exchange.take_over(head)
 
     def _say(self, status: int, made: str = "") -> None:
-        self.record_reply = True
+        self.noted = True
         self._note(status, made)
 
 

@@ -1,24 +1,28 @@
 """The audit log: what is noted, that nothing secret is, and the file."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from common.clock import SystemClock
+from common.model import Secret
 from common.model.client import Role
 from manager.api.access.audit import Audit, Entry, Subject
 from manager.api.access.roles import NOBODY, Caller
 from manager.api.call import Answer, Call, Relay
 from manager.api.call import Exchange as CallExchange
 from manager.api.errors import EngineError
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import ChangeSet
 from tests.fakes.api_client import Answered, Client
 from tests.fakes.api_cluster import ApiCluster
 
 
-def changes(cluster: ApiCluster) -> list[tuple[str, str, str, int]]:
+def changes_of(cluster: ApiCluster) -> list[tuple[str, str, str, int]]:
     return [(entry.method, entry.path, entry.object, entry.status) for entry in cluster.audited]
 
 
@@ -28,7 +32,7 @@ async def test_changes_are_noted_with_the_id_of_what_they_change(client: Client,
     await client.error("DELETE", "/secrets/s")
     await client.error("POST", "/secrets/create", {"Name": ""})
     await client.error("POST", "/nonsense")
-    assert changes(cluster) == [
+    assert changes_of(cluster) == [
         ("POST", "/secrets/create", made, 201),
         ("DELETE", "/v1.47/secrets/s", made, 204),
         ("DELETE", "/secrets/s", "s", 404),
@@ -41,6 +45,29 @@ async def test_what_is_removed_by_its_id_is_noted_by_its_name(client: Client, cl
     made = await client.make("/secrets/create", {"Name": "key", "Data": "eA=="})
     await client.ask("DELETE", f"/secrets/{made}")
     assert [(entry.object, entry.object_name) for entry in cluster.audited] == [(made, ""), (made, "key")]
+
+
+async def test_who_hangs_up_before_the_answer_is_noted(
+    client: Client, cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler is cancelled when its client goes; what is on its way to the disk then is stored all the same."""
+    begun, commit = asyncio.Event(), MemoryBackend.commit
+
+    async def slow_commit(backend: MemoryBackend, change_sets: Sequence[ChangeSet]) -> None:
+        begun.set()
+        await asyncio.sleep(0.01)
+        await commit(backend, change_sets)
+
+    monkeypatch.setattr(MemoryBackend, "commit", slow_commit)
+    with cluster.store.watch(kinds=(Secret,)) as changes:
+        asking = asyncio.create_task(client.ask("POST", "/secrets/create", {"Name": "s", "Data": "eA=="}))
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await changes.next()
+    assert [secret.name for secret in cluster.store.view.secrets] == ["s"]
+    assert changes_of(cluster) == [("POST", "/secrets/create", "", 499)]
 
 
 async def test_reading_is_not_noted(client: Client, cluster: ApiCluster) -> None:
@@ -122,7 +149,8 @@ class Exchange:
 
 
 @pytest.mark.parametrize(
-    ("how", "status"), [("start", 409), ("take over", 101), ("fail", 404), ("break", 500), ("start and fail", 200)]
+    ("how", "status"),
+    [("start", 409), ("take over", 101), ("fail", 404), ("break", 500), ("hang up", 499), ("start and fail", 200)],
 )
 async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, status: int) -> None:
     noted: list[Entry] = []
@@ -136,6 +164,8 @@ async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, statu
         at_start.append(len(noted))
         if how == "break":
             raise RuntimeError
+        if how == "hang up":
+            raise asyncio.CancelledError
         if how.endswith("fail"):
             raise EngineError(404, "no such container")
 
@@ -144,10 +174,10 @@ async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, statu
     assert isinstance(relay, Relay)
     try:
         await relay.run(Exchange())
-    except (EngineError, RuntimeError):
-        assert how in ("fail", "break", "start and fail")
+    except (EngineError, RuntimeError, asyncio.CancelledError):
+        assert how in ("fail", "break", "hang up", "start and fail")
     assert [entry.status for entry in noted] == [status]
-    assert at_start == [0 if how in ("fail", "break") else 1]
+    assert at_start == [0 if how in ("fail", "break", "hang up") else 1]
 
 
 async def test_what_the_leader_says_was_made_is_noted() -> None:

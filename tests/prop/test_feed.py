@@ -295,6 +295,16 @@ def test_a_lost_network_takes_what_the_directory_lags_behind_of() -> None:
     assert feed.take() == []
 
 
+def test_files_that_follow_a_set_are_in_messages_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "FILE_BYTES", 3)
+    secrets = tuple(
+        Secret(id=each, spec=SecretSpec(name=each, data=each.encode())) for each in ("1", "22", "3", "4444")
+    )
+    whole, *portions = feed_module._split_files(Assignments(complete=True, results_in=1, secrets=secrets))
+    assert (whole.complete, whole.secrets) == (True, ())
+    assert [[each.id for each in portion.secrets] for portion in portions] == [["1", "22"], ["3"], ["4444"]]
+
+
 @settings(max_examples=200, deadline=None)
 @example(182839, 3)
 @given(st.integers(0, 2**32), st.sampled_from([3, 20_000]))

@@ -8,8 +8,11 @@ from msgspec.structs import replace
 from common.model import TaskState, TaskStatus
 from common.model.node import PlainContainers
 from common.model.service import PortConfig
-from manager.schedule.scheduler import REASON_SECONDS
-from tests.fakes.volumes import copy, spec
+from manager.schedule import scheduler
+from manager.schedule.load import ClusterLoad
+from manager.schedule.scheduler import REASON_SECONDS, schedule
+from tests.fakes.volumes import copy, service, spec
+from tests.fakes.volumes import task as waiting_task
 from tests.unit.manager.schedule.worlds import (
     NOW,
     World,
@@ -231,6 +234,34 @@ def test_a_decision_is_bounded_and_every_group_has_its_share():
     assert len(world.nodes_of("small")) == 2
     assert len(result.decision.put) <= 102
     assert result.more == (("big", 0),)
+
+
+def test_reasons_are_bounded_and_every_group_has_its_share():
+    world = World(*tasks(300, "big"), *tasks(2, "small"))
+    result = world.decide(limit=100)
+    assert len(result.decision.put) == 52
+    assert world.error_of("small001") == "no suitable node"
+    assert result.more == (("big", 0),)
+
+
+def test_a_decision_that_has_asked_enough_nodes_leaves_the_rest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scheduler, "VISITS_A_DECISION", 1)
+    world = World(node("a"), task("t1", "s1"), task("t2", "s2"))
+    assert world.decide().more == (("s2", 0),)
+    assert (world.nodes_of("s1"), world.nodes_of("s2")) == (["a"], [])
+
+
+def test_what_is_placed_first_says_where_the_next_finds_the_data():
+    first, second = service("db", "data"), service("app", "data")
+    world = World(node("a"), node("b"), first, second, waiting_task(first), waiting_task(second))
+    world.decide()
+    assert world.nodes_of("app") == world.nodes_of("db") != []
+
+
+def test_a_decision_leaves_the_load_as_it_was():
+    world = World(node("a", cpus=4), *tasks(3, spec=reserving(cpus=2)))
+    assert schedule(world.view, world.load, list(world.load.pending), NOW).decision
+    assert world.load == ClusterLoad.of(world.view)
 
 
 def test_a_group_too_many_is_the_next_decisions():

@@ -63,6 +63,26 @@ async def store(backend: CountingBackend) -> AsyncIterator[Store]:
         yield opened
 
 
+async def test_who_waits_for_an_index_is_woken_when_it_is_reached(store: Store) -> None:
+    await asyncio.wait_for(store.reached(0), 5)
+    first, second = (asyncio.ensure_future(store.reached(index)) for index in (1, 2))
+    await asyncio.sleep(0)
+    assert not first.done()
+    await store.update(lambda tx: tx.put(service("s1", "web")))
+    await asyncio.wait_for(first, 5)
+    assert not second.done()
+    await store.update(lambda tx: tx.put(service("s2", "db")))
+    await asyncio.wait_for(second, 5)
+
+
+async def test_nobody_waits_for_an_index_of_a_closed_store(backend: CountingBackend) -> None:
+    async with Store(backend, FixedClock()) as store:
+        waiting = asyncio.ensure_future(store.reached(1))
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 5)
+
+
 async def test_an_update_sets_version_and_times_and_is_read_back(store: Store) -> None:
     await store.update(lambda tx: tx.put(service("s1", "web")))
     stored = store.view.services.get("s1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.model import Network, Service, Task, TaskState
+from common.model.container import Mount
 from common.model.network import NetworkSpec
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
 from common.model.update import TasksFailed
@@ -123,6 +124,21 @@ def test_start_first_keeps_the_old_task_until_the_new_one_runs() -> None:
     world.run("n1")
     world.decide()
     assert [t.desired_state for t in world.in_slot(task.slot)] == [TaskState.SHUTDOWN, TaskState.RUNNING]
+
+
+def test_start_first_stops_first_where_both_would_write_to_data() -> None:
+    volume = Mount(source="data", target="/data")
+    spec, changed = (
+        replace(each, container_spec=replace(each.container_spec, mounts=(volume,)))  # type: ignore[type-var]
+        for each in (template(), template(NEW))
+    )
+    world = running(2, spec, update_config=update_config(order="start-first"))
+    world.change(changed)
+    decision = world.decide()
+    (task,) = new(world)
+    assert task.desired_state is TaskState.READY
+    assert [t.desired_state for t in world.in_slot(task.slot) if t != task] == [TaskState.SHUTDOWN]
+    assert any("both would write to its volumes" in reason for reason in decision.reasons)
 
 
 def unplaceable(world: World) -> Task:

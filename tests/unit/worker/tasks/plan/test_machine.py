@@ -113,7 +113,9 @@ def test_a_program_that_does_not_listen_is_awaited_for_some_time():
     given_up = Step(S.RUNNING, "started, but its program did not listen on ports 80, 443/tcp within 10 s")
     assert step(task(), now, 1010.0) == given_up
     running = at(S.RUNNING, container=RUNNING, silent=(80, 443), ran_at=1000.0)
-    assert [step(task(), running, instant) for instant in (1010.0, 2000.0)] == [given_up] * 2  # it is said for good
+    assert [step(task(), running, instant) for instant in (1001.0, 1010.0, 2000.0)] == [
+        given_up
+    ] * 3  # it is said for good
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,12 @@ def ended(contact, code=1, restarts=0, ended_at=1000.0, state=S.RUNNING):
 
 def test_a_manager_that_is_away_for_a_moment_decides_later():
     assert step(task(), ended(Contact.LOST), 1000.0) == Step(S.RUNNING)
+
+
+@pytest.mark.parametrize("contact", Contact)
+def test_what_ended_before_it_was_started_waits_for_nobody(contact):
+    rejected = Step(S.REJECTED, "preparing", "task: non-zero exit (1)")
+    assert step(task(), ended(contact, state=S.READY), 1000.0) == rejected
 
 
 def test_without_a_manager_it_is_restarted_after_the_delay():

@@ -50,7 +50,7 @@ def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
     if context.held:
         return
     records = {slot: next_record(context, slot) for slot, phase in phases if phase is Phase.DIRTY}
-    dirty = {slot: record for slot, record in records.items() if record is not None}
+    dirty = {slot: record for slot in sorted(records, key=_turn) if (record := records[slot]) is not None}
     state, slots = state_of(context.service), [slot for slot, _ in phases]
     if state is UpdateState.PAUSED and context.service.update_status and context.service.update_status.held_at:
         _watch_canary(context, slots, dirty, context.service.update_status)
@@ -78,6 +78,17 @@ def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
         _hold(context, slots)
     else:
         _finish_or_wait(context, left, progress)
+
+
+def _turn(slot: Slot) -> int:
+    """Return a slot's place among others that are to change; those with the same place go by their numbers.
+
+    First what does not serve: it has nothing to lose. Last what finds no node: where the new specification finds none
+    either, all others are changed by then.
+    """
+    if any(task.finds_no_node for task in slot.live):
+        return 2
+    return 0 if slot.live and not any(task.serves for task in slot.live) else 1
 
 
 def _hold(context: ServiceContext, slots: Sequence[Slot]) -> None:

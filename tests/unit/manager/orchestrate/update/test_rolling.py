@@ -70,6 +70,45 @@ def test_slots_change_one_by_one_and_the_old_task_stops_first() -> None:
     assert len(old(world)) == 2
 
 
+def slots_in_turn(world: World) -> list[int]:
+    """Let an update go on to its end; return the slots in the order in which they were changed."""
+    order: list[int] = []
+    for _ in range(20):
+        world.decide()
+        order += [task.slot for task in new(world) if task.slot not in order]
+        world.stopped()
+        world.decide()
+        for task in new(world):
+            if task.status.state < TaskState.RUNNING and task.desired_state is TaskState.RUNNING:
+                world.see(task, TaskState.RUNNING, "n1")
+    return order
+
+
+def test_slots_that_do_not_serve_take_their_turn_first() -> None:
+    """What is down has nothing to lose, and its user waits for the new specification."""
+    world = running()
+    world.see(world.in_slot(3)[0], TaskState.FAILED, err="exit code 1")
+    world.settle()
+    waiting = world.in_slot(3)[-1]
+    assert waiting.desired_state is TaskState.READY, "it waits for its back-off"
+    world.change(template(NEW))
+    assert slots_in_turn(world) == [3, 1, 2, 4]
+
+
+def test_a_slot_that_finds_no_node_takes_its_turn_last() -> None:
+    """If the new specification fits nowhere either, the update has changed all others when it gives up."""
+    world = World()
+    world.nodes("n1", "n2")
+    world.replicated(4)
+    world.decide()
+    first, *others = world.live
+    world.see(first, TaskState.PENDING, err="no suitable node (max replicas per node limit exceed)")
+    for task in others:
+        world.see(task, TaskState.RUNNING, "n1")
+    world.change(template(NEW))
+    assert slots_in_turn(world) == [2, 3, 4, 1]
+
+
 @pytest.mark.parametrize(("parallelism", "at_once"), [(1, 1), (3, 3), (0, 6)])
 def test_parallelism(parallelism: int, at_once: int) -> None:
     world = running(6, update_config=update_config(parallelism))

@@ -146,7 +146,8 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         return Pipeline(invalid=error.message)
     spec = task.spec
     mounts = spec.container_spec.mounts if spec.container_spec is not None else ()
-    asks_load = placement or spec.networks or spec.resources or task.ports  # most tasks ask for nothing
+    # A short way for tasks that ask for nothing: what a filter below looks at is named here, or it is never asked.
+    asks_load = placement or spec.networks or spec.resources or task.ports
     asks_record = placement or spec.networks or spec.log_driver or mounts
     return Pipeline(
         tuple(_record_filters(task, constraints, view)) if asks_record else (),

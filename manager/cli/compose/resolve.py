@@ -15,8 +15,11 @@ from manager.cli.compose.schema import ENTRIES, SERVICE
 
 WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _NAMED_SINCE = {"networks": 5, "volumes": 4, "secrets": 5, "configs": 5}
-# The format of an env file whose values are all that follows the `=`.
+# The formats of env files whose values are all that follows the `=`: as it is said, and that of a path alone.
 _RAW = "raw"
+_SHORT = ""
+_QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
+_MOST_NAMED = 3
 
 
 def move_paths(tree: Tree, folder: str) -> Tree:
@@ -91,7 +94,7 @@ def _service(service: Tree, at: Cursor, project: Project) -> Tree:
 def _env_files(files: list[str | Tree], at: Cursor, project: Project) -> Mapping[str, str]:
     variables: dict[str, str] = {}
     for file in files:
-        long = file if isinstance(file, dict) else {"path": file, "format": _RAW}
+        long = file if isinstance(file, dict) else {"path": file, "format": _SHORT}
         path = absolute(project.directory, long["path"])
         try:
             content = project.read(path)
@@ -105,8 +108,15 @@ def _env_files(files: list[str | Tree], at: Cursor, project: Project) -> Mapping
 
 def _env_file(path: str, text: str, long: Tree, at: Cursor, env: Mapping[str, str]) -> Mapping[str, str]:
     """Read an env file: what stacks have named always as it stands, the long form, which is Compose's, as Compose."""
-    if long.get("format") == _RAW:
-        return parse_env_file(path, text, env)
+    form = long.get("format")
+    if form in (_RAW, _SHORT):
+        raw = parse_env_file(path, text, env)
+        if form == _SHORT and (quoted := [name for name, value in raw.items() if _QUOTED.fullmatch(value)]):
+            at.report.warnings.append(
+                f"{path}: {', '.join(quoted[:_MOST_NAMED])}: the quotes are part of the value, as for docker stack "
+                "deploy; docker compose takes them off, as `env_file: [{path: …}]` does here"
+            )
+        return raw
     variables, unset = parse_dotenv(path, text, env)
     at.report.warnings += [f"{path}: {UNSET.format(name)}" for name in unset]
     return variables

@@ -37,6 +37,14 @@ def test_a_short_or_raw_env_file_is_read_as_it_stands() -> None:
         assert config.services["web"]["environment"] == {"A": '"a b" # note', "B": "$A"}
 
 
+def test_quotes_that_compose_would_take_off_are_told() -> None:
+    files = Files(**{"a.env": b'A="a"\nB=\'b\'\nD=d\nF=""\nG="g"\n'})
+    (warning,) = loaded(f"{WEB}    env_file: a.env\n", files=files).warnings
+    assert warning.startswith("/project/a.env: A, B, F: the quotes are part of the value, as for docker stack deploy; ")
+    for long in ("{path: a.env}", "{path: a.env, format: raw}"):
+        assert "quotes are part" not in " ".join(loaded(f"{WEB}    env_file: [{long}]\n", files=files).warnings)
+
+
 def test_an_env_file_that_is_not_required_may_be_missing() -> None:
     text = f"{WEB}    env_file: [{{path: gone.env, required: false}}, {{path: a.env, required: false}}]\n"
     assert loaded(text, files=Files(**{"a.env": b"A=1"})).services["web"]["environment"] == {"A": "1"}

@@ -55,6 +55,10 @@ class Credential(Object):
     revoked_at: float = 0.0
     revoked_by: str = ""
 
+    def is_valid(self, now: float) -> bool:
+        """Whether it is neither revoked nor expired; `now` in Unix seconds."""
+        return not self.revoked_at and self.not_after >= now
+
 
 class DashboardToken(Credential):
     """A token that opens the shared dashboard.

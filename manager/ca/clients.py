@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import TypeVar
 
 from common.clock import HOUR, MINUTE, to_the_second
 from common.errors import InvalidArgument, NotFound, PermissionDenied
-from common.model.client import ROLES_BY_UNIT, ClientCertificate, Role
+from common.model.client import ROLES_BY_UNIT, ClientCertificate, Credential, Role
 from common.tls import Identity
 from manager.ca.authority import Authority, new_serial
 from manager.store.view import View
+
+C = TypeVar("C", bound=Credential)
 
 MIN_LIFETIME = 1 * MINUTE
 MAX_LIFETIME = 87_600 * HOUR
 _CERTIFICATE_END = b"-----END CERTIFICATE-----\n"
 # What X.509 allows a common name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
-# How long an expired certificate's record is kept: who had it is still to be found when its traces are looked at.
+# How long an expired credential's record is kept: who had it is still to be found when its traces are looked at.
 _KEPT_SECONDS = 90 * 86400.0
 
 
@@ -57,9 +61,9 @@ def serial_of(decimal: str) -> str:
     return f"{int(decimal):x}"
 
 
-def expired_records(view: View, now: float) -> list[ClientCertificate]:
-    """Return the records that are no longer needed."""
-    return [each for each in view.client_certificates if each.not_after + _KEPT_SECONDS < now]
+def outdated(records: Iterable[C], now: float) -> list[C]:
+    """Return the records of credentials that are no longer needed; `now` in Unix seconds."""
+    return [each for each in records if each.not_after + _KEPT_SECONDS < now]
 
 
 def role_of(identity: Identity) -> Role | None:
@@ -100,7 +104,7 @@ def find(view: View, reference: str, now: float) -> list[ClientCertificate]:
 
     """
     serial = reference.replace(":", "").lower().lstrip("0")
-    live = [each for each in view.client_certificates if not each.revoked_at and each.not_after >= now]
+    live = [each for each in view.client_certificates if each.is_valid(now)]
     named = [each for each in live if each.name == reference]
     if named:
         return named

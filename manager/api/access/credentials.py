@@ -49,7 +49,7 @@ async def create_certificate(context: Context, call: Call) -> Reply:
     certificate = clients.issue(context.authority, request, record, role, order.lifetime, now)
 
     def store(tx: Transaction) -> None:
-        for each in clients.expired_records(tx, now):
+        for each in clients.outdated(tx.client_certificates, now):
             tx.remove(each)
         tx.put(record)
 
@@ -130,10 +130,6 @@ def _view(record: Credential) -> dict[str, Any]:
 # --- tokens ---
 
 
-# How long the record of one that has ended is kept: who had it is still to be found when its traces are looked at.
-_KEPT_SECONDS = 90 * 86400.0
-
-
 class TokenOrder(Order):
     """A token, which stays with whoever orders: only its id and the digest of its secret are sent."""
 
@@ -156,7 +152,7 @@ async def create_token(context: Context, call: Call) -> Reply:
             raise FailedPrecondition("a manager of an older release cannot read dashboard tokens: upgrade all managers")
         if tx.dashboard_tokens.get(record.id) is not None:
             raise AlreadyExists(f"there is a dashboard token {record.id} already")
-        for each in [old for old in tx.dashboard_tokens if old.not_after + _KEPT_SECONDS < now]:
+        for each in clients.outdated(tx.dashboard_tokens, now):
             tx.remove(each)
         tx.put(record)
 
@@ -190,7 +186,7 @@ def find_tokens(view: View, reference: str, now: float) -> list[DashboardToken]:
         NotFound: there is none.
 
     """
-    live = [each for each in view.dashboard_tokens if not each.revoked_at and each.not_after >= now]
+    live = [each for each in view.dashboard_tokens if each.is_valid(now)]
     ids = (reference, f"{ID_PREFIX}{reference}")
     found = [each for each in live if each.name == reference] or [each for each in live if each.id in ids]
     if not found:

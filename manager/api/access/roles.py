@@ -125,7 +125,7 @@ def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
 
 def _look_up_token(caller: Caller, view: View, now: float) -> Caller:
     record = view.dashboard_tokens.get(caller.serial)
-    if record is None or record.revoked_at or record.not_after < now:
+    if record is None or not record.is_valid(now):
         why = "was revoked" if record is not None and record.revoked_at else "has ended"
         raise EngineError(
             401, f"the dashboard token of {caller.name} {why}: 'swarm-manager dashboard token create' makes another"

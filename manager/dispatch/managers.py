@@ -41,7 +41,7 @@ class KnownManagers:
 
     async def run(self) -> None:
         """Watch the store until cancelled."""
-        with self._store.watch() as subscription:
+        with self._store.watch(kinds=(Node,)) as subscription:
             self.refresh()
             while True:
                 try:

@@ -45,7 +45,9 @@ class Records(Protocol):
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R: ...
 
-    def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription: ...
+    def watch(
+        self, capacity: int = DEFAULT_CAPACITY, *, kinds: Iterable[type[StoredObject]] | None = None
+    ) -> Subscription: ...
 
 
 class Store:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from common.model import StoredObject
 from manager.store.store import Records
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -37,8 +38,10 @@ class StoreProxy:
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
         return self._store.try_out(fn)
 
-    def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
-        return self._store.watch(capacity)
+    def watch(
+        self, capacity: int = DEFAULT_CAPACITY, *, kinds: Iterable[type[StoredObject]] | None = None
+    ) -> Subscription:
+        return self._store.watch(capacity, kinds=kinds)
 
 
 class ActingStore(StoreProxy):

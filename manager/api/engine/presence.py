@@ -40,7 +40,7 @@ class Presence:
 
     async def run(self, store: Records) -> None:
         """Watch the nodes until cancelled."""
-        with store.watch() as subscription:
+        with store.watch(kinds=(Node,)) as subscription:
             while True:
                 try:
                     batch = await subscription.next()

@@ -21,7 +21,8 @@ from worker.volumes.copy.entries import MIB, SEPARATOR
 from worker.volumes.copy.system import room_on
 from worker.volumes.copy.walk import Found
 
-_FORMAT = 1
+# Raised where what a row has changes: an index of another format is begun anew.
+_FORMAT = 2
 _BATCH = 1000
 # Of files with nothing but holes the other side says little, and their rows are large.
 _BATCH_BYTES = 16 * MIB
@@ -40,7 +41,7 @@ class Row(NamedTuple):
     """A file as it was.
 
     key: what its status was (`scan.key_of`); empty if its content may be another by now. blocks: the digests of its
-    blocks, one after the other.
+    blocks, packed (`digests.py`).
     """
 
     path: bytes

@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from common.errors import ProtocolError, ResourceExhausted, SwarmError, of_code
 from worker.volumes.copy.allowance import Allowance
 from worker.volumes.copy.content import Reader, digests_of, root_of, write_all
+from worker.volumes.copy.digests import Digests, packed
 from worker.volumes.copy.entries import (
-    DIGEST_BYTES,
     FILE,
     FOLDER,
     HARD_LINK,
-    ZEROS,
     Record,
     block_size,
     count_blocks,
@@ -43,7 +42,6 @@ from worker.volumes.copy.messages import (
     End,
     Failed,
     FromSender,
-    Have,
     Hello,
     Holes,
     PassDone,
@@ -67,12 +65,14 @@ _WRITES_AHEAD = 4
 class OpenFile:
     """A file whose blocks come: its digests so far, and the writes under way."""
 
-    def __init__(self, begin: Begin, file: int, digests: bytes) -> None:
+    def __init__(self, begin: Begin, file: int, digests: Digests) -> None:
         self.path = begin.path
         self.block = begin.block
         self.file = file
+        self._size = begin.size
         self._blocks = count_blocks(begin.size, begin.block)
-        self._digests = bytearray(digests.ljust(self._blocks * DIGEST_BYTES, b"\0"))
+        self._digests = digests
+        self._digests.resize(self._blocks)
         self._writes: deque[tuple[Future[None], int]] = deque()
         self._next = 0
 
@@ -82,27 +82,28 @@ class OpenFile:
         return sum(size for write, size in self._writes if not write.done())
 
     def write(self, pool: ThreadPoolExecutor, first: int, data: bytearray) -> None:
-        """Write consecutive blocks, soon."""
+        """Write consecutive blocks, all whole but that at the end of the file, soon."""
         self._expect(first, count_blocks(len(data), self.block))
+        if len(data) % self.block and first * self.block + len(data) != self._size:
+            raise ProtocolError(f"the sender sends a part of a block of {show(self.path)}")
         if len(self._writes) >= _WRITES_AHEAD:
             self._writes.popleft()[0].result()
         self._writes.append((pool.submit(self._write, first, data), len(data)))
 
     def _write(self, first: int, data: bytearray) -> None:
-        digests = digests_of(data, self.block)
-        self._digests[first * DIGEST_BYTES : first * DIGEST_BYTES + len(digests)] = digests
+        self._digests.set(first, digests_of(data, self.block))
         write_all(self.file, data, first * self.block)
 
     def make_holes(self, first: int, count: int) -> None:
         self._expect(first, count)
-        self._digests[first * DIGEST_BYTES : (first + count) * DIGEST_BYTES] = ZEROS * count
+        self._digests.clear(first, count)
         begin, end = first * self.block, min((first + count) * self.block, os.fstat(self.file).st_size)
         if begin < end and not punch_hole(self.file, begin, end - begin):
             for at in range(begin, end, self.block):
                 write_all(self.file, bytes(min(self.block, end - at)), at)
 
     def finish(self, record: Record) -> bytes:
-        """Wait for all writes; return the digests of what the file has now.
+        """Wait for all writes; return the digests of what the file has now, packed.
 
         Raises:
             ProtocolError: it is not what the sender says.
@@ -111,10 +112,10 @@ class OpenFile:
         while self._writes:
             self._writes.popleft()[0].result()
         os.ftruncate(self.file, record.size)
-        blocks = bytes(self._digests[: count_blocks(record.size, record.block) * DIGEST_BYTES])
-        if record.block != self.block or root_of(blocks) != record.root:
+        self._digests.resize(count_blocks(record.size, record.block))
+        if record.block != self.block or self._digests.root() != record.root:
             raise ProtocolError(f"what was received for {show(self.path)} is not what the sender announced")
-        return blocks
+        return self._digests.pack()
 
     def close(self) -> None:
         for write, _ in self._writes:
@@ -176,7 +177,7 @@ class Receiver:
 
     # --- saying what there is -----------------------------------------------------------------------------------------
 
-    def _scan(self, *, trusted: bool) -> Iterator[Have]:
+    def _scan(self, *, trusted: bool) -> Iterator[Row]:
         """Yield all that the folder has. trusted: what looks as it did is not read."""
         first_paths: dict[int, bytes] = {}
         reader = Reader()
@@ -193,7 +194,7 @@ class Receiver:
                         self._index.put(new)
                     if trusted:
                         self._allowance.has(found.status.st_size)
-                    yield Have(new.path, new.record, new.blocks)
+                    yield new
         finally:
             reader.close()
 
@@ -215,9 +216,11 @@ class Receiver:
             if trusted is None:
                 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
             block = block_size(status.st_size, decode_record(row.record).block if row is not None else 0)
-            blocks = b"".join(chunk.digests for chunk in reader.chunks(file, status.st_size, block))
-            record = self._scanner.file_record(file, status, status.st_size, block, root_of(blocks))
-            return Row(path, QUIET.key(status), encode_record(record), blocks)
+            blocks = Digests()
+            for chunk in reader.chunks(file, status.st_size, block):
+                blocks.append(chunk.digests)
+            record = self._scanner.file_record(file, status, status.st_size, block, blocks.root())
+            return Row(path, QUIET.key(status), encode_record(record), blocks.pack())
         finally:
             os.close(file)
 
@@ -321,9 +324,10 @@ class Receiver:
     def _put_file(self, path: bytes, record: Record, encoded: bytes, content: memoryview) -> None:
         """Write a file of one block, or, if there is no content though there should be, change its metadata alone."""
         if content or not record.size:
-            blocks = digests_of(content, record.block)
-            if len(content) != record.size or root_of(blocks) != record.root:
+            digests = digests_of(content, record.block)
+            if len(content) != record.size or root_of(digests) != record.root:
                 raise ProtocolError(f"what was received for {show(path)} is not what the sender announced")
+            blocks = packed(digests)
             status = self._target.write_file(path, content, record)
         else:
             row = self._index.get(path)
@@ -352,13 +356,13 @@ class Receiver:
         self._index.distrust(parent_of(path))
         if begin.anew:
             self._index.remove(path)
-            self._file = OpenFile(begin, self._target.make_file(path), b"")
+            self._file = OpenFile(begin, self._target.make_file(path), Digests())
             return
         row = self._index.get(path)
         old = decode_record(row.record) if row is not None else None
         if row is None or old is None or old.kind != FILE or old.block != begin.block:
             raise ProtocolError(f"the sender takes the content of {show(path)} for known, which it is not")
-        self._file = OpenFile(begin, self._target.open_file(path), row.blocks)
+        self._file = OpenFile(begin, self._target.open_file(path), Digests.unpack(row.blocks))
 
     def _end(self, open_file: OpenFile, record: Record) -> None:
         if record.kind != FILE:

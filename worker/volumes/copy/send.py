@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from common.errors import FailedPrecondition, ProtocolError
-from worker.volumes.copy.content import Chunk, Reader, digests_of, read_all, root_of
+from worker.volumes.copy.content import Chunk, Reader, digests_of, read_all
+from worker.volumes.copy.digests import Digests
 from worker.volumes.copy.entries import (
     BLOCK,
     DIGEST_BYTES,
@@ -296,11 +297,13 @@ class Sender:
         content, began = b"", False
         if size <= BLOCK:
             content = read_all(file, size)
-            blocks = digests_of(content, block)
+            digests = Digests()
+            digests.append(digests_of(content, block))
         else:
-            blocks, began = self._send_blocks(this, Begin(found.path, block, size, known is None), known or b"", file)
-        status = os.fstat(file)
-        record = encode_record(self._scanner.file_record(file, status, size, block, root_of(blocks)))
+            begin = Begin(found.path, block, size, known is None)
+            digests, began = self._send_blocks(this, begin, Digests.unpack(known or b""), file)
+        status, blocks = os.fstat(file), digests.pack()
+        record = encode_record(self._scanner.file_record(file, status, size, block, digests.root()))
         if began:
             self._stream.send(End(record))
         elif blocks != known:
@@ -315,10 +318,10 @@ class Sender:
         key = this.moment.key(status) if status.st_size == size else b""
         self._index.put(Row(found.path, key, record, blocks))
 
-    def _send_blocks(self, this: _Pass, begin: Begin, known: bytes, file: int) -> tuple[bytes, bool]:
+    def _send_blocks(self, this: _Pass, begin: Begin, known: Digests, file: int) -> tuple[Digests, bool]:
         """Read a file of several blocks and send those that differ; return all digests, and whether it was begun."""
         self._flush()
-        blocks, began = bytearray(), False
+        blocks, began = Digests(), False
         for chunk in self._reader.chunks(file, begin.size, begin.block):
             for message, payload in _differing(chunk, known, begin.block):
                 if not began:
@@ -326,13 +329,13 @@ class Sender:
                     began = True
                 self._stream.send(message, payload)
                 this.tally.sent += sum(map(len, payload))
-            blocks += chunk.digests
+            blocks.append(chunk.digests)
             this.tally.read += len(chunk.data)
             this.tick(this.tally)
-        if not began and (begin.anew or blocks != known):
+        if not began and (begin.anew or len(blocks) != len(known)):
             self._stream.send(begin)
             began = True
-        return bytes(blocks), began
+        return blocks, began
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
@@ -359,11 +362,10 @@ def _known(row: Row | None, size: int) -> tuple[int, bytes | None]:
     return block, row.blocks if block == old.block else None
 
 
-def _differing(chunk: Chunk, known: bytes, block: int) -> Iterator[tuple[Blocks | Holes, list[memoryview]]]:
+def _differing(chunk: Chunk, known: Digests, block: int) -> Iterator[tuple[Blocks | Holes, list[memoryview]]]:
     """Yield what to send of a chunk: its runs of blocks that are not as the receiver has them."""
-    at = chunk.first * DIGEST_BYTES
     # What the receiver has not got is a hole there.
-    old = known[at : at + len(chunk.digests)].ljust(len(chunk.digests), b"\0")
+    old = known.read(chunk.first, chunk.blocks)
     if old == chunk.digests:
         return
     data = memoryview(chunk.data)

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,8 +19,22 @@ from common.errors import ProtocolError, ResourceExhausted, SwarmError, Unavaila
 from tests.unit.worker.volumes.copy.sessions import receiving
 from tests.unit.worker.volumes.copy.trees import SmallDisk, scratch
 from worker.volumes.copy.content import digests_of, root_of
-from worker.volumes.copy.entries import BLOCK, FILE, FOLDER, HARD_LINK, MIB, SYMLINK, Record, digest, encode_record
+from worker.volumes.copy.digests import Digests, packed
+from worker.volumes.copy.entries import (
+    BLOCK,
+    DIGEST_BYTES,
+    FILE,
+    FOLDER,
+    HARD_LINK,
+    LARGE_BLOCK,
+    MIB,
+    SYMLINK,
+    Record,
+    digest,
+    encode_record,
+)
 from worker.volumes.copy.haves import take_haves
+from worker.volumes.copy.index import Row
 from worker.volumes.copy.messages import (
     HEADER,
     PROTOCOL,
@@ -39,6 +54,8 @@ from worker.volumes.copy.messages import (
     PassDone,
     PassEnd,
     PassStart,
+    Stop,
+    Verify,
     head,
 )
 from worker.volumes.copy.receive import OpenFile
@@ -130,6 +147,8 @@ def put(path: bytes, record: Record = EMPTY) -> Changes:
         [Begin(b"f", BLOCK, BLOCK, True), Holes(-1, 1)],
         [Begin(b"f", BLOCK, BLOCK, True), Begin(b"g", BLOCK, BLOCK, True)],
         [Begin(b"f", BLOCK, BLOCK, True), (Blocks(0), b"x"), End(encode_record(WRONG))],
+        [Begin(b"f", BLOCK, 1, True), (Blocks(0), b"x"), End(encode_record(WRONG))],
+        [Begin(b"f", BLOCK, 2 * BLOCK, True), (Blocks(0), b"x")],
         [Begin(b"f", BLOCK, BLOCK, True), (Blocks(1), b"x")],
         [Begin(b"f", BLOCK, BLOCK, True), End(encode_record(Record(kind=FOLDER)))],
         [Begin(b"f", BLOCK, BLOCK, True), PassEnd(1)],
@@ -238,7 +257,7 @@ def test_what_is_still_to_be_written_takes_room(place: Path, monkeypatch: pytest
     monkeypatch.setattr("worker.volumes.copy.receive.write_all", lambda *_: go_on.wait())
     with ThreadPoolExecutor(1) as pool:
         into = os.open(place / "target" / "f", os.O_WRONLY | os.O_CREAT, 0o600)
-        file = OpenFile(Begin(b"f", BLOCK, 2 * BLOCK, True), into, b"")
+        file = OpenFile(Begin(b"f", BLOCK, 2 * BLOCK, True), into, Digests())
         for number in range(2):
             file.write(pool, number, bytearray(BLOCK))
         assert file.under_way == 2 * BLOCK
@@ -247,10 +266,28 @@ def test_what_is_still_to_be_written_takes_room(place: Path, monkeypatch: pytest
         assert file.under_way == 0
 
 
+def test_holes_cost_a_target_no_memory(place: Path) -> None:
+    """A few bytes say that a file is 8 TiB long: the digests of so many blocks would be 160 MiB, several times."""
+    blocks = 8 * MIB
+    size = blocks * LARGE_BLOCK
+    record = Record(kind=FILE, size=size, block=LARGE_BLOCK, root=Digests(blocks).root())
+    holes = [Begin(b"f", LARGE_BLOCK, size, True), Holes(0, blocks), End(encode_record(record))]
+    messages = frames(*START, *holes, PassEnd(1), Verify(), Stop())
+    tracemalloc.start()
+    try:
+        error = told(place, *messages)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert error is None
+    assert (place / "target" / "f").stat().st_size == size
+    assert peak < 20 * MIB
+
+
 # --- the sender's side ------------------------------------------------------------------------------------------------
 
 
-def heard(*messages: Message | tuple[Message, bytes]) -> list[Have]:
+def heard(*messages: Message | tuple[Message, bytes]) -> list[Row]:
     """Let a sender hear all that, and then nothing more; return what it takes for the receiver's."""
     near, far = socket.socketpair()
     with near, far:
@@ -268,8 +305,8 @@ WHOLE = encode_record(Record(kind=FILE, size=len(CONTENT), block=BLOCK, root=roo
 def test_a_sender_hears_what_there_is() -> None:
     items = (Have(b"a", encode_record(Record(kind=FOLDER)), b""), Have(b"b", WHOLE, BLOCKS[:20]))
     assert heard(GREETING, Haves(items), (MoreBlocks(), BLOCKS[20:]), Haves(()), HavesEnd()) == [
-        items[0],
-        Have(b"b", WHOLE, BLOCKS),
+        Row(b"a", b"", items[0].record, b""),
+        Row(b"b", b"", WHOLE, packed(BLOCKS)),
     ]
 
 
@@ -319,3 +356,32 @@ def test_words_of_the_other_side_do_not_act() -> None:
         heard(Failed("ResourceExhausted", "full\x1b[2J\n" + "x" * 5000))
     assert caught.value.message.startswith("full?[2J?xxx")
     assert len(caught.value.message) == 1000
+
+
+def test_holes_cost_a_source_no_memory() -> None:
+    """A target that says that it has such a file has to send all its digests, of which nothing is kept."""
+    blocks = 2 * MIB
+    digests = bytes(blocks * DIGEST_BYTES)
+    record = encode_record(Record(kind=FILE, size=blocks * LARGE_BLOCK, block=LARGE_BLOCK, root=Digests(blocks).root()))
+    near, far = socket.socketpair()
+    with near, far:
+        saying = threading.Thread(target=_say, args=(far, record, digests))
+        saying.start()
+        tracemalloc.start()
+        try:
+            (row,) = take_haves(Stream(near.fileno(), near.fileno()))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            saying.join()
+    assert len(row.blocks) < 10
+    assert peak < 10 * MIB
+
+
+def _say(far: socket.socket, record: bytes, digests: bytes) -> None:
+    parts = memoryview(digests)
+    far.sendall(b"".join(frames(Hello(PROTOCOL, "receiver"), Haves((Have(b"f", record, b""),)))))
+    for at in range(0, len(digests), 200_000):
+        part = parts[at : at + 200_000]
+        far.sendall(head(MoreBlocks(), len(part)) + part)
+    far.sendall(b"".join(frames(Haves(()), HavesEnd())))

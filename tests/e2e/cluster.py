@@ -174,6 +174,16 @@ class Cluster:
         """Return the nodes by host name."""
         return {node["Description"]["Hostname"]: node for node in await self.get("/nodes")}
 
+    async def remove_services(self) -> None:
+        """Remove all services; none of their tasks and containers is left."""
+        if names := [service["Spec"]["Name"] for service in await self.get("/services")]:
+            await self.swarm("service", "rm", *names)
+
+        async def nothing() -> bool:
+            return not await self.tasks(desired="") and not any([await self.containers(each) for each in self.hosts])
+
+        await self.until(nothing, 20)
+
     async def node_is(self, host: Host, state: str, timeout: float = 20) -> float:
         async def look() -> bool:
             return (await self.nodes())[host.name]["Status"]["State"] == state

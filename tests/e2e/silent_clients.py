@@ -1,15 +1,15 @@
 """Clients that ask once, keep the connection, and wait without a word; a test starts this on a host or in a container.
 
-Arguments: address, port, how many. They say `asked` when all have their answer, and at SIGTERM what became of them, as
-JSON: for each host name of a server, when each connection was reset (Unix seconds; null: it is open). Only the standard
-library: it runs with any Python.
+Arguments: address, port, how many. They say `asked` and the host names of their servers when all have their answer,
+`lost` and a name when all connections to that server were reset, and at SIGTERM how many are open, as JSON: by host
+name. Only the standard library: it runs with any Python.
 """
 
 import asyncio
 import json
 import signal
 import sys
-import time
+from collections import defaultdict
 
 
 async def main() -> None:
@@ -17,14 +17,15 @@ async def main() -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     clients = [await connect(address, port) for _ in range(count)]
-    resets = [asyncio.create_task(reset(reader)) for _, reader, _ in clients]
-    print("asked", flush=True)
+    waiting: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
+    for server, reader, _ in clients:
+        waiting[server].add(asyncio.create_task(reset(reader)))
+    print("asked", *waiting, flush=True)
+    losing = [asyncio.create_task(lost(server, tasks)) for server, tasks in waiting.items()]
     await told.wait()
-    found: dict[str, list[float | None]] = {}
-    for (server, _, _), waiting in zip(clients, resets, strict=True):
-        found.setdefault(server, []).append(waiting.result() if waiting.done() else None)
-        waiting.cancel()
-    print(json.dumps(found))
+    print(json.dumps({server: sum(not task.done() for task in tasks) for server, tasks in waiting.items()}))
+    for task in (*losing, *(task for tasks in waiting.values() for task in tasks)):
+        task.cancel()
 
 
 async def connect(address: str, port: int) -> tuple[str, asyncio.StreamReader, asyncio.StreamWriter]:
@@ -36,13 +37,18 @@ async def connect(address: str, port: int) -> tuple[str, asyncio.StreamReader, a
     return str(json.loads(await reader.readexactly(length))["host"]), reader, writer
 
 
-async def reset(reader: asyncio.StreamReader) -> float:
-    """Wait for the connection's reset; return when that was."""
+async def reset(reader: asyncio.StreamReader) -> None:
+    """Wait for the connection's reset."""
     try:
         await reader.read(1)
     except ConnectionResetError:
-        return time.time()
+        return
     raise AssertionError("the server has closed the connection")
+
+
+async def lost(server: str, resets: set[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*resets)
+    print("lost", server, flush=True)
 
 
 asyncio.run(main())

@@ -33,14 +33,7 @@ async def swarm() -> AsyncIterator[Cluster]:
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def clean(swarm: Cluster) -> AsyncIterator[None]:
     yield
-    services = [service["Spec"]["Name"] for service in await swarm.get("/services")]
-    if services:
-        await swarm.swarm("service", "rm", *services)
-
-    async def nothing() -> bool:
-        return not await swarm.tasks(desired="") and not any([await swarm.containers(h) for h in swarm.hosts])
-
-    await swarm.until(nothing, 20)
+    await swarm.remove_services()
 
 
 async def deploy(swarm: Cluster, replicas: int = 5) -> list[Any]:

@@ -12,6 +12,8 @@ from tests.lab.wheels import wheelhouse
 PROJECT = Path(__file__).parents[2]
 INSTALL = PROJECT / "deploy" / "install"
 QUICKSTART = PROJECT / "deploy" / "quickstart"
+# For one run of a script, which installs packages and starts daemons: nothing here judges how long that takes.
+PATIENCE = 240.0
 QUICKSTART_STATE = "/var/lib/swarm-quickstart"
 QUICKSTART_DOCKER = f"{QUICKSTART_STATE}/docker"
 LOCAL_ENGINE = {"DOCKER_HOST": "unix:///run/docker.sock"}
@@ -73,13 +75,13 @@ def offline() -> dict[str, str]:
 
 
 @long
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(600)
 async def test_install_upgrade_and_uninstall_leave_no_trace(offline: dict[str, str]):
     async with Lab("install", hosts=1, client=False, engine=False, host_type=BareMachine) as lab:
         host = lab.hosts[0]
         before = await inventory(host)
 
-        await host.run("sh", "-c", f"umask 000 && exec {INSTALL}", env=offline, timeout=80)
+        await host.run("sh", "-c", f"umask 000 && exec {INSTALL}", env=offline, timeout=PATIENCE)
         assert not (await host.run("sh", "-c", WRITABLE)).stdout
         for command in ("swarm-manager", "swarm-worker"):
             assert f"Usage: {command}" in (await host.run(f"/usr/local/bin/{command}", "--help")).stdout
@@ -93,7 +95,7 @@ async def test_install_upgrade_and_uninstall_leave_no_trace(offline: dict[str, s
         key = (await host.run("swarm-manager", "unlock-key", "-q", env=offline)).stdout.strip()
         upgrade = f"umask 077 && exec {INSTALL} --upgrade"
         elsewhere = {"SWARM_MANAGER_HOST": "tcp://192.0.2.1:2376"}
-        await host.run("sh", "-c", upgrade, env=offline | elsewhere | {"SWARM_UNLOCK_KEY": key}, timeout=80)
+        await host.run("sh", "-c", upgrade, env=offline | elsewhere | {"SWARM_UNLOCK_KEY": key}, timeout=PATIENCE)
         assert (await host.run("cat", "/var/lib/swarm-manager/daemon.pid")).stdout != manager
         assert "Leader" in (await host.run("swarm-manager", "node", "ls", env=offline)).stdout
         await host.run("swarm-manager", "leave", "--force", env=offline)
@@ -106,7 +108,7 @@ async def test_install_upgrade_and_uninstall_leave_no_trace(offline: dict[str, s
         assert left == before
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("kind", "port"), [(BareMachine, 81), pytest.param(SystemdHost, 80, marks=long)])
 async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], port: int, offline: dict[str, str]):
     async with Lab("quickstart", hosts=1, host_type=kind, engine=False) as lab:
@@ -117,7 +119,7 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
             await host.spawn("busybox", "httpd", "-f", "-p", "80", "-h", "/usr/share/doc")
         before = await inventory(host)
 
-        first = await host.run(QUICKSTART, env=offline, timeout=120)
+        first = await host.run(QUICKSTART, env=offline, timeout=PATIENCE)
         assert "5/5" in first.stdout
         assert ("port 80 is in use" in first.stderr) == (port != 80)
         answered = re.findall(r"^ +(\d+) Hostname: (\S+)$", first.stdout, re.MULTILINE)
@@ -129,7 +131,7 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
         running = await host.run("docker", "ps", "-q", "--no-trunc", env=LOCAL_ENGINE)
         if kind is BareMachine:
             await host.run("sh", "-c", INTERRUPTED_INSTALLATION)
-        again = await host.run(QUICKSTART, env=offline, timeout=90)
+        again = await host.run(QUICKSTART, env=offline, timeout=PATIENCE)
         assert "5/5" in again.stdout
         assert (await host.run("docker", "ps", "-q", "--no-trunc", env=LOCAL_ENGINE)).stdout == running.stdout
 
@@ -140,7 +142,7 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
 
 
 @long
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", [BareMachine, SystemdHost])
 async def test_quickstart_shows_a_failover(kind: type[Host], offline: dict[str, str]):
     async with Lab("failover", hosts=1, client=False, host_type=kind, engine=False) as lab:
@@ -163,7 +165,7 @@ async def test_quickstart_shows_a_failover(kind: type[Host], offline: dict[str, 
 
 async def show_failover(host: Host, offline: dict[str, str]) -> None:
     """Have the quickstart show a failover: another manager leads, and the killed one comes back."""
-    shown = (await host.run(QUICKSTART, "--managers", "3", env=offline, timeout=200)).stdout
+    shown = (await host.run(QUICKSTART, "--managers", "3", env=offline, timeout=PATIENCE)).stdout
     first, second, third = (manager_statuses(table) for table in NODE_TABLE.findall(shown))
     assert sorted(first.values()) == sorted(third.values()) == ["Leader", "Reachable", "Reachable"]
     assert sorted(second.values()) == ["Leader", "Reachable", "Unreachable"]
@@ -178,12 +180,12 @@ def manager_statuses(table: str) -> dict[str, str]:
     return {row[1]: next(word for word in row if word in MANAGER_STATUSES) for row in rows}
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(600)
 async def test_units_restart_daemons_and_containers_do_not_notice(offline: dict[str, str]):
     async with Lab("units", hosts=1, client=False, host_type=SystemdHost) as lab:
         host = lab.hosts[0]
         before = await inventory(host)
-        await host.run(INSTALL, env=offline, timeout=80)
+        await host.run(INSTALL, env=offline, timeout=PATIENCE)
         await host.run("swarm-manager", "init", "--advertise-addr", host.ip, env=offline)
         token = (await host.run("swarm-manager", "join-token", "worker", "-q", env=offline)).stdout.strip()
         await host.run("swarm-worker", "join", "--token", token, f"{host.ip}:2377", env=offline)

@@ -31,13 +31,7 @@ async def swarm() -> AsyncIterator[Cluster]:
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def clean(swarm: Cluster) -> AsyncIterator[None]:
     yield
-    if names := [service["Spec"]["Name"] for service in await swarm.get("/services")]:
-        await swarm.swarm("service", "rm", *names)
-
-    async def nothing() -> bool:
-        return not await swarm.tasks(desired="")
-
-    await swarm.until(nothing, 20)
+    await swarm.remove_services()
 
 
 async def create(swarm: Cluster, *options: str, name: str = "web", command: tuple[str, ...] = ("web:lab",)) -> None:

@@ -17,7 +17,7 @@ def frame(stream: int, payload: bytes) -> bytes:
     return bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
 
 
-class FakeEngine:
+class FakeEngineApi:
     """One node's engine on a unix socket: logs, a list of `containers`, a registry that knows busybox, disk usage.
 
     `logs` are a container's messages (stream, text); `raw` what it answers instead, byte for byte. Of a `hanging`
@@ -118,15 +118,15 @@ class FakeEngines:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.engines: dict[str, FakeEngine] = {}
+        self.engines: dict[str, FakeEngineApi] = {}
         # What nodes send as their pages of metrics.
         self.pages: dict[str, bytes] = {}
         # Which nodes say that they hold an image, by its id.
         self.holders: dict[str, set[str]] = {}
         self.brought: list[tuple[str, str]] = []
 
-    async def add(self, node_id: str) -> FakeEngine:
-        engine = FakeEngine(self._folder / f"{node_id}.sock")
+    async def add(self, node_id: str) -> FakeEngineApi:
+        engine = FakeEngineApi(self._folder / f"{node_id}.sock")
         await engine.start()
         self.engines[node_id] = engine
         return engine

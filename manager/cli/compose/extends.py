@@ -15,7 +15,7 @@ from manager.cli.compose.config import Project, Tree
 from manager.cli.compose.dotenv import decode
 from manager.cli.compose.errors import ComposeError, KeyPath, Position
 from manager.cli.compose.interpolate import interpolate, unset_warnings
-from manager.cli.compose.resolve import absolute, move_paths
+from manager.cli.compose.resolve import absolute, move_paths, remote_file
 from manager.cli.compose.rules import Cursor, Report
 from manager.cli.compose.schema import ROOT, SERVICE
 from manager.cli.compose.yaml_loader import load_yaml
@@ -129,6 +129,9 @@ class _Extender:
 
     def _file(self, file: _File, given: str, at: Cursor) -> _File | None:
         """Read a file that is named in another; None, and a problem, when that cannot be done."""
+        if refusal := remote_file(given):
+            self._fail(at, refusal)
+            return None
         relative = absolute(file.folder, given)
         path = absolute(self._project.directory, relative)
         if path not in self._files:

@@ -18,7 +18,7 @@ from manager.cli.compose.errors import ComposeError, KeyPath, Position, Problem
 from manager.cli.compose.extends import extend_services
 from manager.cli.compose.ignored import ignored_keys
 from manager.cli.compose.interpolate import UNSET, interpolate, unset_warnings
-from manager.cli.compose.resolve import absolute, move_paths, resolve
+from manager.cli.compose.resolve import absolute, move_paths, remote_file, resolve
 from manager.cli.compose.rules import Cursor, Report
 from manager.cli.compose.schema import NEWEST_MINOR, ROOT
 from manager.cli.compose.yaml_loader import Document, load_yaml
@@ -121,6 +121,8 @@ class _Loader:
 
         Variables of the project that includes it win over those of that `.env`.
         """
+        if refusal := next(filter(None, map(remote_file, entry["path"])), ""):
+            raise _error(at, refusal)
         relative = [absolute(project.folder, path) for path in entry["path"]]
         paths = [absolute(project.directory, path) for path in relative]
         self._included += len(paths)

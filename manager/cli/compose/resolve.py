@@ -141,6 +141,13 @@ def _bind(volume: Tree, at: Cursor, project: Project) -> Tree:
     return {**volume, "source": source if WINDOWS_PATH.match(source) else absolute(project.directory, source)}
 
 
+def remote_file(path: str) -> str:
+    """Say of a compose file that is named by an address that it has to be here; empty if it is named by a path."""
+    if not path.startswith((*REMOTE, "oci://")):
+        return ""
+    return f"{path} is not a file on this host: fetch it, and name the file"
+
+
 def absolute(directory: str, path: str) -> str:
     """Make a path absolute; only a relative one is tidied, as Docker does."""
     return path if posixpath.isabs(path) else posixpath.normpath(posixpath.join(directory, path))

@@ -145,6 +145,10 @@ def test_a_later_file_is_over_what_was_extended() -> None:
             "services: {a: {extends: {service: b, file: bad.yml}}}",
             '/project/bad.yml:1:16: services.b.imag: unknown key; did you mean "image"?',
         ),
+        (
+            "services: {a: {extends: {service: b, file: 'oci://r/b'}}}",
+            "1.yaml:1:38: services.a.extends.file: oci://r/b is not a file on this host: fetch it, and name the file",
+        ),
         ("services: {a: {extends: {file: b.yml}}}", '1.yaml:1:16: services.a.extends: the key "service" is missing'),
         (
             "services: {a: {extends: [b]}}",

@@ -249,6 +249,10 @@ def test_profiles_count_in_what_is_included() -> None:
     [
         ("[gone.yml]", "1.yaml:1:11: include[0]: cannot read /project/gone.yml: No such file or directory"),
         ("[me.yml]", "/project/me.yml:1:11: include[0]: includes itself: 1.yaml → /project/me.yml → /project/me.yml"),
+        (
+            "[https://a.example/a.git]",
+            "1.yaml:1:11: include[0]: https://a.example/a.git is not a file on this host: fetch it, and name the file",
+        ),
         ("[bad.yml]", '/project/bad.yml:1:1: servces: unknown key; did you mean "services"?'),
         (
             "[{path: a.yml, env_file: e}]",

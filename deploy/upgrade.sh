@@ -10,7 +10,7 @@ upgrade() {
     if runs swarm-manager; then
         others=$(swarm-manager node ls --format '{{.Hostname}} {{.ManagerStatus}}') ||
             die "this host's manager does not answer (see above): put that right first; nothing was changed"
-        others=$(awk '$2 == "Unreachable" {print $1}' <<<"$others")
+        others=$(awk '$2 == "Unreachable" || $2 == "Joining" {print $1}' <<<"$others")
         [ -z "$others" ] || die "the manager of ${others//$'\n'/, } does not answer: with this one stopped as well \
 there may be no majority; start it again, or demote its node, first; nothing was changed"
     fi
@@ -77,7 +77,7 @@ managers_answer() {
         echo "$said"
         return 1
     }
-    [[ "$said" == *Leader* && "$said" != *Unreachable* ]]
+    [[ "$said" == *Leader* && "$said" != *Unreachable* && "$said" != *Joining* ]]
 }
 
 worker_is_back() {

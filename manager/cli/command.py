@@ -151,7 +151,7 @@ class SwarmCommand(click.Command):
             value = ctx.params.get(param.name or "")
             values = value if isinstance(value, tuple) else (value,)
             if any(isinstance(each, str) and not each.strip() for each in values):
-                what = (param.metavar or param.human_readable_name).removesuffix("...").strip("[]")
+                what = (param.metavar or param.human_readable_name).strip("[]").removesuffix("...")
                 raise click.UsageError(f"{what} is empty (is a variable of your shell's not set?)", ctx)
 
     def _spelled_out(self, ctx: click.Context, arg: str) -> str:

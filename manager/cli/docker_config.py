@@ -87,7 +87,7 @@ def auth_header(image: str, path: Path) -> str:
         server = Image.parse(image).registry
     except ValueError as error:
         raise InvalidArgument(str(error)) from error
-    credentials = _credentials(_HUB_SERVER if server == HUB else server, load(path))
+    credentials = _credentials(_HUB_SERVER if server == HUB else server, load(path), path)
     return base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
 
 
@@ -95,25 +95,38 @@ def every_auth(path: Path) -> str:
     """Return the `X-Registry-Config` value of a build: the credentials of every registry, by its name."""
     config = load(path)
     servers = [*(config.get("auths") or {}), *(config.get("credHelpers") or {})]
-    known = {server: found for server in servers if (found := _credentials(server, config))}
+    known = {server: found for server in servers if (found := _credentials(server, config, path))}
     return base64.urlsafe_b64encode(json.dumps(known).encode()).decode()
 
 
-def _credentials(server: str, config: dict[str, Any]) -> dict[str, str]:
-    helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
-    if helper:
-        return _from_helper(helper, server)
-    entry = (config.get("auths") or {}).get(server)
+def _credentials(server: str, config: dict[str, Any], path: Path) -> dict[str, str]:
+    try:
+        helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
+        program = f"docker-credential-{_text(helper)}" if helper else ""
+        entry = (config.get("auths") or {}).get(server) or {}
+        login = base64.b64decode(entry.get("auth") or "").decode(errors="replace")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidArgument(
+            f"docker's configuration {path} has credentials in no form that docker writes: log in with 'docker login'"
+        ) from error
+    if program:
+        return _from_helper(program, server)
     if not entry:
         return {}
-    user, _, password = base64.b64decode(entry.get("auth") or "").decode(errors="replace").partition(":")
+    user, _, password = login.partition(":")
     known = {"username": user, "password": password, "identitytoken": entry.get("identitytoken", "")}
     return {key: value for key, value in known.items() if value} | {"serveraddress": server}
 
 
-def _from_helper(helper: str, server: str) -> dict[str, str]:
-    """Ask `docker-credential-HELPER`; that it knows no credentials is not an error."""
-    command = ["docker-credential-" + helper, "get"]
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _from_helper(program: str, server: str) -> dict[str, str]:
+    """Ask a credential helper; that it knows no credentials is not an error."""
+    command = [program, "get"]
     try:
         answer = subprocess.run(  # the argument vector is a list; the helper is the user's own choice
             command, input=server, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False
@@ -121,8 +134,9 @@ def _from_helper(helper: str, server: str) -> dict[str, str]:
         if answer.returncode:
             return {}
         found = json.loads(answer.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise InvalidArgument(f"the credential helper {command[0]} does not work: {error}") from error
-    if found.get("Username") == "<token>":
-        return {"identitytoken": found["Secret"], "serveraddress": server}
-    return {"username": found["Username"], "password": found["Secret"], "serveraddress": server}
+        user, secret = found["Username"], found["Secret"]
+    except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
+        raise InvalidArgument(f"the credential helper {program} does not work: {error}") from error
+    if user == "<token>":
+        return {"identitytoken": secret, "serveraddress": server}
+    return {"username": user, "password": secret, "serveraddress": server}

@@ -10,7 +10,7 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_anything
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import show
-from manager.cli.format.listing import format_flag
+from manager.cli.format.listing import inspect_format_flag
 from manager.cli.session import with_client
 from manager.cli.several import collect, finish
 
@@ -37,7 +37,7 @@ _PATHS = {
     """,
 )
 @click.argument("references", nargs=-1, required=True, metavar="NAME|ID...", shell_complete=complete_anything)
-@format_flag("-f")
+@inspect_format_flag()
 @flag("-s", "--size", is_flag=True, default=False, help="Show the sizes of containers too.")
 @flag("--type", "kind", type=click.Choice(list(_PATHS)), help="Only inspect objects of this kind.")
 @with_client

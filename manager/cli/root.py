@@ -64,7 +64,7 @@ _COMMANDS = {
     ),
     "leave": Deferred(
         "manager.cli.cluster.commands:leave",
-        "Take this node out of the cluster; the last manager ends it, and needs --force.",
+        "Take the manager that answers out of the cluster, which ends with the last one; needs --force.",
     ),
     "network": Deferred("manager.cli.network.network:network", "Manage networks that reach over all hosts."),
     "node": Deferred("manager.cli.node.commands:node", "Manage the nodes of the cluster."),

@@ -24,7 +24,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "api/test_cli.py": (
         "manager/cli/cluster/lock.py",
         "manager/cli/files/config.py",
-        "manager/cli/files/pruning.py",
         "manager/cli/files/secret.py",
         "manager/cli/inspect_any.py",
         "manager/cli/node/commands.py",

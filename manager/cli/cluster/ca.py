@@ -13,6 +13,7 @@ from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.session import with_client
+from manager.cli.several import going_on
 
 _LOOK_SECONDS = 0.5
 # Whom the manager names where certificates of clients ended with the root.
@@ -43,7 +44,8 @@ async def ca(client: Client, /, *, rotate: bool, detach: bool) -> None:
     began = (await client.get("/swarm"))["UpdatedAt"]
     if detach:
         return
-    await _wait(client)
+    with going_on("The root's rotation goes on without this command."):
+        await _wait(client)
     swarm = await client.get("/swarm")
     echo(f"The root is {_digest(swarm)} now. Join tokens are new: 'swarm-manager join-token worker' shows the command.")
     found = await client.get("/swarm/client-certificates")

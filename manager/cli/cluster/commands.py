@@ -24,6 +24,7 @@ from manager.cli.node.rows import manager_status
 from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
+from manager.cli.several import going_on
 
 ROLES = ("worker", "manager")
 ANSWER_SECONDS = 10.0
@@ -188,10 +189,12 @@ def join_help(role: str, token: str, address: str) -> str:
 
 
 @click.command(cls=SwarmCommand, examples="swarm-manager leave --force")
-@flag("-f", "--force", is_flag=True, default=False, help="Leave although this is a manager. This ends its cluster.")
+@flag(
+    "-f", "--force", is_flag=True, default=False, help="Leave although it is a manager; the last one ends the cluster."
+)
 @with_client
 async def leave(client: Client, /, *, force: bool) -> None:
-    """Take this node out of the cluster; the last manager ends it, and needs --force."""
+    """Take the manager that answers out of the cluster, which ends with the last one; needs --force."""
     query = {"force": "true", "cluster": (await client.get("/swarm"))["ID"]} if force else None
     await client.post("/swarm/leave", None, query)
     echo("Node left the swarm.")
@@ -284,7 +287,8 @@ async def _rebalance(client: Client, path: str, *, dry_run: bool, detach: bool) 
         return
     names = set((await client.post(path, None))["Services"])
     if not detach:
-        await _until_even(client, names)
+        with going_on("The moves go on: 'swarm-manager service ps' shows them."):
+            await _until_even(client, names)
 
 
 def _show(moves: list[dict[str, Any]]) -> None:

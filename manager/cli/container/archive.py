@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import stat
 import tarfile
@@ -163,20 +164,33 @@ def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, path: Path, root: Path, 
     """Write a file or link; False for what is neither."""
     if path.is_dir() and not path.is_symlink():
         raise CommandFailed(f"cannot overwrite directory {str(path)!r} with a non-directory")
-    path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if info.isreg():
+        content: IO[bytes] | None = tar.extractfile(info)
+        assert content is not None
+        _replace(path, content)
+        return True
+    path.unlink(missing_ok=True)
     if info.issym():
         path.symlink_to(info.linkname)
     elif info.islnk():
         os.link(_inside(root, rename(info.linkname)), path, follow_symlinks=False)
-    elif info.isreg():
-        content: IO[bytes] | None = tar.extractfile(info)
-        assert content is not None
-        with path.open("xb") as file:
-            shutil.copyfileobj(content, file, _CHUNK)
     else:
         return False
     return True
+
+
+def _replace(path: Path, content: IO[bytes]) -> None:
+    """Write a file in the place of what is there, which stays if that fails: on a full disk, of a broken archive."""
+    draft = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        with draft.open("xb") as file:
+            shutil.copyfileobj(content, file, _CHUNK)
+        draft.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _dress(path: Path, info: tarfile.TarInfo, *, owner: bool) -> None:

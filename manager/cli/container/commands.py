@@ -25,7 +25,7 @@ from manager.cli.container.streams import STDERR, frames
 from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import prune_command
 from manager.cli.format.inspection import inspect
-from manager.cli.format.listing import format_flag, group_filters, listing
+from manager.cli.format.listing import group_filters, inspect_format_flag, listing
 from manager.cli.format.tables import align
 from manager.cli.session import with_client
 from manager.cli.several import each
@@ -88,7 +88,7 @@ async def list_containers(
 
 @container.command("inspect", cls=SwarmCommand, examples="swarm-manager container inspect -f '{{.Node.Name}}' web")
 @containers_argument()
-@format_flag("-f")
+@inspect_format_flag()
 @flag("-s", "--size", is_flag=True, default=False, help="Show the sizes of the containers.")
 @with_client
 async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str, *, size: bool) -> None:

@@ -11,6 +11,7 @@ from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.container.stats import in_thousands
+from manager.cli.failures import CommandFailed
 from manager.cli.format.listing import FilterType, group_filters
 from manager.cli.session import with_client
 
@@ -40,7 +41,7 @@ def prune_command(noun: str, what: str, summary: str) -> click.Command:
 
 async def run_prune(client: Client, noun: str, what: str, filters: dict[str, list[str]], *, force: bool) -> None:
     """Ask the user, unless `force`, then the manager; print what went."""
-    if not force and not click.confirm(f"WARNING! This will remove {what}.\nAre you sure you want to continue?"):
+    if not force and not _confirmed(what):
         return
     pruned = await client.post(f"/{noun}s/prune", params=filter_query(filters))
     title = f"{noun.capitalize()}s"
@@ -48,6 +49,15 @@ async def run_prune(client: Client, noun: str, what: str, filters: dict[str, lis
         echo(f"Deleted {title}:\n" + "\n".join(lines) + "\n")
     if "SpaceReclaimed" in pruned:
         echo(f"Total reclaimed space: {in_thousands(pruned['SpaceReclaimed'])}")
+
+
+def _confirmed(what: str) -> bool:
+    try:
+        return click.confirm(f"WARNING! This will remove {what}.\nAre you sure you want to continue?")
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):  # else it was Ctrl-C
+            raise CommandFailed("\nNobody has confirmed it: nothing was removed. --force does not ask.") from error
+        raise
 
 
 def _lines(deleted: Sequence[Any]) -> list[str]:

@@ -147,7 +147,8 @@ _COMPLETED = {
     "secret": in_field(complete_secrets, "", *_SOURCE),
 }
 _COMPLETED_REMOVED = {"config": complete_configs, "network": complete_networks, "secret": complete_secrets}
-# What `--NAME-rm` names things by, where it is not just a word.
+# What `--NAME-rm` names things by, where it is not a name, or not just a word.
+_REMOVED_BY = {"mount": "TARGET", "label": "KEY", "container-label": "KEY"}
 _REMOVED_TYPES = {"publish": PORT, "placement-pref": PREFERENCE}
 _CAPABILITIES = (
     flag("--cap-add", type=CAPABILITY, multiple=True, help="Add Linux capabilities."),
@@ -202,7 +203,7 @@ def _update_options(name: str, kind: Any, what: str) -> tuple[Decorator, Decorat
             f"{_field(name)}_rm",
             type=_REMOVED_TYPES.get(name),
             multiple=True,
-            metavar=None if name in _REMOVED_TYPES else "NAME",
+            metavar=None if name in _REMOVED_TYPES else _REMOVED_BY.get(name, "NAME"),
             shell_complete=_COMPLETED_REMOVED.get(name),
             help=f"Remove {what}.",
         ),

@@ -41,9 +41,14 @@ def filter_flag() -> Callable[[Any], Any]:
     )
 
 
-def format_flag(short: str | None = None, help: str = FORMAT_HELP) -> Callable[[Any], Any]:  # noqa: A002  # click's word
-    names = [name for name in (short, "--format") if name]
-    return flag(*names, "layout", default="", metavar="TEMPLATE", help=help)
+def format_flag(help: str = FORMAT_HELP) -> Callable[[Any], Any]:  # noqa: A002  # click's word
+    """Add --format of a list."""
+    return flag("--format", "layout", default="", metavar="TEMPLATE", help=help)
+
+
+def inspect_format_flag() -> Callable[[Any], Any]:
+    """Add --format of an `inspect`, which has no tables."""
+    return flag("-f", "--format", "layout", default="", metavar="TEMPLATE", help="A Go template, or json.")
 
 
 def quiet_flag(help: str = "Only display IDs.") -> Callable[[Any], Any]:  # noqa: A002  # click's word
@@ -59,7 +64,7 @@ def listing(function: Callable[..., Any]) -> Callable[..., Any]:
 def inspecting(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --format and --pretty."""
     pretty = flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
-    formatted: Callable[..., Any] = format_flag("-f")(pretty(function))
+    formatted: Callable[..., Any] = inspect_format_flag()(pretty(function))
     return formatted
 
 

@@ -20,7 +20,7 @@ from manager.cli.completion import complete_images, complete_nodes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import LABEL, VARIABLE
 from manager.cli.format.inspection import inspect
-from manager.cli.format.listing import format_flag, group_filters, listing
+from manager.cli.format.listing import group_filters, inspect_format_flag, listing
 from manager.cli.format.tables import Row, Table
 from manager.cli.image import transfer
 from manager.cli.image.build_context import BuildOptions, build, open_context
@@ -209,7 +209,7 @@ async def remove_images(client: Client, /, names: tuple[str, ...], *, force: boo
 
 @image.command("inspect", cls=SwarmCommand, examples="swarm-manager image inspect -f '{{.Os}}/{{.Architecture}}' web:1")
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=complete_images)
-@format_flag("-f")
+@inspect_format_flag()
 @with_client
 async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more images."""

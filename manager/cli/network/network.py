@@ -17,7 +17,7 @@ from manager.cli.failures import ApiError
 from manager.cli.files.pruning import prune_command
 from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
 from manager.cli.format.inspection import inspect
-from manager.cli.format.listing import format_flag, group_filters, listing
+from manager.cli.format.listing import group_filters, inspect_format_flag, listing
 from manager.cli.format.tables import Row, Table, go_time, natural, pairs, short_id
 from manager.cli.session import with_client
 from manager.cli.several import print_each
@@ -131,7 +131,7 @@ def rows(networks: Iterable[Any], *, full: bool = False) -> list[Row]:
     "inspect", cls=SwarmCommand, examples="swarm-manager network inspect --format '{{.IPAM.Config}}' backend"
 )
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=complete_networks)
-@format_flag("-f")
+@inspect_format_flag()
 @flag("-v", "--verbose", is_flag=True, default=False, help="Show the services and tasks of the network too.")
 @with_client
 async def inspect_networks(client: Client, /, networks: tuple[str, ...], layout: str, *, verbose: bool) -> None:

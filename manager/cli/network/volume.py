@@ -13,7 +13,7 @@ from manager.cli.completion import complete_volumes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import KEY_VALUE, LABEL
 from manager.cli.format.inspection import inspect
-from manager.cli.format.listing import format_flag, group_filters, listing
+from manager.cli.format.listing import group_filters, inspect_format_flag, listing
 from manager.cli.network.volume_copies import backup, copy, move, path_of, restore, snapshot
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.network.volume_transfers import cancel, list_transfers
@@ -67,7 +67,7 @@ async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], 
 
 @volume.command("inspect", cls=SwarmCommand, examples="swarm-manager volume inspect -f '{{.Mountpoint}}' host-2/data")
 @click.argument("volumes", **_VOLUMES)
-@format_flag("-f")
+@inspect_format_flag()
 @with_client
 async def inspect_volumes(client: Client, /, volumes: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more volumes."""

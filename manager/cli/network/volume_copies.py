@@ -23,6 +23,7 @@ from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION, RATE
 from manager.cli.image.transfer import TAR, open_archive, write_to
 from manager.cli.session import with_client
+from manager.cli.several import going_on
 
 LOOK_SECONDS = 0.5
 # Less often the same pass is told of in lines of their own.
@@ -163,7 +164,11 @@ async def _follow_unless(client: Client, begun: Any, *, dry_run: bool, detach: b
         return
     echo(begun["ID"] if detach else f"{_DOING[begun['Kind']]} {what(begun)}")
     if not detach:
-        await follow(client, begun["ID"])
+        goes_on = (
+            f"It goes on: 'swarm-manager volume transfers' shows how far it is, 'volume cancel {begun['ID']}' ends it."
+        )
+        with going_on(goes_on):
+            await follow(client, begun["ID"])
 
 
 # What a move or a copy is while it is under way, and when it has ended well.

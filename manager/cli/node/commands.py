@@ -94,7 +94,7 @@ async def inspect_nodes(client: Client, /, nodes: tuple[str, ...], layout: str, 
 
 
 @node.command("ps", cls=SwarmCommand, examples="swarm-manager node ps --filter desired-state=running host-1 host-2")
-@click.argument("nodes", **{**_NODES, "required": False})
+@click.argument("nodes", **{**_NODES, "required": False, "metavar": "[NODE...]"})
 @task_listing
 @with_client
 async def list_node_tasks(

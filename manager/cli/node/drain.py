@@ -21,7 +21,7 @@ from manager.cli.progress.converge import MAX_INTERVAL
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.service.task_rows import fetch
 from manager.cli.session import with_client
-from manager.cli.several import each
+from manager.cli.several import each, going_on
 
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
 _NAMED_AT_MOST = 10
@@ -68,7 +68,10 @@ async def drain(
     due = time.monotonic() + seconds(deadline) if deadline is not None else None
     drained = await _set(client, nodes, "drain", {} if stop_stateful else {"stateful": "refuse"})
     if wait or due is not None:
-        await _until_empty(client, drained, due)
+        with going_on(
+            "The nodes stay drained, and their tasks keep moving: 'swarm-manager node ps' shows what is left."
+        ):
+            await _until_empty(client, drained, due)
 
 
 @click.command("activate", cls=SwarmCommand, examples="swarm-manager node activate host-2")

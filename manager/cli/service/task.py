@@ -11,7 +11,7 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_tasks
 from manager.cli.format.inspection import inspect
-from manager.cli.format.listing import format_flag, group_filters, task_listing
+from manager.cli.format.listing import group_filters, inspect_format_flag, task_listing
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
 
@@ -52,7 +52,7 @@ async def list_tasks(
 
 @task.command("inspect", cls=SwarmCommand, examples="swarm-manager task inspect --format '{{.Status.State}}' TASK")
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...", shell_complete=complete_tasks)
-@format_flag("-f")
+@inspect_format_flag()
 @with_client
 async def inspect_tasks(client: Client, /, tasks: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more tasks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import Any
 
@@ -19,7 +18,7 @@ from manager.cli.flags.types import DETACH, TIMEOUT
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import WaitOptions
 from manager.cli.session import with_client
-from manager.cli.several import collect, finish
+from manager.cli.several import collect, finish, going_on
 from manager.cli.stack.build import build_stack
 from manager.cli.stack.deploy import RESOLVE, DeployOptions, line_of, rehearse, services_that_run
 from manager.cli.stack.deploy import deploy as deploy_stack
@@ -104,11 +103,8 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
         if wanted:
             await rehearse(client, converted, options)
         await build_stack(client, config, wanted, quiet=given["quiet"])
-    try:
+    with going_on(f"Stack {name} is deployed as a whole or not at all: 'stack services {name}' shows which."):
         done = await deploy_stack(client, converted, options)
-    except asyncio.CancelledError:
-        echo(f"\nStack {name} is deployed as a whole or not at all: 'stack services {name}' shows which.", err=True)
-        raise
     for each in done:
         echo(line_of(each))
     if not given["detach"]:

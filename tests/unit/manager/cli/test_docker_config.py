@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import InvalidArgument
-from manager.cli.docker_config import auth_header, config_path, layout_of, load
+from manager.cli.docker_config import auth_header, config_path, every_auth, layout_of, load
 
 
 @pytest.fixture
@@ -42,6 +42,22 @@ def test_a_broken_file_is_an_error_or_a_warning(file: Path, capsys: pytest.Captu
     file.mkdir()
     with pytest.raises(InvalidArgument, match=f"cannot read docker's configuration {file}: Is a directory$"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"auths": {"registry.example": "secret"}},
+        {"auths": {"registry.example": {"auth": "a"}}},
+        {"credHelpers": "pass"},
+        {"auths": {"registry.example": {}}, "credsStore": ["pass"]},
+    ],
+)
+def test_credentials_in_another_form_name_the_file(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content))
+    for ask in (lambda: auth_header("registry.example/web", file), lambda: every_auth(file)):
+        with pytest.raises(InvalidArgument, match=f"docker's configuration {file} has credentials in no form"):
+            ask()
 
 
 def test_json_that_is_not_an_object_says_nothing(file: Path) -> None:

@@ -1,5 +1,6 @@
 """Archives of containers' files, packed and unpacked on the client's side."""
 
+import errno
 import io
 import os
 import tarfile
@@ -50,6 +51,25 @@ async def test_what_is_written_is_unpacked_the_same(tmp_path: Path) -> None:
     assert (new / "link").readlink() == Path("run")
     assert ((new / "closed").stat().st_mode & 0o777, (new / "closed").stat().st_mtime) == (0o500, 1)
     await unpack(Arriving(data), out, renaming("new"))  # and again, over what is there
+
+
+async def test_a_file_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "file").write_text("before")
+    (tmp_path / "file").write_text("after")
+    data = await written(tmp_path / "file", "file")
+
+    def full(_content: object, file: io.BufferedWriter, _size: int) -> None:
+        file.write(b"aft")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(CommandFailed, match=f"^cannot write {out}/file: No space left on device$"):
+        await unpack(Arriving(data), out, lambda name: name)
+    assert [(each.name, each.read_text()) for each in out.iterdir()] == [("file", "before")]
 
 
 REG, LINK, SYM, DIR = tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE

@@ -3,7 +3,13 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from manager.dispatch.liveness import Arrivals, Liveness
+from common.clock import LoopClock
+from common.errors import Unavailable
+from common.model import Node
+from manager.dispatch.liveness import RETRY_SECONDS, Arrivals, Liveness, Losses
+from manager.dispatch.nodes import Down
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
 from tests.fakes.virtual_loop import VirtualLoop, run_virtual
 
 
@@ -147,3 +153,31 @@ def test_a_node_is_waited_for_until_it_arrives_or_time_is_up() -> None:
         "is late": 3.0,
         "is late, again": 3.0,
     }
+
+
+def test_who_is_back_before_its_loss_is_stored_is_not_down() -> None:
+    asked: list[str] = []
+
+    class FullDisk:
+        async def submit(self, write: Down) -> None:
+            asked.append(write.node_id)
+            raise Unavailable("no space left on device")
+
+    async def story() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            for name in ("n1", "n2"):
+                await store.update(lambda tx, name=name: tx.put(Node(id=name)))
+            connected: set[str] = set()
+            writes: Any = FullDisk()
+            losses = Losses(store, writes, connected)
+            running = asyncio.create_task(losses.run())
+            losses.lost("n1")
+            losses.lost("n2")
+            await asyncio.sleep(0.1)
+            connected.add("n1")
+            await asyncio.sleep(RETRY_SECONDS)
+            running.cancel()
+            await asyncio.wait([running])
+
+    run_virtual(story())
+    assert asked == ["n1", "n2", "n2"]

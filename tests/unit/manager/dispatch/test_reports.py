@@ -8,8 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Unavailable
-from manager.dispatch.reports import MAX_WAITING, PAUSE_SECONDS, SLICE, NewestWrites, SlicedWrites
+from common.model import Task, TaskState, TaskStatus
+from common.wire.messages import TaskReport
+from manager.dispatch.reports import (
+    MAX_WAITING,
+    PAUSE_SECONDS,
+    SLICE,
+    NewestWrites,
+    NodeReports,
+    SlicedWrites,
+    apply_reports,
+)
 from tests.fakes.virtual_loop import run_virtual
+from tests.fakes.world import World
 
 
 class Log:
@@ -25,6 +36,18 @@ class Log:
 
     async def finish(self, number: int) -> None:
         self.done.append((number, sum(map(len, self.slices))))
+
+
+def test_a_report_is_of_a_task_of_its_node() -> None:
+    world = World()
+    assigned = TaskStatus(state=TaskState.ASSIGNED)
+    world.put(Task(id="t", service_id="s", node_id="n1", desired_state=TaskState.RUNNING, status=assigned))
+    report = TaskReport(task_id="t", status=TaskStatus(state=TaskState.RUNNING))
+    of_none = TaskReport(task_id="gone", status=TaskStatus(state=TaskState.RUNNING))
+    assert not world.transact(lambda tx: apply_reports(tx, [NodeReports("n2", (report,))])).changes
+    (change,) = world.transact(lambda tx: apply_reports(tx, [NodeReports("n1", (of_none, report))])).changes
+    assert isinstance(change.new, Task)
+    assert change.new.status.state is TaskState.RUNNING
 
 
 @settings(deadline=None)

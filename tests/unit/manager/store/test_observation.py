@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.model import Task, TaskState, TaskStatus
+from common.model.task import Renewal
 from manager.store.observation import InvalidTransition, check, describe, observe
 from tests.fakes.world import replace
 
@@ -46,6 +47,18 @@ def test_why_a_task_was_told_to_stop_outlives_its_end() -> None:
     assert not better.status.err
 
 
+def test_when_a_task_took_its_files_is_remembered() -> None:
+    asked = replace(TASK, spec_version=3, renewal=Renewal(asked_at=40.0))
+    early = observe(asked, TaskStatus(state=TaskState.RUNNING, renewed=2), now=45.0)
+    assert early is not None
+    assert early.renewal == Renewal(asked_at=40.0)
+    seen = observe(early, TaskStatus(state=TaskState.RUNNING, renewed=3), now=50.0)
+    assert seen is not None
+    again = observe(seen, TaskStatus(state=TaskState.RUNNING, renewed=3, message="started"), now=60.0)
+    assert again is not None
+    assert again.renewal == Renewal(asked_at=40.0, taken_at=50.0)
+
+
 def test_old_news_changes_nothing() -> None:
     assert observe(TASK, TASK.status, 1.0) is None
     assert observe(TASK, TaskStatus(state=TaskState.PREPARING), 1.0) is None
@@ -59,6 +72,7 @@ def test_old_news_changes_nothing() -> None:
         ({"node_id": ""}, "move to another node"),
         ({"desired_state": TaskState.READY}, "desired state would move backwards"),
         ({"slot": 4}, "change its slot"),
+        ({"service_id": "other"}, "change its slot"),
     ],
 )
 def test_a_forbidden_change_tells_the_tasks_story(change: dict[str, object], rule: str) -> None:

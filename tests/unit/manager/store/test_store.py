@@ -63,6 +63,27 @@ async def store(backend: CountingBackend) -> AsyncIterator[Store]:
         yield opened
 
 
+async def test_an_update_whose_caller_gave_up_is_not_made(store: Store, backend: CountingBackend) -> None:
+    backend.gate.clear()
+    first = asyncio.ensure_future(store.update(lambda tx: tx.put(service("s1", "web"))))
+    await asyncio.sleep(0.01)
+    second = asyncio.ensure_future(store.update(lambda tx: tx.put(service("s2", "db"))))
+    await asyncio.sleep(0.01)
+    second.cancel()
+    backend.gate.set()
+    await first
+    await store.update(lambda tx: tx.put(service("s3", "cache")))
+    assert {each.id for each in store.view.services} == {"s1", "s3"}
+
+
+async def test_a_commit_has_no_more_than_the_backend_takes(
+    store: Store, backend: CountingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "share_of_commit", lambda _: 0.5)
+    await asyncio.gather(*(store.update(lambda tx, n=n: tx.put(service(f"s{n}", f"n{n}"))) for n in range(5)))
+    assert [len(each) for each in backend.commits] == [2, 2, 1]
+
+
 async def test_who_waits_for_an_index_is_woken_when_it_is_reached(store: Store) -> None:
     await asyncio.wait_for(store.reached(0), 5)
     first, second = (asyncio.ensure_future(store.reached(index)) for index in (1, 2))

@@ -7,8 +7,9 @@ import random
 import pytest
 
 from common.model import Task, TaskState
-from common.model.service import RestartPolicy
-from manager.orchestrate.reconcile.restart import LONGEST_DELAY, delay
+from common.model.container import ContainerSpec, Mount
+from common.model.service import RestartPolicy, TaskSpec
+from manager.orchestrate.reconcile.restart import LONGEST_DELAY, OLD_TASK_PATIENCE, STABLE_RUN, delay
 from manager.schedule.load import waiting
 from tests.fakes.world import World, policy, replace, template
 
@@ -96,7 +97,7 @@ def test_delays_double_to_five_minutes_and_reset_after_stability() -> None:
         waits.append(begin(world))
     for wait, expected in zip(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300], strict=True):
         assert expected <= wait <= min(expected * 1.1, LONGEST_DELAY)
-    end(world, after=61)
+    end(world, after=STABLE_RUN)
     assert begin(world) <= 5.5
 
 
@@ -114,6 +115,34 @@ def test_only_after_a_rejection_no_replacement_is_prepared_early() -> None:
     (task,) = world.live
     world.put(replace(task, status=replace(task.status, state=TaskState.PENDING)))
     assert (waiting(world.task(task)), task.desired_state) == (True, TaskState.READY)
+
+
+def test_a_replacement_that_moves_waits_as_long_as_before() -> None:
+    world = one()
+    end(world)
+    prepared = world.see(world.live[0], TaskState.ASSIGNED, "n1")
+    world.node("n1", state="down")
+    world.decide()
+    (moved,) = [task for task in world.live if task.id != prepared.id]
+    assert moved.restart == prepared.restart
+
+
+@pytest.mark.parametrize("mounts", [(), (Mount(source="data", target="/data"),)], ids=["no data", "data"])
+def test_an_old_task_that_may_write_is_awaited_until_it_stops(mounts: tuple[Mount, ...]) -> None:
+    world = World()
+    world.nodes("n1")
+    first, changed = (
+        TaskSpec(container_spec=ContainerSpec(image=image, mounts=mounts)) for image in ("web:1", "web:2")
+    )
+    world.replicated(1, first)
+    world.decide()
+    world.run("n1")
+    world.change(changed)
+    world.decide()
+    (following,) = world.live
+    world.pass_time(OLD_TASK_PATIENCE + 1)
+    world.decide()
+    assert world.task(following).desired_state is (TaskState.READY if mounts else TaskState.RUNNING)
 
 
 def test_completed_tasks_restart_at_the_same_pace() -> None:
@@ -149,7 +178,7 @@ def test_attempts_trip_whatever_window_and_delay_are(window: float | None) -> No
 def test_a_run_as_long_as_the_window_has_succeeded() -> None:
     world = one(policy(delay=5, attempts=2, window=30))
     for _ in range(6):
-        end(world, after=31)
+        end(world, after=30)
         begin(world)
     assert len(world.live) == 1
 

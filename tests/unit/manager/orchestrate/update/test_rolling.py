@@ -212,6 +212,18 @@ def test_start_first_waits_where_the_old_task_is_not_the_cause() -> None:
     assert world.in_slot(task.slot)[0].live
 
 
+def test_start_first_waits_where_the_old_tasks_node_does_not_fit() -> None:
+    """That the old one stops would leave a gap, and the new one no better off."""
+    ports = (PortConfig(target_port=80, published_port=80, publish_mode="host"),)
+    config = update_config(order="start-first")
+    world = running(2, endpoint_spec=EndpointSpec(ports=ports), update_config=config)
+    world.change(template(NEW, constraints=("node.labels.zone==b",)))
+    world.decide()
+    task = unplaceable(world)
+    assert not world.decide()
+    assert world.in_slot(task.slot)[0].live
+
+
 def fail_one(world: World, after: float = 1.0) -> None:
     """Start an update and let its first new task run, and then fail."""
     world.change(template(NEW))

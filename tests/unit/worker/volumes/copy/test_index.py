@@ -58,6 +58,18 @@ def test_an_index_that_was_made_for_another_is_begun_anew(tmp_path: Path, conten
     again.close()
 
 
+def test_an_index_of_an_earlier_format_is_begun_anew(tmp_path: Path) -> None:
+    Index(tmp_path / "index", b"me").close()
+    with sqlite3.connect(tmp_path / "index") as database:
+        database.execute("INSERT INTO files VALUES (x'61', x'', x'', x'')")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    again = Index(tmp_path / "index", b"me")
+    assert paths(again) == []
+    again.put(row(b"b"))
+    again.close()
+
+
 def test_a_folder_goes_with_what_is_in_it(index: Index) -> None:
     inside = [SEPARATOR.join(names) for names in ((b"a", b"b"), (b"a", b"b", b"c"))]
     beside = [b"a.txt", b"ab", b"b"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import resource
 import socket
 from collections.abc import Collection
 
@@ -19,6 +20,8 @@ from worker.net.ports.loopback import LoopbackRelay
 
 _log = logging.getLogger(__name__)
 
+# Of one port.
+_MOST_SOCKETS = 2
 _KINDS = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
 
 
@@ -28,25 +31,39 @@ class PortReservations:
     def __init__(self, relay: LoopbackRelay) -> None:
         self._relay = relay
         self._sockets: dict[Port, list[socket.socket]] = {}
+        self._open = 0
+        self._lacks = False
         self.held: frozenset[Port] = frozenset()
 
     def keep(self, wanted: Collection[Port]) -> None:
-        """Have exactly these ports, as far as they can be had."""
+        """Have exactly these ports, as far as they can be had.
+
+        Half of the files that the process may open are left to all else that the worker does.
+        """
         for port in self._sockets.keys() - wanted:
             self._release(self._sockets.pop(port))
         held = set()
-        for port in sorted(set(wanted) - self._sockets.keys(), key=str):
+        missing = sorted(set(wanted) - self._sockets.keys(), key=str)
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for number, port in enumerate(missing):
+            if files != resource.RLIM_INFINITY and self._open + _MOST_SOCKETS > files // 2:
+                self._lack(len(missing) - number)
+                break
             try:
                 self._sockets[port] = _reserve(port)
+                self._open += len(self._sockets[port])
                 self._serve_loopback(port)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     _log.debug("port %s is not reserved: %s", port, error)
+                    self._release(self._sockets.pop(port, []))
                     self._sockets[port] = []
                     continue
                 held.add(port)
                 if port not in self.held:
                     _log.warning("another program has port %s: it is not published on this host", port)
+        else:
+            self._lacks = False
         for port in sorted(self.held & self._sockets.keys(), key=str):
             _log.info("port %s is free now and published on this host", port)
         self.held = frozenset(held)
@@ -60,7 +77,17 @@ class PortReservations:
             if address in (None, LOOPBACK6) and bound.family == socket.AF_INET6:
                 self._relay.serve(bound, (str(LOOPBACK6_AS_IPV4) if address else "127.0.0.1", number))
 
+    def _lack(self, ports: int) -> None:
+        if not self._lacks:
+            _log.warning(
+                "%d published ports are not kept from other programs of this host, or served at ::1: that takes too "
+                "many of the files that this process may open: raise LimitNOFILE= of its unit",
+                ports,
+            )
+        self._lacks = True
+
     def _release(self, sockets: list[socket.socket]) -> None:
+        self._open -= len(sockets)
         for each in sockets:
             self._relay.forget(each)
         _close(sockets)

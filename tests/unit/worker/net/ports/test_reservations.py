@@ -3,6 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,24 @@ def test_nobody_else_gets_the_ipv6_side_of_a_port(reservations: PortReservations
     reservations.keep({port("tcp", number, "")})
     with socket.socket(socket.AF_INET6) as late, pytest.raises(OSError, match="in use"):
         late.bind(("::", number))
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_half_of_the_files_are_left_to_the_rest_of_the_worker(
+    reservations: PortReservations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """A service may publish thousands of ports: the worker must still reach its manager and its engine."""
+    monkeypatch.setattr("worker.net.ports.reservations.resource.getrlimit", lambda _: (20, 20))
+    wanted = {port("udp", number, "127.0.0.1") for number in range(40_000, 40_030)}
+    before = open_files()
+    for _ in range(2):
+        reservations.keep(wanted)
+        assert open_files() - before <= 10
+    assert ["21 published ports are not kept" in each.message for each in caplog.records] == [True]
+    few = set(sorted(wanted, key=str)[-9:])
+    reservations.keep(few)
+    reservations.keep(wanted)
+    assert len(caplog.records) == 2

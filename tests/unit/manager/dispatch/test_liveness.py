@@ -6,6 +6,7 @@ from typing import Any
 from common.clock import LoopClock
 from common.errors import Unavailable
 from common.model import Node
+from common.model.node import NodeStatus
 from manager.dispatch.liveness import RETRY_SECONDS, Arrivals, Liveness, Losses
 from manager.dispatch.nodes import Down
 from manager.store.backends.memory import MemoryBackend
@@ -181,3 +182,24 @@ def test_who_is_back_before_its_loss_is_stored_is_not_down() -> None:
 
     run_virtual(story())
     assert asked == ["n1", "n2", "n2"]
+
+
+def test_why_a_node_is_refused_is_written_once() -> None:
+    written: list[Down] = []
+
+    class Writes:
+        async def submit(self, write: Down) -> None:
+            written.append(write)
+
+    async def story() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            writes: Any = Writes()
+            losses = Losses(store, writes, ())
+            ready, down = (Node(id="n1", status=NodeStatus(state=state)) for state in ("ready", "down"))
+            await losses.refused(ready, "too old")
+            assert written == [], "its loss will tell"
+            await losses.refused(down, "too old")
+            await losses.refused(Node(id="n1", status=NodeStatus(state="down", message="too old")), "too old")
+
+    run_virtual(story())
+    assert written == [Down("n1", "too old")]

@@ -80,6 +80,7 @@ def _subnets(view: View, network: Network, others: Sequence[Network]) -> list[Ip
     for config in network.spec.ipam.configs:
         if config.subnet:
             subnet = _check_subnet(network, config, taken)
+            _check_nodes(view, network, subnet)
             taken.append((subnet, f"its other subnet {subnet}"))
             chosen.append(_with_gateway(config, subnet))
     if not any(":" not in config.subnet for config in chosen):
@@ -125,6 +126,21 @@ def _check_subnet(network: Network, config: IpamConfig, taken: Iterable[tuple[An
         if other.version == subnet.version and other.overlaps(subnet):
             raise _subnet_error(network, f"subnet {subnet} overlaps {holder}: choose another")
     return subnet
+
+
+def _check_nodes(view: View, network: Network, subnet: AnyNetwork) -> None:
+    """Refuse a subnet with the address of a host: where its tasks run, that host would be reached no more.
+
+    A host itself refuses what it has routes to, but for all that is behind its default route it has no other.
+    """
+    for node in view.nodes:
+        manager = node.manager_status.addr if node.manager_status is not None else ""
+        for address in (node.status.addr, manager.rpartition(":")[0].strip("[]")):
+            if is_address(address) and ipaddress.ip_address(address) in subnet:
+                name = node.description.hostname or node.id
+                raise _subnet_error(
+                    network, f"subnet {subnet} has the address of node {name}, {address}: choose another"
+                )
 
 
 def _check_ipv6(network: Network, subnet: IPv6Network) -> None:

@@ -10,9 +10,11 @@ from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Cluster, Network, Task, TaskState, TaskStatus
 from common.model.container import DriverConfig
 from common.model.network import IpamConfig, IpamOptions, NetworkSpec
+from common.model.node import ManagerStatus, Node, NodeStatus
 from common.model.service import NetworkAttachmentConfig, TaskSpec
 from manager.allocate.subnets import FIRST_VNI, allocate_network, subnet_size
 from manager.store.tables import Tables
+from tests.fakes.world import replace
 
 
 def view_with(*networks: Network, pool: str = "10.0.0.0/8") -> Tables:
@@ -46,6 +48,23 @@ def test_a_users_small_subnet_is_stepped_over():
 def test_what_a_user_gives_is_kept():
     config = IpamConfig(subnet="192.168.0.0/20", range="192.168.8.0/21", gateway="192.168.0.9")
     assert allocate_network(view_with(), asking("a", config)).subnets == (config,)
+
+
+@pytest.mark.parametrize(
+    ("subnet", "address"),
+    [("203.0.113.0/24", "203.0.113.9"), ("198.51.100.0/24", "198.51.100.7"), ("2001:db8:7::/64", "2001:db8:7::1")],
+)
+def test_a_subnet_with_a_hosts_address_is_refused(subnet: str, address: str):
+    """Where a task of the network runs, the way to that host would lead into the network: to a manager, for good."""
+    view = view_with()
+    view.of(Node).put(Node(id="w", status=NodeStatus(addr="203.0.113.9")))
+    view.of(Node).put(Node(id="m", manager_status=ManagerStatus(addr="198.51.100.7:2377")))
+    view.of(Node).put(Node(id="n", manager_status=ManagerStatus(addr="[2001:db8:7::1]:2377")))
+    network = asking("a", IpamConfig(subnet=subnet))
+    spec = replace(network.spec, ipv6_enabled=True)
+    with pytest.raises(InvalidArgument, match=f"has the address of node ., {address}: choose another"):
+        allocate_network(view, replace(network, spec=spec))
+    allocate_network(view, asking("b", IpamConfig(subnet="203.0.112.0/24")))
 
 
 def on_the_way_out(network_id: str, address: str, state: TaskState = TaskState.RUNNING) -> Task:

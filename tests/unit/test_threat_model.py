@@ -10,7 +10,6 @@ PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "security.md"
 # `test_file.py::test_name`
 _TEST = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
-_FILE = re.compile(r"`(tests/[\w/]+\.py)`")
 
 
 def defined(file: str) -> Iterator[str]:
@@ -31,7 +30,3 @@ def test_every_line_of_the_threat_model_names_a_test() -> None:
         line for line in model.splitlines() if line.startswith("|") and "shown by" not in line and "---" not in line
     ]
     assert not [line for line in claims if not _TEST.search(line)]
-
-
-def test_every_file_that_is_named_exists() -> None:
-    assert not [name for name in _FILE.findall(PAGE.read_text()) if not (PROJECT / name).exists()]

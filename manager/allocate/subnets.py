@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 import msgspec
@@ -84,8 +84,9 @@ def _subnets(view: View, network: Network, others: Sequence[Network]) -> list[Ip
             taken.append((subnet, f"its other subnet {subnet}"))
             chosen.append(_with_gateway(config, subnet))
     if not any(":" not in config.subnet for config in chosen):
+        hosts = [(ipaddress.ip_network(address), name) for address, name in _host_addresses(view)]
         left_over = _orphaned_ranges(view, others)
-        chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, taken, left_over)))
+        chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, [*taken, *hosts], left_over)))
     if network.spec.ipv6_enabled and not any(":" in config.subnet for config in chosen):
         own = IPv4Network(next(config.subnet for config in chosen if ":" not in config.subnet))
         chosen.append(_with_gateway(IpamConfig(), _from_pool6(cluster, taken, own)))
@@ -133,14 +134,18 @@ def _check_nodes(view: View, network: Network, subnet: AnyNetwork) -> None:
 
     A host itself refuses what it has routes to, but for all that is behind its default route it has no other.
     """
+    for address, name in _host_addresses(view):
+        if address in subnet:
+            raise _subnet_error(network, f"subnet {subnet} has the address of node {name}, {address}: choose another")
+
+
+def _host_addresses(view: View) -> Iterator[tuple[IPv4Address | IPv6Address, str]]:
+    """Yield the addresses by which hosts reach each other, with their nodes' names."""
     for node in view.nodes:
         manager = node.manager_status.addr if node.manager_status is not None else ""
         for address in (node.status.addr, manager.rpartition(":")[0].strip("[]")):
-            if is_address(address) and ipaddress.ip_address(address) in subnet:
-                name = node.description.hostname or node.id
-                raise _subnet_error(
-                    network, f"subnet {subnet} has the address of node {name}, {address}: choose another"
-                )
+            if is_address(address):
+                yield ipaddress.ip_address(address), node.description.hostname or node.id
 
 
 def _check_ipv6(network: Network, subnet: IPv6Network) -> None:

@@ -67,6 +67,17 @@ def test_a_subnet_with_a_hosts_address_is_refused(subnet: str, address: str):
     allocate_network(view, asking("b", IpamConfig(subnet="203.0.112.0/24")))
 
 
+def test_a_subnet_of_the_pool_has_no_hosts_address() -> None:
+    """A cloud's own network is often 10.0.0.0/16, the first part of the default pool."""
+    view = view_with()
+    view.of(Node).put(Node(id="w", status=NodeStatus(addr="10.0.3.9")))
+    view.of(Node).put(Node(id="m", manager_status=ManagerStatus(addr="10.2.0.7:2377")))
+    first = allocate_network(view, asking("a"))
+    assert first.subnets[0].subnet == "10.1.0.0/16"
+    view.of(Network).put(first)
+    assert allocate_network(view, asking("b")).subnets[0].subnet == "10.3.0.0/16"
+
+
 def on_the_way_out(network_id: str, address: str, state: TaskState = TaskState.RUNNING) -> Task:
     """A task of a network that is no longer there, as its host has last said of it."""
     return Task(

@@ -18,6 +18,8 @@ _BLOCKS = 128
 _SEGMENT = _BLOCKS * DIGEST_BYTES
 _HOLES = ZEROS * _BLOCKS
 _NUMBER = struct.Struct(">I")
+# What comes before the digest of a file's only block: that there is one, and the number of its segment.
+_ONE_BLOCK, _FIRST_SEGMENT = _NUMBER.pack(1), _NUMBER.pack(0)
 
 
 class Digests:
@@ -117,7 +119,9 @@ class Digests:
 
 
 def packed(digests: bytes) -> bytes:
-    """Pack joined digests."""
+    """Pack joined digests. Most files have one block, whose are put together here."""
+    if len(digests) == DIGEST_BYTES:
+        return _ONE_BLOCK if digests == ZEROS else _ONE_BLOCK + _FIRST_SEGMENT + digests
     found = Digests()
     found.append(digests)
     return found.pack()

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from common.errors import FailedPrecondition, ProtocolError
-from worker.volumes.copy.content import Chunk, Reader, digests_of, read_all
-from worker.volumes.copy.digests import Digests
+from worker.volumes.copy.content import Chunk, Reader, digests_of, read_all, root_of
+from worker.volumes.copy.digests import Digests, packed
 from worker.volumes.copy.entries import (
     BLOCK,
     DIGEST_BYTES,
@@ -297,13 +297,14 @@ class Sender:
         content, began = b"", False
         if size <= BLOCK:
             content = read_all(file, size)
-            digests = Digests()
-            digests.append(digests_of(content, block))
+            digests = digests_of(content, block)
+            blocks, root = packed(digests), root_of(digests)
         else:
             begin = Begin(found.path, block, size, known is None)
-            digests, began = self._send_blocks(this, begin, Digests.unpack(known or b""), file)
-        status, blocks = os.fstat(file), digests.pack()
-        record = encode_record(self._scanner.file_record(file, status, size, block, digests.root()))
+            all_digests, began = self._send_blocks(this, begin, Digests.unpack(known or b""), file)
+            blocks, root = all_digests.pack(), all_digests.root()
+        status = os.fstat(file)
+        record = encode_record(self._scanner.file_record(file, status, size, block, root))
         if began:
             self._stream.send(End(record))
         elif blocks != known:

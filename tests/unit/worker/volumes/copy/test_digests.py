@@ -56,9 +56,12 @@ def test_they_are_as_one_text_would_be(made: list[tuple[str, int, bytes | int]])
     assert packed(bytes(plain)) == digests.pack()
 
 
+@pytest.mark.parametrize("digest", [ONE, ZEROS], ids=["data", "hole"])
 @pytest.mark.parametrize("blocks", [0, 1, 127, 128, 129])
-def test_any_number_of_blocks_is_packed_and_read(blocks: int) -> None:
-    assert joined(Digests.unpack(packed(ONE * blocks))) == ONE * blocks
+def test_any_number_of_blocks_is_packed_and_read(blocks: int, digest: bytes) -> None:
+    text = packed(digest * blocks)
+    assert joined(Digests.unpack(text)) == digest * blocks
+    assert Digests.unpack(text).pack() == text
 
 
 def test_holes_take_no_room() -> None:

@@ -1,13 +1,8 @@
-"""Commands on several objects: one that fails keeps none of the others from being handled; all failures are told.
-
-And commands that wait for what goes on without them.
-"""
+"""Commands on several objects: one that fails keeps none of the others from being handled; all failures are told."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from common.errors import NotFound
@@ -56,16 +51,6 @@ async def print_each(references: Iterable[str], act: Callable[[str], Awaitable[I
             echo(line)
 
     finish((await collect(references, one))[1])
-
-
-@contextmanager
-def going_on(words: str) -> Iterator[None]:
-    """Say what goes on without the command, if its user ends it in the block with Ctrl-C."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        echo(f"\n{words}", err=True)
-        raise
 
 
 def finish(problems: Sequence[str]) -> None:

@@ -14,14 +14,13 @@ from common.model import Node
 from common.text.quantities import human_duration
 from common.wire.handshake import WRONG_CLOCK_SECONDS
 
-# A clock is wrong from so many seconds on, and right again below the second number.
-WRONG_SECONDS = WRONG_CLOCK_SECONDS
+# A clock that was wrong is right again below so many seconds.
 RIGHT_SECONDS = 10.0
 # So many samples in a row must agree, at least so many seconds apart: what was under way longer, as a manager or a
 # worker stood still, is a sample that is late, not a clock that is slow.
 LEAST_SAMPLES = 3
 APART_SECONDS = 5.0
-# The number of a wrong clock is stored anew when it has changed by this share, and by `WRONG_SECONDS`.
+# The number of a wrong clock is stored anew when it has changed by this share, and by `WRONG_CLOCK_SECONDS`.
 _NEWS = 0.1
 
 
@@ -56,10 +55,10 @@ class ClockWatch:
         middle = statistics.median(self._samples)
         if self._stored and max(sizes) < RIGHT_SECONDS:
             return 0
-        if min(sizes) < WRONG_SECONDS:
+        if min(sizes) < WRONG_CLOCK_SECONDS:
             return None
         change = abs(middle - self._stored)
-        return round(middle) if change >= max(WRONG_SECONDS, _NEWS * abs(self._stored)) else None
+        return round(middle) if change >= max(WRONG_CLOCK_SECONDS, _NEWS * abs(self._stored)) else None
 
 
 def clock_words(seconds: float) -> str:

@@ -1,8 +1,13 @@
-"""Commands on several objects: one that fails keeps none of the others from being handled; all failures are told."""
+"""Commands on several objects: one that fails keeps none of the others from being handled; all failures are told.
+
+And commands that wait for what goes on without them: here, since `volume ls` loads this and nothing of `progress`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from common.errors import NotFound
@@ -51,6 +56,16 @@ async def print_each(references: Iterable[str], act: Callable[[str], Awaitable[I
             echo(line)
 
     finish((await collect(references, one))[1])
+
+
+@contextmanager
+def going_on(words: str) -> Iterator[None]:
+    """Say what goes on without the command, if its user ends it in the block with Ctrl-C."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        echo(f"\n{words}", err=True)
+        raise
 
 
 def finish(problems: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ import click
 from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
-from manager.cli.progress.event_feed import going_on
 from manager.cli.session import with_client
+from manager.cli.several import going_on
 
 _LOOK_SECONDS = 0.5
 # Whom the manager names where certificates of clients ended with the root.

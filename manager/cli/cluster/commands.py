@@ -22,8 +22,9 @@ from manager.cli.flags.types import DURATION, UINT
 from manager.cli.format.tables import align
 from manager.cli.node.rows import manager_status
 from manager.cli.progress.converge import MAX_INTERVAL
-from manager.cli.progress.event_feed import event_feed, going_on
+from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
+from manager.cli.several import going_on
 
 ROLES = ("worker", "manager")
 ANSWER_SECONDS = 10.0

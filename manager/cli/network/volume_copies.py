@@ -22,8 +22,8 @@ from manager.cli.container.archive import pieces
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION, RATE
 from manager.cli.image.transfer import TAR, open_archive, write_to
-from manager.cli.progress.event_feed import going_on
 from manager.cli.session import with_client
+from manager.cli.several import going_on
 
 LOOK_SECONDS = 0.5
 # Less often the same pass is told of in lines of their own.

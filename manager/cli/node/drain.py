@@ -18,10 +18,10 @@ from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION
 from manager.cli.network.volume_copies import follow, what
 from manager.cli.progress.converge import MAX_INTERVAL
-from manager.cli.progress.event_feed import event_feed, going_on
+from manager.cli.progress.event_feed import event_feed
 from manager.cli.service.task_rows import fetch
 from manager.cli.session import with_client
-from manager.cli.several import each
+from manager.cli.several import each, going_on
 
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
 _NAMED_AT_MOST = 10

@@ -1,13 +1,12 @@
-"""Waiting for the cluster to change: one event stream that any number of waiters share, and what to say of Ctrl-C."""
+"""Waiting for the cluster to change: one event stream that any number of waiters share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from common.errors import SwarmError
-from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 
 
@@ -53,13 +52,3 @@ async def event_feed(client: Client) -> AsyncIterator[EventFeed]:
             yield feed
         finally:
             following.cancel()
-
-
-@contextmanager
-def going_on(words: str) -> Iterator[None]:
-    """Say what goes on without the command, if its user ends it in the block with Ctrl-C."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        echo(f"\n{words}", err=True)
-        raise

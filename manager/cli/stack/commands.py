@@ -16,10 +16,9 @@ from manager.cli.completion import complete_stacks
 from manager.cli.compose import Config, Stack, builds, convert, render
 from manager.cli.flags.types import DETACH, TIMEOUT
 from manager.cli.progress.converge import converge
-from manager.cli.progress.event_feed import going_on
 from manager.cli.progress.judgement import WaitOptions
 from manager.cli.session import with_client
-from manager.cli.several import collect, finish
+from manager.cli.several import collect, finish, going_on
 from manager.cli.stack.build import build_stack
 from manager.cli.stack.deploy import RESOLVE, DeployOptions, line_of, rehearse, services_that_run
 from manager.cli.stack.deploy import deploy as deploy_stack

@@ -1,9 +1,11 @@
 """Commands on several objects, one of which fails."""
 
+import asyncio
+
 import pytest
 
 from manager.cli.failures import ApiError, CommandFailed
-from manager.cli.several import collect, each, finish, print_each
+from manager.cli.several import collect, each, finish, going_on, print_each
 
 
 async def served(reference: str) -> list[str]:
@@ -51,3 +53,22 @@ def test_no_failure_ends_quietly():
     finish([])
     with pytest.raises(CommandFailed, match=r"^one\ntwo$"):
         finish(["one", "two"])
+
+
+async def test_what_goes_on_is_said_when_it_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with going_on("The moves go on."):
+        await asyncio.sleep(0)
+    assert capsys.readouterr().err == ""
+
+    async def waits() -> None:
+        with going_on("The moves go on."):
+            begun.set()
+            await asyncio.Event().wait()
+
+    begun = asyncio.Event()
+    command = asyncio.create_task(waits())
+    await begun.wait()
+    command.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await command
+    assert capsys.readouterr().err == "\nThe moves go on.\n"

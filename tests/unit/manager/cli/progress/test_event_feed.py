@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import Unavailable
-from manager.cli.progress.event_feed import EventFeed, event_feed, going_on
+from manager.cli.progress.event_feed import EventFeed, event_feed
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -60,22 +60,3 @@ def test_a_stream_that_breaks_costs_speed_alone() -> None:
             assert await feed.changed(0, 5.0) == 0
 
     run_virtual(story())
-
-
-async def test_what_goes_on_is_said_when_it_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
-    with going_on("The moves go on."):
-        await asyncio.sleep(0)
-    assert capsys.readouterr().err == ""
-
-    async def waits() -> None:
-        with going_on("The moves go on."):
-            begun.set()
-            await asyncio.Event().wait()
-
-    begun = asyncio.Event()
-    command = asyncio.create_task(waits())
-    await begun.wait()
-    command.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await command
-    assert capsys.readouterr().err == "\nThe moves go on.\n"
